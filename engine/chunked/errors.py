@@ -1,0 +1,42 @@
+"""Errors a user can act on, each with the exit code the command line gives it.
+
+Every message says what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base class: anything else that went wrong in a way worth a sentence."""
+
+    exit_code = 1
+
+
+class UsageError(EngineError):
+    """Bad usage, configuration or input."""
+
+    exit_code = 2
+
+
+class BudgetError(EngineError):
+    """The work does not fit the memory budget, or the disk."""
+
+    exit_code = 3
+
+
+class LockedError(EngineError):
+    """Another run holds the work directory."""
+
+    exit_code = 4
+
+
+class DamagedError(EngineError):
+    """A file of the work directory is not what its record says."""
+
+    exit_code = 5
+
+
+class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
+    """The user stopped the run; it can go on later."""
+
+    exit_code = 130
