@@ -1,0 +1,129 @@
+"""Bytes: parse them, print them, and share a budget among workers. Integer arithmetic only.
+
+The four words: *allowed* is the budget of the whole run, *reserved* what the processes hold before any
+data, *projected* what a round is computed to need in all, *measured* what it was seen to use.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from engine.chunked.errors import BudgetError, UsageError
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+    "tb": 1000**4,
+    "kib": KIB,
+    "mib": MIB,
+    "gib": GIB,
+    "tib": 1024**4,
+}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+
+
+def parse_size(text: str | int) -> int:
+    """Turn ``"512MiB"``, ``"1.5 GB"`` or plain bytes into bytes.
+
+    Raises
+    ------
+    UsageError
+        Where the text is no size, or its unit is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
+    """
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text)
+    unit = match and match[2].lower()
+    if match is None or unit not in _UNITS:
+        raise UsageError(f"'{text}' is not a size: write bytes, or a number with a unit, such as 512MiB or 1.5GB")
+    return int(float(match[1]) * _UNITS[unit])
+
+
+def format_size(n_bytes: int) -> str:
+    """Bytes for people, always in binary units: ``'512 MiB'``, ``'1.4 GiB'``."""
+    if n_bytes < MIB:
+        return f"{n_bytes / KIB:.0f} KiB"
+    if n_bytes < GIB:
+        return f"{n_bytes / MIB:.0f} MiB"
+    return f"{n_bytes / GIB:.1f} GiB"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes a round needs beyond the reserved memory.
+
+    Attributes
+    ----------
+    task : int
+        One task, whatever the size of its batches.
+    shared : int
+        Held once, for all tasks of the round.
+    row : int
+        Each row of the batch a task works on at a time.
+    max_rows : int
+        The largest batch that is of any use.
+    min_rows : int
+        The smallest batch a task can work with.
+    """
+
+    task: int
+    shared: int = 0
+    row: int = 0
+    max_rows: int = 1
+    min_rows: int = 1
+
+    def total(self, workers: int, rows: int) -> int:
+        """Bytes of ``workers`` tasks at once, each with batches of ``rows`` rows."""
+        return self.shared + workers * (self.task + rows * self.row)
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What a round gets out of the budget: workers, rows a batch, and projected bytes in all."""
+
+    workers: int
+    batch_rows: int
+    projected: int
+
+
+def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers: int) -> Allotment:
+    """Share the budget: first as many workers as fit, then the largest batches.
+
+    Parameters
+    ----------
+    cost : Cost
+        What the round needs.
+    allowed, reserved : int
+        Bytes of the whole budget, and those already spoken for.
+    n_tasks, max_workers : int
+        More workers than either are of no use.
+
+    Raises
+    ------
+    BudgetError
+        Where not even one worker with the smallest batch fits; ``args[0]`` has the numbers.
+    """
+    free = allowed - reserved
+    smallest = min(cost.min_rows, cost.max_rows)
+    for workers in range(max(1, min(n_tasks, max_workers)), 0, -1):
+        if cost.total(workers, smallest) <= free:
+            break
+    else:
+        needed = reserved + cost.total(1, smallest)
+        raise BudgetError(
+            f"needs {format_size(needed)} ({format_size(reserved)} reserved), "
+            f"but {format_size(allowed)} are allowed: give it --memory {-(-needed // MIB)}MiB"
+        )
+    rows = cost.max_rows
+    if cost.row:
+        spare = free - cost.total(workers, 0)
+        rows = max(smallest, min(cost.max_rows, spare // (workers * cost.row)))
+    return Allotment(workers, rows, reserved + cost.total(workers, rows))

@@ -1,0 +1,164 @@
+"""A sparse matrix in Zarr: AnnData's ``csr_matrix`` layout, in the narrowest dtypes, written by chunks.
+
+``indptr``, ``indices`` and ``data`` are flat arrays of one group. A chunk is a fixed number of stored
+values, not of rows, so chunks never depend on how rows were grouped while writing. Values are stored as
+multiples of ``value_step`` (an attribute), so that half-star ratings fit one byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from engine.chunked import arrays
+
+INDICES = "indices"
+DATA = "data"
+INDPTR = "indptr"
+
+
+def narrowest_index(n_columns: int) -> np.dtype[Any]:
+    """The smallest unsigned dtype that holds every column number."""
+    return np.min_scalar_type(max(0, n_columns - 1))
+
+
+def create(
+    scratch: Path,
+    name: str,
+    *,
+    indptr: NDArray[np.int64],
+    n_columns: int,
+    value_dtype: str,
+    value_step: float,
+    chunk: int,
+) -> None:
+    """Create the group, its row pointers, and empty arrays for columns and values.
+
+    Parameters
+    ----------
+    scratch, name
+        The task's scratch folder, and the group's name.
+    indptr : int64 array, shape (rows + 1,)
+        Where each row starts in the flat arrays.
+    n_columns : int
+        Width of the matrix.
+    value_dtype, value_step
+        How values are stored: ``stored = value / value_step``, exactly.
+    chunk : int
+        Stored values in a chunk.
+    """
+    nnz = int(indptr[-1])
+    attributes = {
+        "encoding-type": "csr_matrix",
+        "encoding-version": "0.1.0",
+        "shape": [len(indptr) - 1, n_columns],
+        "value_step": value_step,
+    }
+    arrays.create_group(scratch, name, attributes)
+    group = zarr.open_group(str(scratch / name), mode="r+")
+    group.create_array(INDPTR, data=indptr, chunks=(len(indptr),))
+    for part, dtype, fill in ((INDICES, narrowest_index(n_columns), 0), (DATA, np.dtype(value_dtype), 0)):
+        arrays.create_array(
+            scratch, f"{name}/{part}", shape=(nnz,), chunks=(chunk,), dtype=dtype, fill=fill
+        )
+
+
+@dataclass(frozen=True)
+class NarrowRows:
+    """Rows of a matrix in their stored dtypes, wholly in memory.
+
+    Attributes
+    ----------
+    indptr : int64 array, shape (rows + 1,)
+    indices : unsigned array, shape (nnz,)
+    data : array, shape (nnz,)
+        Multiples of ``value_step``.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[Any]
+    data: NDArray[Any]
+    n_columns: int
+    value_step: float
+
+    def widen(self) -> csr_matrix:
+        """The same rows as a float32 SciPy matrix with int32 indices."""
+        values = self.data.astype(np.float32)
+        values *= np.float32(self.value_step)
+        return _csr(values, self.indices.astype(np.int32), self.indptr, self.n_columns)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> csr_matrix:
+        """Some rows, widened as in `widen`, in the order given."""
+        starts = self.indptr[rows]
+        lengths = self.indptr[rows + 1] - starts
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        source = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
+        values = self.data[source].astype(np.float32)
+        values *= np.float32(self.value_step)
+        return _csr(values, self.indices[source].astype(np.int32), indptr, self.n_columns)
+
+
+def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n_columns: int) -> csr_matrix:
+    narrow = indptr.astype(np.int32)  # int64 pointers would make scipy widen the indices too
+    return csr_matrix((data, indices, narrow), shape=(len(indptr) - 1, n_columns), copy=False)
+
+
+class CsrReader:
+    """A committed matrix. Holds the row pointers (8 bytes a row) in memory.
+
+    Parameters
+    ----------
+    root : Path
+        The stage's folder.
+    name : str
+        The group's name.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    indptr : int64 array, shape (rows + 1,)
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        group = zarr.open_group(str(root / name), mode="r")
+        rows, columns = (int(n) for n in group.attrs["shape"])  # type: ignore[union-attr]
+        self.shape = (rows, columns)
+        self.value_step = float(group.attrs["value_step"])  # type: ignore[arg-type]
+        self.indptr: NDArray[np.int64] = np.asarray(arrays.open_array(root, f"{name}/{INDPTR}")[:])
+        self._indices = arrays.open_array(root, f"{name}/{INDICES}")
+        self._data = arrays.open_array(root, f"{name}/{DATA}")
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored values."""
+        return int(self.indptr[-1])
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of one stored value with its column."""
+        return int(self._indices.dtype.itemsize + self._data.dtype.itemsize)
+
+    def read(self, start: int, stop: int) -> NarrowRows:
+        """Rows ``start`` to ``stop`` in their stored dtypes."""
+        first, last = int(self.indptr[start]), int(self.indptr[stop])
+        return NarrowRows(
+            self.indptr[start : stop + 1] - first,
+            arrays.read_rows(self._indices, first, last),
+            arrays.read_rows(self._data, first, last),
+            self.shape[1],
+            self.value_step,
+        )
+
+    def split_rows(self, parts: int) -> list[tuple[int, int]]:
+        """Cut the rows into ``parts`` ranges with about the same number of stored values each."""
+        wanted = np.arange(1, parts) * (self.nnz / parts)
+        cuts = np.searchsorted(self.indptr, wanted).tolist()
+        edges = [0, *cuts, self.shape[0]]
+        return list(zip(edges[:-1], edges[1:], strict=True))

@@ -1,0 +1,129 @@
+"""Who runs a stage: a fresh process, so that its memory is its own and comes back when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import IO, Any
+
+from engine.chunked import errors, memory
+from engine.chunked.errors import EngineError, Interrupted
+from engine.chunked.runner import Event
+
+# BLAS on one thread: tasks are the unit of parallelism, and a sum's order must not depend on a machine's cores.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to run elsewhere.
+
+    Attributes
+    ----------
+    name : str
+        The stage's name, for messages.
+    open : str
+        ``"module:function"``; called with ``spec`` it returns the stage's folder and the stage.
+    spec : mapping
+        JSON.
+    allowed : int
+        Bytes, of this process and the worker together.
+    max_workers : int
+        Tasks at a time, at most.
+    environment : mapping of str
+        Variables to set before any library is loaded.
+    """
+
+    name: str
+    open: str
+    spec: Mapping[str, Any]
+    allowed: int
+    max_workers: int
+    environment: Mapping[str, str]
+
+
+def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[int, ...] = ()) -> None:
+    """Run a stage in a child process and pass on what it tells.
+
+    Parameters
+    ----------
+    job : Job
+        What to run.
+    on_event : callable
+        Called with each event, and with ``{"event": "spawn", "pid": ...}`` first.
+    keep_open : tuple of int
+        Descriptors the child inherits (the work directory's lock).
+
+    Raises
+    ------
+    EngineError
+        What the child reported, as the same kind of error, or that it died.
+    Interrupted
+        After Ctrl-C.
+    """
+    command = [sys.executable, "-m", "engine.chunked.worker"]
+    environment = {**os.environ, **_ENVIRONMENT, **job.environment}
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, pass_fds=keep_open
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child:
+        on_event({"event": "spawn", "pid": child.pid})
+        try:
+            last = _converse(job, child.stdin, child.stdout, on_event)
+            code = child.wait()
+        except KeyboardInterrupt:
+            _stop(child)
+            raise Interrupted("stopped; run the same command again to go on") from None
+        except BaseException:
+            child.kill()
+            raise
+    if code != 0 or last.get("event") != "end":
+        raise _as_error(job, code, last)
+
+
+def _converse(job: Job, stdin: IO[str], stdout: IO[str], on_event: Callable[[Event], None]) -> Event:
+    message = {**asdict(job), "parent_bytes": memory.resident_bytes()}
+    last: Event = {}
+    try:
+        stdin.write(json.dumps(message) + "\n")
+        stdin.flush()
+    except BrokenPipeError:
+        return last  # it died at once; its exit code says how
+    for line in stdout:
+        last = json.loads(line)
+        on_event(last)
+    return last
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """Ask the child to end, and end it if it does not."""
+    assert child.stdin is not None
+    try:
+        child.stdin.write("stop\n")
+        child.stdin.flush()
+        child.wait(timeout=5)
+    except (BrokenPipeError, subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.kill()
+        child.wait()
+
+
+def _as_error(job: Job, code: int, last: Event) -> EngineError:
+    if last.get("event") != "error":
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        return EngineError(f"the process of stage {job.name} ended {how}; run the same command again to go on")
+    kind = getattr(errors, last["kind"], None)
+    if kind is None:
+        return EngineError(f"stage {job.name} failed; this is a fault of the program:\n{last['message']}")
+    error: EngineError = kind(last["message"])
+    return error

@@ -1,0 +1,155 @@
+"""What is done: one small record for each finished task, written after everything else.
+
+A record is the only thing that says done. It names the files the task owns, with sizes and digests, so
+that a resumed run can trust what it finds and ``verify`` can check it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.chunked.errors import DamagedError
+from engine.chunked.store import RECORDS, FileEntry, fsync_path, write_atomic
+
+STAGE_RECORD = "stage.json"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A finished task.
+
+    ``seconds`` and ``measured`` (bytes, the process's peak when the task ended) are of the run that
+    did it; everything else depends on data and configuration alone.
+    """
+
+    task: str
+    files: list[FileEntry]
+    result: dict[str, Any] = {}
+    seconds: float = 0.0
+    measured: int = 0
+
+
+class StageRecord(msgspec.Struct, frozen=True):
+    """A finished stage: the tasks whose records make it up, temporary ones excluded."""
+
+    tasks: list[str]
+
+
+def fingerprint(name: str, version: int, params: Mapping[str, Any], upstream: Sequence[str]) -> str:
+    """Identify a stage's output by everything that determines it.
+
+    Parameters
+    ----------
+    name, version : str, int
+        The stage, and the version of its output format.
+    params : mapping
+        Its parameters, as JSON values.
+    upstream : sequence of str
+        Fingerprints of the stages it reads.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    identity = {"stage": name, "version": version, "params": params, "upstream": list(upstream)}
+    return hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:16]
+
+
+T = TypeVar("T", Record, StageRecord)
+
+
+class Journal:
+    """The records of one stage.
+
+    Parameters
+    ----------
+    root : Path
+        The stage's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / RECORDS
+
+    def _path(self, task_id: str) -> Path:
+        return self._folder / f"{task_id}.json"
+
+    def done(self, task_id: str) -> bool:
+        """Whether a task is finished."""
+        return self._path(task_id).exists()
+
+    def read(self, task_id: str) -> Record:
+        """Read the record of a finished task.
+
+        Raises
+        ------
+        DamagedError
+            Where the record is missing or is no record.
+        """
+        return self._decode(self._path(task_id), Record)
+
+    def write(self, record: Record) -> None:
+        """Say that a task is done; its files must have been committed before."""
+        write_atomic(self._path(record.task), msgspec.json.format(msgspec.json.encode(record)))
+
+    def forget(self, task_id: str) -> None:
+        """Take back that a task is done."""
+        self._path(task_id).unlink(missing_ok=True)
+        if self._folder.exists():
+            fsync_path(self._folder)
+
+    def result(self, task_id: str) -> dict[str, Any]:
+        """Return what a finished task returned."""
+        return self.read(task_id).result
+
+    def records(self) -> list[Record]:
+        """All finished tasks, sorted by name."""
+        names = sorted(path.stem for path in self._folder.glob("*.json") if path.name != STAGE_RECORD)
+        return [self.read(name) for name in names]
+
+    def finish(self, tasks: Sequence[str]) -> None:
+        """Say that the stage is complete, and which tasks it consists of."""
+        content = msgspec.json.encode(StageRecord(list(tasks)))
+        write_atomic(self._folder / STAGE_RECORD, msgspec.json.format(content))
+
+    def finished(self) -> bool:
+        """Whether the stage is complete and none of its records is missing."""
+        path = self._folder / STAGE_RECORD
+        return path.exists() and all(self.done(task) for task in self._decode(path, StageRecord).tasks)
+
+    def _decode(self, path: Path, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError) as error:
+            raise DamagedError(f"{path}: no readable record ({error})") from error
+
+
+class Committed:
+    """What a stage has committed, as later rounds and stages read it.
+
+    Parameters
+    ----------
+    root : Path
+        The stage's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._journal = Journal(root)
+
+    def path(self, name: str) -> Path:
+        """Where a file is."""
+        return self.root / name
+
+    def result(self, task_id: str) -> dict[str, Any]:
+        """Return what a task returned."""
+        return self._journal.result(task_id)
+
+    def results(self, round_name: str) -> list[dict[str, Any]]:
+        """Return what the tasks of a round returned, in order."""
+        prefix = round_name + "."
+        return [record.result for record in self._journal.records() if record.task.startswith(prefix)]

@@ -1,0 +1,156 @@
+"""What was really used: resident memory of processes, and the limits of machine and cgroup.
+
+Reads Linux's /proc and cgroup files. Elsewhere the figures are 0 ("not measured") and the limits those
+of the machine; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from engine.chunked.budget import GIB, KIB
+
+_PROC = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def _status_bytes(pid: int | str, field: str) -> int:
+    try:
+        for line in (_PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * KIB
+    except OSError:
+        pass  # the process is gone, or this is not Linux
+    return 0
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """Resident memory of a process now (VmRSS), in bytes; 0 where it cannot be read."""
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_bytes(pid: int | str = "self") -> int:
+    """Peak resident memory of a process (VmHWM), in bytes; 0 where it cannot be read.
+
+    Not ``ru_maxrss``: that survives exec, so a child would report its parent's peak.
+    """
+    return _status_bytes(pid, "VmHWM")
+
+
+def reset_peak() -> None:
+    """Let the peak of this process start again from what it holds now."""
+    try:
+        (_PROC / "self" / "clear_refs").write_text("5")
+    except OSError:
+        pass  # not permitted: the peak then includes earlier stages, never less than the truth
+
+
+def _read_int(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None  # absent, or "max"
+
+
+def _cgroup_folders() -> list[tuple[Path, str, str]]:
+    """The cgroups this process is in, innermost first: folder, name of the limit file, of the usage file."""
+    folders = []
+    try:
+        lines = (_PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, names = _CGROUP, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            root, names = _CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        inner = root / path.lstrip("/")
+        folders += [(folder, *names) for folder in (inner, *inner.parents) if folder.is_relative_to(root)]
+    return folders
+
+
+def _file_cache_bytes(folder: Path) -> int:
+    """Page cache that a cgroup's usage counts but that the kernel gives back on demand."""
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    stat = {key: int(value) for key, value in (line.split() for line in lines)}
+    inactive, active = "inactive_file", "active_file"
+    if "total_inactive_file" in stat:  # version 1 counts the children apart
+        inactive, active = "total_inactive_file", "total_active_file"
+    return stat.get(inactive, 0) + stat.get(active, 0)
+
+
+def free_bytes() -> int:
+    """Memory a new process could use: what the machine and each cgroup around it leave free, the smallest."""
+    candidates = []
+    try:
+        for line in (_PROC / "meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                candidates.append(int(line.split()[1]) * KIB)
+    except OSError:
+        candidates.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for folder, limit_name, usage_name in _cgroup_folders():
+        limit, usage = _read_int(folder / limit_name), _read_int(folder / usage_name)
+        if limit is not None and usage is not None:
+            candidates.append(max(0, limit - usage + _file_cache_bytes(folder)))
+    return min(candidates)
+
+
+def default_budget() -> int:
+    """Bytes a run is allowed where the user names none: 1 GiB, or half of what is free if that is less."""
+    return min(GIB, free_bytes() // 2)
+
+
+class Sampler:
+    """Sums the resident memory of some processes again and again, in a thread.
+
+    Parameters
+    ----------
+    pids : callable
+        Returns the processes to look at.
+    interval : float
+        Seconds between two looks.
+
+    Attributes
+    ----------
+    samples : list of (float, int)
+        Seconds since the sampler was made, and bytes.
+    """
+
+    def __init__(self, pids: Callable[[], Iterable[int]], interval: float = 0.05) -> None:
+        self._pids = pids
+        self._interval = interval
+        self._start = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="memory-sampler", daemon=True)
+        self.samples: list[tuple[float, int]] = []
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._interval):
+            total = sum(resident_bytes(pid) for pid in self._pids())
+            self.samples.append((time.monotonic() - self._start, total))
+
+    @property
+    def current(self) -> int:
+        """Bytes at the last look, 0 before the first."""
+        return self.samples[-1][1] if self.samples else 0

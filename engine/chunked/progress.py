@@ -1,0 +1,105 @@
+"""What a person sees while it runs: one bar per stage on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import IO
+
+from tqdm import tqdm
+
+from engine.chunked.budget import format_size
+from engine.chunked.memory import Sampler
+from engine.chunked.runner import Event
+
+
+class Progress:
+    """Shows the events of a run.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    stream : file
+        Where to; a terminal gets bars.
+    """
+
+    def __init__(self, quiet: bool = False, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._bars = self._stream.isatty()
+        self._bar: tqdm | None = None
+        self._child = 0
+        self._start = 0.0
+        self._tasks = 0
+        self._sampler = Sampler(lambda: [os.getpid(), *([self._child] if self._child else [])], 0.2)
+
+    def __enter__(self) -> Progress:
+        self._sampler.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sampler.__exit__(kind, error, trace)
+        self._close()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if not self._quiet:
+            show = getattr(self, f"_on_{event['event']}", None)
+            if show is not None:
+                show(event)
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+    def _on_run(self, event: Event) -> None:
+        self._say(f"{event['source']} in {event['workdir']}, {format_size(event['allowed'])} allowed")
+        for note in event["notes"]:
+            self._say(f"note: {note}")
+
+    def _on_stage(self, event: Event) -> None:
+        self._start = time.monotonic()
+        self._tasks = 0
+        if self._bars:
+            form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
+            title = f"{event['stage']}: {event['does']}"
+            self._bar = tqdm(total=0, desc=title, bar_format=form, file=self._stream, unit="task")
+
+    def _on_spawn(self, event: Event) -> None:
+        self._child = event["pid"]
+
+    def _on_round(self, event: Event) -> None:
+        self._tasks += event["tasks"]
+        if self._bar is not None:
+            self._bar.total = self._tasks
+            self._bar.update(event["done"])
+
+    def _on_task(self, event: Event) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(format_size(self._sampler.current), refresh=False)
+            self._bar.update()
+
+    def _on_skip(self, event: Event) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str("done before")
+        else:
+            self._say(f"{event['stage']}: done before")
+        self._close()
+
+    def _on_stage_end(self, event: Event) -> None:
+        self._child = 0
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"peak {format_size(event['measured'])}")
+        else:
+            peak = format_size(event["measured"])
+            self._say(f"{event['stage']}: {self._tasks} tasks in {event['seconds']:.1f} s, peak {peak}")
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,157 @@
+"""Run one stage in this process: skip what is done, fit the rest into the budget, execute, record."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from engine.chunked import memory
+from engine.chunked.budget import Allotment, allot
+from engine.chunked.errors import BudgetError, Interrupted
+from engine.chunked.journal import Journal, Record
+from engine.chunked.store import StageStore
+from engine.chunked.task import Round, Stage, TaskContext
+
+Event = Mapping[str, Any]
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a stage may use: bytes allowed and already reserved, and workers at most."""
+
+    allowed: int
+    reserved: int
+    max_workers: int
+
+
+class StageRunner:
+    """Runs a stage's rounds in order, and each round's tasks on threads.
+
+    Threads, not processes: what a worker process holds before any data (80 MiB and more) would be paid
+    for each. The heavy libraries release the interpreter lock.
+
+    Parameters
+    ----------
+    name : str
+        The stage's name, for messages.
+    stage : Stage
+        What to run.
+    store, journal : StageStore, Journal
+        Where its files and its records are.
+    limits : Limits
+        What it may use.
+    emit : callable
+        Told of every round that starts and every task that ends.
+    stop : threading.Event
+        Set from outside to end early: tasks in flight finish, no other starts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stage: Stage,
+        store: StageStore,
+        journal: Journal,
+        limits: Limits,
+        emit: Emit,
+        stop: threading.Event,
+    ) -> None:
+        self._name = name
+        self._stage = stage
+        self._store = store
+        self._journal = journal
+        self._limits = limits
+        self._emit = emit
+        self._stop = stop
+
+    def run(self) -> None:
+        """Run whatever of the stage is not done.
+
+        Raises
+        ------
+        BudgetError
+            Where a round does not fit.
+        Interrupted
+            Where ``stop`` was set.
+        """
+        self._store.sweep()
+        temporary: list[Round] = []
+        kept: list[str] = []
+        for each in self._stage.rounds():
+            if each.until is not None:
+                temporary.append(each)
+                continue
+            if self._missing(each):
+                for needed in (*temporary, each):
+                    self._run_round(needed)
+            self._drop([old for old in temporary if old.until == each.name])
+            temporary = [old for old in temporary if old.until != each.name]
+            kept += each.task_ids()
+        self._store.keep_only(entry.path for record in self._journal.records() for entry in record.files)
+        self._journal.finish(kept)
+
+    def _missing(self, round_: Round) -> list[int]:
+        return [i for i in range(round_.n_tasks) if not self._journal.done(round_.task_id(i))]
+
+    def _drop(self, rounds: Sequence[Round]) -> None:
+        for task_id in (task_id for each in rounds for task_id in each.task_ids()):
+            if self._journal.done(task_id):
+                files = self._journal.read(task_id).files
+                self._journal.forget(task_id)
+                self._store.remove(files)
+
+    def _run_round(self, round_: Round) -> None:
+        missing = self._missing(round_)
+        allotment = self._allot(round_, len(missing))
+        self._emit(
+            {
+                "event": "round",
+                "round": round_.name,
+                "tasks": round_.n_tasks,
+                "done": round_.n_tasks - len(missing),
+                "workers": allotment.workers,
+                "batch_rows": allotment.batch_rows,
+                "projected": allotment.projected,
+            }
+        )
+        if missing:
+            self._execute(round_, missing, allotment)
+
+    def _allot(self, round_: Round, n_tasks: int) -> Allotment:
+        try:
+            return allot(
+                round_.cost,
+                allowed=self._limits.allowed,
+                reserved=self._limits.reserved,
+                n_tasks=n_tasks,
+                max_workers=self._limits.max_workers,
+            )
+        except BudgetError as error:
+            raise BudgetError(f"{self._name} ({round_.name}) {error}") from None
+
+    def _execute(self, round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
+        shared = round_.load()
+        with ThreadPoolExecutor(allotment.workers, thread_name_prefix=round_.name) as pool:
+            futures = [pool.submit(self._run_task, round_, i, allotment.batch_rows, shared) for i in missing]
+            finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.cancel()
+        for future in finished:
+            future.result()
+
+    def _run_task(self, round_: Round, index: int, batch_rows: int, shared: object) -> None:
+        if self._stop.is_set():
+            raise Interrupted("stopped")
+        start = time.monotonic()
+        task_id = round_.task_id(index)
+        scratch = self._store.new_scratch(task_id)
+        result = round_.run(index, TaskContext(scratch, batch_rows, shared)) or {}
+        files = self._store.commit(scratch)
+        seconds = time.monotonic() - start
+        self._journal.write(Record(task_id, files, dict(result), round(seconds, 4), memory.peak_bytes()))
+        self._emit({"event": "task", "task": task_id, "seconds": seconds})

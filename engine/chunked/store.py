@@ -1,0 +1,127 @@
+"""Where a stage's files live, and how they get there: whole, durable, and checked.
+
+A task writes into a scratch folder. Committing moves each file to its place: flush to disk, hash,
+rename, flush the folder. A crash leaves either the old state or leftovers in scratch, never half a file
+under a final name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+SCRATCH = ".scratch"
+RECORDS = "records"
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One committed file: its name relative to the stage's folder, its size in bytes, its SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync_path(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file's content durably: readers see the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_path(path.parent)
+
+
+class StageStore:
+    """The folder of one stage.
+
+    Parameters
+    ----------
+    root : Path
+        Where it is; made when first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, name: str) -> Path:
+        """Where a committed file is."""
+        return self.root / name
+
+    def new_scratch(self, task_id: str) -> Path:
+        """Make an empty scratch folder for a task."""
+        scratch = self.root / SCRATCH / task_id
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        return scratch
+
+    def commit(self, scratch: Path) -> list[FileEntry]:
+        """Move every file below ``scratch`` to its final name, durably.
+
+        Returns
+        -------
+        list of FileEntry
+            What was committed, sorted by name.
+        """
+        entries = []
+        folders = set()
+        for source in sorted(path for path in scratch.rglob("*") if path.is_file()):
+            name = source.relative_to(scratch)
+            target = self.root / name
+            folders.update(self._make_folders(target.parent))
+            fsync_path(source)
+            entries.append(FileEntry(name.as_posix(), source.stat().st_size, sha256_file(source)))
+            source.replace(target)
+        for folder in sorted(folders, reverse=True):
+            fsync_path(folder)
+        shutil.rmtree(scratch)
+        return entries
+
+    def _make_folders(self, folder: Path) -> list[Path]:
+        """Make a folder of the stage; return all folders whose list of names a commit may change."""
+        folder.mkdir(parents=True, exist_ok=True)
+        chain = [folder, *folder.parents]
+        return chain[: chain.index(self.root) + 1]
+
+    def remove(self, entries: Iterable[FileEntry]) -> None:
+        """Delete committed files, those already gone included."""
+        for entry in entries:
+            self.path(entry.path).unlink(missing_ok=True)
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Remove every file but the named ones and the records."""
+        keep = set(names)
+        for path in self.root.rglob("*"):
+            name = path.relative_to(self.root)
+            if path.is_file() and name.parts[0] != RECORDS and name.as_posix() not in keep:
+                path.unlink()
+
+    def sweep(self) -> None:
+        """Remove what killed tasks left behind."""
+        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""A process that runs one stage and leaves: ``python -m engine.chunked.worker``, started by executors.
+
+It gets a job as one line of JSON on standard input and tells what happens as lines of JSON on standard
+output. Standard input then stays open: the line ``stop`` asks it to end soon, and its end means that the
+parent is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import Any
+
+from engine.chunked import memory
+from engine.chunked.errors import EngineError, Interrupted
+from engine.chunked.journal import Journal
+from engine.chunked.runner import Event, Limits, StageRunner
+from engine.chunked.store import StageStore
+
+# A stopping worker has this long to finish its tasks; then it drops them.
+GRACE_SECONDS = 4.0
+
+
+def _watch_parent(stop: threading.Event) -> None:
+    for line in sys.stdin:
+        if line.strip() == "stop":
+            stop.set()
+            timer = threading.Timer(GRACE_SECONDS, os._exit, (Interrupted.exit_code,))
+            timer.daemon = True
+            timer.start()
+    os._exit(1)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Turn an exception into an event the parent can raise again or print."""
+    if isinstance(error, EngineError):
+        return {"event": "error", "kind": type(error).__name__, "message": str(error)}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"no space left on the disk ({error.filename or 'work directory'}): free some, then run again"
+        return {"event": "error", "kind": "EngineError", "message": message}
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM):
+        return {"event": "error", "kind": "EngineError", "message": f"{error}: mend that, then run again"}
+    return {"event": "error", "kind": "crash", "message": "".join(traceback.format_exception(error))}
+
+
+def _run(job: dict[str, Any], emit: Any, stop: threading.Event) -> None:
+    module, function = job["open"].split(":")
+    root, stage = getattr(importlib.import_module(module), function)(**job["spec"])
+    reserved = memory.peak_bytes() + job["parent_bytes"]
+    emit({"event": "start", "reserved": reserved})
+    limits = Limits(job["allowed"], reserved, job["max_workers"])
+    StageRunner(job["name"], stage, StageStore(root), Journal(root), limits, emit, stop).run()
+
+
+def main() -> int:
+    """Run the job on standard input; the exit code is 0, or 1 after an error event."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints must not end up between the events
+    lock = threading.Lock()
+
+    def emit(event: Event) -> None:
+        with lock:
+            out.write(json.dumps({**event, "measured": memory.peak_bytes()}) + "\n")
+
+    job = json.loads(sys.stdin.readline())
+    stop = threading.Event()
+    threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
+    try:
+        _run(job, emit, stop)
+    except BaseException as error:
+        emit(describe(error))
+        return 1
+    emit({"event": "end"})
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # the thread that reads standard input cannot be joined

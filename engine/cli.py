@@ -1,0 +1,206 @@
+"""The command line: parses and prints, decides nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine import __version__, config, datasets, pipeline, status
+from engine.chunked.budget import format_size
+from engine.chunked.errors import EngineError, Interrupted, UsageError
+from engine.chunked.progress import Progress
+from engine.config import Config
+
+_RUN_EXAMPLES = """examples:
+  engine run                                        the sample, or ml-25m where it is present
+  engine run ratings.csv --memory 512MiB            your own ratings, in half a gigabyte
+  engine run ml-25m --set neighbors.k=80            another number of neighbours; redoes only what it must
+
+Run the same command again after any interruption: it goes on where it was."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code.
+
+    0 done; 1 failed; 2 bad usage, configuration or input; 3 does not fit the budget; 4 work directory in
+    use; 5 damaged work directory; 130 interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except EngineError as error:
+        print(f"engine: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("engine: interrupted; run the same command again to go on", file=sys.stderr)
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="engine",
+        description="Nearest-neighbour recommendations from a ratings file, inside a memory budget, resumable.",
+        epilog="example:\n  engine run --memory 512MiB",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"engine {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_status(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, does: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=does,
+        description=does[0].upper() + does[1:] + ".",
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    parser = _add(commands, "run", "run the pipeline, or what is left of it", _RUN_EXAMPLES)
+    parser.set_defaults(command=_run)
+    parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file, or a folder with one")
+    parser.add_argument("--workdir", metavar="DIR", help="where the run is kept (default: runs/ and the data set's name)")
+    parser.add_argument(
+        "--memory", metavar="SIZE", help="the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)")
+    parser.add_argument("--preset", help=f"one of: {', '.join(config.PRESETS)}")
+    parser.add_argument("--config", metavar="FILE.toml", type=Path, help="a file of configuration keys")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one configuration key; repeatable")
+    parser.add_argument("--columns", metavar="USER,ITEM,RATING[,TIMESTAMP]", help="names of the file's columns, where unusual")
+    parser.add_argument("--data-dir", metavar="DIR", help="where the named data sets are (default: data)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+
+def _add_status(commands: Any) -> None:
+    parser = _add(commands, "status", "tell what a work directory holds", "example:\n  engine status runs/ml-latest-small --json")
+    parser.set_defaults(command=_status)
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_data(commands: Any) -> None:
+    parser = _add(commands, "data", "list, make or fetch data sets", "example:\n  engine data fetch ml-25m")
+    parser.add_argument("--data-dir", metavar="DIR", type=Path, default=Path("data"), help="where they are (default: data)")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    listing = _add(actions, "list", "list the data sets", "example:\n  engine data list")
+    listing.set_defaults(command=_data_list)
+    sample = _add(actions, "sample", "write the real ml-latest-small", "example:\n  engine data sample")
+    sample.set_defaults(command=_data_sample)
+    fetch = _add(actions, "fetch", "download a data set", "example:\n  engine data fetch ml-25m")
+    fetch.add_argument("name", choices=["ml-25m"])
+    fetch.set_defaults(command=_data_fetch)
+    twin = _add(
+        actions, "twin", "generate synthetic ratings that behave like ml-25m", "example:\n  engine data twin --out data/twin --scale 0.1"
+    )
+    twin.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write ratings.csv and movies.csv to")
+    twin.add_argument("--scale", type=float, default=1.0, help="times the users of ml-25m (default: 1)")
+    twin.add_argument("--seed", type=int, default=0, help="other seed, other ratings (default: 0)")
+    twin.set_defaults(command=_data_twin)
+
+
+def _settings(options: argparse.Namespace) -> Config:
+    named = ("dataset", "workdir", "memory", "workers", "preset", "data_dir")
+    given = {name: value for name in named if (value := getattr(options, name)) is not None}
+    if options.columns is not None:
+        given["columns"] = [name.strip() for name in options.columns.split(",")]
+    file = [] if options.config is None else [config.read_toml(options.config)]
+    return config.load(*file, *map(config.parse_assignment, options.set), given)
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    with Progress(quiet=options.quiet) as progress:
+        result = pipeline.run(settings, progress)
+    print(_figures(result.metrics, settings.evaluate.k))
+    print(_table(result.stages))
+    print(f"\nfigures  {result.workdir / pipeline.METRICS}")
+    print(f"next     engine status {result.workdir}")
+    return 0
+
+
+def _figures(metrics: Mapping[str, Any], k: int) -> str:
+    """The figures of a run, with what they are of."""
+    name = f"{metrics['dataset']} (synthetic)" if metrics["synthetic"] else metrics["dataset"]
+    lines = [
+        f"\n{name}: {metrics['n_users']:,} users x {metrics['n_items']:,} films",
+        f"  train / test ratings   {metrics['n_train']:,} / {metrics['n_test']:,}",
+        f"  RMSE                   {_or_why(metrics['rmse'], metrics.get('why_no_rmse'))}"
+        f"   over {metrics['n_test_scored']:,} test ratings; films no neighbour rated score 0",
+        f"  Recall@{k:<15} {_or_why(metrics[f'recall_at_{k}'], metrics.get('why_no_recall'))}"
+        f"   over {metrics['n_users_with_liked']:,} users with a liked test film",
+    ]
+    if metrics["n_repeated"]:
+        lines.append(f"  repeated pairs         {metrics['n_repeated']:,} earlier ratings of the same pair left out")
+    if not metrics["sorted_by_user"]:
+        lines.append("  rows                   not sorted by user; sorted here")
+    lines += [f"  note                   {note}" for note in metrics["notes"]]
+    return "\n".join(lines)
+
+
+def _or_why(value: float | None, why: str | None) -> str:
+    return f"none: {why};" if value is None else f"{value:.4f}"
+
+
+def _table(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Memory and time of each stage."""
+    lines = [f"\n{'stage':<12}{'projected':>12}{'measured':>12}{'seconds':>10}"]
+    for stage in stages:
+        if stage["skipped"]:
+            lines.append(f"{stage['stage']:<12}{'done before':>24}")
+        else:
+            projected, measured = format_size(stage["projected"]), format_size(stage["measured"])
+            lines.append(f"{stage['stage']:<12}{projected:>12}{measured:>12}{stage['seconds']:>10.1f}")
+    peak = max((stage["measured"] for stage in stages), default=0)
+    total = sum(stage["seconds"] for stage in stages)
+    lines.append(f"{'all':<12}{'':>12}{format_size(peak):>12}{total:>10.1f}")
+    return "\n".join(lines)
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = status.inspect(options.workdir)
+    print(json.dumps(found, indent=2) if options.json else status.describe(found))
+    return 0
+
+
+def _data_list(options: argparse.Namespace) -> int:
+    for found in datasets.list_datasets(options.data_dir):
+        print(f"{found.name:<10} {'present' if found.present else 'absent':<8} {found.path}\n           {found.what}")
+    return 0
+
+
+def _data_sample(options: argparse.Namespace) -> int:
+    print(datasets.make_sample(options.data_dir))
+    return 0
+
+
+def _data_fetch(options: argparse.Namespace) -> int:
+    print(datasets.fetch_ml25m(options.data_dir))
+    return 0
+
+
+def _data_twin(options: argparse.Namespace) -> int:
+    from engine.twin import write_twin  # loads numpy and Polars, which no other command needs in this process
+
+    if not options.scale > 0:
+        raise UsageError(f"--scale {options.scale}: must be more than 0")
+    summary = write_twin(options.out, scale=options.scale, seed=options.seed)
+    print(f"{options.out}: {summary.n_ratings:,} synthetic ratings by {summary.n_users:,} users of {summary.n_items:,} films")
+    return 0

@@ -1,0 +1,228 @@
+"""Everything a user may set: one section per stage, validated, with units in the names or the docs.
+
+What is in a stage's section determines its output. What is not (memory, workers) never does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from engine.chunked.errors import UsageError
+
+Positive = Annotated[int, Meta(ge=1)]
+Fraction = Annotated[float, Meta(gt=0, lt=1)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: immutable, keywords only, unknown keys refused."""
+
+
+class Ingest(Section):
+    """From the ratings file to partitions of whole users."""
+
+    ratings_per_partition: Positive = 2**19
+    """A partition ends with the user that reaches this many ratings."""
+
+
+class Split(Section):
+    """Per-user holdout."""
+
+    test_fraction: Fraction = 0.2
+    """Share of a user's ratings held out, rounded down, at least one."""
+    min_ratings: Annotated[int, Meta(ge=2)] = 5
+    """Users with fewer ratings stay wholly in train."""
+    seed: Seed = 42
+    """Of the generator that draws the held-out rows, users in ascending order."""
+
+
+class Matrix(Section):
+    """Train and test as CSR."""
+
+    ratings_per_chunk: Positive = 2**20
+    """Ratings in a storage chunk."""
+
+
+class Factors(Section):
+    """Truncated SVD of the train matrix."""
+
+    dims: Positive = 128
+    """Dimensions of the user vectors; fewer where the matrix has fewer rows or columns."""
+    oversamples: Annotated[int, Meta(ge=0)] = 10
+    """Extra dimensions carried along for accuracy."""
+    passes: Positive = 5
+    """Power iterations, each one pass over the matrix."""
+    partial_sums: Positive = 8
+    """Tasks a pass is cut into; each leaves a partial sum of films x (dims + oversamples) floats."""
+    users_per_chunk: Positive = 8192
+    """Users in a storage chunk of the vectors."""
+    seed: Seed = 42
+    """Of the random start."""
+
+
+class Index(Section):
+    """HNSW graphs over the user vectors, one per shard."""
+
+    shard_users: Positive = 40960
+    """Users in a shard."""
+    m: Annotated[int, Meta(ge=2, le=100)] = 32
+    """Links per node (M)."""
+    ef_construction: Positive = 200
+    """Candidates kept while building."""
+    seed: Seed = 100
+    """Of the nodes' levels."""
+
+
+class Neighbors(Section):
+    """Nearest users by cosine."""
+
+    k: Positive = 50
+    """Neighbours kept per user."""
+    ef: Positive = 200
+    """Candidates kept while searching a shard."""
+    users_per_chunk: Positive = 4096
+    """Users in a task, and in a storage chunk."""
+
+
+class Evaluate(Section):
+    """RMSE over the test ratings, recall of liked test films among the best candidates."""
+
+    k: Positive = 50
+    """Length of the recommended list."""
+    liked_from: float = 4.0
+    """A test rating of at least this much makes a film liked."""
+    users_per_task: Positive = 8192
+    """Users in a task."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run: what on, where, with how much, and each stage's section.
+
+    Examples
+    --------
+    >>> Config(dataset="sample", neighbors=Neighbors(k=80)).neighbors.k
+    80
+    """
+
+    dataset: str | None = None
+    """``sample``, ``ml-25m``, or a path; none: ml-25m where it is present, else the sample."""
+    columns: tuple[str, ...] | None = None
+    """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual."""
+    data_dir: str = "data"
+    """Where the named data sets are."""
+    workdir: str | None = None
+    """The work directory; none: ``runs/`` and the data set's name."""
+    memory: str | int | None = None
+    """The budget, all processes counted: bytes, or a size like ``512MiB``; none: the smaller of 1 GiB
+    and half of what is free."""
+    workers: Annotated[int, Meta(ge=1)] | None = None
+    """Tasks at a time at most; none: as many as processors."""
+    preset: str = "notebook"
+    """Where the sections' values come from unless set."""
+
+    ingest: Ingest = Ingest()
+    split: Split = Split()
+    matrix: Matrix = Matrix()
+    factors: Factors = Factors()
+    index: Index = Index()
+    neighbors: Neighbors = Neighbors()
+    evaluate: Evaluate = Evaluate()
+
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"notebook": {}}
+"""Presets: sections and values that differ from the defaults above."""
+
+
+def load(*layers: Mapping[str, Any]) -> Config:
+    """Validate a configuration put together from layers, later ones winning.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key or preset (with the nearest known one) or a value out of range.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, layer)
+    name = merged.get("preset", "notebook")
+    if name not in PRESETS:
+        raise UsageError(f"no preset '{name}'{_nearest(str(name), PRESETS)}")
+    full: dict[str, Any] = {}
+    _merge(full, PRESETS[name])
+    _merge(full, merged)
+    _refuse_unknown(full, Config, "")
+    try:
+        return msgspec.convert(full, Config)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"configuration: {error}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """Turn ``"neighbors.k=80"`` into ``{"neighbors": {"k": 80}}``; values are TOML, bare words strings.
+
+    Raises
+    ------
+    UsageError
+        Where there is no ``=``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text}: write KEY=VALUE, such as --set neighbors.k=80")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            below = target.setdefault(key, {})
+            if isinstance(below, dict):
+                _merge(below, value)
+                continue
+        target[key] = value
+
+
+def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefix: str) -> None:
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in values.items():
+        if key not in fields:
+            raise UsageError(f"no configuration key '{prefix}{key}'{_nearest(key, fields, prefix)}")
+        section = fields[key]
+        if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, msgspec.Struct):
+            _refuse_unknown(value, section, f"{prefix}{key}.")
+
+
+def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean '{prefix}{close[0]}'?"
+    return f": known are {', '.join(prefix + name for name in names)}"

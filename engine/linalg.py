@@ -1,0 +1,93 @@
+"""Dense and sparse products of the SVD, as functions of arrays.
+
+Nothing here depends on how rows are batched: sums run over rows in order, or over blocks of fixed size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import _sparsetools, csr_matrix
+
+# Rows of a tall matrix widened to float64 at a time.
+_BLOCK = 4096
+# Relative eigenvalue below which a direction is rounding noise: float32's epsilon squared, and a margin.
+_NOISE = 1e-11
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+def add_gram_product(rows: csr_matrix, basis: Float32, total: Float32) -> None:
+    """Add ``rows.T @ (rows @ basis)`` to ``total`` in place.
+
+    Parameters
+    ----------
+    rows : csr_matrix, float32, shape (n, items)
+    basis, total : float32 array, shape (items, width)
+        C-contiguous.
+    """
+    product = rows @ basis
+    n, n_items = rows.shape
+    # ``total += rows.T @ product`` would make a copy of ``total``'s size for each batch of rows, and its
+    # sums would depend on the batch; SciPy's kernel behind it adds row by row to what is there.
+    _sparsetools.csc_matvecs(
+        n_items, n, basis.shape[1], rows.indptr, rows.indices, rows.data, product.ravel(), total.ravel()
+    )
+
+
+def gram(tall: NDArray[Any]) -> Float64:
+    """``tall.T @ tall`` in float64, shape (width, width); rows taken in blocks of fixed size."""
+    total = np.zeros((tall.shape[1], tall.shape[1]))
+    for start in range(0, len(tall), _BLOCK):
+        block = tall[start : start + _BLOCK].astype(np.float64)
+        total += block.T @ block
+    return total
+
+
+def orthonormalise(tall: Float32) -> None:
+    """Replace the columns by an orthonormal basis of their span, in place.
+
+    Directions that are rounding noise become columns of zeros, so that a matrix of low rank is no special
+    case. From the eigenvectors of the Gram matrix (the SVQB of Stathopoulos and Wu 2002,
+    https://doi.org/10.1137/S1064827500370883), which needs no copy of ``tall``.
+
+    Parameters
+    ----------
+    tall : float32 array, shape (rows, width)
+    """
+    values, vectors = np.linalg.eigh(gram(tall))
+    real = values > _NOISE * max(values[-1], 0.0)
+    scale = np.where(real, 1.0 / np.sqrt(np.where(real, values, 1.0)), 0.0)
+    transform = vectors * scale
+    for start in range(0, len(tall), _BLOCK):
+        tall[start : start + _BLOCK] = tall[start : start + _BLOCK].astype(np.float64) @ transform
+
+
+def ritz(projected_gram: Float64) -> tuple[Float64, Float64]:
+    """Singular values, and the rotation of the basis to singular vectors.
+
+    Parameters
+    ----------
+    projected_gram : float64 array, shape (width, width)
+        ``(A V)^T (A V)`` for an orthonormal V.
+
+    Returns
+    -------
+    singular_values : float64 array, shape (width,)
+        Descending.
+    rotation : float64 array, shape (width, width)
+        ``V @ rotation`` are the right singular vectors, in the same order.
+    """
+    values, vectors = np.linalg.eigh(projected_gram)
+    return np.sqrt(np.maximum(values[::-1], 0.0)), np.ascontiguousarray(vectors[:, ::-1])
+
+
+def unit_rows(rows: Float32) -> Float32:
+    """Scale each row to length 1; rows of zeros stay."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    lengths[lengths == 0] = 1
+    scaled: Float32 = rows / lengths[:, None]
+    return scaled

@@ -1,0 +1,273 @@
+"""The pipeline: which steps there are, in what order, and how a run goes through them.
+
+Start reading here. `STEPS` is the whole pipeline; each step's stage is in the file of its name in
+``engine/stages/``. Nothing in this module loads a numerical library: every stage runs in a process of its
+own, which loads what it needs and gives its memory back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import config, datasets
+from engine.chunked import lock, memory
+from engine.chunked.budget import format_size, parse_size
+from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked.executors import Job, run_in_child
+from engine.chunked.journal import Committed, Journal, fingerprint
+from engine.chunked.runner import Event
+from engine.chunked.store import write_atomic
+from engine.chunked.task import Stage
+from engine.config import Config
+from engine.source import Source, digest
+from engine.stages.inputs import StageInputs
+
+METRICS = "metrics.json"
+RUN = "run.json"
+LOCK = "lock"
+WORKDIR_MARKER = "workdir.json"
+WORKDIR_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its configuration section and of its module in ``engine/stages/``.
+    stage : str
+        The stage's class in that module.
+    needs : tuple of str
+        Steps whose output it reads.
+    does : str
+        In a few words, for people.
+    version : int
+        Of its output; raise it when the same parameters leave other bytes.
+    """
+
+    name: str
+    stage: str
+    needs: tuple[str, ...]
+    does: str
+    version: int = 1
+
+
+STEPS = (
+    Step("ingest", "IngestStage", (), "ratings to partitions by user"),
+    Step("split", "SplitStage", ("ingest",), "train and test"),
+    Step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test"),
+    Step("factors", "FactorsStage", ("matrix",), "SVD, user vectors"),
+    Step("index", "IndexStage", ("factors",), "HNSW graphs"),
+    Step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users"),
+    Step("evaluate", "EvaluateStage", ("matrix", "neighbors"), "RMSE and recall"),
+)
+
+# Polars reads these when it is loaded. Its defaults would hold hundreds of MiB of a CSV at a time.
+_POLARS = {"POLARS_CSV_CHUNK_SIZE": "1000000", "POLARS_CSV_CHUNK_PREFETCH_LIMIT": "1"}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left.
+
+    Attributes
+    ----------
+    metrics : dict
+        The content of ``metrics.json``.
+    workdir : Path
+        The work directory.
+    artifacts : dict of str to Path
+        The folder of each step.
+    stages : list of dict
+        For each step ``stage``, ``skipped``, ``projected``, ``measured`` (bytes) and ``seconds``.
+    """
+
+    metrics: dict[str, Any]
+    workdir: Path
+    artifacts: dict[str, Path]
+    stages: list[dict[str, Any]]
+
+
+def fingerprints(settings: Config, source_identity: tuple[int, str]) -> dict[str, str]:
+    """Fingerprint of each step's output under a configuration."""
+    found: dict[str, str] = {}
+    for step in STEPS:
+        params = msgspec.to_builtins(getattr(settings, step.name))
+        upstream = [found[name] for name in step.needs] or [str(part) for part in source_identity]
+        found[step.name] = fingerprint(step.name, step.version, params, upstream)
+    return found
+
+
+def stage_folders(workdir: Path, prints: Mapping[str, str]) -> dict[str, Path]:
+    """Folder of each step's output."""
+    return {name: workdir / "stages" / f"{name}-{key}" for name, key in prints.items()}
+
+
+def open_stage(step: str, section: dict[str, Any], source: dict[str, Any], folders: dict[str, str]) -> tuple[Path, Stage]:
+    """Construct a step's stage, in the process that is to run it; returns its folder and the stage."""
+    found = next(each for each in STEPS if each.name == step)
+    module = importlib.import_module(f"engine.stages.{step}")
+    root = Path(folders[step])
+    inputs = StageInputs(
+        section=msgspec.convert(section, type(getattr(Config(), step))),
+        source=Source.from_json(source),
+        own=Committed(root),
+        upstream={name: Committed(Path(folders[name])) for name in found.needs},
+    )
+    return root, getattr(module, found.stage)(inputs)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything settled before the first step starts."""
+
+    settings: Config
+    source: Source
+    workdir: Path
+    allowed: int
+    workers: int
+    folders: dict[str, Path]
+
+
+def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None) -> RunResult:
+    """Run the pipeline, or what is left of it.
+
+    Parameters
+    ----------
+    settings : Config
+        What to run.
+    on_event : callable
+        Told what happens, for progress: see `engine.chunked.progress`.
+
+    Raises
+    ------
+    UsageError, BudgetError, LockedError, DamagedError, Interrupted
+        See `engine.chunked.errors`.
+    """
+    source = datasets.resolve(settings.dataset, data_dir=Path(settings.data_dir), columns=settings.columns)
+    workdir = _make_workdir(Path(settings.workdir or f"runs/{source.name}"))
+    allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    with lock.hold(workdir / LOCK) as descriptor:
+        folders = stage_folders(workdir, fingerprints(settings, digest(source)))
+        setup = _Run(settings, source, workdir, allowed, workers, folders)
+        on_event({"event": "run", "source": source.name, "notes": list(source.notes), "workdir": str(workdir), "allowed": allowed})
+        stages = [_run_step(setup, step, on_event, descriptor) for step in STEPS]
+        metrics = _metrics(setup)
+        write_atomic(workdir / METRICS, msgspec.json.format(msgspec.json.encode(metrics)))
+        summary = {"allowed": allowed, "workers": workers, "stages": stages}
+        write_atomic(workdir / RUN, msgspec.json.format(msgspec.json.encode(summary)))
+    return RunResult(metrics, workdir, folders, stages)
+
+
+def _make_workdir(workdir: Path) -> Path:
+    """Make the work directory, or see that what is there is one.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be written, or holds something else.
+    DamagedError
+        Where another version of the program made it.
+    """
+    marker = workdir / WORKDIR_MARKER
+    try:
+        if marker.exists():
+            found = msgspec.json.decode(marker.read_bytes())
+            if found != {"version": WORKDIR_VERSION}:
+                raise DamagedError(f"{workdir}: made by another version of this program: use another --workdir")
+            return workdir
+        if workdir.is_dir() and any(workdir.iterdir()):
+            raise UsageError(f"{workdir}: not empty and no work directory: name another --workdir")
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_atomic(marker, msgspec.json.encode({"version": WORKDIR_VERSION}))
+    except msgspec.DecodeError:
+        raise DamagedError(f"{marker}: not readable: use another --workdir") from None
+    except OSError as error:
+        raise UsageError(f"{workdir}: cannot be used as a work directory ({error.strerror}): name another --workdir") from None
+    return workdir
+
+
+def _run_step(setup: _Run, step: Step, on_event: Callable[[Event], None], descriptor: int) -> dict[str, Any]:
+    """Run a step in a child process unless it is complete; return what it took."""
+    took: dict[str, Any] = {"stage": step.name, "skipped": True, "projected": 0, "measured": 0, "seconds": 0.0}
+    on_event({"event": "stage", "stage": step.name, "does": step.does})
+    if Journal(setup.folders[step.name]).finished():
+        on_event({"event": "skip", "stage": step.name})
+        return took
+    own = memory.resident_bytes()
+
+    def note(event: Event) -> None:
+        took["projected"] = max(took["projected"], event.get("projected", 0))
+        took["measured"] = max(took["measured"], own + event.get("measured", 0))
+        on_event(event)
+
+    start = time.monotonic()
+    run_in_child(_job(setup, step), note, (descriptor,))
+    took.update(skipped=False, seconds=round(time.monotonic() - start, 3))
+    on_event({"event": "stage_end", **took})
+    return took
+
+
+def _job(setup: _Run, step: Step) -> Job:
+    spec = {
+        "step": step.name,
+        "section": msgspec.to_builtins(getattr(setup.settings, step.name)),
+        "source": setup.source.to_json(),
+        "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
+    }
+    environment = {**_POLARS, "POLARS_MAX_THREADS": str(setup.workers)}
+    return Job(step.name, "engine.pipeline:open_stage", spec, setup.allowed, setup.workers, environment)
+
+
+
+
+
+
+
+
+def _metrics(setup: _Run) -> dict[str, Any]:
+    """Collect the figures from the records."""
+    ingest, split, matrix, evaluate = (
+        Committed(setup.folders[name]) for name in ("ingest", "split", "matrix", "evaluate")
+    )
+    profile = ingest.result("profile.00000")
+    partitions = ingest.results("partition")
+    splits = split.results("split")
+    means = evaluate.result("mean.00000")
+    k = setup.settings.evaluate.k
+    metrics = {
+        "dataset": setup.source.name,
+        "synthetic": setup.source.synthetic,
+        "rmse": means["rmse"],
+        f"recall_at_{k}": means["recall"],
+        "n_ratings": profile["n_rows"],
+        "n_repeated": sum(part["n_repeated"] for part in partitions),
+        "n_train": sum(part["n_train"] for part in splits),
+        "n_test": sum(part["n_test"] for part in splits),
+        "n_test_scored": means["n_test_scored"],
+        "n_test_covered": means["n_test_covered"],
+        "n_users": profile["n_users"],
+        "n_items": matrix.result("layout.00000")["n_columns"],
+        "n_users_with_liked": means["n_users_with_liked"],
+        "sorted_by_user": profile["sorted_by_user"],
+        "notes": list(setup.source.notes),
+        "config": {"preset": setup.settings.preset}
+        | {step.name: msgspec.to_builtins(getattr(setup.settings, step.name)) for step in STEPS},
+    }
+    if means["rmse"] is None:
+        metrics["why_no_rmse"] = "no test rating is of a film that occurs in train"
+    if means["recall"] is None:
+        liked = setup.settings.evaluate.liked_from
+        metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for a film that occurs in train"
+    return metrics

@@ -1,0 +1,172 @@
+"""Neighbours and train -> RMSE over the test ratings and recall of liked test films.
+
+One sparse product per batch of users scores all films any neighbour rated; both figures are read off it.
+
+- RMSE = sqrt(sum (score - rating)^2 / n) over all test pairs whose film occurs in train. A film that no
+  neighbour rated scores 0, as in the notebook.
+- Recall@K = mean, over users with at least one liked test film, of hits / liked. Candidates are the train
+  films some neighbour rated, without the user's own train films.
+
+Files
+-----
+``users/00000.parquet``, ...
+    For each user: ``user`` (code), ``n_test``, ``squared_error``, ``n_liked``, ``n_hits``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from engine import config
+from engine.chunked import arrays
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.task import Round, TaskContext
+from engine.metrics import MeanOverUsers, SquaredError
+from engine.scoring import distance_weights, row_numbers, weighted_sums
+from engine.stages.inputs import StageInputs
+from engine.stages.matrix import TEST, TRAIN
+from engine.stages.neighbors import IDS, SIMILARITIES
+from engine.topk import top_per_row
+
+_UNSEEN, _WATCHED, _TEST, _LIKED = range(4)
+
+
+class EvaluateStage:
+    """One task a block of users, then the means."""
+
+    def __init__(self, inputs: StageInputs[config.Evaluate]) -> None:
+        self._section = inputs.section
+        self._own = inputs.own
+        matrix = inputs.upstream["matrix"].root
+        self._train = CsrReader(matrix, TRAIN)
+        self._test = CsrReader(matrix, TEST)
+        neighbors = inputs.upstream["neighbors"].root
+        self._ids = arrays.open_array(neighbors, IDS)
+        self._similarities = arrays.open_array(neighbors, SIMILARITIES)
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        n_users, n_items = self._train.shape
+        mean = self._train.nnz // max(1, n_users) + 1
+        scored = min(n_items, 2 * mean * self._ids.shape[1])
+        cost = Cost(
+            task=16 * MIB + 64 * self._section.users_per_task,
+            shared=self._train.nnz * self._train.stored_bytes,
+            row=n_items + 40 * scored + 24 * mean * self._ids.shape[1],
+            max_rows=512,
+            min_rows=32,
+        )
+        block = self._section.users_per_task
+        yield Round("users", -(-n_users // block), self._users, cost, load=self._load_train)
+        yield Round("mean", 1, self._mean, Cost(task=MIB))
+
+    def _load_train(self) -> NarrowRows:
+        return self._train.read(0, self._train.shape[0])
+
+    def _users(self, index: int, context: TaskContext) -> dict[str, Any]:
+        start = index * self._section.users_per_task
+        stop = min(start + self._section.users_per_task, self._train.shape[0])
+        measures = []
+        flags = np.zeros(context.batch_rows * self._train.shape[1], dtype=np.uint8)
+        for first in range(start, stop, context.batch_rows):
+            measures.append(self._measure(first, min(first + context.batch_rows, stop), context.shared, flags))
+        users = pl.concat(measures).insert_column(0, pl.Series("user", np.arange(start, stop, dtype=np.uint32)))
+        folder = context.scratch / "users"
+        folder.mkdir()
+        users.write_parquet(folder / f"{index:05d}.parquet")
+        return summarise(users)
+
+    def _measure(self, start: int, stop: int, ratings: NarrowRows, flags: NDArray[np.uint8]) -> pl.DataFrame:
+        weights = distance_weights(arrays.read_rows(self._similarities, start, stop))
+        scores = weighted_sums(ratings, arrays.read_rows(self._ids, start, stop), weights)
+        watched = self._train.read(start, stop).widen()
+        test = self._test.read(start, stop).widen()
+        return measure_batch(scores, watched, test, flags, self._section.k, self._section.liked_from)
+
+    def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
+        parts = self._own.results("users")
+        error = sum((SquaredError(p["n_test"], p["squared_error"]) for p in parts), SquaredError())
+        recall = sum((MeanOverUsers(p["n_users_with_liked"], p["recall_total"]) for p in parts), MeanOverUsers())
+        return {
+            "rmse": error.rmse,
+            "recall": recall.mean,
+            "n_test_scored": error.n,
+            "n_test_covered": sum(p["n_covered"] for p in parts),
+            "n_users_with_liked": recall.n_users,
+        }
+
+
+def summarise(users: pl.DataFrame) -> dict[str, Any]:
+    """Sums over a block of users."""
+    liked = users.filter(pl.col("n_liked") > 0)
+    return {
+        "n_test": int(users["n_test"].sum()),
+        "squared_error": float(users["squared_error"].to_numpy().sum()),
+        "n_covered": int(users["n_covered"].sum()),
+        "n_users_with_liked": liked.height,
+        "recall_total": float((liked["n_hits"].to_numpy() / liked["n_liked"].to_numpy()).sum()),
+    }
+
+
+def measure_batch(
+    scores: csr_matrix, watched: csr_matrix, test: csr_matrix, flags: NDArray[np.uint8], k: int, liked_from: float
+) -> pl.DataFrame:
+    """Compare a batch's scores with its test ratings.
+
+    Parameters
+    ----------
+    scores, watched, test : csr_matrix, shape (n, films)
+        Scores of films (any order within a row), train ratings, test ratings (columns ascending).
+    flags : uint8 array, shape (at least n * films,)
+        Zeros; used as scratch and left as zeros.
+    k : int
+        Films recommended to each user.
+    liked_from : float
+        Test ratings of at least this are liked.
+
+    Returns
+    -------
+    DataFrame with ``n`` rows
+        ``n_test``, ``squared_error``, ``n_covered`` (test films some neighbour rated), ``n_liked``, ``n_hits``.
+    """
+    n, n_items = scores.shape
+    watched_at = row_numbers(watched.indptr) * n_items + watched.indices
+    test_rows = row_numbers(test.indptr)
+    test_at = test_rows * n_items + test.indices
+    liked = test.data >= liked_from
+    flags[watched_at] = _WATCHED
+    flags[test_at] = np.where(liked, _LIKED, _TEST)
+
+    rows = row_numbers(scores.indptr)
+    at = rows * n_items + scores.indices
+    flag = flags[at]
+    in_test = flag >= _TEST
+    predicted = np.zeros(len(test_at), dtype=np.float32)
+    covered = np.zeros(len(test_at), dtype=bool)
+    place = np.searchsorted(test_at, at[in_test])
+    predicted[place] = scores.data[in_test]
+    covered[place] = True
+
+    candidate = (flag != _WATCHED) & (scores.data > 0)
+    best_rows, best_items = top_per_row(rows[candidate], scores.indices[candidate], scores.data[candidate], n, k)
+    hit = flags[best_rows * n_items + best_items] == _LIKED
+    flags[watched_at] = _UNSEEN
+    flags[test_at] = _UNSEEN
+
+    error = (predicted.astype(np.float64) - test.data) ** 2
+    return pl.DataFrame(
+        {
+            "n_test": np.diff(test.indptr).astype(np.uint32),
+            "squared_error": np.bincount(test_rows, error, minlength=n),
+            "n_covered": np.bincount(test_rows[covered], minlength=n).astype(np.uint32),
+            "n_liked": np.bincount(test_rows[liked], minlength=n).astype(np.uint32),
+            "n_hits": np.bincount(best_rows[hit], minlength=n).astype(np.uint32),
+        }
+    )

@@ -1,0 +1,65 @@
+"""User vectors -> HNSW graphs, one for each shard of users.
+
+Shards keep a graph's memory bounded and let it be built again alone. A graph is built by one thread, so
+that it is the same every time (hnswlib's parallel insertion is not).
+
+Files
+-----
+``shard-00000.bin``, ...
+    hnswlib index, cosine; labels are user codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import hnswlib
+import numpy as np
+
+from engine import config
+from engine.chunked import arrays
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Round, TaskContext
+from engine.stages.factors import VECTORS
+from engine.stages.inputs import StageInputs
+
+
+def shard_path(shard: int) -> str:
+    """Name of a shard's file."""
+    return f"shard-{shard:05d}.bin"
+
+
+def shard_bytes(n_users: int, dims: int, m: int) -> int:
+    """Memory of a graph: vectors, links of the lowest layer (2 M), about a sixteenth more above, labels, locks."""
+    return n_users * (4 * dims + 4 * (2 * m + 1) + m // 4 + 8 + 80)
+
+
+class IndexStage:
+    """One task a shard."""
+
+    def __init__(self, inputs: StageInputs[config.Index]) -> None:
+        self._section = inputs.section
+        self._own = inputs.own
+        self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        n_users, dims = self._vectors.shape
+        shard_users = min(self._section.shard_users, n_users)
+        cost = Cost(task=4 * MIB + 8 * dims * shard_users + shard_bytes(shard_users, dims, self._section.m))
+        yield Round("build", -(-n_users // self._section.shard_users), self._build, cost)
+
+    def _build(self, shard: int, context: TaskContext) -> dict[str, int]:
+        n_users, dims = self._vectors.shape
+        start = shard * self._section.shard_users
+        stop = min(start + self._section.shard_users, n_users)
+        graph = hnswlib.Index(space="cosine", dim=dims)
+        graph.init_index(
+            max_elements=stop - start,
+            M=self._section.m,
+            ef_construction=self._section.ef_construction,
+            random_seed=self._section.seed,
+        )
+        graph.add_items(arrays.read_rows(self._vectors, start, stop), np.arange(start, stop), num_threads=1)
+        graph.save_index(str(context.scratch / shard_path(shard)))
+        return {"start": start, "stop": stop}

@@ -1,0 +1,182 @@
+"""ratings.csv -> Parquet partitions by user range.
+
+The file is streamed once into Parquet row groups, which can be read again cheaply; a look at those
+settles ids, dtypes and partition bounds; then each partition takes its users' rows, in file order.
+
+Files
+-----
+``users.parquet``, ``items.parquet``
+    Original ids in ascending order: an id's row number is its code.
+``ratings/00000.parquet``, ...
+    ``user``, ``item`` (codes, uint32) and ``rating`` (a multiple of ``rating_step``), grouped by user,
+    rows of a user in file order; of a pair rated twice only the later row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine import config, source
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.task import Round, TaskContext
+from engine.stages.inputs import StageInputs
+
+SOURCE = "source.parquet"
+USERS = "users.parquet"
+ITEMS = "items.parquet"
+# Small enough to stream, large enough that statistics and headers cost nothing.
+_ROW_GROUP = 2**17
+
+
+def partition_path(index: int, kind: str = "ratings") -> str:
+    """Name of a partition's file."""
+    return f"{kind}/{index:05d}.parquet"
+
+
+class IngestStage:
+    """Convert, profile, partition."""
+
+    def __init__(self, inputs: StageInputs[config.Ingest]) -> None:
+        self._section = inputs.section
+        self._source = inputs.source
+        self._own = inputs.own
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        yield Round("convert", 1, self._convert, Cost(task=100 * MIB), until="partition")
+        yield Round("profile", 1, self._profile, Cost(task=100 * MIB))
+        profile = self._own.result("profile.00000")
+        rows = self._section.ratings_per_partition + profile["most_ratings_of_a_user"]
+        n_partitions = len(profile["first_users"])
+        yield Round("partition", n_partitions, self._partition, Cost(task=40 * MIB + 80 * rows), load=self._load_ids)
+
+    def _convert(self, index: int, context: TaskContext) -> None:
+        try:
+            source.scan(self._source).sink_parquet(context.scratch / SOURCE, row_group_size=_ROW_GROUP)
+        except pl.exceptions.PolarsError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: Exception | None) -> NoReturn:
+        """Say where the source is wrong; called once the fast path saw that it is."""
+        fault = source.locate_fault(self._source)
+        if fault is not None:
+            raise UsageError(str(fault))
+        raise UsageError(f"{self._source.path}: cannot be read as ratings: {error or 'missing or invalid values'}")
+
+    def _profile(self, index: int, context: TaskContext) -> dict[str, Any]:
+        rows = pl.scan_parquet(self._own.path(SOURCE))
+        summary = _summarise(rows)
+        if summary["faults"]:
+            self._refuse(None)
+        users = rows.group_by("user").len().collect(engine="streaming").sort("user")
+        items = rows.select("item").unique().collect(engine="streaming").sort("item")
+        users.select("user").write_parquet(context.scratch / USERS)
+        items.write_parquet(context.scratch / ITEMS)
+        counts = users["len"].to_numpy().astype(np.int64)
+        return {
+            "n_rows": summary["n_rows"],
+            "n_users": users.height,
+            "n_items": items.height,
+            "most_ratings_of_a_user": int(counts.max()),
+            "rating_dtype": summary["rating_dtype"],
+            "rating_step": summary["rating_step"],
+            "rating_min": summary["rating_min"],
+            "rating_max": summary["rating_max"],
+            "sorted_by_user": summary["sorted_by_user"],
+            "first_users": first_users(counts, self._section.ratings_per_partition).tolist(),
+        }
+
+    def _load_ids(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        users = pl.read_parquet(self._own.path(USERS)).with_row_index("user_code")
+        items = pl.read_parquet(self._own.path(ITEMS)).with_row_index("item_code")
+        return users, items
+
+    def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
+        profile = self._own.result("profile.00000")
+        starts = [*profile["first_users"], profile["n_users"]]
+        all_users, items = context.shared
+        users = all_users[starts[index] : starts[index + 1]]
+        rows = (
+            pl.scan_parquet(self._own.path(SOURCE))
+            .filter(pl.col("user").is_between(users["user"][0], users["user"][-1]))
+            .collect(engine="streaming")
+        )
+        coded = encode(rows, users, items, profile["rating_dtype"], profile["rating_step"])
+        ratings = coded.unique(["user", "item"], keep="last", maintain_order=True)
+        target = context.scratch / partition_path(index)
+        target.parent.mkdir()
+        ratings.write_parquet(target, row_group_size=_ROW_GROUP)
+        return {"n_ratings": ratings.height, "n_repeated": rows.height - ratings.height}
+
+
+def _summarise(rows: pl.LazyFrame) -> dict[str, Any]:
+    """Counts, rating range and dtype of the converted source, in one streaming pass."""
+    rating = pl.col("rating")
+    fault = pl.any_horizontal(pl.col("user", "item", "rating").is_null()) | ~rating.is_finite()
+    half_stars = (rating * 2 == (rating * 2).round()) & rating.is_between(0, 127.5)
+    found = rows.select(
+        n_rows=pl.len(),
+        faults=fault.sum(),
+        half_stars=half_stars.all(),
+        single=(rating.cast(pl.Float32).cast(pl.Float64) == rating).all(),
+        rating_min=rating.min(),
+        rating_max=rating.max(),
+        sorted_by_user=(pl.col("user") >= pl.col("user").shift(1)).all(),
+    )
+    summary = found.collect(engine="streaming").row(0, named=True)
+    summary["rating_step"] = 0.5 if summary["half_stars"] else 1.0
+    summary["rating_dtype"] = "uint8" if summary["half_stars"] else "float32" if summary["single"] else "float64"
+    return summary
+
+
+def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArray[np.int64]:
+    """Cut users into partitions of about the same number of ratings.
+
+    Parameters
+    ----------
+    counts : int64 array, shape (users,)
+        Ratings of each user.
+    ratings_per_partition : int
+        Users whose first rating falls into the same stretch of this many ratings share a partition.
+
+    Returns
+    -------
+    int64 array, shape (partitions,)
+        Code of the first user of each partition, ascending from 0.
+    """
+    starts = np.cumsum(counts) - counts
+    return np.unique(starts // ratings_per_partition, return_index=True)[1].astype(np.int64)
+
+
+def encode(rows: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, dtype: str, step: float) -> pl.DataFrame:
+    """Replace ids by codes and ratings by multiples of ``step``, and group by user.
+
+    Raises
+    ------
+    EngineError
+        Where an id has no code: rows would be lost.
+    """
+    stored = {"uint8": pl.UInt8, "float32": pl.Float32, "float64": pl.Float64}[dtype]
+    scaled = (pl.col("rating") / step).round() if dtype == "uint8" else pl.col("rating")
+    coded = (
+        rows.join(users, on="user", maintain_order="left")
+        .join(items, on="item", maintain_order="left")
+        .select(user="user_code", item="item_code", rating=scaled.cast(stored))
+        .sort("user", maintain_order=True)
+    )
+    if coded.height != rows.height:
+        raise EngineError(f"{rows.height - coded.height} of {rows.height} rows have ids that were not counted")
+    return coded
+
+
+def count_users(path: Path, first_user: int, n_users: int) -> NDArray[np.int64]:
+    """Ratings of each user of a partition, in order of code; shape (n_users,)."""
+    codes = pl.read_parquet(path, columns=["user"])["user"].to_numpy()
+    return np.bincount(codes - np.uint32(first_user), minlength=n_users).astype(np.int64)

@@ -1,0 +1,120 @@
+"""Train and test partitions -> two CSR matrices, users x train films.
+
+Films that only test knows have no column: their test ratings cannot be predicted and are left out, as the
+notebook does. A task writes one chunk, a fixed number of ratings, whichever partitions it reaches into.
+
+Files
+-----
+``columns.parquet``
+    Original id of each column.
+``train/``, ``test/``
+    Zarr groups, see `engine.chunked.csr`; columns ascend within a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine import config
+from engine.chunked import arrays, csr
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Round, TaskContext
+from engine.stages.ingest import ITEMS, partition_path
+from engine.stages.inputs import StageInputs
+
+COLUMNS = "columns.parquet"
+TRAIN = "train"
+TEST = "test"
+_NO_COLUMN = -1
+
+
+class MatrixStage:
+    """Lay out, then fill chunk by chunk."""
+
+    def __init__(self, inputs: StageInputs[config.Matrix]) -> None:
+        self._section = inputs.section
+        self._ingest = inputs.upstream["ingest"]
+        self._split = inputs.upstream["split"]
+        self._own = inputs.own
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        profile = self._ingest.result("profile.00000")
+        largest = max(result["n_train"] for result in self._split.results("split"))
+        chunk = self._section.ratings_per_chunk
+        layout = Cost(task=30 * MIB + 32 * profile["n_users"] + 40 * profile["n_items"] + 16 * largest)
+        yield Round("layout", 1, self._layout, layout)
+        cost = Cost(task=20 * MIB + 16 * chunk + 24 * largest, shared=8 * profile["n_items"])
+        for kind in (TRAIN, TEST):
+            offsets = self._own.result("layout.00000")[kind]
+            yield Round(kind, -(-offsets[-1] // chunk), partial(self._fill, kind), cost, load=self._load_columns)
+
+    def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
+        profile = self._ingest.result("profile.00000")
+        seen = np.zeros(profile["n_items"], dtype=bool)
+        n_partitions = len(profile["first_users"])
+        for part in range(n_partitions):
+            seen[self._read(TRAIN, part, "item")] = True
+        ids = pl.read_parquet(self._ingest.path(ITEMS)).filter(pl.Series(seen))
+        ids.write_parquet(context.scratch / COLUMNS)
+        offsets = {kind: self._lay_out(kind, seen, context) for kind in (TRAIN, TEST)}
+        return {**offsets, "n_columns": int(seen.sum())}
+
+    def _lay_out(self, kind: str, seen: NDArray[np.bool_], context: TaskContext) -> list[int]:
+        """Create a matrix's group; return where each partition starts in its flat arrays, and the end."""
+        profile = self._ingest.result("profile.00000")
+        starts = [*profile["first_users"], profile["n_users"]]
+        indptr = np.zeros(profile["n_users"] + 1, dtype=np.int64)
+        for part, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+            users = self._read(kind, part, "user")[seen[self._read(kind, part, "item")]]
+            indptr[first + 1 : last + 1] = np.bincount(users - np.uint32(first), minlength=last - first)
+        np.cumsum(indptr, out=indptr)
+        csr.create(
+            context.scratch,
+            kind,
+            indptr=indptr,
+            n_columns=int(seen.sum()),
+            value_dtype=profile["rating_dtype"],
+            value_step=profile["rating_step"],
+            chunk=self._section.ratings_per_chunk,
+        )
+        return [int(n) for n in indptr[starts]]
+
+    def _read(self, kind: str, part: int, column: str) -> NDArray[Any]:
+        path = self._split.path(partition_path(part, kind))
+        return pl.read_parquet(path, columns=[column])[column].to_numpy()
+
+    def _load_columns(self) -> NDArray[np.int64]:
+        """Return the column of each film code, or -1."""
+        items = pl.read_parquet(self._ingest.path(ITEMS)).with_row_index("item_code")
+        columns = pl.read_parquet(self._own.path(COLUMNS)).with_row_index("column")
+        joined = items.join(columns, on="item", how="left", maintain_order="left")
+        return joined["column"].cast(pl.Int64).fill_null(_NO_COLUMN).to_numpy()
+
+    def _fill(self, kind: str, index: int, context: TaskContext) -> None:
+        offsets = self._own.result("layout.00000")[kind]
+        chunk = self._section.ratings_per_chunk
+        start, stop = index * chunk, min((index + 1) * chunk, offsets[-1])
+        pieces = []
+        for part, (first, last) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+            if first < stop and last > start:
+                columns, values = self._known(kind, part, context.shared)
+                wanted = slice(max(0, start - first), stop - first)
+                pieces.append((columns[wanted], values[wanted]))
+        index_dtype = csr.narrowest_index(self._own.result("layout.00000")["n_columns"])
+        indices = np.concatenate([columns for columns, _ in pieces]).astype(index_dtype)
+        values = np.concatenate([values for _, values in pieces])
+        arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.INDICES}", start, indices)
+        arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.DATA}", start, values)
+
+    def _known(self, kind: str, part: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Columns and values of a partition's ratings whose film has a column."""
+        found = columns[self._read(kind, part, "item")]
+        known = found != _NO_COLUMN
+        return found[known], self._read(kind, part, "rating")[known]
