@@ -86,7 +86,7 @@ class Neighbors(Section):
     k: Positive = 50
     """Neighbours kept per user."""
     ef: Positive = 200
-    """Candidates kept while searching a shard."""
+    """Candidates kept while searching, shared out among the shards; in each at least k + 1."""
     users_per_chunk: Positive = 4096
     """Users in a task, and in a storage chunk."""
 

@@ -75,7 +75,7 @@ class IngestStage:
         summary = _summarise(rows)
         if summary["faults"]:
             self._refuse(None)
-        users = rows.group_by("user").len().collect(engine="streaming").sort("user")
+        users = _count_by_user(rows)
         items = rows.select("item").unique().collect(engine="streaming").sort("item")
         users.select("user").write_parquet(context.scratch / USERS)
         items.write_parquet(context.scratch / ITEMS)
@@ -89,14 +89,12 @@ class IngestStage:
             "rating_step": summary["rating_step"],
             "rating_min": summary["rating_min"],
             "rating_max": summary["rating_max"],
-            "sorted_by_user": summary["sorted_by_user"],
+            "sorted_by_user": _sorted_by_user(users),
             "first_users": first_users(counts, self._section.ratings_per_partition).tolist(),
         }
 
-    def _load_ids(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        users = pl.read_parquet(self._own.path(USERS)).with_row_index("user_code")
-        items = pl.read_parquet(self._own.path(ITEMS)).with_row_index("item_code")
-        return users, items
+    def _load_ids(self) -> tuple[pl.Series, pl.Series]:
+        return pl.read_parquet(self._own.path(USERS))["user"], pl.read_parquet(self._own.path(ITEMS))["item"]
 
     def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = self._own.result("profile.00000")
@@ -105,11 +103,11 @@ class IngestStage:
         users = all_users[starts[index] : starts[index + 1]]
         rows = (
             pl.scan_parquet(self._own.path(SOURCE))
-            .filter(pl.col("user").is_between(users["user"][0], users["user"][-1]))
+            .filter(pl.col("user").is_between(users[0], users[-1]))
             .collect(engine="streaming")
         )
-        coded = encode(rows, users, items, profile["rating_dtype"], profile["rating_step"])
-        ratings = coded.unique(["user", "item"], keep="last", maintain_order=True)
+        coded = encode(rows, users, starts[index], items, profile["rating_dtype"], profile["rating_step"])
+        ratings = coded[latest_by_user(coded["user"].to_numpy(), coded["item"].to_numpy())]
         target = context.scratch / partition_path(index)
         target.parent.mkdir()
         ratings.write_parquet(target, row_group_size=_ROW_GROUP)
@@ -128,12 +126,23 @@ def _summarise(rows: pl.LazyFrame) -> dict[str, Any]:
         single=(rating.cast(pl.Float32).cast(pl.Float64) == rating).all(),
         rating_min=rating.min(),
         rating_max=rating.max(),
-        sorted_by_user=(pl.col("user") >= pl.col("user").shift(1)).all(),
     )
     summary = found.collect(engine="streaming").row(0, named=True)
     summary["rating_step"] = 0.5 if summary["half_stars"] else 1.0
     summary["rating_dtype"] = "uint8" if summary["half_stars"] else "float32" if summary["single"] else "float64"
     return summary
+
+
+def _count_by_user(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Each user's number of rows and the first and last of them, by ascending user."""
+    counts = rows.with_row_index("row").group_by("user").agg(pl.len(), first=pl.min("row"), last=pl.max("row"))
+    return counts.collect(engine="streaming").sort("user")
+
+
+def _sorted_by_user(users: pl.DataFrame) -> bool:
+    """Whether the file has its users one after another, ascending; streaming engines cannot compare rows."""
+    together = (users["last"] - users["first"] + 1 == users["len"]).all()
+    return together and users["first"].is_sorted()
 
 
 def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArray[np.int64]:
@@ -155,8 +164,21 @@ def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArra
     return np.unique(starts // ratings_per_partition, return_index=True)[1].astype(np.int64)
 
 
-def encode(rows: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, dtype: str, step: float) -> pl.DataFrame:
-    """Replace ids by codes and ratings by multiples of ``step``, and group by user.
+def encode(
+    rows: pl.DataFrame, users: pl.Series, first_user: int, items: pl.Series, dtype: str, step: float
+) -> pl.DataFrame:
+    """Replace ids by codes, and ratings by multiples of ``step``.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``user``, ``item``, ``rating`` as in the source.
+    users, items : Series
+        Ids in ascending order; all that occur.
+    first_user : int
+        Code of the first of ``users``; films are coded from 0.
+    dtype, step : str, float
+        How ratings are stored.
 
     Raises
     ------
@@ -165,15 +187,30 @@ def encode(rows: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, dtype: 
     """
     stored = {"uint8": pl.UInt8, "float32": pl.Float32, "float64": pl.Float64}[dtype]
     scaled = (pl.col("rating") / step).round() if dtype == "uint8" else pl.col("rating")
-    coded = (
-        rows.join(users, on="user", maintain_order="left")
-        .join(items, on="item", maintain_order="left")
-        .select(user="user_code", item="item_code", rating=scaled.cast(stored))
-        .sort("user", maintain_order=True)
-    )
-    if coded.height != rows.height:
-        raise EngineError(f"{rows.height - coded.height} of {rows.height} rows have ids that were not counted")
-    return coded
+    user, item = users.search_sorted(rows["user"]), items.search_sorted(rows["item"])
+    if not (users.gather(user).equals(rows["user"]) and items.gather(item).equals(rows["item"])):
+        raise EngineError("the ratings file changed while it was read: run again")
+    return rows.select(user=user + first_user, item=item, rating=scaled.cast(stored))
+
+
+def latest_by_user(users: NDArray[np.uint32], items: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Rows grouped by ascending user, in their order within each; of a pair that repeats, only its last row.
+
+    Parameters
+    ----------
+    users, items : uint32 arrays, shape (rows,)
+
+    Returns
+    -------
+    intp array, shape (distinct pairs,)
+        Row numbers.
+    """
+    pairs = users.astype(np.uint64) << np.uint64(32) | items
+    by_pair = np.argsort(pairs, kind="stable")
+    pairs = pairs[by_pair]
+    last = np.append(pairs[1:] != pairs[:-1], True)
+    rows = np.sort(by_pair[last])
+    return rows[np.argsort(users[rows], kind="stable")]
 
 
 def count_users(path: Path, first_user: int, n_users: int) -> NDArray[np.int64]:

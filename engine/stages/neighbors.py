@@ -77,7 +77,7 @@ class NeighborsStage:
         k = min(self._section.k + 1, size)
         graph = hnswlib.Index(space="cosine", dim=self._vectors.shape[1])
         graph.load_index(str(self._index.path(shard_path(shard))))
-        graph.set_ef(max(self._section.ef, k))
+        graph.set_ef(max(self._section.ef // len(self._shards), k))
         try:
             labels, distances = graph.knn_query(queries, k=k, num_threads=1)
         except RuntimeError:

@@ -1,0 +1,74 @@
+# make pipeline   does everything, on a machine with Python 3.11+, a C++ compiler and a package index.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+# Passed on to `engine run` where set.
+DATASET ?=
+MEMORY ?=
+WORKDIR ?=
+PRESET ?=
+WORKERS ?=
+RUN_FLAGS = $(DATASET) $(if $(MEMORY),--memory $(MEMORY)) $(if $(WORKDIR),--workdir $(WORKDIR)) \
+	$(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
+
+.PHONY: help pipeline test lint format bench data clean
+
+help:
+	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
+	@echo "make test       the same set-up, then every test"
+	@echo "make lint       ruff, ruff format and mypy"
+	@echo "make bench      time and memory of the pipeline and of the notebook's own code, on synthetic ratings"
+	@echo "make data       download MovieLens 25M (250 MB)"
+	@echo "make clean      remove the environment and caches; runs and data stay"
+	@echo
+	@echo "variables: DATASET=ratings.csv MEMORY=512MiB WORKDIR=runs/mine PRESET=notebook WORKERS=2"
+
+pipeline: $(INSTALLED)
+	$(BIN)/engine run $(RUN_FLAGS)
+
+test: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED_DEV)
+	$(BIN)/python -m bench.run
+
+data: $(INSTALLED)
+	$(BIN)/engine data fetch ml-25m
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@{ command -v c++ || command -v g++ || command -v clang++; } >/dev/null || \
+		{ echo "error: no C++ compiler, which hnswlib is built with; on Debian or Ubuntu: apt install g++ python3-dev;" \
+			"on Fedora: dnf install gcc-c++ python3-devel; on macOS: xcode-select --install" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+		{ echo "error: no Python headers, which hnswlib is built with; on Debian or Ubuntu: apt install python3-dev" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "error: no venv module; on Debian or Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(INSTALLED): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
+	@touch $@
+
+$(INSTALLED_DEV): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -exec rm -rf {} +
