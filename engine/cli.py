@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use; 5 damaged work directory; 130 interrupted.
     """
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code: int = options.command(options)
         sys.stdout.flush()
@@ -76,21 +78,33 @@ def _add_run(commands: Any) -> None:
     parser = _add(commands, "run", "run the pipeline, or what is left of it", _RUN_EXAMPLES)
     parser.set_defaults(command=_run)
     parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file, or a folder with one")
-    parser.add_argument("--workdir", metavar="DIR", help="where the run is kept (default: runs/ and the data set's name)")
     parser.add_argument(
-        "--memory", metavar="SIZE", help="the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)"
+        "--workdir", metavar="DIR", help="where the run is kept (default: runs/ and the data set's name)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)")
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
+    )
     parser.add_argument("--preset", help=f"one of: {', '.join(config.PRESETS)}")
     parser.add_argument("--config", metavar="FILE.toml", type=Path, help="a file of configuration keys")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one configuration key; repeatable")
-    parser.add_argument("--columns", metavar="USER,ITEM,RATING[,TIMESTAMP]", help="names of the file's columns, where unusual")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="one configuration key; repeatable"
+    )
+    parser.add_argument(
+        "--columns", metavar="USER,ITEM,RATING[,TIMESTAMP]", help="names of the file's columns, where unusual"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where the named data sets are (default: data)")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
 def _add_status(commands: Any) -> None:
-    parser = _add(commands, "status", "tell what a work directory holds", "example:\n  engine status runs/ml-latest-small --json")
+    parser = _add(
+        commands, "status", "tell what a work directory holds", "example:\n  engine status runs/ml-latest-small --json"
+    )
     parser.set_defaults(command=_status)
     parser.add_argument("workdir", metavar="WORKDIR", type=Path)
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -98,7 +112,9 @@ def _add_status(commands: Any) -> None:
 
 def _add_data(commands: Any) -> None:
     parser = _add(commands, "data", "list, make or fetch data sets", "example:\n  engine data fetch ml-25m")
-    parser.add_argument("--data-dir", metavar="DIR", type=Path, default=Path("data"), help="where they are (default: data)")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", type=Path, default=Path("data"), help="where they are (default: data)"
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = _add(actions, "list", "list the data sets", "example:\n  engine data list")
     listing.set_defaults(command=_data_list)
@@ -108,9 +124,14 @@ def _add_data(commands: Any) -> None:
     fetch.add_argument("name", choices=["ml-25m"])
     fetch.set_defaults(command=_data_fetch)
     twin = _add(
-        actions, "twin", "generate synthetic ratings that behave like ml-25m", "example:\n  engine data twin --out data/twin --scale 0.1"
+        actions,
+        "twin",
+        "generate synthetic ratings that behave like ml-25m",
+        "example:\n  engine data twin --out data/twin --scale 0.1",
     )
-    twin.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write ratings.csv and movies.csv to")
+    twin.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="folder to write ratings.csv and movies.csv to"
+    )
     twin.add_argument("--scale", type=float, default=1.0, help="times the users of ml-25m (default: 1)")
     twin.add_argument("--seed", type=int, default=0, help="other seed, other ratings (default: 0)")
     twin.set_defaults(command=_data_twin)
@@ -202,5 +223,6 @@ def _data_twin(options: argparse.Namespace) -> int:
     if not options.scale > 0:
         raise UsageError(f"--scale {options.scale}: must be more than 0")
     summary = write_twin(options.out, scale=options.scale, seed=options.seed)
-    print(f"{options.out}: {summary.n_ratings:,} synthetic ratings by {summary.n_users:,} users of {summary.n_items:,} films")
+    counts = f"{summary.n_ratings:,} synthetic ratings by {summary.n_users:,} users of {summary.n_items:,} films"
+    print(f"{options.out}: {counts}")
     return 0

@@ -25,14 +25,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections: immutable, keywords only, unknown keys refused."""
 
 
-class Ingest(Section):
+class Ingest(Section, frozen=True):
     """From the ratings file to partitions of whole users."""
 
     ratings_per_partition: Positive = 2**19
     """A partition ends with the user that reaches this many ratings."""
 
 
-class Split(Section):
+class Split(Section, frozen=True):
     """Per-user holdout."""
 
     test_fraction: Fraction = 0.2
@@ -43,14 +43,14 @@ class Split(Section):
     """Of the generator that draws the held-out rows, users in ascending order."""
 
 
-class Matrix(Section):
+class Matrix(Section, frozen=True):
     """Train and test as CSR."""
 
     ratings_per_chunk: Positive = 2**20
     """Ratings in a storage chunk."""
 
 
-class Factors(Section):
+class Factors(Section, frozen=True):
     """Truncated SVD of the train matrix."""
 
     dims: Positive = 128
@@ -67,7 +67,7 @@ class Factors(Section):
     """Of the random start."""
 
 
-class Index(Section):
+class Index(Section, frozen=True):
     """HNSW graphs over the user vectors, one per shard."""
 
     shard_users: Positive = 40960
@@ -80,7 +80,7 @@ class Index(Section):
     """Of the nodes' levels."""
 
 
-class Neighbors(Section):
+class Neighbors(Section, frozen=True):
     """Nearest users by cosine."""
 
     k: Positive = 50
@@ -91,7 +91,7 @@ class Neighbors(Section):
     """Users in a task, and in a storage chunk."""
 
 
-class Evaluate(Section):
+class Evaluate(Section, frozen=True):
     """RMSE over the test ratings, recall of liked test films among the best candidates."""
 
     k: Positive = 50

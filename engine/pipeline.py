@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from engine import config, datasets
+from engine import datasets
 from engine.chunked import lock, memory
-from engine.chunked.budget import format_size, parse_size
+from engine.chunked.budget import parse_size
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.executors import Job, run_in_child
 from engine.chunked.journal import Committed, Journal, fingerprint
@@ -113,7 +113,9 @@ def stage_folders(workdir: Path, prints: Mapping[str, str]) -> dict[str, Path]:
     return {name: workdir / "stages" / f"{name}-{key}" for name, key in prints.items()}
 
 
-def open_stage(step: str, section: dict[str, Any], source: dict[str, Any], folders: dict[str, str]) -> tuple[Path, Stage]:
+def open_stage(
+    step: str, section: dict[str, Any], source: dict[str, Any], folders: dict[str, str]
+) -> tuple[Path, Stage]:
     """Construct a step's stage, in the process that is to run it; returns its folder and the stage."""
     found = next(each for each in STEPS if each.name == step)
     module = importlib.import_module(f"engine.stages.{step}")
@@ -161,7 +163,15 @@ def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None
     with lock.hold(workdir / LOCK) as descriptor:
         folders = stage_folders(workdir, fingerprints(settings, digest(source)))
         setup = _Run(settings, source, workdir, allowed, workers, folders)
-        on_event({"event": "run", "source": source.name, "notes": list(source.notes), "workdir": str(workdir), "allowed": allowed})
+        on_event(
+            {
+                "event": "run",
+                "source": source.name,
+                "notes": list(source.notes),
+                "workdir": str(workdir),
+                "allowed": allowed,
+            }
+        )
         stages = [_run_step(setup, step, on_event, descriptor) for step in STEPS]
         metrics = _metrics(setup)
         write_atomic(workdir / METRICS, msgspec.json.format(msgspec.json.encode(metrics)))
@@ -194,7 +204,9 @@ def _make_workdir(workdir: Path) -> Path:
     except msgspec.DecodeError:
         raise DamagedError(f"{marker}: not readable: use another --workdir") from None
     except OSError as error:
-        raise UsageError(f"{workdir}: cannot be used as a work directory ({error.strerror}): name another --workdir") from None
+        raise UsageError(
+            f"{workdir}: cannot be used as a work directory ({error.strerror}): name another --workdir"
+        ) from None
     return workdir
 
 
@@ -228,12 +240,6 @@ def _job(setup: _Run, step: Step) -> Job:
     }
     environment = {**_POLARS, "POLARS_MAX_THREADS": str(setup.workers)}
     return Job(step.name, "engine.pipeline:open_stage", spec, setup.allowed, setup.workers, environment)
-
-
-
-
-
-
 
 
 def _metrics(setup: _Run) -> dict[str, Any]:

@@ -60,5 +60,7 @@ def describe(found: Mapping[str, Any]) -> str:
     for stage in found["stages"]:
         done = "complete" if stage["complete"] else "begun"
         size = format_size(stage["bytes"])
-        lines.append(f"  {stage['folder']:<28} {done:<9} {stage['tasks_done']:>5} tasks {stage['seconds']:>9.1f} s {size:>9}")
+        lines.append(
+            f"  {stage['folder']:<28} {done:<9} {stage['tasks_done']:>5} tasks {stage['seconds']:>9.1f} s {size:>9}"
+        )
     return "\n".join(lines)

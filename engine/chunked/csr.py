@@ -7,6 +7,7 @@ multiples of ``value_step`` (an attribute), so that half-star ratings fit one by
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,7 @@ def create(
     group = zarr.open_group(str(scratch / name), mode="r+")
     group.create_array(INDPTR, data=indptr, chunks=(len(indptr),))
     for part, dtype, fill in ((INDICES, narrowest_index(n_columns), 0), (DATA, np.dtype(value_dtype), 0)):
-        arrays.create_array(
-            scratch, f"{name}/{part}", shape=(nnz,), chunks=(chunk,), dtype=dtype, fill=fill
-        )
+        arrays.create_array(scratch, f"{name}/{part}", shape=(nnz,), chunks=(chunk,), dtype=dtype, fill=fill)
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,10 @@ class CsrReader:
 
     def __init__(self, root: Path, name: str) -> None:
         group = zarr.open_group(str(root / name), mode="r")
-        rows, columns = (int(n) for n in group.attrs["shape"])  # type: ignore[union-attr]
-        self.shape = (rows, columns)
-        self.value_step = float(group.attrs["value_step"])  # type: ignore[arg-type]
+        attributes: dict[str, Any] = dict(group.attrs)
+        rows, columns = attributes["shape"]
+        self.shape = (int(rows), int(columns))
+        self.value_step = float(attributes["value_step"])
         self.indptr: NDArray[np.int64] = np.asarray(arrays.open_array(root, f"{name}/{INDPTR}")[:])
         self._indices = arrays.open_array(root, f"{name}/{INDICES}")
         self._data = arrays.open_array(root, f"{name}/{DATA}")
@@ -161,4 +161,4 @@ class CsrReader:
         wanted = np.arange(1, parts) * (self.nnz / parts)
         cuts = np.searchsorted(self.indptr, wanted).tolist()
         edges = [0, *cuts, self.shape[0]]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))

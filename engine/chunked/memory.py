@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -44,10 +45,8 @@ def peak_bytes(pid: int | str = "self") -> int:
 
 def reset_peak() -> None:
     """Let the peak of this process start again from what it holds now."""
-    try:
+    with suppress(OSError):  # not permitted: the peak then includes earlier work, never less than the truth
         (_PROC / "self" / "clear_refs").write_text("5")
-    except OSError:
-        pass  # not permitted: the peak then includes earlier stages, never less than the truth
 
 
 def _read_int(path: Path) -> int | None:
@@ -92,13 +91,10 @@ def _file_cache_bytes(folder: Path) -> int:
 
 def free_bytes() -> int:
     """Memory a new process could use: what the machine and each cgroup around it leave free, the smallest."""
-    candidates = []
-    try:
-        for line in (_PROC / "meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                candidates.append(int(line.split()[1]) * KIB)
-    except OSError:
-        candidates.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    candidates = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError):
+        lines = (_PROC / "meminfo").read_text().splitlines()
+        candidates += [int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:")]
     for folder, limit_name, usage_name in _cgroup_folders():
         limit, usage = _read_int(folder / limit_name), _read_int(folder / usage_name)
         if limit is not None and usage is not None:

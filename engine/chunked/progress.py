@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import IO
+from typing import IO, NoReturn
 
 from tqdm import tqdm
 
@@ -30,7 +30,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._bars = self._stream.isatty()
-        self._bar: tqdm | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._child = 0
         self._start = 0.0
         self._tasks = 0

@@ -1,0 +1,1 @@
+"""What this recommender does: one file for each step of the pipeline."""

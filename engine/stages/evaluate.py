@@ -73,10 +73,11 @@ class EvaluateStage:
     def _users(self, index: int, context: TaskContext) -> dict[str, Any]:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
-        measures = []
         flags = np.zeros(context.batch_rows * self._train.shape[1], dtype=np.uint8)
-        for first in range(start, stop, context.batch_rows):
-            measures.append(self._measure(first, min(first + context.batch_rows, stop), context.shared, flags))
+        measures = [
+            self._measure(first, min(first + context.batch_rows, stop), context.shared, flags)
+            for first in range(start, stop, context.batch_rows)
+        ]
         users = pl.concat(measures).insert_column(0, pl.Series("user", np.arange(start, stop, dtype=np.uint32)))
         folder = context.scratch / "users"
         folder.mkdir()

@@ -161,7 +161,8 @@ def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArra
         Code of the first user of each partition, ascending from 0.
     """
     starts = np.cumsum(counts) - counts
-    return np.unique(starts // ratings_per_partition, return_index=True)[1].astype(np.int64)
+    _, first = np.unique(starts // ratings_per_partition, return_index=True)
+    return np.asarray(first, dtype=np.int64)
 
 
 def encode(

@@ -13,6 +13,7 @@ Files
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -71,7 +72,7 @@ class MatrixStage:
         profile = self._ingest.result("profile.00000")
         starts = [*profile["first_users"], profile["n_users"]]
         indptr = np.zeros(profile["n_users"] + 1, dtype=np.int64)
-        for part, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for part, (first, last) in enumerate(itertools.pairwise(starts)):
             users = self._read(kind, part, "user")[seen[self._read(kind, part, "item")]]
             indptr[first + 1 : last + 1] = np.bincount(users - np.uint32(first), minlength=last - first)
         np.cumsum(indptr, out=indptr)
@@ -102,7 +103,7 @@ class MatrixStage:
         chunk = self._section.ratings_per_chunk
         start, stop = index * chunk, min((index + 1) * chunk, offsets[-1])
         pieces = []
-        for part, (first, last) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        for part, (first, last) in enumerate(itertools.pairwise(offsets)):
             if first < stop and last > start:
                 columns, values = self._known(kind, part, context.shared)
                 wanted = slice(max(0, start - first), stop - first)

@@ -14,6 +14,7 @@ Files
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,7 +48,7 @@ class SplitStage:
         starts = [*profile["first_users"], profile["n_users"]]
         rng = np.random.default_rng(self._section.seed)
         (context.scratch / "held_out").mkdir()
-        for part, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for part, (first, last) in enumerate(itertools.pairwise(starts)):
             counts = count_users(self._ingest.path(partition_path(part)), first, last - first)
             mask = draw_held_out(rng, counts, self._section.test_fraction, self._section.min_ratings)
             np.save(context.scratch / f"held_out/{part:05d}.npy", np.packbits(mask))
