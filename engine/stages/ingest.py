@@ -103,7 +103,7 @@ class IngestStage:
         users = all_users[starts[index] : starts[index + 1]]
         rows = (
             pl.scan_parquet(self._own.path(SOURCE))
-            .filter(pl.col("user").is_between(users[0], users[-1]))
+            .filter(pl.col("user").is_between(pl.lit(users[0]), pl.lit(users[-1])))
             .collect(engine="streaming")
         )
         coded = encode(rows, users, starts[index], items, profile["rating_dtype"], profile["rating_step"])

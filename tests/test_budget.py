@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.chunked.budget import GIB, MIB, Cost, allot, format_size, parse_size
+from engine.chunked.errors import BudgetError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("7", 7), (11, 11), ("512MiB", 512 * 1024**2), ("512MB", 512_000_000), ("1.5 gib", 3 * 2**29), ("2kB", 2000)],
+)
+def test_sizes_are_read_with_their_units(text: str | int, n_bytes: int) -> None:
+    assert parse_size(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "12XB", "-3MiB", "1,5GB", "1e9"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a size"):
+        parse_size(text)
+
+
+def test_sizes_are_printed_in_binary_units() -> None:
+    assert [format_size(n) for n in (2048, 512 * MIB, 1536 * MIB, 4 * GIB)] == [
+        "2 KiB",
+        "512 MiB",
+        "1.5 GiB",
+        "4.0 GiB",
+    ]
+
+
+def test_each_term_counts_as_often_as_it_should() -> None:
+    # Primes: a term left out or counted twice cannot cancel.
+    assert Cost(task=7, shared=11, row=13).total(workers=3, rows=5) == 11 + 3 * (7 + 5 * 13)
+
+
+def test_workers_come_before_larger_batches() -> None:
+    cost = Cost(task=100, shared=50, row=1, max_rows=1000, min_rows=10)
+    given_ = allot(cost, allowed=50 + 2 * 150 + 7, reserved=7, n_tasks=9, max_workers=4)
+    assert (given_.workers, given_.batch_rows) == (2, 50)
+
+
+def test_no_more_workers_than_tasks() -> None:
+    assert allot(Cost(task=1), allowed=100, reserved=0, n_tasks=2, max_workers=8).workers == 2
+
+
+def test_a_refusal_names_numbers_and_a_budget_that_works() -> None:
+    cost = Cost(task=600 * MIB)
+    with pytest.raises(BudgetError, match=r"needs 700 MiB \(100 MiB reserved\).*512 MiB.*--memory 700MiB"):
+        allot(cost, allowed=512 * MIB, reserved=100 * MIB, n_tasks=1, max_workers=1)
+    assert allot(cost, allowed=700 * MIB, reserved=100 * MIB, n_tasks=1, max_workers=1).workers == 1
+
+
+sizes = st.integers(0, 10**9)
+
+
+@given(
+    cost=st.builds(
+        Cost, task=sizes, shared=sizes, row=st.integers(0, 10**5), max_rows=st.integers(1, 10**4), min_rows=st.just(3)
+    ),
+    allowed=st.integers(0, 10**10),
+    reserved=sizes,
+    n_tasks=st.integers(1, 100),
+    max_workers=st.integers(1, 64),
+)
+def test_what_is_projected_never_exceeds_what_is_allowed(
+    cost: Cost, allowed: int, reserved: int, n_tasks: int, max_workers: int
+) -> None:
+    try:
+        got = allot(cost, allowed=allowed, reserved=reserved, n_tasks=n_tasks, max_workers=max_workers)
+    except BudgetError:
+        assert reserved + cost.total(1, min(3, cost.max_rows)) > allowed
+        return
+    assert got.projected == reserved + cost.total(got.workers, got.batch_rows) <= allowed
+    assert 1 <= got.workers <= min(n_tasks, max_workers)
+    assert min(3, cost.max_rows) <= got.batch_rows <= cost.max_rows
+    more_workers = reserved + cost.total(got.workers + 1, min(3, cost.max_rows)) <= allowed
+    assert not (more_workers and got.workers < min(n_tasks, max_workers))
+    more_rows = reserved + cost.total(got.workers, got.batch_rows + 1) <= allowed
+    assert not (more_rows and got.batch_rows < cost.max_rows)

@@ -1,0 +1,194 @@
+"""The command line as a real process: output, exit codes, and what a user's mistakes get."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.test_lock import hold_elsewhere
+
+GOOD = "userId,movieId,rating\n" + "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 9) for i in range(1, 9))
+
+
+def engine(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **more}
+    command = [sys.executable, "-m", "engine", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=120)
+
+
+def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.csv"
+    path.write_text(GOOD)
+    return path
+
+
+def test_version_and_help_on_every_command() -> None:
+    assert engine("--version").stdout.startswith("engine ")
+    commands = (
+        [],
+        ["run"],
+        ["status"],
+        ["data"],
+        ["data", "list"],
+        ["data", "sample"],
+        ["data", "fetch"],
+        ["data", "twin"],
+    )
+    for command in commands:
+        result = engine(*command, "--help")
+        assert result.returncode == 0
+        assert "example" in result.stdout
+
+
+def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp_path: Path) -> None:
+    result = engine("run", good, "--workdir", tmp_path / "w", "--memory", "1GiB", "--workers", 1)
+    assert result.returncode == 0, result.stderr
+    for word in ("RMSE", "Recall@50", "metrics.json", "good: 8 users x 8 films"):
+        assert word in result.stdout
+    assert "neighbors: 2 tasks" in result.stderr
+    status = json.loads(engine("status", tmp_path / "w", "--json").stdout)
+    assert status["finished"]
+    assert status["running"] is None
+    assert [stage["stage"] for stage in status["stages"]][0] == "ingest"
+    assert all(stage["complete"] for stage in status["stages"])
+    assert "finished" in engine("status", tmp_path / "w").stdout
+
+
+def test_quiet_prints_no_progress(good: Path, tmp_path: Path) -> None:
+    assert engine("run", good, "--workdir", tmp_path / "w", "--quiet").stderr == ""
+
+
+def test_layers_of_configuration(good: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[neighbors]\nk = 7\n[evaluate]\nk = 3\n")
+    result = engine("run", good, "--workdir", tmp_path / "w", "--config", file, "--set", "neighbors.k=5")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "w/metrics.json").read_text())
+    assert (metrics["config"]["neighbors"]["k"], metrics["config"]["evaluate"]["k"]) == (5, 3)
+    assert metrics["recall_at_3"] is not None
+
+
+BAD_FILES: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "empty": (b"", ("empty",)),
+    "header only": (b"userId,movieId,rating\n", ()),
+    "other columns": (b"a,b,c\n1,2,3\n", ("a, b, c", "--columns")),
+    "rating is no number": (GOOD.encode() + b"9,1,good\n", ("line 66", "rating", "good")),
+    "rating is NaN": (GOOD.encode() + b"9,1,nan\n", ("line 66", "rating")),
+    "rating is infinite": (GOOD.encode() + b"9,1,inf\n", ("line 66", "rating")),
+    "user is missing": (GOOD.encode() + b",1,3\n", ("line 66", "userId")),
+    "item is fractional": (GOOD.encode() + b"9,1.5,3\n", ("line 66", "movieId", "1.5")),
+    "line cut": (GOOD.encode() + b"9,1", ("line 66",)),
+    "binary": (bytes(range(256)) * 10, ()),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_input_is_named_with_its_place_and_leaves_nothing_half_made(case: str, tmp_path: Path) -> None:
+    content, words = BAD_FILES[case]
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    refused(engine("run", path, "--workdir", tmp_path / "w"), 2, str(path), *words)
+    left = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
+    assert not any("stages" in p.parts and "records" not in p.parts for p in left), left
+
+
+def test_a_mended_file_runs_in_the_same_work_directory(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text(GOOD + "9,1,good\n")
+    assert engine("run", path, "--workdir", tmp_path / "w").returncode == 2
+    path.write_text(GOOD)
+    assert engine("run", path, "--workdir", tmp_path / "w").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-file.csv"], ["no-such-file.csv"]),
+        (["sampel"], ["sampel", "'sample'"]),
+        (["ml-25m", "--data-dir", "nowhere"], ["engine data fetch ml-25m"]),
+        (["GOOD", "--set", "neighbours.k=3"], ["did you mean 'neighbors'"]),
+        (["GOOD", "--set", "neighbors.kk=3"], ["did you mean 'neighbors.k'"]),
+        (["GOOD", "--set", "neighbors.k=0"], ["neighbors.k"]),
+        (["GOOD", "--preset", "notebok"], ["did you mean 'notebook'"]),
+        (["GOOD", "--config", "no.toml"], ["no.toml"]),
+        (["GOOD", "--memory", "lots"], ["'lots' is not a size", "512MiB"]),
+        (["GOOD", "--workers", "0"], ["workers"]),
+        (["GOOD", "--workdir", "/proc/nowhere"], ["/proc/nowhere", "--workdir"]),
+        (["GOOD", "--workdir", "GOOD"], ["good.csv", "--workdir"]),
+    ],
+)
+def test_a_mistake_is_named_and_answered(arguments: list[str], words: list[str], good: Path, tmp_path: Path) -> None:
+    filled = [str(good) if word == "GOOD" else word for word in arguments]
+    refused(engine("run", *filled, cwd=tmp_path), 2, *words)
+
+
+def test_a_folder_that_is_something_else_is_not_written_to(good: Path, tmp_path: Path) -> None:
+    refused(engine("run", good, "--workdir", tmp_path), 2, "not empty", "--workdir")
+    refused(engine("status", tmp_path), 2, "no work directory")
+
+
+def test_a_budget_that_is_too_small_is_refused_with_one_that_works(good: Path, tmp_path: Path) -> None:
+    result = engine("run", good, "--workdir", tmp_path / "w", "--memory", "64MiB")
+    refused(result, 3, "needs", "64 MiB", "--memory")
+    assert not (tmp_path / "w/metrics.json").exists()
+
+
+def test_a_second_run_is_refused_and_names_the_holder(good: Path, tmp_path: Path) -> None:
+    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    with hold_elsewhere(tmp_path / "w/lock") as other:
+        try:
+            refused(engine("run", good, "--workdir", tmp_path / "w"), 4, str(other.pid))
+        finally:
+            other.kill()
+
+
+def test_tolerated_oddities_are_noted_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    text = "﻿" + GOOD.replace("rating\n", "rating,comment\n", 1).replace("\n", ",x\n").replace("comment,x", "comment")
+    path.write_bytes((text + "1,1,5,again\n").replace("\n", "\r\n").encode())
+    result = engine("run", path, "--workdir", tmp_path / "w")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "w/metrics.json").read_text())
+    assert metrics["n_repeated"] == 1
+    assert metrics["n_ratings"] == 65
+    assert "repeated pairs         1" in result.stdout
+    assert "CR LF line ends" in result.stderr
+    assert "byte order mark" in result.stderr
+
+
+def wait_for(ready: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_stops_soon_says_how_to_go_on_and_leaves_a_run_that_does(sample_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "engine", "run", str(sample_dir), "--workdir", str(tmp_path / "w")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(lambda: any((tmp_path / "w").glob("stages/factors-*/records/*")))
+    os.killpg(process.pid, signal.SIGINT)
+    start = time.monotonic()
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130
+    assert "same command again" in errors
+    assert "Traceback" not in errors
+    assert engine("run", sample_dir, "--workdir", tmp_path / "w").returncode == 0

@@ -1,0 +1,98 @@
+"""The whole pipeline on the real sample, and on data so small that something is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import engine
+from engine.config import Config, load
+
+
+@pytest.fixture(scope="module")
+def sample_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> engine.RunResult:
+    workdir = tmp_path_factory.mktemp("sample-run") / "run"
+    return engine.run(Config(dataset=str(sample_dir), workdir=str(workdir), memory="1GiB"))
+
+
+def test_the_sample_gives_the_notebooks_figures(sample_run: engine.RunResult) -> None:
+    metrics = sample_run.metrics
+    counts = ("n_train", "n_test", "n_users", "n_items", "n_test_scored", "n_ratings")
+    assert [metrics[name] for name in counts] == [80_251, 19_753, 671, 8445, 19_075, 100_004]
+    assert metrics["rmse"] == pytest.approx(3.170, abs=0.01)
+    assert metrics["recall_at_50"] == pytest.approx(0.405, abs=0.01)
+    assert metrics["n_users_with_liked"] <= 671
+    assert metrics["synthetic"] is False
+    assert metrics["config"]["neighbors"]["k"] == 50
+
+
+def test_what_is_returned_is_what_is_written(sample_run: engine.RunResult) -> None:
+    assert json.loads((sample_run.workdir / "metrics.json").read_text()) == sample_run.metrics
+    assert all(folder.is_dir() for folder in sample_run.artifacts.values())
+
+
+def test_every_stage_reports_what_it_measured(sample_run: engine.RunResult) -> None:
+    assert [stage["stage"] for stage in sample_run.stages] == list(sample_run.artifacts)
+    assert all(0 < stage["measured"] <= 2**30 for stage in sample_run.stages)
+
+
+def test_a_second_run_does_nothing_and_says_the_same(sample_run: engine.RunResult, sample_dir: Path) -> None:
+    again = engine.run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
+    assert all(stage["skipped"] for stage in again.stages)
+    assert again.metrics == sample_run.metrics
+
+
+def test_a_late_parameter_redoes_only_what_follows_and_its_old_result_is_kept(
+    sample_run: engine.RunResult, sample_dir: Path
+) -> None:
+    def redone(**sections: object) -> list[str]:
+        settings = load({"dataset": str(sample_dir), "workdir": str(sample_run.workdir), "memory": "1GiB", **sections})
+        return [stage["stage"] for stage in engine.run(settings).stages if not stage["skipped"]]
+
+    assert redone(neighbors={"k": 20}) == ["neighbors", "evaluate"]
+    assert redone() == []
+
+
+def write(folder: Path, rows: list[tuple[object, object, float]]) -> Path:
+    path = folder / "ratings.csv"
+    lines = [f"{user},{item},{rating}" for user, item, rating in rows]
+    path.write_text("userId,movieId,rating\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def run_small(tmp_path: Path, rows: list[tuple[object, object, float]]) -> dict[str, object]:
+    source = write(tmp_path, rows)
+    return engine.run(Config(dataset=str(source), workdir=str(tmp_path / "run"), memory="1GiB")).metrics
+
+
+def test_one_user(tmp_path: Path) -> None:
+    metrics = run_small(tmp_path, [(7, item, 4.0) for item in range(10)])
+    assert (metrics["n_users"], metrics["n_train"], metrics["n_test"]) == (1, 8, 2)
+    assert metrics["n_test_scored"] == 0
+    assert metrics["rmse"] is None
+    assert "occurs in train" in str(metrics["why_no_rmse"])
+    assert metrics["recall_at_50"] is None
+
+
+def test_nobody_likes_anything(tmp_path: Path) -> None:
+    metrics = run_small(tmp_path, [(user, item, 2.0) for user in range(8) for item in range(6)])
+    assert metrics["recall_at_50"] is None
+    assert "at least 4.0" in str(metrics["why_no_recall"])
+    assert metrics["rmse"] == pytest.approx(0.0, abs=2.0)
+
+
+def test_users_with_few_ratings_stay_in_train(tmp_path: Path) -> None:
+    metrics = run_small(tmp_path, [(user, item, 5.0) for user in range(3) for item in range(4)])
+    assert (metrics["n_train"], metrics["n_test"]) == (12, 0)
+
+
+def test_text_ids_unsorted_rows_and_repeated_pairs(tmp_path: Path) -> None:
+    rows: list[tuple[object, object, float]] = [
+        (f"u{user}", f"film {item}", 1 + (user + item) % 5) for item in range(9) for user in range(12)
+    ]
+    metrics = run_small(tmp_path, [("u3", "film 2", 5.0), *rows])
+    assert metrics["n_repeated"] == 1
+    assert metrics["n_train"] + metrics["n_test"] == len(rows)  # type: ignore[operator]
+    assert metrics["sorted_by_user"] is False
