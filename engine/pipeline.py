@@ -73,7 +73,11 @@ STEPS = (
 )
 
 # Polars reads these when it is loaded. Its defaults would hold hundreds of MiB of a CSV at a time.
-_POLARS = {"POLARS_CSV_CHUNK_SIZE": "1000000", "POLARS_CSV_CHUNK_PREFETCH_LIMIT": "1"}
+_POLARS = {
+    "POLARS_CSV_CHUNK_SIZE": "1000000",
+    "POLARS_CSV_CHUNK_PREFETCH_LIMIT": "1",
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",
+}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def good(tmp_path: Path) -> Path:
 
 def test_version_and_help_on_every_command() -> None:
     assert engine("--version").stdout.startswith("engine ")
-    commands = (
+    commands: tuple[list[str], ...] = (
         [],
         ["run"],
         ["status"],
@@ -65,7 +65,7 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     status = json.loads(engine("status", tmp_path / "w", "--json").stdout)
     assert status["finished"]
     assert status["running"] is None
-    assert [stage["stage"] for stage in status["stages"]][0] == "ingest"
+    assert status["stages"][0]["stage"] == "ingest"
     assert all(stage["complete"] for stage in status["stages"])
     assert "finished" in engine("status", tmp_path / "w").stdout
 

@@ -108,6 +108,7 @@ class StageRunner:
     def _run_round(self, round_: Round) -> None:
         missing = self._missing(round_)
         allotment = self._allot(round_, len(missing))
+        memory.reset_peak()
         self._emit(
             {
                 "event": "round",
@@ -121,6 +122,7 @@ class StageRunner:
         )
         if missing:
             self._execute(round_, missing, allotment)
+        self._emit({"event": "round_end", "round": round_.name})
 
     def _allot(self, round_: Round, n_tasks: int) -> Allotment:
         try:

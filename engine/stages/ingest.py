@@ -60,14 +60,16 @@ class IngestStage:
     def _convert(self, index: int, context: TaskContext) -> None:
         try:
             source.scan(self._source).sink_parquet(context.scratch / SOURCE, row_group_size=_ROW_GROUP)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             self._refuse(error)
 
-    def _refuse(self, error: Exception | None) -> NoReturn:
+    def _refuse(self, error: BaseException | None) -> NoReturn:
         """Say where the source is wrong; called once the fast path saw that it is."""
         fault = source.locate_fault(self._source)
         if fault is not None:
             raise UsageError(str(fault))
+        if isinstance(error, OSError):
+            raise error  # the source is sound: a full disk, say
         raise UsageError(f"{self._source.path}: cannot be read as ratings: {error or 'missing or invalid values'}")
 
     def _profile(self, index: int, context: TaskContext) -> dict[str, Any]:

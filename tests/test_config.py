@@ -1,0 +1,146 @@
+"""What a user may set, and what is said about the rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import config
+from engine.chunked.errors import UsageError
+from engine.config import Config, load, parse_assignment, read_toml
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"neighbor": {"k": 3}}, "no configuration key 'neighbor': did you mean 'neighbors'?"),
+        ({"neighbors": {"kk": 3}}, "no configuration key 'neighbors.kk': did you mean 'neighbors.k'?"),
+        ({"factors": {"dim": 3}}, "no configuration key 'factors.dim': did you mean 'factors.dims'?"),
+        ({"memori": "1GiB"}, "no configuration key 'memori': did you mean 'memory'?"),
+        ({"matrix": {"xyz": 1}}, "no configuration key 'matrix.xyz': known are matrix.ratings_per_chunk"),
+        ({"preset": "notebok"}, "no preset 'notebok': did you mean 'notebook'?"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(layer: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(layer)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "good", "bad"),
+    [
+        ("ingest", "ratings_per_partition", [1], [0, -1, 1.5, "1", None]),
+        ("split", "test_fraction", [0.01, 0.99], [0, 1, -0.2, 1.5, "0.2"]),
+        ("split", "min_ratings", [2], [1, 0]),
+        ("split", "seed", [0, 2**63 - 1], [-1, 2**63]),
+        ("factors", "dims", [1], [0]),
+        ("factors", "oversamples", [0], [-1]),
+        ("factors", "passes", [1], [0]),
+        ("index", "m", [2, 100], [1, 101]),
+        ("neighbors", "k", [1], [0, True]),
+        ("neighbors", "ef", [1], [0]),
+        ("evaluate", "liked_from", [-1, 0, 4.5], ["4", None]),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_named(section: str, key: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert getattr(getattr(load({section: {key: value}}), section), key) == value
+    for value in bad:
+        with pytest.raises(UsageError, match=re.escape(f"$.{section}.{key}")):
+            load({section: {key: value}})
+
+
+def test_a_section_that_is_no_section_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"neighbors"):
+        load({"neighbors": 3})
+
+
+def test_later_layers_win_key_by_key() -> None:
+    settings = load({"neighbors": {"k": 5, "ef": 70}, "memory": "1GiB"}, {"neighbors": {"k": 6}}, {"memory": 3})
+    assert (settings.neighbors.k, settings.neighbors.ef, settings.memory) == (6, 70, 3)
+    assert settings.factors == config.Factors()
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert load() == load({}) == Config()
+
+
+def test_layers_are_not_changed() -> None:
+    first, second = {"neighbors": {"k": 5}}, {"neighbors": {"k": 6}}
+    load(first, second)
+    assert (first, second) == ({"neighbors": {"k": 5}}, {"neighbors": {"k": 6}})
+
+
+def test_what_is_set_wins_over_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "PRESETS", {**config.PRESETS, "quick": {"factors": {"dims": 8, "passes": 2}}})
+    settings = load({"preset": "quick", "factors": {"passes": 3}})
+    assert (settings.factors.dims, settings.factors.passes, settings.preset) == (8, 3, "quick")
+
+
+@pytest.mark.parametrize("name", sorted(config.PRESETS))
+def test_every_preset_is_valid(name: str) -> None:
+    assert load({"preset": name}).preset == name
+
+
+def test_a_configuration_survives_being_written_down() -> None:
+    settings = load({"neighbors": {"k": 5}, "columns": ["u", "i", "r"], "workers": 3})
+    assert load(msgspec.to_builtins(settings)) == settings
+    assert settings.columns == ("u", "i", "r")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("neighbors.k=80", {"neighbors": {"k": 80}}),
+        ("split.test_fraction = 0.5", {"split": {"test_fraction": 0.5}}),
+        ("memory=512MiB", {"memory": "512MiB"}),
+        ("memory = 512MiB ", {"memory": "512MiB"}),
+        ('data_dir="a b"', {"data_dir": "a b"}),
+        ("data_dir=a=b", {"data_dir": "a=b"}),
+        ('columns=["u", "i", "r"]', {"columns": ["u", "i", "r"]}),
+        ("memory=", {"memory": ""}),
+        ("a.b.c=true", {"a": {"b": {"c": True}}}),
+    ],
+)
+def test_an_assignment_is_read_as_toml_or_a_bare_word(text: str, expected: dict[str, Any]) -> None:
+    assert parse_assignment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["neighbors.k", "=80", " = 80", ""])
+def test_no_assignment_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="write KEY=VALUE, such as"):
+        parse_assignment(text)
+
+
+@settings(deadline=None)
+@given(key=st.sampled_from(["workers", "neighbors.k"]), value=st.integers() | st.booleans())
+def test_an_assignment_of_a_number_or_truth_value_keeps_it(key: str, value: int) -> None:
+    parsed: Any = parse_assignment(f"{key}={str(value).lower()}")
+    for part in key.split("."):
+        parsed = parsed[part]
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_a_toml_file_is_a_layer(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('memory = "512MiB"\n[neighbors]\nk = 80\n')
+    assert load(read_toml(path)) == Config(memory="512MiB", neighbors=config.Neighbors(k=80))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"k = ", "not TOML: "), (b"\xff\xfe", "not TOML: "), (None, "cannot be read (No such")]
+)
+def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "a.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(f"{path}: {message}")):
+        read_toml(path)
