@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,15 @@ def _status_bytes(pid: int | str, field: str) -> int:
 def resident_bytes(pid: int | str = "self") -> int:
     """Resident memory of a process now (VmRSS), in bytes; 0 where it cannot be read."""
     return _status_bytes(pid, "VmRSS")
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory now of a process and all that descend from it, in bytes."""
+    total = resident_bytes(pid)
+    for children in (_PROC / str(pid) / "task").glob("*/children"):
+        with suppress(OSError):  # the thread is gone
+            total += sum(tree_bytes(int(child)) for child in children.read_text().split())
+    return total
 
 
 def peak_bytes(pid: int | str = "self") -> int:
@@ -108,12 +117,12 @@ def default_budget() -> int:
 
 
 class Sampler:
-    """Sums the resident memory of some processes again and again, in a thread.
+    """Notes the memory in use again and again, in a thread.
 
     Parameters
     ----------
-    pids : callable
-        Returns the processes to look at.
+    look : callable
+        Returns the bytes to note.
     interval : float
         Seconds between two looks.
 
@@ -123,8 +132,8 @@ class Sampler:
         Seconds since the sampler was made, and bytes.
     """
 
-    def __init__(self, pids: Callable[[], Iterable[int]], interval: float = 0.05) -> None:
-        self._pids = pids
+    def __init__(self, look: Callable[[], int], interval: float = 0.05) -> None:
+        self._look = look
         self._interval = interval
         self._start = time.monotonic()
         self._stop = threading.Event()
@@ -143,8 +152,7 @@ class Sampler:
 
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):
-            total = sum(resident_bytes(pid) for pid in self._pids())
-            self.samples.append((time.monotonic() - self._start, total))
+            self.samples.append((time.monotonic() - self._start, self._look()))
 
     @property
     def current(self) -> int:

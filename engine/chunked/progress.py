@@ -11,7 +11,7 @@ from typing import IO, NoReturn
 from tqdm import tqdm
 
 from engine.chunked.budget import format_size
-from engine.chunked.memory import Sampler
+from engine.chunked.memory import Sampler, tree_bytes
 from engine.chunked.runner import Event
 
 
@@ -31,10 +31,9 @@ class Progress:
         self._quiet = quiet
         self._bars = self._stream.isatty()
         self._bar: tqdm[NoReturn] | None = None
-        self._child = 0
         self._start = 0.0
         self._tasks = 0
-        self._sampler = Sampler(lambda: [os.getpid(), *([self._child] if self._child else [])], 0.2)
+        self._sampler = Sampler(lambda: tree_bytes(os.getpid()), 0.2)
 
     def __enter__(self) -> Progress:
         self._sampler.__enter__()
@@ -69,9 +68,6 @@ class Progress:
             title = f"{event['stage']}: {event['does']}"
             self._bar = tqdm(total=0, desc=title, bar_format=form, file=self._stream, unit="task")
 
-    def _on_spawn(self, event: Event) -> None:
-        self._child = event["pid"]
-
     def _on_round(self, event: Event) -> None:
         self._tasks += event["tasks"]
         if self._bar is not None:
@@ -91,7 +87,6 @@ class Progress:
         self._close()
 
     def _on_stage_end(self, event: Event) -> None:
-        self._child = 0
         if self._bar is not None:
             self._bar.set_postfix_str(f"peak {format_size(event['measured'])}")
         else:
