@@ -17,7 +17,6 @@ from typing import Any
 
 import msgspec
 
-from engine import datasets
 from engine.chunked import lock, memory
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import DamagedError, UsageError
@@ -27,7 +26,8 @@ from engine.chunked.runner import Event
 from engine.chunked.store import write_atomic
 from engine.chunked.task import Stage
 from engine.config import Config
-from engine.source import Source, digest
+from engine.resolve import resolve
+from engine.source import Source
 from engine.stages.inputs import StageInputs
 
 METRICS = "metrics.json"
@@ -160,12 +160,12 @@ def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`.
     """
-    source = datasets.resolve(settings.dataset, data_dir=Path(settings.data_dir), columns=settings.columns)
+    source, identity = resolve(settings)
     workdir = _make_workdir(Path(settings.workdir or f"runs/{source.name}"))
     allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
     workers = settings.workers or len(os.sched_getaffinity(0))
     with lock.hold(workdir / LOCK) as descriptor:
-        folders = stage_folders(workdir, fingerprints(settings, digest(source)))
+        folders = stage_folders(workdir, fingerprints(settings, identity))
         setup = _Run(settings, source, workdir, allowed, workers, folders)
         on_event(
             {

@@ -1,0 +1,58 @@
+"""Find a run's ratings in a process of its own, one line of JSON in, one out.
+
+Reading a Parquet or zstd head, or making the sample, loads libraries of 60 to 200 MiB. In the process that stays
+for the whole run they would be taken from every stage's budget.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine import datasets
+from engine.chunked import errors
+from engine.chunked.errors import EngineError
+from engine.chunked.worker import describe
+from engine.config import Config
+from engine.source import Source, digest
+
+
+def resolve(settings: Config) -> tuple[Source, tuple[int, str]]:
+    """Find the ratings a configuration names; return them with their size in bytes and SHA-256.
+
+    Raises
+    ------
+    UsageError
+        As `engine.datasets.resolve`.
+    """
+    asked = json.dumps({"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns})
+    done = subprocess.run(
+        [sys.executable, "-c", "from engine.resolve import answer; answer()"],
+        input=asked,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if not done.stdout:
+        raise EngineError(f"looking at the ratings ended with exit code {done.returncode}")
+    found = json.loads(done.stdout)
+    if "source" in found:
+        size, sha256 = found["digest"]
+        return Source.from_json(found["source"]), (size, sha256)
+    kind: type[EngineError] = getattr(errors, found["kind"], EngineError)
+    raise kind(found["message"])
+
+
+def answer() -> None:
+    """Do what the line on standard input asks: the child's side."""
+    print(json.dumps(_find(json.loads(sys.stdin.read()))))
+
+
+def _find(asked: dict[str, Any]) -> dict[str, Any]:
+    try:
+        source = datasets.resolve(asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"])
+        return {"source": source.to_json(), "digest": digest(source)}
+    except Exception as error:
+        return describe(error)
