@@ -14,8 +14,7 @@ from typing import Any
 
 from engine import datasets
 from engine.chunked import errors
-from engine.chunked.errors import EngineError
-from engine.chunked.worker import describe
+from engine.chunked.errors import EngineError, describe
 from engine.config import Config
 from engine.source import Source, digest
 

@@ -5,6 +5,10 @@ Every message says what is wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+import errno
+import traceback
+from typing import Any
+
 
 class EngineError(Exception):
     """Base class: anything else that went wrong in a way worth a sentence."""
@@ -40,3 +44,15 @@ class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
     """The user stopped the run; it can go on later."""
 
     exit_code = 130
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Turn an exception into an event the parent can raise again or print."""
+    if isinstance(error, EngineError):
+        return {"event": "error", "kind": type(error).__name__, "message": str(error)}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"no space left on the disk ({error.filename or 'work directory'}): free some, then run again"
+        return {"event": "error", "kind": "EngineError", "message": message}
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM):
+        return {"event": "error", "kind": "EngineError", "message": f"{error}: mend that, then run again"}
+    return {"event": "error", "kind": "crash", "message": "".join(traceback.format_exception(error))}

@@ -7,18 +7,16 @@ parent is gone.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import os
 import signal
 import sys
 import threading
-import traceback
 from typing import Any
 
 from engine.chunked import memory
-from engine.chunked.errors import EngineError, Interrupted
+from engine.chunked.errors import Interrupted, describe
 from engine.chunked.journal import Journal
 from engine.chunked.runner import Event, Limits, StageRunner
 from engine.chunked.store import StageStore
@@ -35,18 +33,6 @@ def _watch_parent(stop: threading.Event) -> None:
             timer.daemon = True
             timer.start()
     os._exit(1)
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """Turn an exception into an event the parent can raise again or print."""
-    if isinstance(error, EngineError):
-        return {"event": "error", "kind": type(error).__name__, "message": str(error)}
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message = f"no space left on the disk ({error.filename or 'work directory'}): free some, then run again"
-        return {"event": "error", "kind": "EngineError", "message": message}
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM):
-        return {"event": "error", "kind": "EngineError", "message": f"{error}: mend that, then run again"}
-    return {"event": "error", "kind": "crash", "message": "".join(traceback.format_exception(error))}
 
 
 def _run(job: dict[str, Any], emit: Any, stop: threading.Event) -> None:
