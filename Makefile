@@ -14,8 +14,8 @@ MEMORY ?=
 WORKDIR ?=
 PRESET ?=
 WORKERS ?=
-RUN_FLAGS = $(DATASET) $(if $(MEMORY),--memory $(MEMORY)) $(if $(WORKDIR),--workdir $(WORKDIR)) \
-	$(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
+RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
+	$(if $(WORKDIR),--workdir "$(WORKDIR)") $(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help pipeline test lint format bench data clean
 

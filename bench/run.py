@@ -94,7 +94,8 @@ def main() -> None:
     for name, row in (("pipeline", pipeline), ("notebook", notebook)):
         seconds, peak = row["seconds"], format_size(row["peak"])
         print(f"{name:<12}{seconds:>10.1f}{peak:>10}{row['rmse']:>8.3f}{row['recall_at_50']:>11.3f}")
-    print(f"the notebook's loops were run on {options.users_sampled} users and scaled; written to {os.path.relpath(target)}")
+    print(f"the notebook's loops were run on {options.users_sampled} users and scaled")
+    print(f"written to {os.path.relpath(target)}")
 
 
 if __name__ == "__main__":

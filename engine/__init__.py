@@ -9,7 +9,7 @@ Examples
 """
 
 from engine.config import Config
-from engine.pipeline import RunResult, run
+from engine.pipeline import RunResult, plan, run
 
-__all__ = ["Config", "RunResult", "run"]
+__all__ = ["Config", "RunResult", "plan", "run"]
 __version__ = "0.1.0"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import __version__, config, datasets, pipeline, status
+from engine import __version__, config, datasets, pipeline, planning, status
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError, Interrupted, UsageError
 from engine.chunked.progress import Progress
@@ -39,12 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EngineError as error:
         print(f"engine: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("engine: interrupted; run the same command again to go on", file=sys.stderr)
-        return Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
+    except OSError as error:
+        print(f"engine: {error}: mend that, then run the same command again", file=sys.stderr)
+        return EngineError.exit_code
+    except KeyboardInterrupt:
+        print("engine: interrupted; run the same command again to go on", file=sys.stderr)
+        return Interrupted.exit_code
     return code
 
 
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"engine {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
+    _add_plan(commands)
     _add_status(commands)
     _add_data(commands)
     return parser
@@ -77,6 +83,18 @@ def _add(commands: Any, name: str, does: str, example: str) -> argparse.Argument
 def _add_run(commands: Any) -> None:
     parser = _add(commands, "run", "run the pipeline, or what is left of it", _RUN_EXAMPLES)
     parser.set_defaults(command=_run)
+    _add_run_options(parser)
+
+
+def _add_plan(commands: Any) -> None:
+    example = "example:\n  engine plan ml-25m --memory 512MiB"
+    parser = _add(commands, "plan", "count the ratings and project what a run will take", example)
+    parser.set_defaults(command=_plan)
+    parser.add_argument("--json", action="store_true", help="for programs, sizes in bytes")
+    _add_run_options(parser)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file, or a folder with one")
     parser.add_argument(
         "--workdir", metavar="DIR", help="where the run is kept (default: runs/ and the data set's name)"
@@ -152,8 +170,23 @@ def _run(options: argparse.Namespace) -> int:
         result = pipeline.run(settings, progress)
     print(_figures(result.metrics, settings.evaluate.k))
     print(_table(result.stages))
+    peak = max(stage["measured"] for stage in result.stages)
+    if peak > result.allowed:
+        print(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
     print(f"\nfigures  {result.workdir / pipeline.METRICS}")
-    print(f"next     engine status {result.workdir}")
+    command = "engine" if shutil.which("engine") else os.path.relpath(sys.argv[0])
+    print(f"next     {command} status {shlex.quote(str(result.workdir))}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    with Progress(quiet=options.quiet or options.json) as progress:
+        plans, allowed = pipeline.plan(_settings(options), progress)
+    if options.json:
+        print(json.dumps(planning.as_mapping(plans, allowed), indent=2))
+    else:
+        print(planning.table(plans, allowed) if plans else "nothing to do: every stage is done")
+    planning.refuse_misfits(plans, allowed)
     return 0
 
 
@@ -182,16 +215,18 @@ def _or_why(value: float | None, why: str | None) -> str:
 
 def _table(stages: Sequence[Mapping[str, Any]]) -> str:
     """Memory and time of each stage."""
-    lines = [f"\n{'stage':<12}{'projected':>12}{'measured':>12}{'seconds':>10}"]
+    lines = [f"\n{'stage':<12}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
     for stage in stages:
         if stage["skipped"]:
             lines.append(f"{stage['stage']:<12}{'done before':>24}")
         else:
             projected, measured = format_size(stage["projected"]), format_size(stage["measured"])
-            lines.append(f"{stage['stage']:<12}{projected:>12}{measured:>12}{stage['seconds']:>10.1f}")
+            share = stage["measured"] / stage["projected"]
+            row = f"{stage['stage']:<12}{projected:>12}{measured:>12}{share:>8.0%}{stage['seconds']:>10.1f}"
+            lines.append(row if share <= 1 else f"{row}  WARNING: more than projected")
     peak = max((stage["measured"] for stage in stages), default=0)
     total = sum(stage["seconds"] for stage in stages)
-    lines.append(f"{'all':<12}{'':>12}{format_size(peak):>12}{total:>10.1f}")
+    lines.append(f"{'all':<12}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
     return "\n".join(lines)
 
 

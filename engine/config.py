@@ -6,6 +6,7 @@ What is in a stage's section determines its output. What is not (memory, workers
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ class Ingest(Section, frozen=True):
     """From the ratings file to partitions of whole users."""
 
     ratings_per_partition: Positive = 2**19
-    """A partition ends with the user that reaches this many ratings."""
+    """Users whose first ratings fall into the same stretch of this many ratings share a partition."""
 
 
 class Split(Section, frozen=True):
@@ -162,6 +163,17 @@ def load(*layers: Mapping[str, Any]) -> Config:
         return msgspec.convert(full, Config)
     except msgspec.ValidationError as error:
         raise UsageError(f"configuration: {error}") from None
+
+
+def validated(settings: Config) -> Config:
+    """Check a configuration made in Python, which its constructor does not.
+
+    Raises
+    ------
+    UsageError
+        As `load`.
+    """
+    return load(msgspec.to_builtins(settings, enc_hook=os.fspath))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -10,22 +10,28 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from engine import config
 from engine.chunked import lock, memory
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import DamagedError, UsageError
-from engine.chunked.executors import Job, run_in_child
+from engine.chunked.executors import Job, reserved_bytes, run_in_child
 from engine.chunked.journal import Committed, Journal, fingerprint
 from engine.chunked.runner import Event
 from engine.chunked.store import write_atomic
 from engine.chunked.task import Stage
 from engine.config import Config
+from engine.costs import COSTS, Plan, Shapes
+from engine.planning import StagePlan, plan_stage, refuse_misfits
 from engine.resolve import resolve
 from engine.source import Source
 from engine.stages.inputs import StageInputs
@@ -33,6 +39,8 @@ from engine.stages.inputs import StageInputs
 METRICS = "metrics.json"
 RUN = "run.json"
 LOCK = "lock"
+# The task of ingest that finds how large everything is.
+PROFILE = "profile.00000"
 WORKDIR_MARKER = "workdir.json"
 WORKDIR_VERSION = 1
 
@@ -94,20 +102,35 @@ class RunResult:
         The folder of each step.
     stages : list of dict
         For each step ``stage``, ``skipped``, ``projected``, ``measured`` (bytes) and ``seconds``.
+    allowed : int
+        Bytes the run was allowed.
     """
 
     metrics: dict[str, Any]
     workdir: Path
     artifacts: dict[str, Path]
     stages: list[dict[str, Any]]
+    allowed: int
 
 
-def fingerprints(settings: Config, source_identity: tuple[int, str]) -> dict[str, str]:
-    """Fingerprint of each step's output under a configuration."""
+def fingerprints(settings: Config, source: Source, content: tuple[int, str]) -> dict[str, str]:
+    """Fingerprint of each step's output.
+
+    Parameters
+    ----------
+    settings : Config
+        Its sections.
+    source : Source
+        How the ratings file is read: which columns, as what.
+    content : (int, str)
+        The file's size in bytes and SHA-256; not its name or its time.
+    """
+    reading = (source.format, source.separator, source.columns, source.user_type, source.item_type)
+    identity = [str(part) for part in (*content, *reading)]
     found: dict[str, str] = {}
     for step in STEPS:
         params = msgspec.to_builtins(getattr(settings, step.name))
-        upstream = [found[name] for name in step.needs] or [str(part) for part in source_identity]
+        upstream = [found[name] for name in step.needs] or identity
         found[step.name] = fingerprint(step.name, step.version, params, upstream)
     return found
 
@@ -118,17 +141,20 @@ def stage_folders(workdir: Path, prints: Mapping[str, str]) -> dict[str, Path]:
 
 
 def open_stage(
-    step: str, section: dict[str, Any], source: dict[str, Any], folders: dict[str, str]
+    step: str, settings: dict[str, Any], source: dict[str, Any], shapes: dict[str, Any], folders: dict[str, str]
 ) -> tuple[Path, Stage]:
     """Construct a step's stage, in the process that is to run it; returns its folder and the stage."""
     found = next(each for each in STEPS if each.name == step)
     module = importlib.import_module(f"engine.stages.{step}")
     root = Path(folders[step])
+    whole = msgspec.convert(settings, Config)
     inputs = StageInputs(
-        section=msgspec.convert(section, type(getattr(Config(), step))),
+        section=getattr(whole, step),
         source=Source.from_json(source),
         own=Committed(root),
         upstream={name: Committed(Path(folders[name])) for name in found.needs},
+        plan=partial(COSTS[step], whole),
+        shapes=Shapes(**shapes),
     )
     return root, getattr(module, found.stage)(inputs)
 
@@ -139,10 +165,53 @@ class _Run:
 
     settings: Config
     source: Source
+    source_bytes: int
     workdir: Path
     allowed: int
     workers: int
     folders: dict[str, Path]
+    descriptor: int
+
+
+@contextmanager
+def _prepare(settings: Config, on_event: Callable[[Event], None]) -> Iterator[_Run]:
+    """Find the ratings, make the work directory and hold it."""
+    settings = config.validated(settings)
+    source, identity = resolve(settings)
+    workdir = _make_workdir(Path(settings.workdir or f"runs/{source.name}"))
+    allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    with lock.hold(workdir / LOCK) as descriptor:
+        folders = stage_folders(workdir, fingerprints(settings, source, identity))
+        setup = _Run(settings, source, identity[0], workdir, allowed, workers, folders, descriptor)
+        on_event(
+            {
+                "event": "run",
+                "source": source.name,
+                "notes": list(source.notes),
+                "workdir": str(workdir),
+                "allowed": allowed,
+            }
+        )
+        yield setup
+
+
+def plan(settings: Config, on_event: Callable[[Event], None] = lambda event: None) -> tuple[list[StagePlan], int]:
+    """Project what a run will take; of the run itself only the counting of ratings is done.
+
+    Returns
+    -------
+    list of StagePlan, int
+        The stages that are not done, and the bytes allowed.
+
+    Raises
+    ------
+    UsageError, LockedError, DamagedError, Interrupted
+        As `run`. A stage that does not fit is told by its plan.
+    """
+    with _prepare(settings, on_event) as setup:
+        _mend(setup, on_event)
+        return _plan(setup, on_event), setup.allowed
 
 
 def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None) -> RunResult:
@@ -160,28 +229,49 @@ def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`.
     """
-    source, identity = resolve(settings)
-    workdir = _make_workdir(Path(settings.workdir or f"runs/{source.name}"))
-    allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
-    workers = settings.workers or len(os.sched_getaffinity(0))
-    with lock.hold(workdir / LOCK) as descriptor:
-        folders = stage_folders(workdir, fingerprints(settings, identity))
-        setup = _Run(settings, source, workdir, allowed, workers, folders)
-        on_event(
-            {
-                "event": "run",
-                "source": source.name,
-                "notes": list(source.notes),
-                "workdir": str(workdir),
-                "allowed": allowed,
-            }
-        )
-        stages = [_run_step(setup, step, on_event, descriptor) for step in STEPS]
+    with _prepare(settings, on_event) as setup:
+        _mend(setup, on_event)
+        refuse_misfits(_plan(setup, on_event), setup.allowed)
+        stages = [_run_step(setup, step, on_event) for step in STEPS]
         metrics = _metrics(setup)
-        write_atomic(workdir / METRICS, msgspec.json.format(msgspec.json.encode(metrics)))
-        summary = {"allowed": allowed, "workers": workers, "stages": stages}
-        write_atomic(workdir / RUN, msgspec.json.format(msgspec.json.encode(summary)))
-    return RunResult(metrics, workdir, folders, stages)
+        write_atomic(setup.workdir / METRICS, msgspec.json.format(msgspec.json.encode(metrics)))
+        summary = {"allowed": setup.allowed, "workers": setup.workers, "stages": stages}
+        write_atomic(setup.workdir / RUN, msgspec.json.format(msgspec.json.encode(summary)))
+    return RunResult(metrics, setup.workdir, setup.folders, stages, setup.allowed)
+
+
+def _mend(setup: _Run, on_event: Callable[[Event], None]) -> None:
+    """Take back what is damaged, so that it is done again; take back the figures until all is done."""
+    for name, folder in setup.folders.items():
+        for task_id in Journal(folder).forget_damaged():
+            on_event({"event": "note", "text": f"{name}: files of task {task_id} are damaged; it is done again"})
+    if not all(Journal(folder).finished() for folder in setup.folders.values()):
+        (setup.workdir / METRICS).unlink(missing_ok=True)
+
+
+def _plan(setup: _Run, on_event: Callable[[Event], None]) -> list[StagePlan]:
+    """Count the ratings if that is not done, then project every stage that is left."""
+    left = [step for step in STEPS if not Journal(setup.folders[step.name]).finished()]
+    if not left:
+        return []
+    with ThreadPoolExecutor(setup.workers) as pool:
+        modules = [f"engine.stages.{step.name}" for step in left]
+        reserved = list(pool.map(partial(reserved_bytes, environment=_environment(setup)), modules))
+    own = memory.resident_bytes()
+    if not Journal(setup.folders["ingest"]).done(PROFILE):
+        first = COSTS["ingest"](setup.settings, known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"]))
+        counting = {name: first[name] for name in ("convert", "profile")}
+        refuse_misfits([_plan_step(setup, "ingest", counting, own + reserved[0])], setup.allowed)
+        run_in_child(_job(setup, STEPS[0], upto="profile"), lambda event: None, (setup.descriptor,))
+    shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
+    return [
+        _plan_step(setup, step.name, COSTS[step.name](setup.settings, shapes), own + bytes_)
+        for step, bytes_ in zip(left, reserved, strict=True)
+    ]
+
+
+def _plan_step(setup: _Run, name: str, rounds: Plan, reserved: int) -> StagePlan:
+    return plan_stage(name, rounds, allowed=setup.allowed, reserved=reserved, max_workers=setup.workers)
 
 
 def _make_workdir(workdir: Path) -> Path:
@@ -214,7 +304,7 @@ def _make_workdir(workdir: Path) -> Path:
     return workdir
 
 
-def _run_step(setup: _Run, step: Step, on_event: Callable[[Event], None], descriptor: int) -> dict[str, Any]:
+def _run_step(setup: _Run, step: Step, on_event: Callable[[Event], None]) -> dict[str, Any]:
     """Run a step in a child process unless it is complete; return what it took."""
     took: dict[str, Any] = {"stage": step.name, "skipped": True, "projected": 0, "measured": 0, "seconds": 0.0}
     on_event({"event": "stage", "stage": step.name, "does": step.does})
@@ -229,21 +319,32 @@ def _run_step(setup: _Run, step: Step, on_event: Callable[[Event], None], descri
         on_event(event)
 
     start = time.monotonic()
-    run_in_child(_job(setup, step), note, (descriptor,))
+    run_in_child(_job(setup, step), note, (setup.descriptor,))
     took.update(skipped=False, seconds=round(time.monotonic() - start, 3))
     on_event({"event": "stage_end", **took})
     return took
 
 
-def _job(setup: _Run, step: Step) -> Job:
+def _environment(setup: _Run) -> dict[str, str]:
+    return {**_POLARS, "POLARS_MAX_THREADS": str(setup.workers)}
+
+
+def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
     spec = {
         "step": step.name,
-        "section": msgspec.to_builtins(getattr(setup.settings, step.name)),
+        "settings": msgspec.to_builtins(setup.settings),
         "source": setup.source.to_json(),
+        "shapes": asdict(known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])),
         "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
     }
-    environment = {**_POLARS, "POLARS_MAX_THREADS": str(setup.workers)}
-    return Job(step.name, "engine.pipeline:open_stage", spec, setup.allowed, setup.workers, environment)
+    open_ = "engine.pipeline:open_stage"
+    return Job(step.name, open_, spec, setup.allowed, setup.workers, _environment(setup), upto)
+
+
+def known_shapes(source: Source, source_bytes: int, ingest: Path) -> Shapes:
+    """What is known of the data by now; ``ingest`` is that step's folder."""
+    shapes = Shapes(source_bytes, source.compression != "none", source.format == "parquet")
+    return shapes.profiled(Committed(ingest).result(PROFILE)) if Journal(ingest).done(PROFILE) else shapes
 
 
 def _metrics(setup: _Run) -> dict[str, Any]:
@@ -275,7 +376,10 @@ def _metrics(setup: _Run) -> dict[str, Any]:
         "config": {"preset": setup.settings.preset}
         | {step.name: msgspec.to_builtins(getattr(setup.settings, step.name)) for step in STEPS},
     }
-    if means["rmse"] is None:
+    if not metrics["n_test"]:
+        needed = setup.settings.split.min_ratings
+        metrics["why_no_rmse"] = f"no user has {needed} ratings, so none was held out"
+    elif means["rmse"] is None:
         metrics["why_no_rmse"] = "no test rating is of a film that occurs in train"
     if means["recall"] is None:
         liked = setup.settings.evaluate.liked_from

@@ -7,7 +7,6 @@ for the whole run they would be taken from every stage's budget.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from engine import datasets
 from engine.chunked import errors
 from engine.chunked.errors import EngineError, describe
+from engine.chunked.executors import PYTHON, ask
 from engine.config import Config
 from engine.source import Source, digest
 
@@ -28,15 +28,7 @@ def resolve(settings: Config) -> tuple[Source, tuple[int, str]]:
         As `engine.datasets.resolve`.
     """
     asked = json.dumps({"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns})
-    done = subprocess.run(
-        [sys.executable, "-c", "from engine.resolve import answer; answer()"],
-        input=asked,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    if not done.stdout:
-        raise EngineError(f"looking at the ratings ended with exit code {done.returncode}")
-    found = json.loads(done.stdout)
+    found = json.loads(ask([*PYTHON, "-c", "from engine.resolve import answer; answer()"], asked))
     if "source" in found:
         size, sha256 = found["digest"]
         return Source.from_json(found["source"]), (size, sha256)

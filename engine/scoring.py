@@ -60,6 +60,40 @@ def weighted_sums(ratings: NarrowRows, ids: NDArray[np.int32], weights: NDArray[
     return sums
 
 
+def multiply_adds(counts: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Multiply-adds it takes to score each user: the ratings of all its neighbours.
+
+    Parameters
+    ----------
+    counts : int64 array, shape (users,)
+        Train ratings of each user.
+    ids : int32 array, shape (n, k)
+        Neighbours; -1 where there is none.
+    """
+    work: NDArray[np.int64] = np.where(ids >= 0, counts[ids], 0).sum(axis=1)
+    return work
+
+
+def cut_by_work(work: NDArray[np.int64], limit: int, max_rows: int) -> list[tuple[int, int]]:
+    """Cut rows into batches of at most ``limit`` work and ``max_rows`` rows, one row at least.
+
+    Examples
+    --------
+    >>> cut_by_work(np.array([3, 3, 9, 1, 1, 1]), limit=6, max_rows=2)
+    [(0, 2), (2, 3), (3, 5), (5, 6)]
+    """
+    ends = np.cumsum(work)
+    batches = []
+    start = 0
+    while start < len(work):
+        done = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, done + limit, side="right"))
+        stop = min(max(stop, start + 1), start + max_rows, len(work))
+        batches.append((start, stop))
+        start = stop
+    return batches
+
+
 def row_numbers(indptr: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The row of each stored value of a CSR matrix."""
     return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))

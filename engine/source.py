@@ -166,7 +166,7 @@ def open_source(path: Path, columns: Sequence[str] | None = None, *, name: str |
         raise UsageError(f"{file} is a zip archive: unpack it, then give the ratings file or its folder")
     twin = _synthetic_name(file.parent)
     titles = file.parent / "movies.csv"
-    usual = file.absolute().parent.name if file.name in RATINGS_FILES else file.name.split(".")[0]
+    usual = file.resolve().parent.name if file.name in RATINGS_FILES else file.name.split(".")[0]
     source = Source(file, name or twin or usual or "ratings", twin is not None, titles if titles.is_file() else None)
     if magic == b"PAR1":
         return _open_parquet(source, columns)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from engine.chunked import lock
 from engine.chunked.budget import format_size
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.journal import Journal
 from engine.pipeline import LOCK, METRICS, STEPS, WORKDIR_MARKER
 
@@ -41,15 +43,26 @@ def inspect(workdir: Path) -> dict[str, Any]:
 
 def _inspect_stage(name: str, folder: Path) -> dict[str, Any]:
     journal = Journal(folder)
-    records = journal.records()
+    records = []
+    for task_id in journal.task_ids():
+        with suppress(DamagedError):  # a running stage drops temporary records; damage is for a run to mend
+            records.append(journal.read(task_id))
     return {
         "stage": name,
         "folder": folder.name,
         "complete": journal.finished(),
         "tasks_done": len(records),
         "seconds": round(sum(record.seconds for record in records), 3),
-        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "bytes": sum(map(_size, folder.rglob("*"))),
     }
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0  # gone meanwhile
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def describe(found: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 NO_NEIGHBOR = -1
+# Dot products held at a time by brute force; 16 bytes each.
+_CELLS = 2**18
 
 Nearest = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -53,9 +55,16 @@ def nearest_exact(queries: NDArray[np.float32], others: NDArray[np.float32], fir
     pair of arrays, shape (n, k)
         Codes and similarities, in no order.
     """
-    products = queries @ others.T
-    order = np.argpartition(-products, k - 1, axis=1)[:, :k]
-    return (order + first).astype(np.int32), np.take_along_axis(products, order, axis=1)
+    ids = np.empty((len(queries), k), dtype=np.int32)
+    similarities = np.empty((len(queries), k), dtype=np.float32)
+    block = max(1, _CELLS // len(others))
+    for start in range(0, len(queries), block):
+        rows = slice(start, start + block)
+        products = queries[rows] @ others.T
+        order = np.argpartition(-products, k - 1, axis=1)[:, :k]
+        ids[rows] = order + first
+        similarities[rows] = np.take_along_axis(products, order, axis=1)
+    return ids, similarities
 
 
 def top_per_row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,7 +24,7 @@ from engine.chunked.journal import Committed, Journal
 from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage
-from engine.pipeline import STEPS, fingerprints, open_stage, stage_folders
+from engine.pipeline import STEPS, fingerprints, known_shapes, open_stage, stage_folders
 from engine.source import digest, open_source
 
 # Enough for small synthetic ratings, and quick.
@@ -58,12 +58,12 @@ def run_stages(
     """
     settings = config.load(sections)
     source = open_source(ratings)
-    folders = stage_folders(workdir, fingerprints(settings, digest(source)))
+    folders = stage_folders(workdir, fingerprints(settings, source, digest(source)))
     names = [step.name for step in STEPS]
     for name in names[: names.index(upto) + 1]:
-        section = msgspec.to_builtins(getattr(settings, name))
         paths = {each: str(folder) for each, folder in folders.items()}
-        root, stage = open_stage(name, section, source.to_json(), paths)
+        shapes = asdict(known_shapes(source, ratings.stat().st_size, folders["ingest"]))
+        root, stage = open_stage(name, msgspec.to_builtins(settings), source.to_json(), shapes, paths)
         if batch_rows is not None:
             stage = FixedBatches(stage, batch_rows)
         if not Journal(root).finished():

@@ -192,3 +192,46 @@ def test_ctrl_c_stops_soon_says_how_to_go_on_and_leaves_a_run_that_does(sample_d
     assert "same command again" in errors
     assert "Traceback" not in errors
     assert engine("run", sample_dir, "--workdir", tmp_path / "w").returncode == 0
+
+
+def test_a_plan_says_what_each_stage_takes_and_its_remedy_makes_the_run_work(good: Path, tmp_path: Path) -> None:
+    arguments = (good, "--workdir", tmp_path / "w")
+    planned = json.loads(engine("plan", *arguments, "--memory", "1GiB", "--json").stdout)
+    assert [stage["stage"] for stage in planned["stages"]][-1] == "evaluate"
+    assert all(0 < stage["projected"] <= planned["allowed"] for stage in planned["stages"])
+    assert not (tmp_path / "w/metrics.json").exists()
+    tight = engine("plan", *arguments, "--memory", "130MiB")
+    refused(tight, 3, "130 MiB are allowed")
+    assert "too much" in tight.stdout
+    remedy = tight.stderr.rpartition("--memory ")[2].strip()
+    refused(engine("run", *arguments, "--memory", "130MiB"), 3, f"--memory {remedy}")
+    result = engine("run", *arguments, "--memory", remedy)
+    assert result.returncode == 0, result.stderr
+    assert "WARNING" not in result.stdout
+    assert "nothing to do" in engine("plan", *arguments).stdout
+
+
+def test_modules_beside_the_data_are_not_imported(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "zarr.py").write_text("raise RuntimeError('shadowed')")
+    # -P for the first process too, as the installed command has no current folder on its path
+    result = engine("run", good, "--workdir", tmp_path / "w", cwd=tmp_path, PYTHONSAFEPATH="1")
+    assert result.returncode == 0, result.stderr
+
+
+def test_ctrl_c_at_any_early_moment_prints_no_traceback(sample_dir: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    for tenths in (3, 6, 9):
+        command = [sys.executable, "-m", "engine", "run", str(sample_dir), "--workdir", str(tmp_path / str(tenths))]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        time.sleep(tenths / 10)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+
+
+def test_an_unwritable_work_directory_is_named(good: Path, tmp_path: Path) -> None:
+    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    (tmp_path / "w/lock").unlink()
+    (tmp_path / "w/lock").mkdir()
+    refused(engine("run", good, "--workdir", tmp_path / "w"), 1, "lock")

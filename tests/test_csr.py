@@ -67,7 +67,7 @@ def same(found: scipy.sparse.csr_matrix, expected: scipy.sparse.csr_matrix) -> N
     np.testing.assert_array_equal(found.data, expected.data.astype(np.float32))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(matrix=matrices(half_stars), chunk=st.integers(1, 12))
 def test_half_stars_come_back_from_one_byte_each(matrix: scipy.sparse.csr_matrix, chunk: int) -> None:
     with TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def test_half_stars_come_back_from_one_byte_each(matrix: scipy.sparse.csr_matrix
         assert (reader.shape, reader.nnz) == (matrix.shape, matrix.nnz)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(matrix=matrices(st.floats(-1e6, 1e6, width=32)), dtype=st.sampled_from(["float32", "float64"]))
 def test_float_values_come_back_as_they_were(matrix: scipy.sparse.csr_matrix, dtype: str) -> None:
     with TemporaryDirectory() as folder:
@@ -98,6 +98,11 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[scipy.spa
 
 
 Stored = tuple[scipy.sparse.csr_matrix, CsrReader]
+
+
+@pytest.fixture(scope="module")
+def stored_rows(stored: Stored) -> tuple[scipy.sparse.csr_matrix, NarrowRows]:
+    return stored[0], stored[1].read(0, 40)
 
 
 def test_plain_zarr_and_scipy_open_it_by_anndatas_rules(tmp_path: Path) -> None:
@@ -127,11 +132,13 @@ def test_a_range_of_rows_is_what_scipy_slices(stored: Stored, edges: list[int]) 
     same(reader.read(*edges).widen(), matrix[edges[0] : edges[1]])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(deadline=None)
 @given(rows=st.lists(st.integers(0, 39), max_size=50))
-def test_taken_rows_are_those_rows_in_the_order_asked_for(stored: Stored, rows: list[int]) -> None:
-    matrix, reader = stored
-    same(reader.read(0, 40).take(np.array(rows, dtype=np.int64)), matrix[np.array(rows, dtype=np.int64)])
+def test_taken_rows_are_those_rows_in_the_order_asked_for(
+    stored_rows: tuple[scipy.sparse.csr_matrix, NarrowRows], rows: list[int]
+) -> None:
+    matrix, whole = stored_rows
+    same(whole.take(np.array(rows, dtype=np.int64)), matrix[np.array(rows, dtype=np.int64)])
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 40, 100])
@@ -185,3 +192,10 @@ def test_narrow_rows_are_not_changed_by_widening() -> None:
     narrow.widen().data[:] = 9
     narrow.take(np.array([0])).data[:] = 9
     assert data.tolist() == [3, 5]
+
+
+def test_a_chunk_of_zeros_is_written(tmp_path: Path) -> None:
+    matrix = scipy.sparse.csr_matrix(np.ones((1, 14)))
+    matrix.data[:7] = 0
+    store(tmp_path, matrix, chunk=7)
+    assert sorted(path.name for path in (tmp_path / "root/m/data/c").iterdir()) == ["0", "1"]

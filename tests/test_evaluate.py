@@ -195,7 +195,7 @@ ratings_of_a_user = st.dictionaries(st.integers(0, 11), st.integers(0, 10).map(l
 scores_of_a_user = st.dictionaries(st.integers(0, 11), st.sampled_from([0.0, 0.25, 1.0, 3.5, 4.0]), max_size=12)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     users=st.lists(st.tuples(scores_of_a_user, ratings_of_a_user, ratings_of_a_user), min_size=1, max_size=5),
     k=st.integers(1, 6),
@@ -215,7 +215,7 @@ def test_a_batch_is_measured_as_a_plain_loop_measures_it(users: list[Any], k: in
     )
     assert not flags.any()
     for row, (scores, watched, test) in zip(found.iter_rows(named=True), users, strict=True):
-        candidates = [m for m, score in scores.items() if score > 0 and m not in watched]
+        candidates = [m for m, score in scores.items() if score != 0 and m not in watched]
         best = sorted(candidates, key=lambda m: (-scores[m], m))[:k]
         liked = [m for m, rating in test.items() if rating >= 3.5]
         assert row == {
@@ -237,3 +237,10 @@ def test_without_test_ratings_there_is_neither_rmse_nor_recall(tmp_path: Path) -
     run = run_stages(write_ratings(tmp_path, ratings), tmp_path / "run", factors=SMALL)
     means = run["evaluate"].result("mean.00000")
     assert (means["rmse"], means["recall"], means["n_test_scored"], means["n_test_covered"]) == (None, None, 0, 0)
+
+
+def test_a_batch_without_test_ratings_does_not_stop_the_others(tmp_path: Path) -> None:
+    rows = [(user, film, 1.0 + film % 5) for user in range(513) for film in (range(6) if user < 512 else range(2))]
+    ratings = pl.DataFrame(rows, schema=["userId", "movieId", "rating"], orient="row")
+    run = run_stages(write_ratings(tmp_path, ratings), tmp_path / "run", factors=SMALL)
+    assert run["evaluate"].result("mean.00000")["n_test_scored"] == 512

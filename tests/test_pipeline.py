@@ -96,3 +96,42 @@ def test_text_ids_unsorted_rows_and_repeated_pairs(tmp_path: Path) -> None:
     assert metrics["n_repeated"] == 1
     assert metrics["n_train"] + metrics["n_test"] == len(rows)  # type: ignore[operator]
     assert metrics["sorted_by_user"] is False
+
+
+def test_other_columns_of_the_same_file_are_other_data(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    rows = [f"{user},{item},{1 + (user * item) % 5},3" for user in range(8) for item in range(7)]
+    path.write_text("a,b,c,d\n" + "\n".join(rows) + "\n")
+
+    def counts(*columns: str) -> tuple[int, int]:
+        settings = Config(dataset=str(path), columns=columns, workdir=str(tmp_path / "w"), memory="1GiB")
+        metrics = engine.run(settings).metrics
+        return metrics["n_users"], metrics["n_ratings"]
+
+    assert counts("a", "b", "c") == (8, 56)
+    assert counts("b", "a", "c") == (7, 56)
+
+
+def test_files_that_vanished_or_shrank_are_made_again_before_they_are_used(tmp_path: Path) -> None:
+    source = write(tmp_path, [(user, item, 1 + (user + item) % 5) for user in range(30) for item in range(9)])
+    settings = {"dataset": str(source), "workdir": str(tmp_path / "w"), "memory": "1GiB"}
+    before = engine.run(load(settings))
+    for name, pattern in (("neighbors", "ids/c/0/0"), ("matrix", "train/data/c/0"), ("split", "train/*.parquet")):
+        (victim,) = before.artifacts[name].glob(pattern)
+        whole = victim.read_bytes()
+        victim.write_bytes(whole[:-1]) if name == "matrix" else victim.unlink()
+        after = engine.run(load(settings, {"evaluate": {"k": 49}}))
+        assert victim.read_bytes() == whole
+        assert after.metrics["recall_at_49"] == before.metrics["recall_at_50"]
+    (before.artifacts["split"] / "records/draw.00000.json").write_text("{")
+    assert engine.run(load(settings)).metrics == before.metrics
+
+
+def test_a_python_configuration_is_checked_too(tmp_path: Path) -> None:
+    from engine.chunked.errors import UsageError
+    from engine.config import Neighbors
+
+    with pytest.raises(UsageError, match=r"neighbors\.k"):
+        engine.run(Config(dataset="sample", workdir=str(tmp_path), neighbors=Neighbors(k=0)))
+    with pytest.raises(UsageError, match="no preset"):
+        engine.run(Config(dataset="sample", workdir=str(tmp_path), preset="nope"))

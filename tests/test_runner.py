@@ -14,6 +14,7 @@ from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from tests.toy import ToyStage, count_calls
 
+HERE = str(Path(__file__).parent.parent)
 TOTAL = sum(i**2 for i in range(6))
 
 
@@ -28,7 +29,7 @@ def run_here(
 
 
 def child_job(root: Path, **options: Any) -> Job:
-    return Job("toy", "tests.toy:open_stage", {"root": str(root), **options}, GIB, 2, {})
+    return Job("toy", "tests.toy:open_stage", {"root": str(root), **options}, GIB, 2, {"PYTHONPATH": HERE})
 
 
 @pytest.fixture

@@ -65,7 +65,9 @@ def write_rows(root: Path, scratch: Path, name: str, start: int, values: NDArray
 
 def open_array(root: Path, name: str, mode: Any = "r") -> zarr.Array[Any]:
     """Open a committed array."""
-    return zarr.open_array(str(root / name), mode=mode, config=_CONFIG)
+    array: zarr.Array[Any] = zarr.open_array(str(root / name), mode=mode)
+    configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
+    return configured
 
 
 def read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:

@@ -39,12 +39,15 @@ def parse_size(text: str | int) -> int:
         Where the text is no size, or its unit is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
     """
     if isinstance(text, int):
-        return text
+        text = str(text)
     match = _SIZE.fullmatch(text)
     unit = match and match[2].lower()
     if match is None or unit not in _UNITS:
         raise UsageError(f"'{text}' is not a size: write bytes, or a number with a unit, such as 512MiB or 1.5GB")
-    return int(float(match[1]) * _UNITS[unit])
+    size = int(float(match[1]) * _UNITS[unit])
+    if size < 1:
+        raise UsageError(f"'{text}' is no memory at all: write a size such as 512MiB")
+    return size
 
 
 def format_size(n_bytes: int) -> str:
@@ -84,6 +87,10 @@ class Cost:
         """Bytes of ``workers`` tasks at once, each with batches of ``rows`` rows."""
         return self.shared + workers * (self.task + rows * self.row)
 
+    def least(self) -> int:
+        """Bytes of one worker with the smallest batch."""
+        return self.total(1, min(self.min_rows, self.max_rows))
+
 
 @dataclass(frozen=True)
 class Allotment:
@@ -117,7 +124,7 @@ def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers:
         if cost.total(workers, smallest) <= free:
             break
     else:
-        needed = reserved + cost.total(1, smallest)
+        needed = reserved + cost.least()
         raise BudgetError(
             f"needs {format_size(needed)} ({format_size(reserved)} reserved), "
             f"but {format_size(allowed)} are allowed: give it --memory {-(-needed // MIB)}MiB"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
@@ -20,6 +22,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
 }
 
 
@@ -41,6 +44,8 @@ class Job:
         Tasks at a time, at most.
     environment : mapping of str
         Variables to set before any library is loaded.
+    upto : str or None
+        Leave after the round of this name.
     """
 
     name: str
@@ -49,6 +54,46 @@ class Job:
     allowed: int
     max_workers: int
     environment: Mapping[str, str]
+    upto: str | None = None
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back. A process started meanwhile never gets it: only the parent decides what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# -P: the folder a user stands in must not be searched for modules.
+PYTHON = (sys.executable, "-P")
+
+
+def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run a short-lived process; return what it prints.
+
+    Raises
+    ------
+    EngineError
+        Where it fails.
+    """
+    with interrupts_held():
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    with child:
+        output, _ = child.communicate(question)
+    if child.returncode:
+        raise EngineError(f"a process ended with exit code {child.returncode}: {' '.join(command)}")
+    return output
+
+
+def reserved_bytes(module: str, environment: Mapping[str, str]) -> int:
+    """Bytes a worker holds once it has loaded a stage's module, before any data: tried out in a process."""
+    code = f"import {module}, engine.chunked.worker\nfrom engine.chunked import memory\nprint(memory.peak_bytes())"
+    command = [*PYTHON, "-c", code]
+    output = ask(command, "", {**os.environ, **_ENVIRONMENT, **environment})
+    return int(output)
 
 
 def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[int, ...] = ()) -> None:
@@ -70,11 +115,12 @@ def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[i
     Interrupted
         After Ctrl-C.
     """
-    command = [sys.executable, "-m", "engine.chunked.worker"]
+    command = [*PYTHON, "-m", "engine.chunked.worker"]
     environment = {**os.environ, **_ENVIRONMENT, **job.environment}
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, pass_fds=keep_open
-    )
+    with interrupts_held():
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, pass_fds=keep_open
+        )
     assert child.stdin is not None
     assert child.stdout is not None
     with child:

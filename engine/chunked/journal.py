@@ -73,6 +73,7 @@ class Journal:
     """
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._folder = root / RECORDS
 
     def _path(self, task_id: str) -> Path:
@@ -108,8 +109,33 @@ class Journal:
 
     def records(self) -> list[Record]:
         """All finished tasks, sorted by name."""
-        names = sorted(path.stem for path in self._folder.glob("*.json") if path.name != STAGE_RECORD)
-        return [self.read(name) for name in names]
+        return [self.read(name) for name in self.task_ids()]
+
+    def task_ids(self) -> list[str]:
+        """Names of all finished tasks, sorted."""
+        return sorted(path.stem for path in self._folder.glob("*.json") if path.name != STAGE_RECORD)
+
+    def forget_damaged(self) -> list[str]:
+        """Take back every task whose record cannot be read or whose files are missing or of another size.
+
+        Sizes only: it is quick enough for every start. Same bytes come back when the tasks are done again.
+
+        Returns
+        -------
+        list of str
+            The tasks taken back.
+        """
+        damaged = [task_id for task_id in self.task_ids() if not self._sound(task_id)]
+        for task_id in damaged:
+            self.forget(task_id)
+        return damaged
+
+    def _sound(self, task_id: str) -> bool:
+        try:
+            files = self.read(task_id).files
+            return all((self._root / entry.path).stat().st_size == entry.bytes for entry in files)
+        except (DamagedError, OSError):
+            return False
 
     def finish(self, tasks: Sequence[str]) -> None:
         """Say that the stage is complete, and which tasks it consists of."""
@@ -119,13 +145,16 @@ class Journal:
     def finished(self) -> bool:
         """Whether the stage is complete and none of its records is missing."""
         path = self._folder / STAGE_RECORD
-        return path.exists() and all(self.done(task) for task in self._decode(path, StageRecord).tasks)
+        try:
+            return path.exists() and all(self.done(task) for task in self._decode(path, StageRecord).tasks)
+        except DamagedError:
+            return False  # it is written again when the stage has been gone through
 
     def _decode(self, path: Path, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except (OSError, msgspec.DecodeError) as error:
-            raise DamagedError(f"{path}: no readable record ({error})") from error
+            raise DamagedError(f"{path}: no readable record ({error}); engine run does its task again") from error
 
 
 class Committed:

@@ -20,8 +20,8 @@ _PATIENCE_SECONDS = 3.0
 def holder(path: Path) -> dict[str, object] | None:
     """Who holds the lock now (``pid``, ``host``, ``since``), or None."""
     try:
-        with path.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
     except BlockingIOError:
@@ -38,6 +38,8 @@ def _read_holder(path: Path) -> dict[str, object]:
 
 
 def _alive(who: dict[str, object]) -> bool:
+    if not who:
+        return False  # somebody looks at the lock, or is about to write down who they are
     pid = who.get("pid")
     if who.get("host") != socket.gethostname() or not isinstance(pid, int):
         return True  # cannot tell, so believe the lock

@@ -60,6 +60,9 @@ class Progress:
         for note in event["notes"]:
             self._say(f"note: {note}")
 
+    def _on_note(self, event: Event) -> None:
+        self._say(f"note: {event['text']}")
+
     def _on_stage(self, event: Event) -> None:
         self._start = time.monotonic()
         self._tasks = 0

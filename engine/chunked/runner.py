@@ -69,8 +69,13 @@ class StageRunner:
         self._emit = emit
         self._stop = stop
 
-    def run(self) -> None:
+    def run(self, upto: str | None = None) -> None:
         """Run whatever of the stage is not done.
+
+        Parameters
+        ----------
+        upto : str or None
+            Leave after the round of this name, with the stage unfinished.
 
         Raises
         ------
@@ -92,6 +97,8 @@ class StageRunner:
             self._drop([old for old in temporary if old.until == each.name])
             temporary = [old for old in temporary if old.until != each.name]
             kept += each.task_ids()
+            if each.name == upto:
+                return
         self._store.keep_only(entry.path for record in self._journal.records() for entry in record.files)
         self._journal.finish(kept)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import signal
 import sys
 import threading
 from typing import Any
@@ -41,12 +40,11 @@ def _run(job: dict[str, Any], emit: Any, stop: threading.Event) -> None:
     reserved = memory.peak_bytes() + job["parent_bytes"]
     emit({"event": "start", "reserved": reserved})
     limits = Limits(job["allowed"], reserved, job["max_workers"])
-    StageRunner(job["name"], stage, StageStore(root), Journal(root), limits, emit, stop).run()
+    StageRunner(job["name"], stage, StageStore(root), Journal(root), limits, emit, stop).run(job["upto"])
 
 
 def main() -> int:
     """Run the job on standard input; the exit code is 0, or 1 after an error event."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not end up between the events
     lock = threading.Lock()

@@ -5,7 +5,7 @@ One sparse product per batch of users scores all films any neighbour rated; both
 - RMSE = sqrt(sum (score - rating)^2 / n) over all test pairs whose film occurs in train. A film that no
   neighbour rated scores 0, as in the notebook.
 - Recall@K = mean, over users with at least one liked test film, of hits / liked. Candidates are the train
-  films some neighbour rated, without the user's own train films.
+  films with a score other than 0 (those some neighbour rated), without the user's own train films.
 
 Files
 -----
@@ -25,11 +25,11 @@ from scipy.sparse import csr_matrix
 
 from engine import config
 from engine.chunked import arrays
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Round, TaskContext
+from engine.costs import SCORE_USERS
 from engine.metrics import MeanOverUsers, SquaredError
-from engine.scoring import distance_weights, row_numbers, weighted_sums
+from engine.scoring import cut_by_work, distance_weights, multiply_adds, row_numbers, weighted_sums
 from engine.stages.inputs import StageInputs
 from engine.stages.matrix import TEST, TRAIN
 from engine.stages.neighbors import IDS, SIMILARITIES
@@ -42,6 +42,7 @@ class EvaluateStage:
     """One task a block of users, then the means."""
 
     def __init__(self, inputs: StageInputs[config.Evaluate]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._own = inputs.own
         matrix = inputs.upstream["matrix"].root
@@ -53,19 +54,10 @@ class EvaluateStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        n_users, n_items = self._train.shape
-        mean = self._train.nnz // max(1, n_users) + 1
-        scored = min(n_items, 2 * mean * self._ids.shape[1])
-        cost = Cost(
-            task=16 * MIB + 64 * self._section.users_per_task,
-            shared=self._train.nnz * self._train.stored_bytes,
-            row=n_items + 40 * scored + 24 * mean * self._ids.shape[1],
-            max_rows=512,
-            min_rows=32,
-        )
-        block = self._section.users_per_task
-        yield Round("users", -(-n_users // block), self._users, cost, load=self._load_train)
-        yield Round("mean", 1, self._mean, Cost(task=MIB))
+        costs = self._inputs.plan(self._inputs.shapes)
+        n_blocks = -(-self._train.shape[0] // self._section.users_per_task)
+        yield Round("users", n_blocks, self._users, costs["users"].cost, load=self._load_train)
+        yield Round("mean", 1, self._mean, costs["mean"].cost)
 
     def _load_train(self) -> NarrowRows:
         return self._train.read(0, self._train.shape[0])
@@ -73,20 +65,23 @@ class EvaluateStage:
     def _users(self, index: int, context: TaskContext) -> dict[str, Any]:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
-        flags = np.zeros(context.batch_rows * self._train.shape[1], dtype=np.uint8)
-        measures = [
-            self._measure(first, min(first + context.batch_rows, stop), context.shared, flags)
-            for first in range(start, stop, context.batch_rows)
-        ]
+        ids = arrays.read_rows(self._ids, start, stop)
+        work = multiply_adds(np.diff(context.shared.indptr), ids)
+        batches = cut_by_work(work, context.batch_rows, SCORE_USERS)
+        flags = np.zeros(max(last - first for first, last in batches) * self._train.shape[1], dtype=np.uint8)
+        measures = [self._measure(start + first, ids[first:last], context.shared, flags) for first, last in batches]
         users = pl.concat(measures).insert_column(0, pl.Series("user", np.arange(start, stop, dtype=np.uint32)))
         folder = context.scratch / "users"
         folder.mkdir()
         users.write_parquet(folder / f"{index:05d}.parquet")
         return summarise(users)
 
-    def _measure(self, start: int, stop: int, ratings: NarrowRows, flags: NDArray[np.uint8]) -> pl.DataFrame:
+    def _measure(
+        self, start: int, ids: NDArray[np.int32], ratings: NarrowRows, flags: NDArray[np.uint8]
+    ) -> pl.DataFrame:
+        stop = start + len(ids)
         weights = distance_weights(arrays.read_rows(self._similarities, start, stop))
-        scores = weighted_sums(ratings, arrays.read_rows(self._ids, start, stop), weights)
+        scores = weighted_sums(ratings, ids, weights)
         watched = self._train.read(start, stop).widen()
         test = self._test.read(start, stop).widen()
         return measure_batch(scores, watched, test, flags, self._section.k, self._section.liked_from)
@@ -135,7 +130,7 @@ def measure_batch(
     Returns
     -------
     DataFrame with ``n`` rows
-        ``n_test``, ``squared_error``, ``n_covered`` (test films some neighbour rated), ``n_liked``, ``n_hits``.
+        ``n_test``, ``squared_error``, ``n_covered`` (test films with a score other than 0), ``n_liked``, ``n_hits``.
     """
     n, n_items = scores.shape
     watched_at = row_numbers(watched.indptr) * n_items + watched.indices
@@ -155,7 +150,7 @@ def measure_batch(
     predicted[place] = scores.data[in_test]
     covered[place] = True
 
-    candidate = (flag != _WATCHED) & (scores.data > 0)
+    candidate = (flag != _WATCHED) & (scores.data != 0)
     best_rows, best_items = top_per_row(rows[candidate], scores.indices[candidate], scores.data[candidate], n, k)
     hit = flags[best_rows * n_items + best_items] == _LIKED
     flags[watched_at] = _UNSEEN
@@ -165,7 +160,7 @@ def measure_batch(
     return pl.DataFrame(
         {
             "n_test": np.diff(test.indptr).astype(np.uint32),
-            "squared_error": np.bincount(test_rows, error, minlength=n),
+            "squared_error": np.bincount(test_rows, error, minlength=n).astype(np.float64),
             "n_covered": np.bincount(test_rows[covered], minlength=n).astype(np.uint32),
             "n_liked": np.bincount(test_rows[liked], minlength=n).astype(np.uint32),
             "n_hits": np.bincount(best_rows[hit], minlength=n).astype(np.uint32),

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.task import Round, TaskContext
+from engine.costs import PROJECT_ROWS
 from engine.linalg import add_gram_product, gram, orthonormalise, ritz, unit_rows
 from engine.stages.inputs import StageInputs
 from engine.stages.matrix import TRAIN
@@ -39,14 +39,13 @@ from engine.stages.matrix import TRAIN
 VECTORS = "vectors"
 LOADINGS = "loadings.npy"
 SINGULAR_VALUES = "singular_values.npy"
-# Rows multiplied at a time where a sum's order must not depend on the budget.
-_ROWS = 1024
 
 
 class FactorsStage:
     """Passes, then the rotation, then the vectors."""
 
     def __init__(self, inputs: StageInputs[config.Factors]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._own = inputs.own
         self._matrix = CsrReader(inputs.upstream["matrix"].root, TRAIN)
@@ -57,23 +56,17 @@ class FactorsStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        n_users, n_items = self._matrix.shape
-        tall = 4 * n_items * self._width
-        ratings = self._matrix.nnz / max(1, n_users)
-        row = int(24 * ratings) + 4 * self._width
+        costs = self._inputs.plan(self._inputs.shapes)
         n = len(self._ranges)
         for p in range(self._section.passes):
-            cost = Cost(task=8 * MIB + tall, shared=tall, row=row, max_rows=4 * _ROWS, min_rows=64)
             load = partial(self._basis, p - 1)
-            yield Round(f"pass-{p}", n, partial(self._pass, p), cost, load, until=f"basis-{p}")
-            yield Round(f"basis-{p}", 1, partial(self._reduce, p), Cost(task=16 * MIB + 2 * tall))
+            yield Round(f"pass-{p}", n, partial(self._pass, p), costs[f"pass-{p}"].cost, load, until=f"basis-{p}")
+            yield Round(f"basis-{p}", 1, partial(self._reduce, p), costs[f"basis-{p}"].cost)
         last = partial(self._basis, self._section.passes - 1)
-        fixed = Cost(task=8 * MIB + _ROWS * row, shared=tall)
-        yield Round("project", n, self._project, fixed, last, until="rotation")
-        yield Round("rotation", 1, self._rotate, Cost(task=16 * MIB + 2 * tall), last)
-        chunk = self._section.users_per_chunk
-        vectors = Cost(task=8 * MIB + chunk * (row + 8 * self._dims), shared=4 * n_items * self._dims)
-        yield Round("vectors", -(-n_users // chunk), self._vectors, vectors, self._load_loadings)
+        yield Round("project", n, self._project, costs["project"].cost, last, until="rotation")
+        yield Round("rotation", 1, self._rotate, costs["rotation"].cost, last)
+        n_chunks = -(-self._matrix.shape[0] // self._section.users_per_chunk)
+        yield Round("vectors", n_chunks, self._vectors, costs["vectors"].cost, self._load_loadings)
 
     def _basis(self, p: int) -> NDArray[np.float32]:
         """Load the basis after pass ``p``; before the first pass it is random."""
@@ -103,8 +96,8 @@ class FactorsStage:
     def _project(self, index: int, context: TaskContext) -> None:
         start, stop = self._ranges[index]
         total = np.zeros((self._width, self._width))
-        for first in range(start, stop, _ROWS):
-            rows = self._matrix.read(first, min(first + _ROWS, stop)).widen()
+        for first in range(start, stop, PROJECT_ROWS):
+            rows = self._matrix.read(first, min(first + PROJECT_ROWS, stop)).widen()
             total += gram(rows @ context.shared)
         np.save(context.scratch / f"gram.{index}.npy", total)
 

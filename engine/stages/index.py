@@ -18,7 +18,6 @@ import numpy as np
 
 from engine import config
 from engine.chunked import arrays
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Round, TaskContext
 from engine.stages.factors import VECTORS
 from engine.stages.inputs import StageInputs
@@ -29,25 +28,19 @@ def shard_path(shard: int) -> str:
     return f"shard-{shard:05d}.bin"
 
 
-def shard_bytes(n_users: int, dims: int, m: int) -> int:
-    """Memory of a graph: vectors, links of the lowest layer (2 M), about a sixteenth more above, labels, locks."""
-    return n_users * (4 * dims + 4 * (2 * m + 1) + m // 4 + 8 + 80)
-
-
 class IndexStage:
     """One task a shard."""
 
     def __init__(self, inputs: StageInputs[config.Index]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._own = inputs.own
         self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        n_users, dims = self._vectors.shape
-        shard_users = min(self._section.shard_users, n_users)
-        cost = Cost(task=4 * MIB + 8 * dims * shard_users + shard_bytes(shard_users, dims, self._section.m))
-        yield Round("build", -(-n_users // self._section.shard_users), self._build, cost)
+        n_shards = -(-self._vectors.shape[0] // self._section.shard_users)
+        yield Round("build", n_shards, self._build, self._inputs.plan(self._inputs.shapes)["build"].cost)
 
     def _build(self, shard: int, context: TaskContext) -> dict[str, int]:
         n_users, dims = self._vectors.shape

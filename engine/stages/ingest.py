@@ -23,7 +23,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config, source
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.task import Round, TaskContext
 from engine.stages.inputs import StageInputs
@@ -44,18 +43,20 @@ class IngestStage:
     """Convert, profile, partition."""
 
     def __init__(self, inputs: StageInputs[config.Ingest]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._source = inputs.source
         self._own = inputs.own
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        yield Round("convert", 1, self._convert, Cost(task=100 * MIB), until="partition")
-        yield Round("profile", 1, self._profile, Cost(task=100 * MIB))
+        costs = self._inputs.plan(self._inputs.shapes)
+        yield Round("convert", 1, self._convert, costs["convert"].cost, until="partition")
+        yield Round("profile", 1, self._profile, costs["profile"].cost)
         profile = self._own.result("profile.00000")
-        rows = self._section.ratings_per_partition + profile["most_ratings_of_a_user"]
+        costs = self._inputs.plan(self._inputs.shapes.profiled(profile))
         n_partitions = len(profile["first_users"])
-        yield Round("partition", n_partitions, self._partition, Cost(task=40 * MIB + 80 * rows), load=self._load_ids)
+        yield Round("partition", n_partitions, self._partition, costs["partition"].cost, load=self._load_ids)
 
     def _convert(self, index: int, context: TaskContext) -> None:
         try:

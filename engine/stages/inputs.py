@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from engine.chunked.journal import Committed
 from engine.config import Section
+from engine.costs import Plan, Shapes
 from engine.source import Source
 
 S = TypeVar("S", bound=Section)
@@ -27,9 +28,16 @@ class StageInputs(Generic[S]):
         What the stage itself has committed in earlier rounds.
     upstream : mapping of str to Committed
         The stages it declares to need.
+    plan : callable
+        What the stage's rounds cost, given the shapes known; see `engine.costs`. Depends on the whole
+        configuration, as the output must not.
+    shapes : Shapes
+        What is known of the data when the stage starts.
     """
 
     section: S
     source: Source
     own: Committed
     upstream: Mapping[str, Committed]
+    plan: Callable[[Shapes], Plan]
+    shapes: Shapes

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays, csr
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Round, TaskContext
 from engine.stages.ingest import ITEMS, partition_path
 from engine.stages.inputs import StageInputs
@@ -39,6 +38,7 @@ class MatrixStage:
     """Lay out, then fill chunk by chunk."""
 
     def __init__(self, inputs: StageInputs[config.Matrix]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._ingest = inputs.upstream["ingest"]
         self._split = inputs.upstream["split"]
@@ -46,15 +46,11 @@ class MatrixStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        profile = self._ingest.result("profile.00000")
-        largest = max(result["n_train"] for result in self._split.results("split"))
-        chunk = self._section.ratings_per_chunk
-        layout = Cost(task=30 * MIB + 32 * profile["n_users"] + 40 * profile["n_items"] + 16 * largest)
-        yield Round("layout", 1, self._layout, layout)
-        cost = Cost(task=20 * MIB + 16 * chunk + 24 * largest, shared=8 * profile["n_items"])
+        costs = self._inputs.plan(self._inputs.shapes)
+        yield Round("layout", 1, self._layout, costs["layout"].cost)
         for kind in (TRAIN, TEST):
-            offsets = self._own.result("layout.00000")[kind]
-            yield Round(kind, -(-offsets[-1] // chunk), partial(self._fill, kind), cost, load=self._load_columns)
+            n_chunks = -(-self._own.result("layout.00000")[kind][-1] // self._section.ratings_per_chunk)
+            yield Round(kind, n_chunks, partial(self._fill, kind), costs[kind].cost, load=self._load_columns)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = self._ingest.result("profile.00000")

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Round, TaskContext
 from engine.stages.factors import VECTORS
-from engine.stages.index import shard_bytes, shard_path
+from engine.stages.index import shard_path
 from engine.stages.inputs import StageInputs
 from engine.topk import NO_NEIGHBOR, merge_nearest, nearest_exact
 
@@ -35,6 +34,7 @@ class NeighborsStage:
     """Lay out, then one task a block of users."""
 
     def __init__(self, inputs: StageInputs[config.Neighbors]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._own = inputs.own
         self._index = inputs.upstream["index"]
@@ -43,13 +43,10 @@ class NeighborsStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        yield Round("layout", 1, self._layout, Cost(task=MIB))
-        n_users, dims = self._vectors.shape
-        block = self._section.users_per_chunk
-        largest = max(shard["stop"] - shard["start"] for shard in self._shards)
-        graph = shard_bytes(largest, dims, 32)
-        cost = Cost(task=4 * MIB + graph + block * (4 * dims + 60 * (self._section.k + 1)))
-        yield Round("search", -(-n_users // block), self._search, cost)
+        costs = self._inputs.plan(self._inputs.shapes)
+        yield Round("layout", 1, self._layout, costs["layout"].cost)
+        n_blocks = -(-self._vectors.shape[0] // self._section.users_per_chunk)
+        yield Round("search", n_blocks, self._search, costs["search"].cost)
 
     def _layout(self, index: int, context: TaskContext) -> None:
         shape = (self._vectors.shape[0], self._section.k)
@@ -80,8 +77,11 @@ class NeighborsStage:
         graph.set_ef(max(self._section.ef // len(self._shards), k))
         try:
             labels, distances = graph.knn_query(queries, k=k, num_threads=1)
-        except RuntimeError:
+        except RuntimeError as error:
             # Many equal vectors can leave parts of a graph out of reach, and hnswlib then gives no answer.
+            if "contiguous 2D array" not in str(error):
+                raise
+            del graph
             others = arrays.read_rows(self._vectors, bounds["start"], bounds["stop"])
             return nearest_exact(queries, others, bounds["start"], k)
         return labels.astype(np.int32), np.float32(1) - distances

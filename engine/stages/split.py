@@ -23,7 +23,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config
-from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Round, TaskContext
 from engine.stages.ingest import count_users, partition_path
 from engine.stages.inputs import StageInputs
@@ -33,15 +32,17 @@ class SplitStage:
     """Draw, then split."""
 
     def __init__(self, inputs: StageInputs[config.Split]) -> None:
+        self._inputs = inputs
         self._section = inputs.section
         self._ingest = inputs.upstream["ingest"]
         self._own = inputs.own
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        sizes = [result["n_ratings"] for result in self._ingest.results("partition")]
-        yield Round("draw", 1, self._draw, Cost(task=10 * MIB + 8 * max(sizes)))
-        yield Round("split", len(sizes), self._split, Cost(task=20 * MIB + 40 * max(sizes)))
+        costs = self._inputs.plan(self._inputs.shapes)
+        yield Round("draw", 1, self._draw, costs["draw"].cost)
+        n_partitions = len(self._ingest.result("profile.00000")["first_users"])
+        yield Round("split", n_partitions, self._split, costs["split"].cost)
 
     def _draw(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = self._ingest.result("profile.00000")

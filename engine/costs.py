@@ -1,0 +1,213 @@
+"""The memory of every stage: integer arithmetic from shapes and configuration to bytes, one page.
+
+Each function returns, for every round of its stage, how many tasks it has and what they cost. Nothing here
+loads a library or touches a file, so that a whole run can be planned before any of it starts. The constants
+that no shape explains (what Polars, Zarr and the allocator hold while they work) were measured:
+``run.json`` has projected and measured memory of every stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from engine.chunked.budget import MIB, Cost
+from engine.config import Config
+
+# Bytes of what is there once for all tasks: streaming buffers and pools of Polars (and without streaming), of Zarr.
+_POLARS_STREAM = 56 * MIB
+_POLARS = 32 * MIB
+_ZARR = 8 * MIB
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What is known of the data: from the source's size alone at first, all of it once it is profiled.
+
+    Attributes
+    ----------
+    source_bytes : int
+        Size of the ratings file.
+    compressed, columnar : bool
+        Whether it is gzip or zstd, or Parquet.
+    n_ratings, n_users, n_items : int
+        Rows, distinct users, distinct films.
+    most_ratings : int
+        Of one user.
+    value_bytes : int
+        Of one stored rating.
+    """
+
+    source_bytes: int
+    compressed: bool = False
+    columnar: bool = False
+    n_ratings: int = 0
+    n_users: int = 0
+    n_items: int = 0
+    most_ratings: int = 0
+    value_bytes: int = 1
+
+    def profiled(self, profile: Mapping[str, Any]) -> Shapes:
+        """The same with what ingest's profile found."""
+        return Shapes(
+            self.source_bytes,
+            self.compressed,
+            self.columnar,
+            profile["n_rows"],
+            profile["n_users"],
+            profile["n_items"],
+            profile["most_ratings_of_a_user"],
+            {"uint8": 1, "float32": 4, "float64": 8}[profile["rating_dtype"]],
+        )
+
+    @property
+    def ratings_per_user(self) -> int:
+        """Mean, rounded up."""
+        return -(-self.n_ratings // max(1, self.n_users))
+
+
+class Planned(NamedTuple):
+    """A round's number of tasks and their cost."""
+
+    n_tasks: int
+    cost: Cost
+
+
+Plan = dict[str, Planned]
+
+
+def _chunks(n: int, size: int) -> int:
+    return -(-n // size)
+
+
+def _partition_rows(settings: Config, shapes: Shapes) -> int:
+    return settings.ingest.ratings_per_partition + shapes.most_ratings
+
+
+def ingest(settings: Config, shapes: Shapes) -> Plan:
+    """Stream the source, look at it, cut it into partitions."""
+    stream = _POLARS_STREAM + 8 * MIB + 48 * MIB * shapes.compressed + 128 * MIB * shapes.columnar
+    rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
+    ids = 16 * (shapes.n_users + shapes.n_items)
+    partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+    return {
+        "convert": Planned(1, Cost(task=stream)),
+        "profile": Planned(1, Cost(task=_POLARS_STREAM + 8 * MIB + shapes.source_bytes // 64)),
+        "partition": Planned(partitions, Cost(task=6 * MIB + 80 * rows, shared=_POLARS_STREAM + ids)),
+    }
+
+
+def split(settings: Config, shapes: Shapes) -> Plan:
+    """Draw the held-out rows, write train and test."""
+    rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
+    partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+    return {
+        "draw": Planned(1, Cost(task=_POLARS + 10 * rows)),
+        "split": Planned(partitions, Cost(task=56 * rows, shared=_POLARS)),
+    }
+
+
+def matrix(settings: Config, shapes: Shapes) -> Plan:
+    """Lay the matrices out, fill them chunk by chunk."""
+    rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
+    chunk = min(settings.matrix.ratings_per_chunk, shapes.n_ratings)
+    n_test = int(shapes.n_ratings * settings.split.test_fraction)
+    layout = _POLARS + 32 * shapes.n_users + 40 * shapes.n_items + 16 * rows
+    fill = Cost(task=16 * chunk + 24 * rows, shared=_POLARS + _ZARR + 8 * shapes.n_items)
+    size = settings.matrix.ratings_per_chunk
+    return {
+        "layout": Planned(1, Cost(task=layout)),
+        "train": Planned(_chunks(shapes.n_ratings - n_test, size), fill),
+        "test": Planned(_chunks(n_test, size), fill),
+    }
+
+
+# Users multiplied at a time where a sum's order must not depend on the budget, and at most where it does not.
+PROJECT_ROWS = 1024
+PASS_ROWS = 4096
+
+
+def factors(settings: Config, shapes: Shapes) -> Plan:
+    """Passes over the matrix with a tall basis (films x width), a partial sum of its size per task."""
+    section = settings.factors
+    smaller = min(shapes.n_users, shapes.n_items)
+    width = min(section.dims + section.oversamples, smaller)
+    dims = min(section.dims, smaller)
+    tall = 4 * shapes.n_items * width
+    indptr = 8 * shapes.n_users
+    # Stored, widened and SciPy's own copies of a user's ratings; the user's row of the product.
+    row = 24 * shapes.ratings_per_user + 4 * width
+    pass_ = Cost(task=_ZARR + tall, shared=tall + indptr, row=row, max_rows=PASS_ROWS, min_rows=64)
+    one = Cost(task=_ZARR + 2 * tall + 4096 * width * 8)
+    chunk = min(section.users_per_chunk, shapes.n_users)
+    vectors = _ZARR + chunk * (20 * shapes.ratings_per_user + 12 * dims)
+    plan = {}
+    for p in range(section.passes):
+        plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
+        plan[f"basis-{p}"] = Planned(1, one)
+    project = Cost(task=_ZARR + PROJECT_ROWS * (row + 16 * width), shared=tall + indptr)
+    plan["project"] = Planned(section.partial_sums, project)
+    plan["rotation"] = Planned(1, one)
+    loadings = Cost(task=vectors, shared=4 * shapes.n_items * dims + indptr)
+    plan["vectors"] = Planned(_chunks(shapes.n_users, section.users_per_chunk), loadings)
+    return plan
+
+
+def _dims(settings: Config, shapes: Shapes) -> int:
+    return min(settings.factors.dims, shapes.n_users, shapes.n_items)
+
+
+def _graph(settings: Config, shapes: Shapes) -> int:
+    """Bytes of a shard: vectors, 2 M links at the bottom and a few above, labels, locks."""
+    users = min(settings.index.shard_users, shapes.n_users)
+    return users * (4 * _dims(settings, shapes) + 8 * settings.index.m + 100)
+
+
+def index(settings: Config, shapes: Shapes) -> Plan:
+    """Build a graph from the vectors of its shard."""
+    users = min(settings.index.shard_users, shapes.n_users)
+    vectors = 4 * users * _dims(settings, shapes)
+    build = Cost(task=_ZARR + vectors + _graph(settings, shapes))
+    return {"build": Planned(_chunks(shapes.n_users, settings.index.shard_users), build)}
+
+
+def neighbors(settings: Config, shapes: Shapes) -> Plan:
+    """Search one shard at a time for a block of users."""
+    block = min(settings.neighbors.users_per_chunk, shapes.n_users)
+    rows = block * (4 * _dims(settings, shapes) + 60 * (settings.neighbors.k + 1))
+    search = Cost(task=_ZARR + rows + _graph(settings, shapes))
+    tasks = _chunks(shapes.n_users, settings.neighbors.users_per_chunk)
+    return {"layout": Planned(1, Cost(task=_ZARR)), "search": Planned(tasks, search)}
+
+
+# Users scored at a time at most; beyond that their flags, a byte for each film, leave the processor's cache.
+SCORE_USERS = 256
+
+
+def evaluate(settings: Config, shapes: Shapes) -> Plan:
+    """Score batches of users; a batch is as many as its multiply-adds allow."""
+    block = min(settings.evaluate.users_per_task, shapes.n_users)
+    stored = (shapes.value_bytes + (2 if shapes.n_items <= 2**16 else 4)) * shapes.n_ratings
+    flags = min(SCORE_USERS, block) * shapes.n_items
+    work = shapes.ratings_per_user * settings.neighbors.k
+    users = Cost(
+        task=_ZARR + flags + 160 * block + 32 * SCORE_USERS * shapes.ratings_per_user,
+        shared=_POLARS // 2 + stored + 16 * shapes.n_users,
+        row=32,
+        max_rows=min(2**21, block * work),
+        min_rows=min(2**19, block * work),
+    )
+    tasks = _chunks(shapes.n_users, settings.evaluate.users_per_task)
+    return {"users": Planned(tasks, users), "mean": Planned(1, Cost(task=_POLARS))}
+
+
+COSTS: Mapping[str, Callable[[Config, Shapes], Plan]] = {
+    "ingest": ingest,
+    "split": split,
+    "matrix": matrix,
+    "factors": factors,
+    "index": index,
+    "neighbors": neighbors,
+    "evaluate": evaluate,
+}

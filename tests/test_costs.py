@@ -1,0 +1,82 @@
+"""The memory model: integers in, integers out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.errors import BudgetError
+from engine.config import Config, load
+from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Planned, Shapes
+from engine.pipeline import STEPS
+from engine.planning import floor, plan_stage, refuse_misfits
+
+SHAPES = Shapes(10**9, n_ratings=25_000_000, n_users=160_000, n_items=59_000, most_ratings=32_000)
+
+
+def test_every_step_has_a_model() -> None:
+    assert list(COSTS) == [step.name for step in STEPS]
+
+
+def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
+    # Primes: a term left out or counted twice cannot cancel.
+    settings = load({"factors": {"dims": 101, "oversamples": 6, "passes": 2, "partial_sums": 3}})
+    shapes = Shapes(0, n_ratings=1009 * 13, n_users=1009, n_items=503, most_ratings=97)
+    plan = COSTS["factors"](settings, shapes)
+    tall = 4 * 503 * 107
+    pass_ = plan["pass-1"].cost
+    assert pass_.task - tall == plan["project"].cost.task - PROJECT_ROWS * (24 * 13 + 4 * 107 + 16 * 107)
+    assert (pass_.shared, pass_.row, pass_.max_rows) == (tall + 8 * 1009, 24 * 13 + 4 * 107, PASS_ROWS)
+    assert plan["basis-0"].cost.total(1, 1) - pass_.task == tall + 4096 * 107 * 8
+    assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
+
+
+def test_partitions_grow_with_the_heaviest_user() -> None:
+    heavier = replace(SHAPES, most_ratings=32_000 + 1009)
+    for step, name, each in (("ingest", "partition", 80), ("split", "split", 56), ("matrix", "train", 24)):
+        more = COSTS[step](Config(), heavier)[name].cost.task - COSTS[step](Config(), SHAPES)[name].cost.task
+        assert more == 1009 * each
+
+
+@given(
+    n_users=st.integers(1, 10**7),
+    per_user=st.integers(1, 300),
+    n_items=st.integers(1, 10**6),
+    most=st.integers(1, 50_000),
+    step=st.sampled_from(list(COSTS)),
+)
+def test_more_data_never_needs_less(n_users: int, per_user: int, n_items: int, most: int, step: str) -> None:
+    small = Shapes(10**6, False, False, n_users * per_user, n_users, n_items, most)
+    large = Shapes(2 * 10**6, False, False, 2 * n_users * per_user, 2 * n_users, 2 * n_items, 2 * most)
+    before, after = COSTS[step](Config(), small), COSTS[step](Config(), large)
+    assert all(before[name].cost.least() <= after[name].cost.least() for name in before)
+    assert all(before[name].n_tasks <= after[name].n_tasks for name in before)
+
+
+ROUNDS = {"small": Planned(5, Cost(task=10 * MIB)), "large": Planned(1, Cost(task=90 * MIB, shared=7 * MIB))}
+
+
+def test_a_stage_needs_what_its_largest_round_needs() -> None:
+    plan = plan_stage("s", ROUNDS, allowed=200 * MIB, reserved=50 * MIB, max_workers=2)
+    assert (plan.tasks, plan.needed, plan.projected, plan.workers) == (6, 147 * MIB, 147 * MIB, 1)
+
+
+def test_the_remedy_of_a_refusal_works() -> None:
+    tight = plan_stage("s", ROUNDS, allowed=100 * MIB, reserved=50 * MIB, max_workers=2)
+    with pytest.raises(BudgetError, match=r"s needs 147 MiB .* 100 MiB are allowed: .* --memory 152MiB"):
+        refuse_misfits([tight], 100 * MIB)
+    assert floor([tight]) == 152 * MIB
+    refuse_misfits([plan_stage("s", ROUNDS, allowed=152 * MIB, reserved=50 * MIB, max_workers=2)], 152 * MIB)
+
+
+def test_a_run_of_ml_25m_needs_less_than_256_mib() -> None:
+    reserved = 112 * MIB  # what a stage that loads everything holds before data
+    plans = [
+        plan_stage(step, model(Config(), SHAPES), allowed=256 * MIB, reserved=reserved, max_workers=2)
+        for step, model in COSTS.items()
+    ]
+    refuse_misfits(plans, 256 * MIB)
