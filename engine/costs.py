@@ -94,7 +94,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     return {
         "convert": Planned(1, Cost(task=stream)),
         "profile": Planned(1, Cost(task=_POLARS_STREAM + 8 * MIB + shapes.source_bytes // 64)),
-        "partition": Planned(partitions, Cost(task=6 * MIB + 80 * rows, shared=_POLARS_STREAM + ids)),
+        "partition": Planned(partitions, Cost(task=8 * MIB + 92 * rows, shared=_POLARS_STREAM + ids)),
     }
 
 
@@ -104,7 +104,7 @@ def split(settings: Config, shapes: Shapes) -> Plan:
     partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
     return {
         "draw": Planned(1, Cost(task=_POLARS + 10 * rows)),
-        "split": Planned(partitions, Cost(task=56 * rows, shared=_POLARS)),
+        "split": Planned(partitions, Cost(task=4 * MIB + 62 * rows, shared=_POLARS)),
     }
 
 
