@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from engine.chunked import errors, memory
+from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError, Interrupted
 from engine.chunked.runner import Event
 
@@ -123,10 +124,11 @@ def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[i
         )
     assert child.stdin is not None
     assert child.stdout is not None
+    seen: dict[str, Any] = {"round": "start", "projected": 0, "measured": 0, "done": 0, "tasks": 0}
     with child:
         on_event({"event": "spawn", "pid": child.pid})
         try:
-            last = _converse(job, child.stdin, child.stdout, on_event)
+            last = _converse(job, child.stdin, child.stdout, on_event, seen)
             code = child.wait()
         except KeyboardInterrupt:
             _stop(child)
@@ -135,10 +137,12 @@ def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[i
             child.kill()
             raise
     if code != 0 or last.get("event") != "end":
-        raise _as_error(job, code, last)
+        raise _as_error(job, code, last, seen)
 
 
-def _converse(job: Job, stdin: IO[str], stdout: IO[str], on_event: Callable[[Event], None]) -> Event:
+def _converse(
+    job: Job, stdin: IO[str], stdout: IO[str], on_event: Callable[[Event], None], seen: dict[str, Any]
+) -> Event:
     message = {**asdict(job), "parent_bytes": memory.resident_bytes()}
     last: Event = {}
     try:
@@ -148,6 +152,8 @@ def _converse(job: Job, stdin: IO[str], stdout: IO[str], on_event: Callable[[Eve
         return last  # it died at once; its exit code says how
     for line in stdout:
         last = json.loads(line)
+        seen.update({key: last[key] for key in seen if key in last})
+        seen["done"] += last["event"] == "task"
         on_event(last)
     return last
 
@@ -164,7 +170,15 @@ def _stop(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-def _as_error(job: Job, code: int, last: Event) -> EngineError:
+def _as_error(job: Job, code: int, last: Event, seen: Mapping[str, Any]) -> EngineError:
+    if code == -signal.SIGKILL:
+        return EngineError(
+            f"stage {job.name} was killed from outside, probably by the kernel for want of memory, "
+            f"in round {seen['round']} after {seen['done']} of {seen['tasks']} tasks: "
+            f"{format_size(seen['projected'])} projected, {format_size(seen['measured'])} last measured, "
+            f"{format_size(job.allowed)} allowed; run the same command again to go on, with a smaller --memory if "
+            "the machine has less to give"
+        )
     if last.get("event") != "error":
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         return EngineError(f"the process of stage {job.name} ended {how}; run the same command again to go on")
