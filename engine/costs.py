@@ -211,3 +211,23 @@ COSTS: Mapping[str, Callable[[Config, Shapes], Plan]] = {
     "neighbors": neighbors,
     "evaluate": evaluate,
 }
+
+
+def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
+    """Bytes each stage writes at most, temporary files included; what compression saves is not counted on."""
+    n, users = shapes.n_ratings, shapes.n_users
+    rating = 8 + shapes.value_bytes
+    smaller = min(users, shapes.n_items)
+    width = min(settings.factors.dims + settings.factors.oversamples, smaller)
+    dims = _dims(settings, shapes)
+    tall = 4 * shapes.n_items * width
+    shard = min(settings.index.shard_users, users)
+    return {
+        "ingest": 24 * n + rating * n,
+        "split": rating * n + n // 8,
+        "matrix": (4 + shapes.value_bytes) * n + 16 * users,
+        "factors": (settings.factors.passes + settings.factors.partial_sums + 1) * tall + 4 * users * dims,
+        "index": _chunks(users, shard) * _graph(settings, shapes) if users else 0,
+        "neighbors": 8 * users * settings.neighbors.k,
+        "evaluate": 40 * users,
+    }

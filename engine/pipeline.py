@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +31,8 @@ from engine.chunked.runner import Event
 from engine.chunked.store import write_atomic
 from engine.chunked.task import Stage
 from engine.config import Config
-from engine.costs import COSTS, Plan, Shapes
-from engine.planning import StagePlan, plan_stage, refuse_misfits
+from engine.costs import COSTS, Plan, Shapes, disk
+from engine.planning import StagePlan, plan_stage, refuse_full_disk, refuse_misfits
 from engine.resolve import resolve
 from engine.source import Source
 from engine.stages.inputs import StageInputs
@@ -264,6 +265,9 @@ def _plan(setup: _Run, on_event: Callable[[Event], None]) -> list[StagePlan]:
         refuse_misfits([_plan_step(setup, "ingest", counting, own + reserved[0])], setup.allowed)
         run_in_child(_job(setup, STEPS[0], upto="profile"), lambda event: None, (setup.descriptor,))
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
+    needed = disk(setup.settings, shapes)
+    free = shutil.disk_usage(setup.workdir).free
+    refuse_full_disk({step.name: needed[step.name] for step in left}, free, str(setup.workdir))
     return [
         _plan_step(setup, step.name, COSTS[step.name](setup.settings, shapes), own + bytes_)
         for step, bytes_ in zip(left, reserved, strict=True)

@@ -76,6 +76,23 @@ def refuse_misfits(plans: Sequence[StagePlan], allowed: int) -> None:
         )
 
 
+def refuse_full_disk(needed: Mapping[str, int], free: int, where: str) -> None:
+    """Refuse to start what the disk has no room for.
+
+    Raises
+    ------
+    BudgetError
+        Naming both numbers and the stage that writes the most.
+    """
+    total = sum(needed.values())
+    if total > free:
+        most = max(needed, key=lambda stage: needed[stage])
+        raise BudgetError(
+            f"{where}: the run may write {format_size(total)} ({format_size(needed[most])} of it in {most}), but "
+            f"{format_size(free)} are free: free some, or put --workdir on a larger disk"
+        )
+
+
 def table(plans: Sequence[StagePlan], allowed: int) -> str:
     """The plan for people."""
     lines = [f"{'stage':<12}{'tasks':>7}{'workers':>9}{'projected':>12}{'at least':>12}"]

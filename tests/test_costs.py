@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.errors import BudgetError
 from engine.config import Config, load
-from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Planned, Shapes
+from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Planned, Shapes, disk
 from engine.pipeline import STEPS
-from engine.planning import floor, plan_stage, refuse_misfits
+from engine.planning import floor, plan_stage, refuse_full_disk, refuse_misfits
+from tests.conftest import run_stages, synthetic_ratings, write_ratings
 
 SHAPES = Shapes(10**9, n_ratings=25_000_000, n_users=160_000, n_items=59_000, most_ratings=32_000)
 
@@ -80,3 +82,22 @@ def test_a_run_of_ml_25m_needs_less_than_256_mib() -> None:
         for step, model in COSTS.items()
     ]
     refuse_misfits(plans, 256 * MIB)
+
+
+def test_a_disk_without_room_is_refused() -> None:
+    needed = disk(Config(), SHAPES)
+    assert set(needed) == set(COSTS)
+    refuse_full_disk(needed, sum(needed.values()), "w")
+    with pytest.raises(BudgetError, match=r"w: the run may write .* in ingest.* are free"):
+        refuse_full_disk(needed, sum(needed.values()) - 1, "w")
+
+
+def test_a_run_writes_no_more_than_was_said(tmp_path: Path) -> None:
+    ratings = synthetic_ratings(n_users=300, n_items=200, seed=3)
+    run = run_stages(write_ratings(tmp_path, ratings), tmp_path / "run")
+    profile = run["ingest"].result("profile.00000")
+    needed = disk(Config(), Shapes(0).profiled(profile))
+    for name, committed in run.items():
+        written = sum(path.stat().st_size for path in committed.root.rglob("*") if path.is_file())
+        records = sum(path.stat().st_size for path in committed.root.glob("records/*"))
+        assert written - records <= needed[name] + 64 * 1024, name  # headers of files, which no shape explains
