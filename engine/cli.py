@@ -238,9 +238,8 @@ def _status(options: argparse.Namespace) -> int:
 
 def _data_list(options: argparse.Namespace) -> int:
     for found in datasets.list_datasets(options.data_dir):
-        print(
-            f"{found.name:<10} {'present' if found.present else 'absent':<8} {found.path}\n           {found.what}\n           {found.licence}"
-        )
+        print(f"{found.name:<10} {'present' if found.present else 'absent':<8} {found.path}")
+        print(f"           {found.what}\n           {found.licence}")
     return 0
 
 
