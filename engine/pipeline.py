@@ -212,7 +212,8 @@ def plan(settings: Config, on_event: Callable[[Event], None] = lambda event: Non
     """
     with _prepare(settings, on_event) as setup:
         _mend(setup, on_event)
-        return _plan(setup, on_event), setup.allowed
+        _count(setup, on_event)
+        return _plan(setup), setup.allowed
 
 
 def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None) -> RunResult:
@@ -232,8 +233,11 @@ def run(settings: Config, on_event: Callable[[Event], None] = lambda event: None
     """
     with _prepare(settings, on_event) as setup:
         _mend(setup, on_event)
-        refuse_misfits(_plan(setup, on_event), setup.allowed)
+        counting = _count(setup, on_event)
+        refuse_misfits(_plan(setup), setup.allowed)
         stages = [_run_step(setup, step, on_event) for step in STEPS]
+        if counting is not None:
+            stages[0] = _with_counting(stages[0], counting)
         metrics = _metrics(setup)
         write_atomic(setup.workdir / METRICS, msgspec.json.format(msgspec.json.encode(metrics)))
         summary = {"allowed": setup.allowed, "workers": setup.workers, "stages": stages}
@@ -250,8 +254,22 @@ def _mend(setup: _Run, on_event: Callable[[Event], None]) -> None:
         (setup.workdir / METRICS).unlink(missing_ok=True)
 
 
-def _plan(setup: _Run, on_event: Callable[[Event], None]) -> list[StagePlan]:
-    """Count the ratings if that is not done, then project every stage that is left."""
+def _count(setup: _Run, on_event: Callable[[Event], None]) -> dict[str, Any] | None:
+    """Count the ratings, which every projection starts from, unless that is done; return what it took."""
+    ingest = STEPS[0]
+    if Journal(setup.folders[ingest.name]).done(PROFILE):
+        return None
+    shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
+    rounds = COSTS[ingest.name](setup.settings, shapes)
+    counting = {name: rounds[name] for name in ("convert", "profile")}
+    reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", _environment(setup))
+    refuse_misfits([_plan_step(setup, ingest.name, counting, reserved)], setup.allowed)
+    on_event({"event": "note", "text": "counting the ratings"})
+    return _run_rounds(setup, ingest, lambda event: None, upto="profile")
+
+
+def _plan(setup: _Run) -> list[StagePlan]:
+    """Project every stage that is left; the ratings have been counted."""
     left = [step for step in STEPS if not Journal(setup.folders[step.name]).finished()]
     if not left:
         return []
@@ -259,11 +277,6 @@ def _plan(setup: _Run, on_event: Callable[[Event], None]) -> list[StagePlan]:
         modules = [f"engine.stages.{step.name}" for step in left]
         reserved = list(pool.map(partial(reserved_bytes, environment=_environment(setup)), modules))
     own = memory.resident_bytes()
-    if not Journal(setup.folders["ingest"]).done(PROFILE):
-        first = COSTS["ingest"](setup.settings, known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"]))
-        counting = {name: first[name] for name in ("convert", "profile")}
-        refuse_misfits([_plan_step(setup, "ingest", counting, own + reserved[0])], setup.allowed)
-        run_in_child(_job(setup, STEPS[0], upto="profile"), lambda event: None, (setup.descriptor,))
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)
     free = shutil.disk_usage(setup.workdir).free
@@ -310,11 +323,18 @@ def _make_workdir(workdir: Path) -> Path:
 
 def _run_step(setup: _Run, step: Step, on_event: Callable[[Event], None]) -> dict[str, Any]:
     """Run a step in a child process unless it is complete; return what it took."""
-    took: dict[str, Any] = {"stage": step.name, "skipped": True, "projected": 0, "measured": 0, "seconds": 0.0}
     on_event({"event": "stage", "stage": step.name, "does": step.does})
     if Journal(setup.folders[step.name]).finished():
         on_event({"event": "skip", "stage": step.name})
-        return took
+        return {"stage": step.name, "skipped": True, "projected": 0, "measured": 0, "seconds": 0.0}
+    took = _run_rounds(setup, step, on_event)
+    on_event({"event": "stage_end", **took})
+    return took
+
+
+def _run_rounds(setup: _Run, step: Step, on_event: Callable[[Event], None], upto: str | None = None) -> dict[str, Any]:
+    """Run what is left of a step, or of it up to a round; return what it took."""
+    took: dict[str, Any] = {"stage": step.name, "skipped": False, "projected": 0, "measured": 0, "seconds": 0.0}
     own = memory.resident_bytes()
 
     def note(event: Event) -> None:
@@ -323,10 +343,15 @@ def _run_step(setup: _Run, step: Step, on_event: Callable[[Event], None]) -> dic
         on_event(event)
 
     start = time.monotonic()
-    run_in_child(_job(setup, step), note, (setup.descriptor,))
-    took.update(skipped=False, seconds=round(time.monotonic() - start, 3))
-    on_event({"event": "stage_end", **took})
+    run_in_child(_job(setup, step, upto), note, (setup.descriptor,))
+    took["seconds"] = round(time.monotonic() - start, 3)
     return took
+
+
+def _with_counting(took: dict[str, Any], counting: dict[str, Any]) -> dict[str, Any]:
+    """What a step took, the part of it that was run for the plan included."""
+    peaks = {name: max(took[name], counting[name]) for name in ("projected", "measured")}
+    return {**took, **peaks, "seconds": round(took["seconds"] + counting["seconds"], 3)}
 
 
 def _environment(setup: _Run) -> dict[str, str]:

@@ -235,3 +235,9 @@ def test_an_unwritable_work_directory_is_named(good: Path, tmp_path: Path) -> No
     (tmp_path / "w/lock").unlink()
     (tmp_path / "w/lock").mkdir()
     refused(engine("run", good, "--workdir", tmp_path / "w"), 1, "lock")
+
+
+def test_a_work_directory_of_another_version_is_refused(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/workdir.json").write_text('{"version": 99}')
+    refused(engine("run", good, "--workdir", tmp_path / "w"), 5, "another version", "--workdir")

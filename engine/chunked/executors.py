@@ -105,7 +105,7 @@ def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[i
     job : Job
         What to run.
     on_event : callable
-        Called with each event, and with ``{"event": "spawn", "pid": ...}`` first.
+        Called with each event.
     keep_open : tuple of int
         Descriptors the child inherits (the work directory's lock).
 
@@ -126,7 +126,6 @@ def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[i
     assert child.stdout is not None
     seen: dict[str, Any] = {"round": "start", "projected": 0, "measured": 0, "done": 0, "tasks": 0}
     with child:
-        on_event({"event": "spawn", "pid": child.pid})
         try:
             last = _converse(job, child.stdin, child.stdout, on_event, seen)
             code = child.wait()
