@@ -29,7 +29,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Ingest(Section, frozen=True):
     """From the ratings file to partitions of whole users."""
 
-    ratings_per_partition: Positive = 2**19
+    ratings_per_partition: Positive = 2**18
     """Users whose first ratings fall into the same stretch of this many ratings share a partition."""
 
 

@@ -214,7 +214,7 @@ def test_a_batch_is_measured_as_a_plain_loop_measures_it(users: list[Any], k: in
         3.5,
     )
     assert not flags.any()
-    for row, (scores, watched, test) in zip(found.iter_rows(named=True), users, strict=True):
+    for row, (scores, watched, test) in zip(pl.DataFrame(found).iter_rows(named=True), users, strict=True):
         candidates = [m for m, score in scores.items() if score != 0 and m not in watched]
         best = sorted(candidates, key=lambda m: (-scores[m], m))[:k]
         liked = [m for m, rating in test.items() if rating >= 3.5]
@@ -226,7 +226,7 @@ def test_a_batch_is_measured_as_a_plain_loop_measures_it(users: list[Any], k: in
             "n_hits": sum(m in best for m in liked),
         }
     total = summarise(found)
-    recalls = [row["n_hits"] / row["n_liked"] for row in found.iter_rows(named=True) if row["n_liked"]]
+    recalls = [row["n_hits"] / row["n_liked"] for row in pl.DataFrame(found).iter_rows(named=True) if row["n_liked"]]
     assert total["recall_total"] == pytest.approx(sum(recalls))
     assert total["n_users_with_liked"] == len(recalls)
     assert total["n_test"] == sum(len(test) for _, _, test in users)

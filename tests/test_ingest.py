@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.journal import Committed
-from engine.stages.ingest import first_users, latest_by_user
+from engine.stages.ingest import codes, first_users, latest_by_user
 from tests.conftest import read_partitions, run_stages, synthetic_ratings, write_ratings
 
 quick = settings(max_examples=100, deadline=None)
@@ -179,3 +179,12 @@ def test_a_bad_line_far_down_is_named(tmp_path: Path) -> None:
 def test_the_converted_source_does_not_stay(tmp_path: Path) -> None:
     run = ingest(synthetic_ratings(5, 6), tmp_path)
     assert not run["ingest"].path("source.parquet").exists()
+
+
+@pytest.mark.parametrize("known", [[3, 4, 9], [-5, 0, 2**40], ["a", "b", "d"]], ids=["dense", "sparse", "text"])
+def test_ids_are_coded_by_their_position_and_unknown_ones_are_refused(known: list[Any]) -> None:
+    ids = pl.Series(known)
+    assert codes(ids.gather([2, 0, 0, 1]), ids).tolist() == [2, 0, 0, 1]
+    for unknown in (5, 100) if isinstance(known[0], int) else ("c", "e"):
+        with pytest.raises(EngineError, match="changed while it was read"):
+            codes(pl.Series([known[0], unknown]), ids)

@@ -10,7 +10,7 @@ One sparse product per batch of users scores all films any neighbour rated; both
 Files
 -----
 ``users/00000.parquet``, ...
-    For each user: ``user`` (code), ``n_test``, ``squared_error``, ``n_liked``, ``n_hits``.
+    For each user: ``user`` (code) and the fields of `PER_USER`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
@@ -31,11 +30,16 @@ from engine.costs import SCORE_USERS
 from engine.metrics import MeanOverUsers, SquaredError
 from engine.scoring import cut_by_work, distance_weights, multiply_adds, row_numbers, weighted_sums
 from engine.stages.inputs import StageInputs
-from engine.stages.matrix import TEST, TRAIN
-from engine.stages.neighbors import IDS, SIMILARITIES
+from engine.stages.names import IDS, SIMILARITIES, TEST, TRAIN
 from engine.topk import top_per_row
 
 _UNSEEN, _WATCHED, _TEST, _LIKED = range(4)
+
+PER_USER = np.dtype(
+    [("n_test", "u4"), ("squared_error", "f8"), ("n_covered", "u4"), ("n_liked", "u4"), ("n_hits", "u4")]
+)
+"""What is measured of each user: test ratings, sum of their squared errors, those with a score other than 0, liked
+ones, and liked ones among the recommended."""
 
 
 class EvaluateStage:
@@ -56,29 +60,27 @@ class EvaluateStage:
         """See `engine.chunked.task.Stage`."""
         costs = self._inputs.plan(self._inputs.shapes)
         n_blocks = -(-self._train.shape[0] // self._section.users_per_task)
-        yield Round("users", n_blocks, self._users, costs["users"].cost, load=self._load_train)
+        yield Round("users", n_blocks, self._users, costs["users"].cost, load=self._load_train, until="mean")
         yield Round("mean", 1, self._mean, costs["mean"].cost)
 
     def _load_train(self) -> NarrowRows:
         return self._train.read(0, self._train.shape[0])
 
-    def _users(self, index: int, context: TaskContext) -> dict[str, Any]:
+    def _users(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         ids = arrays.read_rows(self._ids, start, stop)
         work = multiply_adds(np.diff(context.shared.indptr), ids)
         batches = cut_by_work(work, context.batch_rows, SCORE_USERS)
         flags = np.zeros(max(last - first for first, last in batches) * self._train.shape[1], dtype=np.uint8)
-        measures = [self._measure(start + first, ids[first:last], context.shared, flags) for first, last in batches]
-        users = pl.concat(measures).insert_column(0, pl.Series("user", np.arange(start, stop, dtype=np.uint32)))
-        folder = context.scratch / "users"
-        folder.mkdir()
-        users.write_parquet(folder / f"{index:05d}.parquet")
-        return summarise(users)
+        users = np.concatenate(
+            [self._measure(start + first, ids[first:last], context.shared, flags) for first, last in batches]
+        )
+        np.save(context.scratch / _measured_path(index), users)
 
     def _measure(
         self, start: int, ids: NDArray[np.int32], ratings: NarrowRows, flags: NDArray[np.uint8]
-    ) -> pl.DataFrame:
+    ) -> NDArray[np.void]:
         stop = start + len(ids)
         weights = distance_weights(arrays.read_rows(self._similarities, start, stop))
         scores = weighted_sums(ratings, ids, weights)
@@ -87,7 +89,15 @@ class EvaluateStage:
         return measure_batch(scores, watched, test, flags, self._section.k, self._section.liked_from)
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
-        parts = self._own.results("users")
+        from engine.stages.tables import write_users  # Polars, which scoring has no room for in a small budget
+
+        parts = []
+        (context.scratch / "users").mkdir()
+        for block in range(-(-self._train.shape[0] // self._section.users_per_task)):
+            users = np.load(self._own.path(_measured_path(block)))
+            parts.append(summarise(users))
+            path = context.scratch / f"users/{block:05d}.parquet"
+            write_users(path, block * self._section.users_per_task, users)
         error = sum((SquaredError(p["n_test"], p["squared_error"]) for p in parts), SquaredError())
         recall = sum((MeanOverUsers(p["n_users_with_liked"], p["recall_total"]) for p in parts), MeanOverUsers())
         return {
@@ -99,21 +109,25 @@ class EvaluateStage:
         }
 
 
-def summarise(users: pl.DataFrame) -> dict[str, Any]:
-    """Sums over a block of users."""
-    liked = users.filter(pl.col("n_liked") > 0)
+def _measured_path(block: int) -> str:
+    return f"measured-{block:05d}.npy"
+
+
+def summarise(users: NDArray[np.void]) -> dict[str, Any]:
+    """Sums over a block of users, whose fields are those of `PER_USER`."""
+    liked = users[users["n_liked"] > 0]
     return {
         "n_test": int(users["n_test"].sum()),
-        "squared_error": float(users["squared_error"].to_numpy().sum()),
+        "squared_error": float(users["squared_error"].sum()),
         "n_covered": int(users["n_covered"].sum()),
-        "n_users_with_liked": liked.height,
-        "recall_total": float((liked["n_hits"].to_numpy() / liked["n_liked"].to_numpy()).sum()),
+        "n_users_with_liked": len(liked),
+        "recall_total": float((liked["n_hits"] / liked["n_liked"]).sum()),
     }
 
 
 def measure_batch(
     scores: csr_matrix, watched: csr_matrix, test: csr_matrix, flags: NDArray[np.uint8], k: int, liked_from: float
-) -> pl.DataFrame:
+) -> NDArray[np.void]:
     """Compare a batch's scores with its test ratings.
 
     Parameters
@@ -129,8 +143,8 @@ def measure_batch(
 
     Returns
     -------
-    DataFrame with ``n`` rows
-        ``n_test``, ``squared_error``, ``n_covered`` (test films with a score other than 0), ``n_liked``, ``n_hits``.
+    structured array, shape (n,)
+        Fields of `PER_USER`.
     """
     n, n_items = scores.shape
     watched_at = row_numbers(watched.indptr) * n_items + watched.indices
@@ -157,12 +171,10 @@ def measure_batch(
     flags[test_at] = _UNSEEN
 
     error = (predicted.astype(np.float64) - test.data) ** 2
-    return pl.DataFrame(
-        {
-            "n_test": np.diff(test.indptr).astype(np.uint32),
-            "squared_error": np.bincount(test_rows, error, minlength=n).astype(np.float64),
-            "n_covered": np.bincount(test_rows[covered], minlength=n).astype(np.uint32),
-            "n_liked": np.bincount(test_rows[liked], minlength=n).astype(np.uint32),
-            "n_hits": np.bincount(best_rows[hit], minlength=n).astype(np.uint32),
-        }
-    )
+    measured = np.empty(n, dtype=PER_USER)
+    measured["n_test"] = np.diff(test.indptr)
+    measured["squared_error"] = np.bincount(test_rows, error, minlength=n)
+    measured["n_covered"] = np.bincount(test_rows[covered], minlength=n)
+    measured["n_liked"] = np.bincount(test_rows[liked], minlength=n)
+    measured["n_hits"] = np.bincount(best_rows[hit], minlength=n)
+    return measured

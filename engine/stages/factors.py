@@ -34,11 +34,7 @@ from engine.chunked.task import Round, TaskContext
 from engine.costs import PROJECT_ROWS
 from engine.linalg import add_gram_product, gram, orthonormalise, ritz, unit_rows
 from engine.stages.inputs import StageInputs
-from engine.stages.matrix import TRAIN
-
-VECTORS = "vectors"
-LOADINGS = "loadings.npy"
-SINGULAR_VALUES = "singular_values.npy"
+from engine.stages.names import LOADINGS, SINGULAR_VALUES, TRAIN, VECTORS
 
 
 class FactorsStage:

@@ -19,13 +19,8 @@ import numpy as np
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.task import Round, TaskContext
-from engine.stages.factors import VECTORS
 from engine.stages.inputs import StageInputs
-
-
-def shard_path(shard: int) -> str:
-    """Name of a shard's file."""
-    return f"shard-{shard:05d}.bin"
+from engine.stages.names import VECTORS, shard_path
 
 
 class IndexStage:

@@ -25,12 +25,9 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays, csr
 from engine.chunked.task import Round, TaskContext
-from engine.stages.ingest import ITEMS, partition_path
 from engine.stages.inputs import StageInputs
+from engine.stages.names import COLUMNS, ITEMS, TEST, TRAIN, partition_path
 
-COLUMNS = "columns.parquet"
-TRAIN = "train"
-TEST = "test"
 _NO_COLUMN = -1
 
 

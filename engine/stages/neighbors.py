@@ -21,13 +21,9 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.task import Round, TaskContext
-from engine.stages.factors import VECTORS
-from engine.stages.index import shard_path
 from engine.stages.inputs import StageInputs
+from engine.stages.names import IDS, SIMILARITIES, VECTORS, shard_path
 from engine.topk import NO_NEIGHBOR, merge_nearest, nearest_exact
-
-IDS = "ids"
-SIMILARITIES = "similarities"
 
 
 class NeighborsStage:

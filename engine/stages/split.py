@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked.task import Round, TaskContext
-from engine.stages.ingest import count_users, partition_path
+from engine.stages.ingest import count_users
 from engine.stages.inputs import StageInputs
+from engine.stages.names import partition_path
 
 
 class SplitStage:
