@@ -8,8 +8,9 @@ Examples
 3.17
 """
 
+from engine.chunked.runner import Event
 from engine.config import Config
-from engine.pipeline import RunResult, plan, run
+from engine.driver import RunResult, plan, run
 
-__all__ = ["Config", "RunResult", "plan", "run"]
+__all__ = ["Config", "Event", "RunResult", "plan", "run"]
 __version__ = "0.1.0"

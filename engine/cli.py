@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import __version__, config, datasets, pipeline, planning, status
+from engine import __version__, config, datasets, driver, planning, status, workdir
+from engine.chunked import lock
 from engine.chunked.budget import format_size
-from engine.chunked.errors import EngineError, Interrupted, UsageError
+from engine.chunked.errors import DamagedError, EngineError, Interrupted, LockedError, UsageError
 from engine.chunked.progress import Progress
 from engine.config import Config
+from engine.workdir import StageEntry
 
 _RUN_EXAMPLES = """examples:
   engine run                                        the sample, or ml-25m where it is present
@@ -65,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_plan(commands)
     _add_status(commands)
+    _add_verify(commands)
+    _add_clean(commands)
     _add_data(commands)
     return parser
 
@@ -83,6 +87,9 @@ def _add(commands: Any, name: str, does: str, example: str) -> argparse.Argument
 def _add_run(commands: Any) -> None:
     parser = _add(commands, "run", "run the pipeline, or what is left of it", _RUN_EXAMPLES)
     parser.set_defaults(command=_run)
+    parser.add_argument(
+        "--fresh", action="store_true", help="start over: remove what this configuration has left so far"
+    )
     _add_run_options(parser)
 
 
@@ -116,6 +123,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--columns", metavar="USER,ITEM,RATING[,TIMESTAMP]", help="names of the file's columns, where unusual"
     )
     parser.add_argument("--data-dir", metavar="DIR", help="where the named data sets are (default: data)")
+    parser.add_argument("--explain", action="store_true", help="say why each stage runs or is skipped")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
@@ -126,6 +134,30 @@ def _add_status(commands: Any) -> None:
     parser.set_defaults(command=_status)
     parser.add_argument("workdir", metavar="WORKDIR", type=Path)
     parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "verify",
+        "compare every file of a work directory with its recorded size and digest",
+        "example:\n  engine verify runs/ml-latest-small\n\nThe next run does again what is damaged.",
+    )
+    parser.set_defaults(command=_verify)
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_clean(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "clean",
+        "show, and with --yes remove, what the last run's configuration does not use",
+        "example:\n  engine clean runs/ml-latest-small --yes",
+    )
+    parser.set_defaults(command=_clean)
+    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
+    parser.add_argument("--yes", action="store_true", help="remove it")
 
 
 def _add_data(commands: Any) -> None:
@@ -166,27 +198,32 @@ def _settings(options: argparse.Namespace) -> Config:
 
 def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    with Progress(quiet=options.quiet) as progress:
-        result = pipeline.run(settings, progress)
+    with Progress(options.quiet, options.explain) as progress:
+        result = driver.run(settings, progress, fresh=options.fresh)
     print(_figures(result.metrics, settings.evaluate.k))
     print(_table(result.stages))
-    peak = max(stage["measured"] for stage in result.stages)
+    peak = max(entry.measured for entry in result.stages if not entry.skipped) if _anything(result.stages) else 0
     if peak > result.allowed:
         print(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
-    print(f"\nfigures  {result.workdir / pipeline.METRICS}")
+    print(f"\nfigures  {result.workdir / workdir.METRICS}")
     command = "engine" if shutil.which("engine") else os.path.relpath(sys.argv[0])
     print(f"next     {command} status {shlex.quote(str(result.workdir))}")
     return 0
 
 
+def _anything(stages: Sequence[StageEntry]) -> bool:
+    return any(not entry.skipped for entry in stages)
+
+
 def _plan(options: argparse.Namespace) -> int:
-    with Progress(quiet=options.quiet or options.json) as progress:
-        plans, allowed = pipeline.plan(_settings(options), progress)
+    with Progress(options.quiet or options.json, options.explain) as progress:
+        plan = driver.plan(_settings(options), progress)
     if options.json:
-        print(json.dumps(planning.as_mapping(plans, allowed), indent=2))
+        print(json.dumps(planning.as_mapping(plan), indent=2))
     else:
-        print(planning.table(plans, allowed) if plans else "nothing to do: every stage is done")
-    planning.refuse_misfits(plans, allowed)
+        print(planning.table(plan) if plan.stages else "nothing to do: every stage is done")
+    planning.refuse_misfits(plan)
+    planning.refuse_full_disk(plan, "the disk")
     return 0
 
 
@@ -213,19 +250,20 @@ def _or_why(value: float | None, why: str | None) -> str:
     return f"none: {why};" if value is None else f"{value:.4f}"
 
 
-def _table(stages: Sequence[Mapping[str, Any]]) -> str:
+def _table(stages: Sequence[StageEntry]) -> str:
     """Memory and time of each stage."""
     lines = [f"\n{'stage':<12}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
-    for stage in stages:
-        if stage["skipped"]:
-            lines.append(f"{stage['stage']:<12}{'done before':>24}")
+    ran = [entry for entry in stages if not entry.skipped]
+    for entry in stages:
+        if entry.skipped:
+            lines.append(f"{entry.stage:<12}{'done before':>24}")
         else:
-            projected, measured = format_size(stage["projected"]), format_size(stage["measured"])
-            share = stage["measured"] / stage["projected"]
-            row = f"{stage['stage']:<12}{projected:>12}{measured:>12}{share:>8.0%}{stage['seconds']:>10.1f}"
+            projected, measured = format_size(entry.projected), format_size(entry.measured)
+            share = entry.measured / entry.projected
+            row = f"{entry.stage:<12}{projected:>12}{measured:>12}{share:>8.0%}{entry.seconds:>10.1f}"
             lines.append(row if share <= 1 else f"{row}  WARNING: more than projected")
-    peak = max((stage["measured"] for stage in stages), default=0)
-    total = sum(stage["seconds"] for stage in stages)
+    peak = max((entry.measured for entry in ran), default=0)
+    total = sum(entry.seconds for entry in ran)
     lines.append(f"{'all':<12}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
     return "\n".join(lines)
 
@@ -233,6 +271,34 @@ def _table(stages: Sequence[Mapping[str, Any]]) -> str:
 def _status(options: argparse.Namespace) -> int:
     found = status.inspect(options.workdir)
     print(json.dumps(found, indent=2) if options.json else status.describe(found))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    workdir.check(options.workdir)
+    holder = lock.holder(options.workdir / workdir.LOCK)
+    if holder is not None:
+        raise LockedError(f"{options.workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")
+    faults = workdir.verify(options.workdir)
+    if options.json:
+        print(json.dumps({"workdir": str(options.workdir), "damaged": faults}, indent=2))
+    else:
+        print("\n".join(faults.values()) if faults else f"{options.workdir}: every file is what was recorded")
+    if faults:
+        raise DamagedError(f"{len(faults)} damaged: the next engine run does again what is")
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    workdir.check(options.workdir)
+    with lock.hold(options.workdir / workdir.LOCK):
+        unused = workdir.unused(options.workdir)
+        for folder in unused:
+            print(f"{folder.path.name:<28} {format_size(folder.bytes):>10}")
+        total = format_size(sum(folder.bytes for folder in unused))
+        if options.yes:
+            workdir.remove(unused)
+        print(f"{total} {'removed' if options.yes else 'not used by the last run; --yes removes it'}")
     return 0
 
 

@@ -202,7 +202,7 @@ def evaluate(settings: Config, shapes: Shapes) -> Plan:
         min_rows=min(2**18, block * work),
     )
     tasks = _chunks(shapes.n_users, settings.evaluate.users_per_task)
-    mean = Cost(task=_POLARS_LOADED + _POLARS + 64 * block)
+    mean = Cost(task=_POLARS_LOADED + _POLARS // 2 + 64 * block)
     return {"users": Planned(tasks, users), "mean": Planned(1, mean)}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from engine.chunked.budget import MIB, allot, format_size
 from engine.chunked.errors import BudgetError
@@ -21,45 +21,91 @@ class StagePlan:
     Attributes
     ----------
     stage : str
-    tasks : int
-        Of all its rounds.
+    rounds : dict of str to int
+        Tasks of each round.
     workers, batch_rows : int
         Of the round that takes the most memory.
-    reserved, projected, needed : int
+    reserved, projected, needed, useful : int
         Bytes: what its processes hold before data; what it is projected to use in this budget; the least
-        budget it could run in. ``projected`` is 0 where it does not fit.
+        budget it could run in; the budget beyond which more would be of no use. ``projected`` is 0 where it
+        does not fit.
+    disk : int
+        Bytes it writes at most, temporary files included.
+    seconds : float
+        Estimated, with these workers on the machine that `engine.estimates` knows.
     """
 
     stage: str
-    tasks: int
+    rounds: dict[str, int]
     workers: int
     batch_rows: int
     reserved: int
     projected: int
     needed: int
+    useful: int
+    disk: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tasks(self) -> int:
+        """Of all its rounds."""
+        return sum(self.rounds.values())
 
 
-def plan_stage(stage: str, rounds: Plan, *, allowed: int, reserved: int, max_workers: int) -> StagePlan:
-    """Share the budget in every round of a stage, and keep the round that takes the most."""
-    needed = reserved + max(planned.cost.least() for planned in rounds.values())
-    tasks = sum(planned.n_tasks for planned in rounds.values())
+@dataclass(frozen=True)
+class RunPlan:
+    """The stages that are not done.
+
+    Attributes
+    ----------
+    stages : list of StagePlan
+    allowed, disk_free : int
+        Bytes.
+    """
+
+    stages: list[StagePlan]
+    allowed: int
+    disk_free: int
+
+    @property
+    def floor(self) -> int:
+        """The least budget, in bytes, in which every stage runs: rounded up to 8 MiB, with a margin."""
+        needed = max((stage.needed for stage in self.stages), default=0) + _MARGIN
+        return -(-needed // _ROUND_UP) * _ROUND_UP
+
+
+def plan_stage(
+    stage: str,
+    rounds: Plan,
+    *,
+    allowed: int,
+    reserved: int,
+    max_workers: int,
+    disk: int = 0,
+    worker_seconds: float = 0.0,
+) -> StagePlan:
+    """Share the budget in every round of a stage, and keep the round that takes the most.
+
+    ``worker_seconds`` is what the stage would take one worker.
+    """
+    costs = [planned.cost for planned in rounds.values()]
+    tasks = {name: planned.n_tasks for name, planned in rounds.items()}
+    needed = reserved + max(cost.least() for cost in costs)
+    useful = reserved + max(cost.total(max(1, min(n, max_workers)), cost.max_rows) for n, cost in rounds.values())
     if needed > allowed:
-        return StagePlan(stage, tasks, 0, 0, reserved, 0, needed)
+        return StagePlan(stage, tasks, 0, 0, reserved, 0, needed, useful, disk)
     allotments = [
         allot(cost, allowed=allowed, reserved=reserved, n_tasks=max(1, n), max_workers=max_workers)
         for n, cost in rounds.values()
     ]
     most = max(allotments, key=lambda each: each.projected)
-    return StagePlan(stage, tasks, most.workers, most.batch_rows, reserved, most.projected, needed)
+    seconds = round(worker_seconds / max(1, most.workers), 1)
+    return StagePlan(
+        stage, tasks, most.workers, most.batch_rows, reserved, most.projected, needed, useful, disk, seconds
+    )
 
 
-def floor(plans: Sequence[StagePlan]) -> int:
-    """The least budget, in bytes, in which every stage runs: rounded up to 8 MiB, with a margin."""
-    needed = max((plan.needed for plan in plans), default=0) + _MARGIN
-    return -(-needed // _ROUND_UP) * _ROUND_UP
-
-
-def refuse_misfits(plans: Sequence[StagePlan], allowed: int) -> None:
+def refuse_misfits(plan: RunPlan) -> None:
     """Refuse a budget that some stage does not fit into.
 
     Raises
@@ -67,16 +113,16 @@ def refuse_misfits(plans: Sequence[StagePlan], allowed: int) -> None:
     BudgetError
         Naming the stage that needs the most, the numbers, and a budget that all stages fit into.
     """
-    misfits = [plan for plan in plans if plan.needed > allowed]
+    misfits = [stage for stage in plan.stages if stage.needed > plan.allowed]
     if misfits:
-        worst = max(misfits, key=lambda plan: plan.needed)
+        worst = max(misfits, key=lambda stage: stage.needed)
         raise BudgetError(
             f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
-            f"but {format_size(allowed)} are allowed: give the run --memory {floor(plans) // MIB}MiB"
+            f"but {format_size(plan.allowed)} are allowed: give the run --memory {plan.floor // MIB}MiB"
         )
 
 
-def refuse_full_disk(needed: Mapping[str, int], free: int, where: str) -> None:
+def refuse_full_disk(plan: RunPlan, where: str) -> None:
     """Refuse to start what the disk has no room for.
 
     Raises
@@ -84,26 +130,40 @@ def refuse_full_disk(needed: Mapping[str, int], free: int, where: str) -> None:
     BudgetError
         Naming both numbers and the stage that writes the most.
     """
-    total = sum(needed.values())
-    if total > free:
-        most = max(needed, key=lambda stage: needed[stage])
+    total = sum(stage.disk for stage in plan.stages)
+    if total > plan.disk_free:
+        most = max(plan.stages, key=lambda stage: stage.disk)
         raise BudgetError(
-            f"{where}: the run may write {format_size(total)} ({format_size(needed[most])} of it in {most}), but "
-            f"{format_size(free)} are free: free some, or put --workdir on a larger disk"
+            f"{where}: the run may write {format_size(total)} ({format_size(most.disk)} of it in {most.stage}), but "
+            f"{format_size(plan.disk_free)} are free: free some, or put --workdir on a larger disk"
         )
 
 
-def table(plans: Sequence[StagePlan], allowed: int) -> str:
+def table(plan: RunPlan) -> str:
     """The plan for people."""
-    lines = [f"{'stage':<12}{'tasks':>7}{'workers':>9}{'projected':>12}{'at least':>12}"]
-    for plan in plans:
-        projected = format_size(plan.projected) if plan.projected else "too much"
-        row = f"{plan.stage:<12}{plan.tasks:>7}{plan.workers:>9}{projected:>12}{format_size(plan.needed):>12}"
-        lines.append(row)
-    lines.append(f"{format_size(allowed)} allowed; the least that works is {format_size(floor(plans))}")
+    lines = [
+        f"{'stage':<11}{'tasks':>6}{'workers':>9}{'batch':>9}{'least':>10}{'projected':>11}{'useful':>10}"
+        f"{'disk':>10}{'seconds':>9}"
+    ]
+    for stage in plan.stages:
+        projected = format_size(stage.projected) if stage.projected else "too much"
+        batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
+        lines.append(
+            f"{stage.stage:<11}{stage.tasks:>6}{stage.workers:>9}{batch:>9}{format_size(stage.needed):>10}"
+            f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}"
+        )
+    disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)
+    useful = max(stage.useful for stage in plan.stages)
+    lines += [
+        f"{format_size(plan.allowed)} allowed; the least that works is {format_size(plan.floor)}; what is spare goes "
+        f"to more workers, then larger batches, up to {format_size(useful)}",
+        f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free",
+        f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ",
+    ]
     return "\n".join(lines)
 
 
-def as_mapping(plans: Sequence[StagePlan], allowed: int) -> Mapping[str, object]:
+def as_mapping(plan: RunPlan) -> Mapping[str, object]:
     """The plan for programs; sizes in bytes."""
-    return {"allowed": allowed, "floor": floor(plans), "stages": [vars(plan) for plan in plans]}
+    stages = [asdict(stage) | {"tasks": stage.tasks} for stage in plan.stages]
+    return {"allowed": plan.allowed, "floor": plan.floor, "disk_free": plan.disk_free, "stages": stages}

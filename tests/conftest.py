@@ -24,7 +24,7 @@ from engine.chunked.journal import Committed, Journal
 from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage
-from engine.pipeline import STEPS, fingerprints, known_shapes, open_stage, stage_folders
+from engine.pipeline import STEPS, fingerprints, identify, known_shapes, open_stage, stage_folders
 from engine.source import digest, open_source
 
 # Enough for small synthetic ratings, and quick.
@@ -58,7 +58,7 @@ def run_stages(
     """
     settings = config.load(sections)
     source = open_source(ratings)
-    folders = stage_folders(workdir, fingerprints(settings, source, digest(source)))
+    folders = stage_folders(workdir, fingerprints(settings, identify(source, digest(source))))
     names = [step.name for step in STEPS]
     for name in names[: names.index(upto) + 1]:
         paths = {each: str(folder) for each, folder in folders.items()}

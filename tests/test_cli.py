@@ -44,6 +44,8 @@ def test_version_and_help_on_every_command() -> None:
         [],
         ["run"],
         ["status"],
+        ["verify"],
+        ["clean"],
         ["data"],
         ["data", "list"],
         ["data", "sample"],
@@ -68,6 +70,63 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     assert status["stages"][0]["stage"] == "ingest"
     assert all(stage["complete"] for stage in status["stages"])
     assert "finished" in engine("status", tmp_path / "w").stdout
+
+
+def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: Path) -> None:
+    arguments = ("run", good, "--workdir", tmp_path / "w", "--explain", "--set", "factors.dims=4")
+    assert "ingest: runs, nothing of it is done" in engine(*arguments).stderr
+    again = engine(*arguments, "--set", "neighbors.k=3").stderr
+    for line in (
+        "index: skipped, done",
+        "neighbors: runs, neighbors.k 50 -> 3",
+        "evaluate: runs, it reads neighbors, which is another",
+    ):
+        assert line in again
+    back = engine(*arguments)
+    assert back.stderr.count("skipped, done") == 7
+    assert "evaluate                 done before" in back.stdout
+    unused = engine("clean", tmp_path / "w").stdout
+    assert unused.count("neighbors-") == unused.count("evaluate-") == 1
+    assert "--yes removes it" in unused
+    assert "removed" in engine("clean", tmp_path / "w", "--yes").stdout
+    assert len(list((tmp_path / "w/stages").iterdir())) == 7
+    assert engine("verify", tmp_path / "w").returncode == 0
+    fresh = engine(*arguments, "--fresh")
+    assert fresh.stderr.count("runs, nothing of it is done") == 7
+    good.write_text(GOOD.replace("8,8,5", "8,8,1"))
+    assert "ingest: runs, the ratings file is another" in engine(*arguments).stderr
+
+
+def test_verify_names_what_is_damaged(good: Path, tmp_path: Path) -> None:
+    engine("run", good, "--workdir", tmp_path / "w")
+    (victim,) = (tmp_path / "w").glob("stages/index-*/shard-00000.bin")
+    victim.write_bytes(b"x" + victim.read_bytes()[1:])
+    refused(engine("verify", tmp_path / "w"), 5, "1 damaged")
+    damaged = json.loads(engine("verify", tmp_path / "w", "--json").stdout)["damaged"]
+    assert [str(victim) in fault for fault in damaged.values()] == [True]
+    with hold_elsewhere(tmp_path / "w/lock") as other:
+        try:
+            refused(engine("verify", tmp_path / "w"), 4, str(other.pid))
+            refused(engine("clean", tmp_path / "w"), 4, str(other.pid))
+        finally:
+            other.kill()
+
+
+def test_status_tells_what_is_left(sample_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "engine", "run", str(sample_dir), "--workdir", str(tmp_path / "w")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(lambda: any((tmp_path / "w").glob("stages/factors-*/records/basis-1*")))
+    found = json.loads(engine("status", tmp_path / "w", "--json").stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert found["running"]["pid"] == process.pid
+    stages = {stage["stage"]: stage for stage in found["stages"]}
+    assert stages["matrix"]["complete"]
+    assert 0 < stages["factors"]["tasks_left"] < 55
+    assert stages["evaluate"] | {"tasks_done": 0, "tasks_left": 2} == stages["evaluate"]
+    assert found["seconds_left"] > 0
+    assert "s left" in engine("status", tmp_path / "w").stdout
 
 
 def test_quiet_prints_no_progress(good: Path, tmp_path: Path) -> None:

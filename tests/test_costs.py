@@ -14,7 +14,7 @@ from engine.chunked.errors import BudgetError
 from engine.config import Config, load
 from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Planned, Shapes, disk
 from engine.pipeline import STEPS
-from engine.planning import floor, plan_stage, refuse_full_disk, refuse_misfits
+from engine.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
 from tests.conftest import run_stages, synthetic_ratings, write_ratings
 
 SHAPES = Shapes(10**9, n_ratings=25_000_000, n_users=160_000, n_items=59_000, most_ratings=32_000)
@@ -70,26 +70,43 @@ def test_a_stage_needs_what_its_largest_round_needs() -> None:
 def test_the_remedy_of_a_refusal_works() -> None:
     tight = plan_stage("s", ROUNDS, allowed=100 * MIB, reserved=50 * MIB, max_workers=2)
     with pytest.raises(BudgetError, match=r"s needs 147 MiB .* 100 MiB are allowed: .* --memory 152MiB"):
-        refuse_misfits([tight], 100 * MIB)
-    assert floor([tight]) == 152 * MIB
-    refuse_misfits([plan_stage("s", ROUNDS, allowed=152 * MIB, reserved=50 * MIB, max_workers=2)], 152 * MIB)
+        refuse_misfits(RunPlan([tight], 100 * MIB, 0))
+    assert RunPlan([tight], 100 * MIB, 0).floor == 152 * MIB
+    enough = plan_stage("s", ROUNDS, allowed=152 * MIB, reserved=50 * MIB, max_workers=2)
+    refuse_misfits(RunPlan([enough], 152 * MIB, 0))
 
 
-def test_a_run_of_ml_25m_needs_less_than_256_mib() -> None:
-    reserved = 112 * MIB  # what a stage that loads everything holds before data
+# MiB that each stage's processes were seen to hold before data, the parent included, and some.
+RESERVED = {"ingest": 86, "split": 86, "matrix": 110, "factors": 90, "index": 76, "neighbors": 76, "evaluate": 92}
+
+
+def test_a_run_of_ml_25m_needs_less_than_192_mib() -> None:
     plans = [
-        plan_stage(step, model(Config(), SHAPES), allowed=256 * MIB, reserved=reserved, max_workers=2)
+        plan_stage(step, model(Config(), SHAPES), allowed=192 * MIB, reserved=RESERVED[step] * MIB, max_workers=2)
         for step, model in COSTS.items()
     ]
-    refuse_misfits(plans, 256 * MIB)
+    refuse_misfits(RunPlan(plans, 192 * MIB, 0))
 
 
 def test_a_disk_without_room_is_refused() -> None:
     needed = disk(Config(), SHAPES)
     assert set(needed) == set(COSTS)
-    refuse_full_disk(needed, sum(needed.values()), "w")
+    stages = [StagePlan(name, {}, 1, 1, 0, 1, 1, 1, disk=size) for name, size in needed.items()]
+    total = sum(needed.values())
+    refuse_full_disk(RunPlan(stages, MIB, total), "w")
     with pytest.raises(BudgetError, match=r"w: the run may write .* in ingest.* are free"):
-        refuse_full_disk(needed, sum(needed.values()) - 1, "w")
+        refuse_full_disk(RunPlan(stages, MIB, total - 1), "w")
+
+
+def test_more_memory_than_is_useful_changes_nothing() -> None:
+    rounds = {"only": Planned(3, Cost(task=10 * MIB, shared=5 * MIB, row=7, max_rows=1009, min_rows=11))}
+    plans = [
+        plan_stage("s", rounds, allowed=size, reserved=20 * MIB, max_workers=2)
+        for size in (100 * MIB, 45 * MIB + 2 * 7 * 1009, 45 * MIB + 2 * 7 * 1009 - 1)
+    ]
+    assert plans[0].useful == plans[1].projected == plans[0].projected == 45 * MIB + 2 * 7 * 1009
+    assert (plans[1].workers, plans[1].batch_rows) == (2, 1009)
+    assert (plans[2].workers, plans[2].batch_rows) == (2, 1008)
 
 
 def test_a_run_writes_no_more_than_was_said(tmp_path: Path) -> None:

@@ -34,13 +34,13 @@ def test_what_is_returned_is_what_is_written(sample_run: engine.RunResult) -> No
 
 
 def test_every_stage_reports_what_it_measured(sample_run: engine.RunResult) -> None:
-    assert [stage["stage"] for stage in sample_run.stages] == list(sample_run.artifacts)
-    assert all(0 < stage["measured"] <= 2**30 for stage in sample_run.stages)
+    assert [stage.stage for stage in sample_run.stages] == list(sample_run.artifacts)
+    assert all(0 < stage.measured <= 2**30 for stage in sample_run.stages)
 
 
 def test_a_second_run_does_nothing_and_says_the_same(sample_run: engine.RunResult, sample_dir: Path) -> None:
     again = engine.run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
-    assert all(stage["skipped"] for stage in again.stages)
+    assert all(stage.skipped for stage in again.stages)
     assert again.metrics == sample_run.metrics
 
 
@@ -49,7 +49,7 @@ def test_a_late_parameter_redoes_only_what_follows_and_its_old_result_is_kept(
 ) -> None:
     def redone(**sections: object) -> list[str]:
         settings = load({"dataset": str(sample_dir), "workdir": str(sample_run.workdir), "memory": "1GiB", **sections})
-        return [stage["stage"] for stage in engine.run(settings).stages if not stage["skipped"]]
+        return [stage.stage for stage in engine.run(settings).stages if not stage.skipped]
 
     assert redone(neighbors={"k": 20}) == ["neighbors", "evaluate"]
     assert redone() == []

@@ -116,7 +116,7 @@ def test_a_child_process_reports_events_and_its_peak(root: Path) -> None:
         (
             "kill",
             EngineError,
-            r"stage toy was killed .* round halves after [01] of 2 tasks: .* projected, .* MiB last measured",
+            r"round halves after [01] of 2 tasks \(at work on .*halves.00000.*\): .* projected, .* MiB last measured",
         ),
     ],
 )

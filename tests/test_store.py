@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.chunked.errors import DamagedError
+from engine.chunked.files import read_sealed, write_atomic, write_sealed
 from engine.chunked.journal import Journal, Record, fingerprint
-from engine.chunked.store import FileEntry, StageStore, write_atomic
+from engine.chunked.store import FileEntry, StageStore
 
 
 def test_a_commit_moves_files_and_says_what_they_are(tmp_path: Path) -> None:
@@ -79,3 +84,24 @@ def test_fingerprints_differ_where_anything_does() -> None:
     others = [("t", 1, {"k": 1, "m": 2}, ["up"]), ("s", 2, {"k": 1, "m": 2}, ["up"])]
     others += [("s", 1, {"k": 2, "m": 2}, ["up"]), ("s", 1, {"k": 1, "m": 2}, ["down"])]
     assert len({base, *(fingerprint(*other) for other in others)}) == 5
+
+
+class Sealed(msgspec.Struct):
+    name: str
+    sizes: list[int] = []
+    share: float = 0.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_altered_byte_of_a_sealed_file_is_noticed(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.json"
+        write_sealed(path, Sealed("films", [1, 2**40], 0.1))
+        assert read_sealed(path, Sealed) == Sealed("films", [1, 2**40], 0.1)
+        content = bytearray(path.read_bytes())
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(content)
+        with pytest.raises(DamagedError, match=r"x\.json"):
+            read_sealed(path, Sealed)

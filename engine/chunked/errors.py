@@ -6,6 +6,7 @@ Every message says what is wrong, where, and what to do about it.
 from __future__ import annotations
 
 import errno
+import re
 import traceback
 from typing import Any
 
@@ -46,13 +47,32 @@ class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
     exit_code = 130
 
 
+# Rust libraries name the system's error only in their text; NumPy says how much of a write it got rid of.
+_NUMBER = re.compile(r"\(os error (\d+)\)")
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_USERS_TO_MEND = (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM)
+
+
 def describe(error: BaseException) -> dict[str, Any]:
     """Turn an exception into an event the parent can raise again or print."""
     if isinstance(error, EngineError):
         return {"event": "error", "kind": type(error).__name__, "message": str(error)}
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message = f"no space left on the disk ({error.filename or 'work directory'}): free some, then run again"
+    number = system_error(error)
+    if number in _FULL:
+        where = getattr(error, "filename", None) or "work directory"
+        message = f"no space left on the disk ({where}): free some, then run again"
         return {"event": "error", "kind": "EngineError", "message": message}
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM):
+    if number in _USERS_TO_MEND:
         return {"event": "error", "kind": "EngineError", "message": f"{error}: mend that, then run again"}
     return {"event": "error", "kind": "crash", "message": "".join(traceback.format_exception(error))}
+
+
+def system_error(error: BaseException) -> int | None:
+    """The operating system's number of what went wrong, however a library wraps it; None where it is something else."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if _SHORT_WRITE.search(str(error)):
+        return errno.ENOSPC
+    found = _NUMBER.search(str(error))
+    return int(found[1]) if found else None

@@ -124,14 +124,15 @@ def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[i
         )
     assert child.stdin is not None
     assert child.stdout is not None
-    seen: dict[str, Any] = {"round": "start", "projected": 0, "measured": 0, "done": 0, "tasks": 0}
+    seen: dict[str, Any] = {"round": "start", "projected": 0, "measured": 0, "done": 0, "tasks": 0, "running": []}
     with child:
         try:
             last = _converse(job, child.stdin, child.stdout, on_event, seen)
             code = child.wait()
         except KeyboardInterrupt:
             _stop(child)
-            raise Interrupted("stopped; run the same command again to go on") from None
+            where = f"stage {job.name}, round {seen['round']}, {seen['done']} of {seen['tasks']} tasks done"
+            raise Interrupted(f"stopped in {where}; run the same command again to go on") from None
         except BaseException:
             child.kill()
             raise
@@ -152,7 +153,13 @@ def _converse(
     for line in stdout:
         last = json.loads(line)
         seen.update({key: last[key] for key in seen if key in last})
-        seen["done"] += last["event"] == "task"
+        if last["event"] == "round":
+            seen["running"].clear()
+        elif last["event"] == "begin":
+            seen["running"].append(last["task"])
+        elif last["event"] == "task":
+            seen["running"].remove(last["task"])
+            seen["done"] += 1
         on_event(last)
     return last
 
@@ -173,7 +180,8 @@ def _as_error(job: Job, code: int, last: Event, seen: Mapping[str, Any]) -> Engi
     if code == -signal.SIGKILL:
         return EngineError(
             f"stage {job.name} was killed from outside, probably by the kernel for want of memory, "
-            f"in round {seen['round']} after {seen['done']} of {seen['tasks']} tasks: "
+            f"in round {seen['round']} after {seen['done']} of {seen['tasks']} tasks "
+            f"(at work on {', '.join(seen['running']) or 'none'}): "
             f"{format_size(seen['projected'])} projected, {format_size(seen['measured'])} last measured, "
             f"{format_size(job.allowed)} allowed; run the same command again to go on, with a smaller --memory if "
             "the machine has less to give"

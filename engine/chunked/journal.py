@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from engine.chunked.errors import DamagedError
-from engine.chunked.store import RECORDS, FileEntry, fsync_path, write_atomic
+from engine.chunked.files import fsync_path, read_sealed, sha256_file, write_sealed
+from engine.chunked.store import RECORDS, FileEntry
 
 STAGE_RECORD = "stage.json"
 
@@ -60,9 +61,6 @@ def fingerprint(name: str, version: int, params: Mapping[str, Any], upstream: Se
     return hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:16]
 
 
-T = TypeVar("T", Record, StageRecord)
-
-
 class Journal:
     """The records of one stage.
 
@@ -91,11 +89,11 @@ class Journal:
         DamagedError
             Where the record is missing or is no record.
         """
-        return self._decode(self._path(task_id), Record)
+        return read_sealed(self._path(task_id), Record)
 
     def write(self, record: Record) -> None:
         """Say that a task is done; its files must have been committed before."""
-        write_atomic(self._path(record.task), msgspec.json.format(msgspec.json.encode(record)))
+        write_sealed(self._path(record.task), record)
 
     def forget(self, task_id: str) -> None:
         """Take back that a task is done."""
@@ -115,46 +113,56 @@ class Journal:
         """Names of all finished tasks, sorted."""
         return sorted(path.stem for path in self._folder.glob("*.json") if path.name != STAGE_RECORD)
 
-    def forget_damaged(self) -> list[str]:
-        """Take back every task whose record cannot be read or whose files are missing or of another size.
-
-        Sizes only: it is quick enough for every start. Same bytes come back when the tasks are done again.
+    def damaged(self) -> dict[str, str]:
+        """Find the tasks whose record cannot be read or whose files are not what it says; reads all of them.
 
         Returns
         -------
-        list of str
-            The tasks taken back.
+        dict of str to str
+            What is wrong with each.
         """
-        damaged = [task_id for task_id in self.task_ids() if not self._sound(task_id)]
-        for task_id in damaged:
-            self.forget(task_id)
-        return damaged
+        faults = {task_id: self._fault(task_id) for task_id in self.task_ids()}
+        return {task_id: fault for task_id, fault in faults.items() if fault is not None}
 
-    def _sound(self, task_id: str) -> bool:
+    def _fault(self, task_id: str) -> str | None:
         try:
             files = self.read(task_id).files
-            return all((self._root / entry.path).stat().st_size == entry.bytes for entry in files)
-        except (DamagedError, OSError):
-            return False
+        except DamagedError as error:
+            return str(error)
+        for entry in files:
+            path = self._root / entry.path
+            try:
+                size = path.stat().st_size
+                if size != entry.bytes:
+                    return f"{path}: {size} bytes, recorded are {entry.bytes}"
+                if sha256_file(path) != entry.sha256:
+                    return f"{path}: content altered, its digest is not the recorded one"
+            except OSError as error:
+                return f"{path}: {error.strerror}"
+        return None
 
     def finish(self, tasks: Sequence[str]) -> None:
         """Say that the stage is complete, and which tasks it consists of."""
-        content = msgspec.json.encode(StageRecord(list(tasks)))
-        write_atomic(self._folder / STAGE_RECORD, msgspec.json.format(content))
+        write_sealed(self._folder / STAGE_RECORD, StageRecord(list(tasks)))
 
     def finished(self) -> bool:
         """Whether the stage is complete and none of its records is missing."""
         path = self._folder / STAGE_RECORD
         try:
-            return path.exists() and all(self.done(task) for task in self._decode(path, StageRecord).tasks)
+            return path.exists() and all(self.done(task) for task in read_sealed(path, StageRecord).tasks)
         except DamagedError:
             return False  # it is written again when the stage has been gone through
 
-    def _decode(self, path: Path, kind: type[T]) -> T:
+    def fault_of_stage(self, complete: bool) -> str | None:
+        """What is wrong with the record of the whole stage; ``complete`` if it must be there."""
+        path = self._folder / STAGE_RECORD
+        if not path.exists():
+            return f"{path}: missing" if complete else None
         try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
-        except (OSError, msgspec.DecodeError) as error:
-            raise DamagedError(f"{path}: no readable record ({error}); engine run does its task again") from error
+            missing = [task for task in read_sealed(path, StageRecord).tasks if not self.done(task)]
+        except DamagedError as error:
+            return str(error)
+        return f"{self._folder}: no record of task {', '.join(missing)}" if missing else None
 
 
 class Committed:

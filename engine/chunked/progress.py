@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from types import TracebackType
 from typing import IO, NoReturn
 
 from tqdm import tqdm
 
 from engine.chunked.budget import format_size
-from engine.chunked.memory import Sampler, tree_bytes
 from engine.chunked.runner import Event
 
 
@@ -22,27 +19,26 @@ class Progress:
     ----------
     quiet : bool
         Show nothing.
+    explain : bool
+        Also why each stage runs or is skipped.
     stream : file
         Where to; a terminal gets bars.
     """
 
-    def __init__(self, quiet: bool = False, stream: IO[str] | None = None) -> None:
+    def __init__(self, quiet: bool = False, explain: bool = False, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
+        self._explain = explain
         self._bars = self._stream.isatty()
         self._bar: tqdm[NoReturn] | None = None
-        self._start = 0.0
         self._tasks = 0
-        self._sampler = Sampler(lambda: tree_bytes(os.getpid()), 0.2)
 
     def __enter__(self) -> Progress:
-        self._sampler.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sampler.__exit__(kind, error, trace)
         self._close()
 
     def __call__(self, event: Event) -> None:
@@ -64,22 +60,21 @@ class Progress:
         self._say(f"note: {event['text']}")
 
     def _on_stage(self, event: Event) -> None:
-        self._start = time.monotonic()
         self._tasks = 0
         if self._bars:
             form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
             title = f"{event['stage']}: {event['does']}"
-            self._bar = tqdm(total=0, desc=title, bar_format=form, file=self._stream, unit="task")
+            self._bar = tqdm(total=event["tasks"], desc=title, bar_format=form, file=self._stream, unit="task")
 
     def _on_round(self, event: Event) -> None:
         self._tasks += event["tasks"]
         if self._bar is not None:
-            self._bar.total = self._tasks
+            self._bar.total = max(self._tasks, self._bar.total or 0)
             self._bar.update(event["done"])
 
     def _on_task(self, event: Event) -> None:
         if self._bar is not None:
-            self._bar.set_postfix_str(format_size(self._sampler.current), refresh=False)
+            self._bar.set_postfix_str(format_size(event["measured"]), refresh=False)
             self._bar.update()
 
     def _on_skip(self, event: Event) -> None:
@@ -91,11 +86,17 @@ class Progress:
 
     def _on_stage_end(self, event: Event) -> None:
         if self._bar is not None:
+            self._bar.n = self._bar.total or 0  # temporary tasks whose results are not needed any more do not run
             self._bar.set_postfix_str(f"peak {format_size(event['measured'])}")
         else:
             peak = format_size(event["measured"])
             self._say(f"{event['stage']}: {self._tasks} tasks in {event['seconds']:.1f} s, peak {peak}")
         self._close()
+
+    def _on_explain(self, event: Event) -> None:
+        if self._explain:
+            for stage, why in event["why"].items():
+                self._say(f"{stage}: {why}")
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -158,6 +158,7 @@ class StageRunner:
             raise Interrupted("stopped")
         start = time.monotonic()
         task_id = round_.task_id(index)
+        self._emit({"event": "begin", "task": task_id})
         scratch = self._store.new_scratch(task_id)
         result = round_.run(index, TaskContext(scratch, batch_rows, shared)) or {}
         files = self._store.commit(scratch)

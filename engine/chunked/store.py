@@ -7,13 +7,13 @@ under a final name.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+
+from engine.chunked.files import fsync_path, sha256_file, sweep_unfinished
 
 SCRATCH = ".scratch"
 RECORDS = "records"
@@ -25,37 +25,6 @@ class FileEntry(msgspec.Struct, frozen=True):
     path: str
     bytes: int
     sha256: str
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fsync_path(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file's content durably: readers see the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_path(path.parent)
 
 
 class StageStore:
@@ -125,3 +94,4 @@ class StageStore:
     def sweep(self) -> None:
         """Remove what killed tasks left behind."""
         shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+        sweep_unfinished(self.root / RECORDS)

@@ -11,7 +11,10 @@ Files
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hnswlib
 import numpy as np
@@ -49,5 +52,18 @@ class IndexStage:
             random_seed=self._section.seed,
         )
         graph.add_items(arrays.read_rows(self._vectors, start, stop), np.arange(start, stop), num_threads=1)
-        graph.save_index(str(context.scratch / shard_path(shard)))
+        save(graph, context.scratch / shard_path(shard))
         return {"start": start, "stop": stop}
+
+
+def save(graph: hnswlib.Index, path: Path) -> None:
+    """Write a graph to a file.
+
+    Raises
+    ------
+    OSError
+        Where not all of it could be written, which hnswlib itself does not notice.
+    """
+    graph.save_index(str(path))
+    if path.stat().st_size != graph.index_file_size():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

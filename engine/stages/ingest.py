@@ -23,7 +23,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config, source
-from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.errors import EngineError, UsageError, system_error
 from engine.chunked.task import Round, TaskContext
 from engine.stages.inputs import StageInputs
 from engine.stages.names import ITEMS, USERS, partition_path
@@ -66,7 +66,7 @@ class IngestStage:
         fault = source.locate_fault(self._source)
         if fault is not None:
             raise UsageError(str(fault))
-        if isinstance(error, OSError):
+        if error is not None and system_error(error) is not None:
             raise error  # the source is sound: a full disk, say
         raise UsageError(f"{self._source.path}: cannot be read as ratings: {error or 'missing or invalid values'}")
 

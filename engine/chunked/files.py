@@ -1,0 +1,83 @@
+"""Small files, written whole and durably; digests of large ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.chunked.errors import DamagedError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+# The field of a sealed file that has the digest of the others.
+_SEAL = "sha256"
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync_path(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file's content durably: readers see the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_path(path.parent)
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Remove what `write_atomic` left in a folder when it was killed."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+
+
+def write_sealed(path: Path, content: msgspec.Struct) -> None:
+    """Write a small JSON file that carries a digest of itself, atomically."""
+    write_atomic(path, _seal(msgspec.to_builtins(content)))
+
+
+def read_sealed(path: Path, kind: type[T]) -> T:
+    """Read what `write_sealed` wrote.
+
+    Raises
+    ------
+    DamagedError
+        Where the file is missing, or is in any byte not what was written.
+    """
+    try:
+        content = path.read_bytes()
+        fields = msgspec.json.decode(content, type=dict[str, Any])
+        fields.pop(_SEAL, None)
+        if _seal(fields) == content:
+            return msgspec.convert(fields, kind)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}); engine run makes it again") from error
+    raise DamagedError(f"{path}: altered since it was written; engine run makes it again")
+
+
+def _seal(fields: dict[str, Any]) -> bytes:
+    digest = hashlib.sha256(msgspec.json.encode(fields)).hexdigest()
+    return msgspec.json.format(msgspec.json.encode({**fields, _SEAL: digest})) + b"\n"

@@ -1,0 +1,318 @@
+"""How a run goes through the pipeline: find the ratings, mend what is damaged, plan, run what is left, collect."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import config, estimates, figures, workdir
+from engine.chunked import lock, memory
+from engine.chunked.budget import parse_size
+from engine.chunked.executors import Job, reserved_bytes, run_in_child
+from engine.chunked.files import sweep_unfinished
+from engine.chunked.journal import Journal
+from engine.chunked.runner import Event
+from engine.config import Config
+from engine.costs import COSTS, Plan, disk
+from engine.explain import explain
+from engine.pipeline import PROFILE, STEPS, Step, fingerprints, identify, known_shapes, stage_folders
+from engine.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
+from engine.resolve import resolve
+from engine.source import Source
+from engine.workdir import LastRun, StageEntry
+
+# Polars reads these when it is loaded. Its defaults would hold hundreds of MiB of a CSV at a time.
+_POLARS = {
+    "POLARS_CSV_CHUNK_SIZE": "1000000",
+    "POLARS_CSV_CHUNK_PREFETCH_LIMIT": "1",
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",
+}
+# Points kept of each stage's memory over time.
+_SAMPLES = 200
+
+OnEvent = Callable[[Event], None]
+
+
+def _ignore(event: Event) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left.
+
+    Attributes
+    ----------
+    metrics : dict
+        The content of ``metrics.json``.
+    workdir : Path
+        The work directory.
+    artifacts : dict of str to Path
+        The folder of each step.
+    stages : list of StageEntry
+        What each step took.
+    allowed : int
+        Bytes the run was allowed.
+    """
+
+    metrics: dict[str, Any]
+    workdir: Path
+    artifacts: dict[str, Path]
+    stages: list[StageEntry]
+    allowed: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything settled before the first step starts."""
+
+    settings: Config
+    source: Source
+    source_bytes: int
+    identity: list[str]
+    workdir: Path
+    allowed: int
+    workers: int
+    folders: dict[str, Path]
+    earlier: LastRun | None
+    descriptor: int
+
+    def finished(self, step: Step) -> bool:
+        return Journal(self.folders[step.name]).finished()
+
+
+def plan(settings: Config, on_event: OnEvent = _ignore) -> RunPlan:
+    """Project what a run will take; of the run itself only the counting of ratings is done.
+
+    Raises
+    ------
+    UsageError, LockedError, DamagedError, Interrupted
+        As `run`. A stage that does not fit is told by its plan.
+    """
+    with _prepare(settings, on_event) as setup:
+        _mend(setup, on_event)
+        _count(setup, on_event)
+        return _plan(setup)
+
+
+def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -> RunResult:
+    """Run the pipeline, or what is left of it.
+
+    Parameters
+    ----------
+    settings : Config
+        What to run.
+    on_event : callable
+        Told what happens, for progress: see `engine.chunked.progress`.
+    fresh : bool
+        Remove what earlier runs of this configuration left, and start over.
+
+    Raises
+    ------
+    UsageError, BudgetError, LockedError, DamagedError, Interrupted
+        See `engine.chunked.errors`.
+    """
+    with _prepare(settings, on_event) as setup:
+        if fresh:
+            mine = set(setup.folders.values())
+            workdir.remove([folder for folder in workdir.folders(setup.workdir) if folder.path in mine])
+        _mend(setup, on_event)
+        counting = _count(setup, on_event)
+        planned = _plan(setup)
+        refuse_misfits(planned)
+        refuse_full_disk(planned, str(setup.workdir))
+        last = _begin(setup, planned)
+        for i, step in enumerate(STEPS):
+            entry = _run_step(setup, step, last.stages[i], on_event)
+            if step.name == "ingest" and counting is not None:
+                entry = _with_counting(entry, counting)
+            last = msgspec.structs.replace(last, stages=[*last.stages[:i], entry, *last.stages[i + 1 :]])
+            workdir.write_last_run(setup.workdir, last)
+        metrics = figures.collect(setup.settings, setup.source, setup.folders)
+        workdir.write_figures(setup.workdir, last, metrics)
+    return RunResult(metrics, setup.workdir, setup.folders, last.stages, setup.allowed)
+
+
+@contextmanager
+def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
+    """Find the ratings, make the work directory and hold it."""
+    settings = config.validated(settings)
+    source, content = resolve(settings)
+    where = Path(settings.workdir or f"runs/{source.name}")
+    workdir.make(where)
+    allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    identity = identify(source, content)
+    folders = stage_folders(where, fingerprints(settings, identity))
+    with lock.hold(where / workdir.LOCK) as descriptor:
+        sweep_unfinished(where)
+        earlier = workdir.last_run(where)
+        setup = _Run(settings, source, content[0], identity, where, allowed, workers, folders, earlier, descriptor)
+        on_event(
+            {
+                "event": "run",
+                "source": source.name,
+                "notes": list(source.notes),
+                "workdir": str(where),
+                "allowed": allowed,
+            }
+        )
+        yield setup
+
+
+def _mend(setup: _Run, on_event: OnEvent) -> None:
+    """Take back every task whose files are not what was recorded, before anything reads them; say why steps run."""
+    journals = {step.name: Journal(setup.folders[step.name]) for step in STEPS}
+    with ThreadPoolExecutor(setup.workers) as pool:
+        faults = dict(zip(journals, pool.map(Journal.damaged, journals.values()), strict=True))
+    for name, found in faults.items():
+        for task_id, fault in found.items():
+            journals[name].forget(task_id)
+            on_event({"event": "note", "text": f"{fault}; task {task_id} of {name} is done again"})
+    damaged = {name: len(found) for name, found in faults.items()}
+    why = explain(setup.settings, setup.identity, setup.folders, setup.earlier, damaged)
+    on_event({"event": "explain", "why": why})
+
+
+def _count(setup: _Run, on_event: OnEvent) -> StageEntry | None:
+    """Count the ratings, which every projection starts from, unless that is done; return what it took."""
+    ingest = STEPS[0]
+    if Journal(setup.folders[ingest.name]).done(PROFILE):
+        return None
+    shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
+    rounds = COSTS[ingest.name](setup.settings, shapes)
+    counting = {name: rounds[name] for name in ("convert", "profile")}
+    reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", _environment(setup))
+    refuse_misfits(RunPlan([_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], setup.allowed, 0))
+    on_event({"event": "note", "text": "counting the ratings"})
+    return _run_rounds(setup, ingest, _entry(setup, ingest), _ignore, upto="profile")
+
+
+def _plan(setup: _Run) -> RunPlan:
+    """Project every stage that is left; the ratings have been counted."""
+    left = [step for step in STEPS if not setup.finished(step)]
+    free = shutil.disk_usage(setup.workdir).free
+    if not left:
+        return RunPlan([], setup.allowed, free)
+    with ThreadPoolExecutor(setup.workers) as pool:
+        modules = [f"engine.stages.{step.name}" for step in left]
+        reserved = list(pool.map(partial(reserved_bytes, environment=_environment(setup)), modules))
+    own = memory.resident_bytes()
+    shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
+    needed = disk(setup.settings, shapes)
+    seconds = estimates.seconds(setup.settings, shapes)
+    stages = []
+    for step, bytes_ in zip(left, reserved, strict=True):
+        rounds = COSTS[step.name](setup.settings, shapes)
+        stages.append(_plan_step(setup, step.name, rounds, own + bytes_, needed[step.name], seconds[step.name]))
+    return RunPlan(stages, setup.allowed, free)
+
+
+def _plan_step(setup: _Run, name: str, rounds: Plan, reserved: int, disk: int, seconds: float) -> StagePlan:
+    return plan_stage(
+        name,
+        rounds,
+        allowed=setup.allowed,
+        reserved=reserved,
+        max_workers=setup.workers,
+        disk=disk,
+        worker_seconds=seconds,
+    )
+
+
+def _entry(setup: _Run, step: Step, planned: StagePlan | None = None) -> StageEntry:
+    """What is known of a step before it runs: its plan, or what it took when it was done before."""
+    folder = setup.folders[step.name].name
+    if planned is not None:
+        rounds = list(planned.rounds.items())
+        return StageEntry(stage=step.name, folder=folder, rounds=rounds, estimated_seconds=planned.seconds)
+    earlier = setup.earlier.stages if setup.earlier else []
+    known = next((entry for entry in earlier if entry.folder == folder), None)
+    return msgspec.structs.replace(known or StageEntry(stage=step.name, folder=folder), skipped=True)
+
+
+def _begin(setup: _Run, planned: RunPlan) -> LastRun:
+    """Say in the work directory what this run is; take the figures back until all is done."""
+    plans = {each.stage: each for each in planned.stages}
+    last = LastRun(
+        allowed=setup.allowed,
+        workers=setup.workers,
+        settings=msgspec.to_builtins(setup.settings),
+        identity=setup.identity,
+        stages=[_entry(setup, step, plans.get(step.name)) for step in STEPS],
+    )
+    workdir.write_last_run(setup.workdir, last)
+    if planned.stages:
+        (setup.workdir / workdir.METRICS).unlink(missing_ok=True)
+    return last
+
+
+def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> StageEntry:
+    """Run a step in a child process unless it is complete; return what it took."""
+    on_event({"event": "stage", "stage": step.name, "does": step.does, "tasks": sum(n for _, n in entry.rounds)})
+    if setup.finished(step):
+        on_event({"event": "skip", "stage": step.name})
+        return entry
+    took = _run_rounds(setup, step, entry, on_event)
+    on_event({"event": "stage_end", "stage": step.name, "seconds": took.seconds, "measured": took.measured})
+    return took
+
+
+def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, upto: str | None = None) -> StageEntry:
+    """Run what is left of a step, or of it up to a round; return what it took."""
+    peaks = {"projected": 0, "measured": 0}
+    own = memory.resident_bytes()
+
+    def note(event: Event) -> None:
+        event = {**event, "measured": own + event["measured"]} if "measured" in event else event
+        peaks.update({name: max(peaks[name], event.get(name, 0)) for name in peaks})
+        on_event(event)
+
+    start = time.monotonic()
+    with memory.Sampler(lambda: memory.tree_bytes(os.getpid()), 0.1) as sampler:
+        run_in_child(_job(setup, step, upto), note, (setup.descriptor,))
+    return msgspec.structs.replace(
+        entry,
+        skipped=False,
+        seconds=round(time.monotonic() - start, 3),
+        samples=memory.thin(sampler.samples, _SAMPLES),
+        **peaks,
+    )
+
+
+def _with_counting(took: StageEntry, counting: StageEntry) -> StageEntry:
+    """What a step took, the part of it that was run for the plan included."""
+    later = [(round(second + counting.seconds, 3), size) for second, size in took.samples]
+    return msgspec.structs.replace(
+        took,
+        projected=max(took.projected, counting.projected),
+        measured=max(took.measured, counting.measured),
+        seconds=round(took.seconds + counting.seconds, 3),
+        samples=[*counting.samples, *later],
+    )
+
+
+def _environment(setup: _Run) -> dict[str, str]:
+    return {**_POLARS, "POLARS_MAX_THREADS": str(setup.workers)}
+
+
+def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
+    spec: Mapping[str, Any] = {
+        "step": step.name,
+        "settings": msgspec.to_builtins(setup.settings),
+        "source": setup.source.to_json(),
+        "shapes": asdict(known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])),
+        "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
+    }
+    open_ = "engine.pipeline:open_stage"
+    return Job(step.name, open_, spec, setup.allowed, setup.workers, _environment(setup), upto)

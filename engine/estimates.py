@@ -1,0 +1,50 @@
+"""How long stages take, estimated from the work they do and the rates of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.config import Config
+from engine.costs import Shapes
+from engine.workdir import StageEntry
+
+# Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the
+# twin at scale 1 (seconds x workers / units).
+_START = 0.7
+_INGEST = 3.5e-7
+_SPLIT = 1.7e-7
+_MATRIX = 1.3e-7
+_MULTIPLY_ADD = 8.5e-10
+_INSERT = 1.4e-6
+_SEARCH = 1.4e-6
+_SCORE = 2.9e-8
+# Below this many seconds a pace is mostly start-up.
+_ENOUGH = 10.0
+# Neighbours have rated more films than users on average.
+_NEIGHBOR_RATINGS = 2.0
+
+
+def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
+    """Seconds of one worker that each stage takes on the machine above."""
+    n, users, items = shapes.n_ratings, shapes.n_users, shapes.n_items
+    dims = min(settings.factors.dims, users, items)
+    width = min(settings.factors.dims + settings.factors.oversamples, users, items)
+    train = n * (1 - settings.split.test_fraction)
+    shards = -(-users // settings.index.shard_users)
+    work = {
+        "ingest": _INGEST * n,
+        "split": _SPLIT * n,
+        "matrix": _MATRIX * n,
+        "factors": _MULTIPLY_ADD * train * (2 * settings.factors.passes * width + width + dims),
+        "index": _INSERT * users * settings.index.ef_construction * dims / 128,
+        "neighbors": _SEARCH * users * max(settings.neighbors.ef, shards * (settings.neighbors.k + 1)) * dims / 128,
+        "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
+    }
+    return {name: _START + value for name, value in work.items()}
+
+
+def pace(stages: Sequence[StageEntry]) -> float:
+    """How many times as long as estimated the stages of a run have taken so far; 1 while that cannot be told."""
+    ended = [entry for entry in stages if entry.seconds and entry.estimated_seconds and not entry.skipped]
+    took = sum(entry.seconds for entry in ended)
+    return took / sum(entry.estimated_seconds for entry in ended) if took > _ENOUGH else 1.0

@@ -1,0 +1,52 @@
+"""The figures of a finished run, collected from its records: the content of ``metrics.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.chunked.journal import Committed
+from engine.config import Config
+from engine.pipeline import STEPS
+from engine.source import Source
+
+
+def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Collect the figures; ``folders`` are those of the finished steps."""
+    ingest, split, matrix, evaluate = (Committed(folders[name]) for name in ("ingest", "split", "matrix", "evaluate"))
+    profile = ingest.result("profile.00000")
+    partitions = ingest.results("partition")
+    splits = split.results("split")
+    means = evaluate.result("mean.00000")
+    k = settings.evaluate.k
+    metrics = {
+        "dataset": source.name,
+        "synthetic": source.synthetic,
+        "rmse": means["rmse"],
+        f"recall_at_{k}": means["recall"],
+        "n_ratings": profile["n_rows"],
+        "n_repeated": sum(part["n_repeated"] for part in partitions),
+        "n_train": sum(part["n_train"] for part in splits),
+        "n_test": sum(part["n_test"] for part in splits),
+        "n_test_scored": means["n_test_scored"],
+        "n_test_covered": means["n_test_covered"],
+        "n_users": profile["n_users"],
+        "n_items": matrix.result("layout.00000")["n_columns"],
+        "n_users_with_liked": means["n_users_with_liked"],
+        "sorted_by_user": profile["sorted_by_user"],
+        "notes": list(source.notes),
+        "config": {"preset": settings.preset}
+        | {step.name: msgspec.to_builtins(getattr(settings, step.name)) for step in STEPS},
+    }
+    if not metrics["n_test"]:
+        needed = settings.split.min_ratings
+        metrics["why_no_rmse"] = f"no user has {needed} ratings, so none was held out"
+    elif means["rmse"] is None:
+        metrics["why_no_rmse"] = "no test rating is of a film that occurs in train"
+    if means["recall"] is None:
+        liked = settings.evaluate.liked_from
+        metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for a film that occurs in train"
+    return metrics
