@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cgroup import NotPermittedError, run_limited
+from bench.plots import memory_over_time
 from bench.run import HERE, make_twin
 from engine.chunked.budget import format_size, parse_size
 
@@ -34,9 +36,19 @@ def run_in(budget: str, twin: Path) -> dict[str, Any]:
     }
     if done.returncode:
         return found | {"message": done.stderr.strip().splitlines()[-1]}
-    stages = json.loads((workdir / "run.json").read_text())["stages"]
+    last = json.loads((workdir / "run.json").read_text())
     metrics = json.loads((workdir / "metrics.json").read_text())
-    return found | {"rmse": metrics["rmse"], "recall_at_50": metrics["recall_at_50"], "stages": stages}
+    figures = {name: metrics[name] for name in ("rmse", "recall_at_50")}
+    return found | figures | {"allowed": last["allowed"], "stages": last["stages"]}
+
+
+def broken_promises(run: dict[str, Any]) -> list[str]:
+    """Stages that used more than was projected or allowed."""
+    return [
+        f"{run['budget']}: {stage['stage']} used {format_size(stage['measured'])}"
+        for stage in run["stages"]
+        if stage["measured"] > min(stage["projected"], run["allowed"])
+    ]
 
 
 def show(found: dict[str, Any]) -> None:
@@ -71,7 +83,15 @@ def main() -> None:
     target = HERE / "results" / f"memory-{options.scale:g}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps({"scale": options.scale, "runs": runs}, indent=2) + "\n")
-    if any(run["exit_code"] for run in runs):
+    ended = [run for run in runs if not run["exit_code"]]
+    memory_over_time(ended, target.with_suffix(".svg"))
+    faults = [fault for run in ended for fault in broken_promises(run)]
+    faults += [f"{run['budget']}: exit code {run['exit_code']}" for run in runs if run["exit_code"]]
+    figures = {(run["rmse"], run["recall_at_50"]) for run in ended}
+    if len(figures) > 1:
+        faults.append(f"the figures differ between budgets: {figures}")
+    print("\n".join(f"BROKEN {fault}" for fault in faults) or f"every promise kept; see {os.path.relpath(target)}")
+    if faults:
         raise SystemExit(1)
 
 

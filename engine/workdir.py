@@ -95,7 +95,7 @@ def make(workdir: Path) -> None:
         As `check`.
     """
     try:
-        if not (workdir.is_dir() and any(workdir.iterdir())):
+        if not (workdir.is_dir() and any(path for path in workdir.iterdir() if not _begun_marker(path))):
             workdir.mkdir(parents=True, exist_ok=True)
         elif not (workdir / MARKER).exists() and last_run(workdir) is None:
             raise UsageError(f"{workdir}: not empty and no work directory: name another --workdir")
@@ -107,6 +107,11 @@ def make(workdir: Path) -> None:
         raise UsageError(
             f"{workdir}: cannot be used as a work directory ({error.strerror}): name another --workdir"
         ) from None
+
+
+def _begun_marker(path: Path) -> bool:
+    """Whether this is the marker of a run killed while it made its work directory."""
+    return path.match(f".{MARKER}.*.tmp")
 
 
 def check(workdir: Path) -> None:

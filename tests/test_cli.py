@@ -300,3 +300,10 @@ def test_a_work_directory_of_another_version_is_refused(good: Path, tmp_path: Pa
     (tmp_path / "w").mkdir()
     (tmp_path / "w/workdir.json").write_text('{"version": 99}')
     refused(engine("run", good, "--workdir", tmp_path / "w"), 5, "another version", "--workdir")
+
+
+def test_a_folder_of_a_run_killed_while_it_made_it_is_used(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/.workdir.json.77.tmp").write_text("{")
+    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    assert not (tmp_path / "w/.workdir.json.77.tmp").exists()
