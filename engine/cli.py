@@ -238,6 +238,12 @@ def _figures(metrics: Mapping[str, Any], k: int) -> str:
         f"  Recall@{k:<15} {_or_why(metrics[f'recall_at_{k}'], metrics.get('why_no_recall'))}"
         f"   over {metrics['n_users_with_liked']:,} users with a liked test film",
     ]
+    neighbors = metrics["neighbors"]
+    if neighbors["recall"] is not None:
+        lines.append(
+            f"  neighbours             {neighbors['method']} ({neighbors['why']}); of {neighbors['n_users_sampled']:,} "
+            f"users' true neighbours {neighbors['recall']:.2%} were found"
+        )
     if metrics["n_repeated"]:
         lines.append(f"  repeated pairs         {metrics['n_repeated']:,} earlier ratings of the same pair left out")
     if not metrics["sorted_by_user"]:

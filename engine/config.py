@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -69,16 +69,21 @@ class Factors(Section, frozen=True):
 
 
 class Index(Section, frozen=True):
-    """HNSW graphs over the user vectors, one per shard."""
+    """What neighbours are searched with."""
 
+    method: Literal["auto", "exact", "pruned", "hnsw"] = "auto"
+    """``exact`` compares everybody with everybody, ``pruned`` with those in near clusters only, ``hnsw`` asks
+    graphs; ``auto`` takes ``exact`` for few users, else ``pruned``."""
+    users_per_cluster: Positive = 512
+    """``pruned``: users in a cluster, on average."""
     shard_users: Positive = 40960
-    """Users in a shard."""
+    """``hnsw``: users in a graph."""
     m: Annotated[int, Meta(ge=2, le=100)] = 32
-    """Links per node (M)."""
+    """``hnsw``: links per node (M)."""
     ef_construction: Positive = 200
-    """Candidates kept while building."""
+    """``hnsw``: candidates kept while building."""
     seed: Seed = 100
-    """Of the nodes' levels."""
+    """Of the nodes' levels, and of the clusters' start."""
 
 
 class Neighbors(Section, frozen=True):
@@ -86,9 +91,15 @@ class Neighbors(Section, frozen=True):
 
     k: Positive = 50
     """Neighbours kept per user."""
+    recall: Fraction = 0.99
+    """``pruned``: share of the true neighbours to find, which settles how many clusters each user looks at."""
+    sample_users: Positive = 2000
+    """Users whose true neighbours are found, to settle that, and as many others to measure what was found."""
+    seed: Seed = 7
+    """Of these samples."""
     ef: Positive = 200
-    """Candidates kept while searching, shared out among the shards; in each at least k + 1."""
-    users_per_chunk: Positive = 4096
+    """``hnsw``: candidates kept while searching, shared out among the shards; in each at least k + 1."""
+    users_per_chunk: Positive = 8192
     """Users in a task, and in a storage chunk."""
 
 
@@ -125,7 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     and half of what is free."""
     workers: Annotated[int, Meta(ge=1)] | None = None
     """Tasks at a time at most; none: as many as processors."""
-    preset: str = "notebook"
+    preset: str = "default"
     """Where the sections' values come from unless set."""
 
     ingest: Ingest = Ingest()
@@ -137,7 +148,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evaluate: Evaluate = Evaluate()
 
 
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"notebook": {}}
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "default": {},
+    "notebook": {"index": {"method": "hnsw"}},
+}
 """Presets: sections and values that differ from the defaults above."""
 
 
@@ -152,7 +166,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge(merged, layer)
-    name = merged.get("preset", "notebook")
+    name = merged.get("preset", "default")
     if name not in PRESETS:
         raise UsageError(f"no preset '{name}'{_nearest(str(name), PRESETS)}")
     full: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from engine.chunked.budget import MIB, Cost
 from engine.config import Config
+from engine.methods import choose
 
 # Bytes of what is there once for all tasks: streaming buffers and pools of Polars (and without streaming), of Zarr.
 _POLARS_STREAM = 56 * MIB
@@ -21,6 +22,7 @@ _POLARS = 32 * MIB
 _ZARR = 8 * MIB
 # Polars itself, where a stage loads it late.
 _POLARS_LOADED = 48 * MIB
+_HNSW_LOADED = 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -166,25 +168,78 @@ def _graph(settings: Config, shapes: Shapes) -> int:
     return users * (4 * _dims(settings, shapes) + 8 * settings.index.m + 100)
 
 
+# Users in a group of tiles, which is read at once; in a tile, which is multiplied at once; queries multiplied at once.
+GROUP_USERS = 8192
+TILE_USERS = 1024
+QUERY_USERS = 256
+# Users looked at for each cluster's centre. Tasks that samples of users are shared out among.
+CENTRE_SAMPLE = 16
+SAMPLE_TASKS = 4
+
+
+def _clusters(settings: Config, shapes: Shapes) -> int:
+    return _chunks(shapes.n_users, settings.index.users_per_cluster)
+
+
 def index(settings: Config, shapes: Shapes) -> Plan:
-    """Build a graph from the vectors of its shard."""
-    users = min(settings.index.shard_users, shapes.n_users)
-    vectors = 4 * users * _dims(settings, shapes)
-    build = Cost(task=_ZARR + vectors + _graph(settings, shapes))
-    return {"build": Planned(_chunks(shapes.n_users, settings.index.shard_users), build)}
+    """Build a graph from the vectors of its shard; or sort users by cluster, a chunk and then a group at a time."""
+    dims = _dims(settings, shapes)
+    vector = 4 * dims + 8
+    method, _ = choose(settings.index.method, shapes.n_users)
+    plan = {"choose": Planned(1, Cost(task=_ZARR))}
+    if method == "hnsw":
+        users = min(settings.index.shard_users, shapes.n_users)
+        build = Cost(task=_ZARR + _HNSW_LOADED + 4 * users * dims + _graph(settings, shapes))
+        plan["build"] = Planned(_chunks(shapes.n_users, settings.index.shard_users), build)
+    elif method == "pruned":
+        clusters = _clusters(settings, shapes)
+        sample = min(shapes.n_users, CENTRE_SAMPLE * clusters)
+        chunk = min(settings.factors.users_per_chunk, shapes.n_users)
+        n_chunks = _chunks(shapes.n_users, settings.factors.users_per_chunk)
+        products = 4 * min(QUERY_USERS, chunk) * clusters
+        centres = 4 * clusters * dims
+        find = _ZARR + 2 * vector * sample + 3 * centres + products + vector * chunk
+        plan["centres"] = Planned(1, Cost(task=find))
+        plan["sort"] = Planned(n_chunks, Cost(task=_ZARR + 3 * vector * chunk + products, shared=centres))
+        plan["edges"] = Planned(1, Cost(task=16 * n_chunks * clusters))
+        group = min(GROUP_USERS, shapes.n_users)
+        collect = Cost(task=4 * MIB + 2 * vector * group + 32 * chunk, shared=32 * n_chunks * clusters)
+        plan["collect"] = Planned(_chunks(shapes.n_users, GROUP_USERS), collect)
+    return plan
 
 
 def neighbors(settings: Config, shapes: Shapes) -> Plan:
-    """Search one shard at a time for a block of users."""
+    """Search for a block of users: one shard at a time, or one tile at a time."""
+    dims, k = _dims(settings, shapes), settings.neighbors.k
     block = min(settings.neighbors.users_per_chunk, shapes.n_users)
-    rows = block * (4 * _dims(settings, shapes) + 60 * (settings.neighbors.k + 1))
-    search = Cost(task=_ZARR + rows + _graph(settings, shapes))
+    method, _ = choose(settings.index.method, shapes.n_users)
     tasks = _chunks(shapes.n_users, settings.neighbors.users_per_chunk)
-    return {"layout": Planned(1, Cost(task=_ZARR)), "search": Planned(tasks, search)}
+    # A product, what is merged of it with its codes and order, and a group of tiles.
+    compare = 24 * min(QUERY_USERS, block) * (min(TILE_USERS, shapes.n_users) + k) + 8 * GROUP_USERS * (dims + 2)
+    clusters = _clusters(settings, shapes)
+    shared = 4 * clusters * (dims + 2) if method == "pruned" else 0
+    if method == "hnsw":
+        search = Cost(task=_ZARR + _HNSW_LOADED + block * (4 * dims + 60 * (k + 1)) + _graph(settings, shapes))
+    else:
+        probing = 20 * clusters * (1 + min(QUERY_USERS, block) // 4) + 24 * clusters * block // 8
+        rows = block * (4 * dims + 24 * k)
+        search = Cost(task=_ZARR + rows + compare + (probing if method == "pruned" else 0), shared=shared)
+    some = _chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
+    sample = some * (4 * dims + 24 * k + 16 * clusters) + 24 * some * (TILE_USERS + k) + 8 * GROUP_USERS * (dims + 2)
+    chunk = 4 * dims * min(settings.factors.users_per_chunk, shapes.n_users)
+    plan = {"layout": Planned(1, Cost(task=_ZARR))}
+    if method == "pruned":
+        plan["sample"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk + 12 * shapes.n_users, shared=shared))
+        plan["probes"] = Planned(1, Cost(task=_ZARR + shared + 16 * settings.neighbors.sample_users * k))
+    plan["search"] = Planned(tasks, search)
+    plan["recall"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk))
+    return plan
 
 
 # Users scored at a time at most; beyond that their flags, a byte for each film, leave the processor's cache.
 SCORE_USERS = 256
+# Stored ratings read at a time where they are widened.
+READ_RATINGS = 2**20
 
 
 def evaluate(settings: Config, shapes: Shapes) -> Plan:
@@ -200,6 +255,7 @@ def evaluate(settings: Config, shapes: Shapes) -> Plan:
         row=32,
         max_rows=min(2**21, block * work),
         min_rows=min(2**18, block * work),
+        cache=8 * n_train - stored + 6 * READ_RATINGS if n_train < 2**31 else 0,
     )
     tasks = _chunks(shapes.n_users, settings.evaluate.users_per_task)
     mean = Cost(task=_POLARS_LOADED + _POLARS // 2 + 64 * block)
@@ -225,13 +281,24 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
     width = min(settings.factors.dims + settings.factors.oversamples, smaller)
     dims = _dims(settings, shapes)
     tall = 4 * shapes.n_items * width
-    shard = min(settings.index.shard_users, users)
     return {
         "ingest": 24 * n + rating * n,
         "split": rating * n + n // 8,
         "matrix": (4 + shapes.value_bytes) * n + 16 * users,
         "factors": (settings.factors.passes + settings.factors.partial_sums + 1) * tall + 4 * users * dims,
-        "index": _chunks(users, shard) * _graph(settings, shapes) if users else 0,
+        "index": _index_bytes(settings, shapes),
         "neighbors": 8 * users * settings.neighbors.k,
         "evaluate": 40 * users,
     }
+
+
+def _index_bytes(settings: Config, shapes: Shapes) -> int:
+    method, _ = choose(settings.index.method, shapes.n_users)
+    if method == "hnsw":
+        return _chunks(shapes.n_users, settings.index.shard_users) * _graph(settings, shapes)
+    if method == "pruned":
+        vector = 4 * _dims(settings, shapes) + 4
+        clusters = _clusters(settings, shapes)
+        counts = 8 * clusters * _chunks(shapes.n_users, settings.factors.users_per_chunk)
+        return 2 * vector * shapes.n_users + clusters * (vector + 8) + counts
+    return 0

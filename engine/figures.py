@@ -22,6 +22,9 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> di
     splits = split.results("split")
     means = evaluate.result("mean.00000")
     k = settings.evaluate.k
+    found = Committed(folders["neighbors"]).results("recall")
+    n_true = sum(part["n_true"] for part in found)
+    method = Committed(folders["index"]).result("choose.00000")
     metrics = {
         "dataset": source.name,
         "synthetic": source.synthetic,
@@ -36,6 +39,12 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> di
         "n_users": profile["n_users"],
         "n_items": matrix.result("layout.00000")["n_columns"],
         "n_users_with_liked": means["n_users_with_liked"],
+        "neighbors": {
+            "method": method["method"],
+            "why": method["why"],
+            "recall": sum(part["n_found"] for part in found) / n_true if n_true else None,
+            "n_users_sampled": min(settings.neighbors.sample_users, profile["n_users"]),
+        },
         "sorted_by_user": profile["sorted_by_user"],
         "notes": list(source.notes),
         "config": {"preset": settings.preset}

@@ -57,8 +57,8 @@ STEPS = (
     Step("split", "SplitStage", ("ingest",), "train and test"),
     Step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test"),
     Step("factors", "FactorsStage", ("matrix",), "SVD, user vectors"),
-    Step("index", "IndexStage", ("factors",), "HNSW graphs"),
-    Step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users"),
+    Step("index", "IndexStage", ("factors",), "what neighbours are searched with", 2),
+    Step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 2),
     Step("evaluate", "EvaluateStage", ("matrix", "neighbors"), "RMSE and recall"),
 )
 

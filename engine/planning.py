@@ -23,7 +23,7 @@ class StagePlan:
     stage : str
     rounds : dict of str to int
         Tasks of each round.
-    workers, batch_rows : int
+    workers, batch_rows, cached : int, int, bool
         Of the round that takes the most memory.
     reserved, projected, needed, useful : int
         Bytes: what its processes hold before data; what it is projected to use in this budget; the least
@@ -39,6 +39,7 @@ class StagePlan:
     rounds: dict[str, int]
     workers: int
     batch_rows: int
+    cached: bool
     reserved: int
     projected: int
     needed: int
@@ -91,9 +92,9 @@ def plan_stage(
     costs = [planned.cost for planned in rounds.values()]
     tasks = {name: planned.n_tasks for name, planned in rounds.items()}
     needed = reserved + max(cost.least() for cost in costs)
-    useful = reserved + max(cost.total(max(1, min(n, max_workers)), cost.max_rows) for n, cost in rounds.values())
+    useful = reserved + max(cost.most(max(1, min(n, max_workers))) for n, cost in rounds.values())
     if needed > allowed:
-        return StagePlan(stage, tasks, 0, 0, reserved, 0, needed, useful, disk)
+        return StagePlan(stage, tasks, 0, 0, False, reserved, 0, needed, useful, disk)
     allotments = [
         allot(cost, allowed=allowed, reserved=reserved, n_tasks=max(1, n), max_workers=max_workers)
         for n, cost in rounds.values()
@@ -101,7 +102,17 @@ def plan_stage(
     most = max(allotments, key=lambda each: each.projected)
     seconds = round(worker_seconds / max(1, most.workers), 1)
     return StagePlan(
-        stage, tasks, most.workers, most.batch_rows, reserved, most.projected, needed, useful, disk, seconds
+        stage,
+        tasks,
+        most.workers,
+        most.batch_rows,
+        most.cached,
+        reserved,
+        most.projected,
+        needed,
+        useful,
+        disk,
+        seconds,
     )
 
 
@@ -148,15 +159,16 @@ def table(plan: RunPlan) -> str:
     for stage in plan.stages:
         projected = format_size(stage.projected) if stage.projected else "too much"
         batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
+        cache = "  and a cache" if stage.cached else ""
         lines.append(
             f"{stage.stage:<11}{stage.tasks:>6}{stage.workers:>9}{batch:>9}{format_size(stage.needed):>10}"
-            f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}"
+            f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}{cache}"
         )
     disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)
     useful = max(stage.useful for stage in plan.stages)
     lines += [
         f"{format_size(plan.allowed)} allowed; the least that works is {format_size(plan.floor)}; what is spare goes "
-        f"to more workers, then larger batches, up to {format_size(useful)}",
+        f"to more workers, caches, larger batches, up to {format_size(useful)}",
         f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free",
         f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ",
     ]

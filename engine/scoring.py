@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import _sparsetools, csr_matrix
 
 from engine.chunked.csr import NarrowRows
 
@@ -35,13 +35,13 @@ def distance_weights(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights
 
 
-def weighted_sums(ratings: NarrowRows, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> csr_matrix:
+def weighted_sums(ratings: NarrowRows | csr_matrix, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> csr_matrix:
     """Sum of the neighbours' ratings of each film, each times the neighbour's weight.
 
     Parameters
     ----------
-    ratings : NarrowRows
-        The train matrix, users x films.
+    ratings : NarrowRows or csr_matrix of float32
+        The train matrix, users x films; as it is stored, or wide.
     ids : int32 array, shape (n, k)
         Neighbours of ``n`` users; -1 where there is none.
     weights : float32 array, shape (n, k)
@@ -49,15 +49,33 @@ def weighted_sums(ratings: NarrowRows, ids: NDArray[np.int32], weights: NDArray[
     Returns
     -------
     csr_matrix, float32, shape (n, films)
-        Columns of a row in no order; a film no neighbour rated is not stored.
+        Columns of a row in no order; a film no neighbour rated is not stored. The same bits for both kinds of
+        ``ratings``.
     """
     valid = ids >= 0
+    neighbors = ids[valid]
+    work = int((ratings.indptr[neighbors + 1] - ratings.indptr[neighbors]).sum(dtype=np.int64))
+    indptr = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
+    if isinstance(ratings, csr_matrix):
+        return _product(weights[valid], neighbors, indptr, ratings, work)
     # Gathering the rows needed first keeps the widened matrix as small as the batch.
-    needed, columns = np.unique(ids[valid], return_inverse=True)
-    indptr = np.concatenate([[0], np.cumsum(valid.sum(axis=1))])
-    mixing = csr_matrix((weights[valid], columns, indptr), shape=(len(ids), len(needed)))
-    sums: csr_matrix = mixing @ ratings.take(needed)
-    return sums
+    needed, columns = np.unique(neighbors, return_inverse=True)
+    return _product(weights[valid], columns.astype(np.int32), indptr, ratings.take(needed), work)
+
+
+def _product(
+    values: NDArray[np.float32], columns: NDArray[np.int32], indptr: NDArray[np.int32], rows: csr_matrix, work: int
+) -> csr_matrix:
+    """A sparse product of at most ``work`` stored values.
+
+    SciPy's own operator counts the stored values first, which takes half as long as the product itself.
+    """
+    n, n_columns = len(indptr) - 1, rows.shape[1]
+    out = (np.empty(n + 1, np.int32), np.empty(work, np.int32), np.empty(work, np.float32))
+    _sparsetools.csr_matmat(n, n_columns, indptr, columns, values, rows.indptr, rows.indices, rows.data, *out)
+    pointers, indices, data = out
+    nnz = pointers[-1]
+    return csr_matrix((data[:nnz], indices[:nnz], pointers), shape=(n, n_columns), copy=False)
 
 
 def multiply_adds(counts: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:

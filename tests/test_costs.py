@@ -91,7 +91,7 @@ def test_a_run_of_ml_25m_needs_less_than_192_mib() -> None:
 def test_a_disk_without_room_is_refused() -> None:
     needed = disk(Config(), SHAPES)
     assert set(needed) == set(COSTS)
-    stages = [StagePlan(name, {}, 1, 1, 0, 1, 1, 1, disk=size) for name, size in needed.items()]
+    stages = [StagePlan(name, {}, 1, 1, False, 0, 1, 1, 1, disk=size) for name, size in needed.items()]
     total = sum(needed.values())
     refuse_full_disk(RunPlan(stages, MIB, total), "w")
     with pytest.raises(BudgetError, match=r"w: the run may write .* in ingest.* are free"):

@@ -123,6 +123,11 @@ def test_half_stars_are_stored_as_their_number(stored: Stored) -> None:
     np.testing.assert_array_equal(narrow.data * reader.value_step, matrix.data)
     assert reader.value_step == 0.5
     assert reader.stored_bytes == 2
+    for at_once in (1, 7, 10**6):
+        wide = reader.read_wide(at_once)
+        for part in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(wide, part), getattr(matrix, part))
+    np.testing.assert_array_equal(narrow.part(1, 3).widen().toarray(), matrix[1:3].toarray())
 
 
 @settings(max_examples=30, deadline=None)

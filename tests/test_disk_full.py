@@ -16,7 +16,7 @@ import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine.chunked.errors import EngineError
 from engine.config import Config, load
-from engine.stages.index import save
+from engine.stages.graphs import save
 
 KIB = 1024
 SIZE = 16 * KIB * KIB

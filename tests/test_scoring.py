@@ -48,6 +48,9 @@ def test_scores_are_those_of_the_notebook(n: int, k: int, n_users: int, n_items:
     scores = weighted_sums(ratings, ids, distance_weights(similarities))
     assert scores.shape == (n, n_items)
     assert scores.dtype == np.float32
+    wide = weighted_sums(ratings.widen(), ids, distance_weights(similarities))
+    for ours, same in ((wide.data, scores.data), (wide.indices, scores.indices), (wide.indptr, scores.indptr)):
+        np.testing.assert_array_equal(ours, same)
     train = ratings.widen().astype(np.float64)
     valid = ids >= 0
     for row in range(n):

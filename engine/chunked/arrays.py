@@ -73,3 +73,14 @@ def open_array(root: Path, name: str, mode: Any = "r") -> zarr.Array[Any]:
 def read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
     """Rows ``start`` to ``stop`` of an array, in memory."""
     return np.asarray(array[start:stop])
+
+
+def take_rows(array: zarr.Array[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows of the given ascending numbers, in memory; reads one chunk of rows at a time."""
+    taken = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype)
+    chunk = array.chunks[0]
+    for start in range(0, array.shape[0], chunk):
+        first, last = np.searchsorted(rows, [start, start + chunk])
+        if first < last:
+            taken[first:last] = read_rows(array, start, min(start + chunk, array.shape[0]))[rows[first:last] - start]
+    return taken

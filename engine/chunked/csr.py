@@ -92,6 +92,12 @@ class NarrowRows:
         values *= np.float32(self.value_step)
         return _csr(values, self.indices.astype(np.int32), self.indptr, self.n_columns)
 
+    def part(self, start: int, stop: int) -> NarrowRows:
+        """Rows ``start`` to ``stop``, sharing memory."""
+        first, last = int(self.indptr[start]), int(self.indptr[stop])
+        pointers = self.indptr[start : stop + 1] - first
+        return NarrowRows(pointers, self.indices[first:last], self.data[first:last], self.n_columns, self.value_step)
+
     def take(self, rows: NDArray[np.integer[Any]]) -> csr_matrix:
         """Some rows, widened as in `widen`, in the order given."""
         starts = self.indptr[rows]
@@ -155,6 +161,17 @@ class CsrReader:
             self.shape[1],
             self.value_step,
         )
+
+    def read_wide(self, at_once: int) -> csr_matrix:
+        """All rows as `NarrowRows.widen` gives them; ``at_once`` stored values are read at a time."""
+        data = np.empty(self.nnz, dtype=np.float32)
+        indices = np.empty(self.nnz, dtype=np.int32)
+        for start in range(0, self.nnz, at_once):
+            some = slice(start, min(start + at_once, self.nnz))
+            indices[some] = arrays.read_rows(self._indices, some.start, some.stop)
+            data[some] = arrays.read_rows(self._data, some.start, some.stop)
+        data *= np.float32(self.value_step)
+        return _csr(data, indices, self.indptr, self.shape[1])
 
     def split_rows(self, parts: int) -> list[tuple[int, int]]:
         """Cut the rows into ``parts`` ranges with about the same number of stored values each."""

@@ -124,6 +124,7 @@ class StageRunner:
                 "done": round_.n_tasks - len(missing),
                 "workers": allotment.workers,
                 "batch_rows": allotment.batch_rows,
+                "cached": allotment.cached,
                 "projected": allotment.projected,
             }
         )
@@ -144,7 +145,8 @@ class StageRunner:
             raise BudgetError(f"{self._name} ({round_.name}) {error}") from None
 
     def _execute(self, round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
-        shared = round_.load()
+        load = round_.load_cached if allotment.cached and round_.load_cached else round_.load
+        shared = load()
         with ThreadPoolExecutor(allotment.workers, thread_name_prefix=round_.name) as pool:
             futures = [pool.submit(self._run_task, round_, i, allotment.batch_rows, shared) for i in missing]
             finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)

@@ -54,6 +54,8 @@ class Round:
     load : callable
         Called once in the process before the first task; its value reaches the tasks as
         ``context.shared``.
+    load_cached : callable or None
+        Called instead of ``load`` where there is room for the cost's ``cache``.
     until : str or None
         Where given, the round's files are temporary: they are needed until the round of this name is
         complete, removed then, and made again only if a round they serve has to run again.
@@ -64,6 +66,7 @@ class Round:
     run: Callable[[int, TaskContext], TaskResult]
     cost: Cost
     load: Callable[[], Any] = _load_nothing
+    load_cached: Callable[[], Any] | None = None
     until: str | None = None
 
     def task_id(self, index: int) -> str:

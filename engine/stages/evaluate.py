@@ -26,7 +26,7 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Round, TaskContext
-from engine.costs import SCORE_USERS
+from engine.costs import READ_RATINGS, SCORE_USERS
 from engine.metrics import MeanOverUsers, SquaredError
 from engine.scoring import cut_by_work, distance_weights, multiply_adds, row_numbers, weighted_sums
 from engine.stages.inputs import StageInputs
@@ -60,33 +60,32 @@ class EvaluateStage:
         """See `engine.chunked.task.Stage`."""
         costs = self._inputs.plan(self._inputs.shapes)
         n_blocks = -(-self._train.shape[0] // self._section.users_per_task)
-        yield Round("users", n_blocks, self._users, costs["users"].cost, load=self._load_train, until="mean")
+        cost = costs["users"].cost
+        yield Round("users", n_blocks, self._users, cost, self._load, self._load_wide, until="mean")
         yield Round("mean", 1, self._mean, costs["mean"].cost)
 
-    def _load_train(self) -> NarrowRows:
+    def _load(self) -> NarrowRows:
         return self._train.read(0, self._train.shape[0])
+
+    def _load_wide(self) -> csr_matrix:
+        return self._train.read_wide(READ_RATINGS)
 
     def _users(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         ids = arrays.read_rows(self._ids, start, stop)
-        work = multiply_adds(np.diff(context.shared.indptr), ids)
+        weights = distance_weights(arrays.read_rows(self._similarities, start, stop))
+        test = self._test.read(start, stop)
+        work = multiply_adds(np.diff(self._train.indptr), ids)
         batches = cut_by_work(work, context.batch_rows, SCORE_USERS)
         flags = np.zeros(max(last - first for first, last in batches) * self._train.shape[1], dtype=np.uint8)
-        users = np.concatenate(
-            [self._measure(start + first, ids[first:last], context.shared, flags) for first, last in batches]
-        )
-        np.save(context.scratch / _measured_path(index), users)
-
-    def _measure(
-        self, start: int, ids: NDArray[np.int32], ratings: NarrowRows, flags: NDArray[np.uint8]
-    ) -> NDArray[np.void]:
-        stop = start + len(ids)
-        weights = distance_weights(arrays.read_rows(self._similarities, start, stop))
-        scores = weighted_sums(ratings, ids, weights)
-        watched = self._train.read(start, stop).widen()
-        test = self._test.read(start, stop).widen()
-        return measure_batch(scores, watched, test, flags, self._section.k, self._section.liked_from)
+        measured = []
+        for first, last in batches:
+            scores = weighted_sums(context.shared, ids[first:last], weights[first:last])
+            watched = _rows(context.shared, start + first, start + last)
+            rated = test.part(first, last).widen()
+            measured.append(measure_batch(scores, watched, rated, flags, self._section.k, self._section.liked_from))
+        np.save(context.scratch / _measured_path(index), np.concatenate(measured))
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
         from engine.stages.tables import write_users  # Polars, which scoring has no room for in a small budget
@@ -107,6 +106,13 @@ class EvaluateStage:
             "n_test_covered": sum(p["n_covered"] for p in parts),
             "n_users_with_liked": recall.n_users,
         }
+
+
+def _rows(ratings: NarrowRows | csr_matrix, start: int, stop: int) -> csr_matrix:
+    """Consecutive rows, wide."""
+    if isinstance(ratings, NarrowRows):
+        return ratings.part(start, stop).widen()
+    return ratings[start:stop]
 
 
 def _measured_path(block: int) -> str:
@@ -147,26 +153,27 @@ def measure_batch(
         Fields of `PER_USER`.
     """
     n, n_items = scores.shape
-    watched_at = row_numbers(watched.indptr) * n_items + watched.indices
+    row_starts = np.arange(n, dtype=np.int64) * n_items
+    watched_at = np.repeat(row_starts, np.diff(watched.indptr)) + watched.indices
     test_rows = row_numbers(test.indptr)
-    test_at = test_rows * n_items + test.indices
+    test_at = row_starts[test_rows] + test.indices
     liked = test.data >= liked_from
     flags[watched_at] = _WATCHED
     flags[test_at] = np.where(liked, _LIKED, _TEST)
 
-    rows = row_numbers(scores.indptr)
-    at = rows * n_items + scores.indices
+    at = np.repeat(row_starts, np.diff(scores.indptr)) + scores.indices
     flag = flags[at]
-    in_test = flag >= _TEST
+    tested = np.flatnonzero(flag >= _TEST)
     predicted = np.zeros(len(test_at), dtype=np.float32)
     covered = np.zeros(len(test_at), dtype=bool)
-    place = np.searchsorted(test_at, at[in_test])
-    predicted[place] = scores.data[in_test]
+    place = np.searchsorted(test_at, at[tested])
+    predicted[place] = scores.data[tested]
     covered[place] = True
 
-    candidate = (flag != _WATCHED) & (scores.data != 0)
-    best_rows, best_items = top_per_row(rows[candidate], scores.indices[candidate], scores.data[candidate], n, k)
-    hit = flags[best_rows * n_items + best_items] == _LIKED
+    no_candidate = (flag == _WATCHED) | (scores.data == 0)
+    candidates = np.where(no_candidate, np.float32(-np.inf), scores.data)
+    best_rows, best = top_per_row(scores.indptr, scores.indices, candidates, k)
+    hit = flag[best] == _LIKED
     flags[watched_at] = _UNSEEN
     flags[test_at] = _UNSEEN
 

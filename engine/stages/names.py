@@ -21,6 +21,10 @@ LOADINGS = "loadings.npy"
 """factors: what turns a row of ratings into a user vector."""
 SINGULAR_VALUES = "singular_values.npy"
 """factors: descending."""
+CENTRES = "centres.npy"
+"""index: centres of clusters."""
+EDGES = "edges.npy"
+"""index: where clusters begin in the order of the tiles."""
 IDS = "ids"
 """neighbors: codes of each user's nearest users."""
 SIMILARITIES = "similarities"
@@ -35,3 +39,13 @@ def partition_path(index: int, kind: str = "ratings") -> str:
 def shard_path(shard: int) -> str:
     """index: a shard's file."""
     return f"shard-{shard:05d}.bin"
+
+
+def tile_codes_path(group: int) -> str:
+    """index: codes of a group of users, by cluster."""
+    return f"tile-codes-{group:05d}.npy"
+
+
+def tile_vectors_path(group: int) -> str:
+    """index: their vectors."""
+    return f"tile-vectors-{group:05d}.npy"

@@ -1,6 +1,9 @@
-"""HNSW shards -> each user's nearest users and their similarities.
+"""Index -> each user's nearest users and their similarities.
 
-A task asks every shard for a block of users and keeps the best: shards are loaded one at a time.
+With ``hnsw`` a task asks every shard for a block of users and keeps the best: shards are loaded one at a time.
+Otherwise it compares its users with everybody, tile by tile (``exact``), or with those in the clusters nearest to each
+(``pruned``): as many clusters as a sample of users needs to find the wanted share of their neighbours. In the end
+the share that was found is measured on other users.
 
 Files
 -----
@@ -13,71 +16,111 @@ Files
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.task import Round, TaskContext
+from engine.costs import SAMPLE_TASKS
+from engine.knn import NO_NEIGHBOR, Best, Nearest, n_found, nearest_centres, probes_for_recall, rank_of_centres
 from engine.stages.inputs import StageInputs
-from engine.stages.names import IDS, SIMILARITIES, VECTORS, shard_path
-from engine.topk import NO_NEIGHBOR, merge_nearest, nearest_exact
+from engine.stages.names import IDS, SIMILARITIES, VECTORS
+from engine.stages.tiles import ClusterTiles, PlainTiles, search_all, search_near
 
 
 class NeighborsStage:
-    """Lay out, then one task a block of users."""
+    """Lay out, settle where to look, one task a block of users, measure what was found."""
 
     def __init__(self, inputs: StageInputs[config.Neighbors]) -> None:
         self._inputs = inputs
         self._section = inputs.section
         self._own = inputs.own
         self._index = inputs.upstream["index"]
-        self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
-        self._shards = self._index.results("build")
+        self._factors = inputs.upstream["factors"]
+        self._vectors = arrays.open_array(self._factors.root, VECTORS)
+        self._n_users = int(self._vectors.shape[0])
+        self._method = self._index.result("choose.00000")["method"]
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         costs = self._inputs.plan(self._inputs.shapes)
         yield Round("layout", 1, self._layout, costs["layout"].cost)
-        n_blocks = -(-self._vectors.shape[0] // self._section.users_per_chunk)
-        yield Round("search", n_blocks, self._search, costs["search"].cost)
+        if self._method == "pruned":
+            yield Round("sample", SAMPLE_TASKS, self._rank, costs["sample"].cost, self._load, until="probes")
+            yield Round("probes", 1, self._settle, costs["probes"].cost)
+        n_blocks = -(-self._n_users // self._section.users_per_chunk)
+        yield Round("search", n_blocks, self._search, costs["search"].cost, self._load)
+        yield Round("recall", SAMPLE_TASKS, self._compare, costs["recall"].cost, self._load)
+
+    def _load(self) -> ClusterTiles | None:
+        return ClusterTiles(self._index) if self._method == "pruned" else None
 
     def _layout(self, index: int, context: TaskContext) -> None:
-        shape = (self._vectors.shape[0], self._section.k)
+        shape = (self._n_users, self._section.k)
         chunks = (self._section.users_per_chunk, self._section.k)
         for name, dtype, fill in ((IDS, np.int32, NO_NEIGHBOR), (SIMILARITIES, np.float32, np.nan)):
             arrays.create_array(context.scratch, name, shape=shape, chunks=chunks, dtype=dtype, fill=fill)
 
+    def _sample(self, task: int, offset: int) -> NDArray[np.int32]:
+        """Some users of a random sample; another offset, another sample."""
+        n = min(self._section.sample_users, self._n_users)
+        chosen = np.random.default_rng(self._section.seed + offset).choice(self._n_users, n, replace=False)
+        return np.sort(np.array_split(chosen, SAMPLE_TASKS)[task]).astype(np.int32)
+
+    def _exact(self, users: NDArray[np.int32], tiles: ClusterTiles | PlainTiles) -> tuple[NDArray[np.float32], Nearest]:
+        """Vectors of some users, and their nearest among all."""
+        queries = arrays.take_rows(self._vectors, users.astype(np.int64))
+        best = Best(users, queries, self._section.k)
+        if isinstance(tiles, ClusterTiles):
+            search_near(best, tiles, nearest_centres(queries, tiles.centres, len(tiles.centres)))
+        else:
+            search_all(best, tiles, len(users))
+        return queries, best.result()
+
+    def _rank(self, task: int, context: TaskContext) -> None:
+        tiles: ClusterTiles = context.shared
+        queries, (ids, _) = self._exact(self._sample(task, 0), tiles)
+        there = min(self._section.k, self._n_users - 1)
+        ranks = rank_of_centres(queries, tiles.centres, tiles.cluster_of_users()[ids[:, :there]])
+        np.save(context.scratch / f"ranks-{task}.npy", ranks.ravel())
+
+    def _settle(self, index: int, context: TaskContext) -> dict[str, Any]:
+        ranks = np.concatenate([np.load(self._own.path(f"ranks-{task}.npy")) for task in range(SAMPLE_TASKS)])
+        n_clusters = len(ClusterTiles(self._index).centres)
+        probes, expected = probes_for_recall(ranks, n_clusters, self._section.recall)
+        return {"probes": probes, "n_clusters": n_clusters, "expected_recall": expected}
+
     def _search(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_chunk
-        stop = min(start + self._section.users_per_chunk, self._vectors.shape[0])
+        stop = min(start + self._section.users_per_chunk, self._n_users)
         users = np.arange(start, stop, dtype=np.int32)
         queries = arrays.read_rows(self._vectors, start, stop)
-        ids = np.full((len(users), self._section.k), NO_NEIGHBOR, dtype=np.int32)
-        similarities = np.full(ids.shape, np.nan, dtype=np.float32)
-        for shard in range(len(self._shards)):
-            found_ids, found = self._ask(shard, queries)
-            ids, similarities = merge_nearest(users, (ids, similarities), (found_ids, found))
+        if self._method == "hnsw":
+            from engine.stages.graphs import ask_shards
+
+            ids, similarities = ask_shards(
+                self._index, self._vectors, users, queries, self._section.k, self._section.ef
+            )
+        else:
+            best = Best(users, queries, self._section.k)
+            if self._method == "exact":
+                search_all(best, PlainTiles(self._factors), len(users))
+            else:
+                n_probes = self._own.result("probes.00000")["probes"]
+                search_near(best, context.shared, nearest_centres(queries, context.shared.centres, n_probes))
+            ids, similarities = best.result()
         arrays.write_rows(self._own.root, context.scratch, IDS, start, ids)
         arrays.write_rows(self._own.root, context.scratch, SIMILARITIES, start, similarities)
 
-    def _ask(self, shard: int, queries: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Nearest users of one shard, the user itself included: codes and similarities, shape (queries, k + 1)."""
-        bounds = self._shards[shard]
-        size = bounds["stop"] - bounds["start"]
-        k = min(self._section.k + 1, size)
-        graph = hnswlib.Index(space="cosine", dim=self._vectors.shape[1])
-        graph.load_index(str(self._index.path(shard_path(shard))))
-        graph.set_ef(max(self._section.ef // len(self._shards), k))
-        try:
-            labels, distances = graph.knn_query(queries, k=k, num_threads=1)
-        except RuntimeError as error:
-            # Many equal vectors can leave parts of a graph out of reach, and hnswlib then gives no answer.
-            if "contiguous 2D array" not in str(error):
-                raise
-            del graph
-            others = arrays.read_rows(self._vectors, bounds["start"], bounds["stop"])
-            return nearest_exact(queries, others, bounds["start"], k)
-        return labels.astype(np.int32), np.float32(1) - distances
+    def _compare(self, task: int, context: TaskContext) -> dict[str, int]:
+        """Measure what was found of some users' true neighbours."""
+        users = self._sample(task, 1)
+        there = min(self._section.k, self._n_users - 1)
+        if not len(users) or not there:
+            return {"n_found": 0, "n_true": 0}
+        found = arrays.take_rows(arrays.open_array(self._own.root, SIMILARITIES), users.astype(np.int64))
+        _, (_, true) = self._exact(users, context.shared or PlainTiles(self._factors))
+        return {"n_found": int(n_found(found, true).sum()), "n_true": there * len(users)}

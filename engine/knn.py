@@ -1,0 +1,230 @@
+"""Nearest neighbours by cosine among unit vectors, a block of queries against a tile of others at a time.
+
+Looking only where neighbours can be: others are grouped in clusters, and a query looks at the clusters whose
+centres are nearest to it (an inverted file, Jégou, Douze and Schmid 2011, https://doi.org/10.1109/TPAMI.2010.57).
+Looking at all of them is brute force, with the same code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.costs import QUERY_USERS
+
+NO_NEIGHBOR = -1
+
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Nearest = tuple[Int32, Float32]
+
+# Fixed, because the last bits of a product may depend on its shape.
+_ROWS = QUERY_USERS
+_EMPTY = np.float32(-np.inf)
+
+
+class Best:
+    """The ``k`` most similar others seen so far, of each of a block of queries.
+
+    Parameters
+    ----------
+    users : int32 array, shape (n,)
+        Codes of the queries, which are never their own neighbours.
+    queries : float32 array, shape (n, dims)
+        Unit rows.
+    k : int
+        Others to keep.
+    """
+
+    def __init__(self, users: Int32, queries: Float32, k: int) -> None:
+        self._users = users
+        self._queries = queries
+        self._ids = np.full((len(users), k), NO_NEIGHBOR, dtype=np.int32)
+        self._similarities = np.full((len(users), k), _EMPTY)
+        self._worst = np.full(len(users), _EMPTY)
+
+    def offer(self, rows: Int64, codes: Int32, vectors: Float32) -> None:
+        """Compare some of the queries with a tile of others.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (m,)
+            Which queries.
+        codes, vectors : int32 and float32 arrays, shapes (t,) and (t, dims)
+            The others.
+        """
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            products = self._queries[some] @ vectors.T
+            # Most tiles have nothing for most queries, and a maximum is quick.
+            promising = products.max(axis=1) > self._worst[some]
+            self._merge(some[promising], codes, products[promising])
+
+    def _merge(self, rows: Int64, codes: Int32, similarities: Float32) -> None:
+        k = self._ids.shape[1]
+        similarities[codes == self._users[rows, None]] = _EMPTY
+        candidates = np.concatenate([self._similarities[rows], similarities], axis=1)
+        ids = np.concatenate([self._ids[rows], np.broadcast_to(codes, similarities.shape)], axis=1)
+        best = np.argpartition(candidates, candidates.shape[1] - k, axis=1)[:, -k:]
+        kept = np.take_along_axis(candidates, best, axis=1)
+        self._similarities[rows] = kept
+        self._ids[rows] = np.take_along_axis(ids, best, axis=1)
+        self._worst[rows] = kept.min(axis=1)
+
+    def result(self) -> Nearest:
+        """Codes and similarities, shape (n, k): most similar first, equal ones by code; -1 and NaN where there is none.
+
+        Of several others that are equally far and compete for the last place, any may have it.
+        """
+        empty = self._similarities == _EMPTY
+        ids = np.where(empty, NO_NEIGHBOR, self._ids)
+        similarities = np.where(empty, np.float32(np.nan), self._similarities)
+        order = np.lexsort((ids, -similarities), axis=1)  # NaN sorts last
+        return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+
+
+def merge_nearest(users: Int32, best: Nearest, found: Nearest) -> Nearest:
+    """Keep the most similar of two sets of candidates, never the user itself.
+
+    Parameters
+    ----------
+    users : int32 array, shape (n,)
+        Codes of the users the rows are about.
+    best, found : pair of int32 and float32 arrays, shapes (n, k) and (n, j)
+        Codes and similarities; code -1 and similarity NaN where there is none.
+
+    Returns
+    -------
+    pair of arrays, shape (n, k)
+        Most similar first; equal similarities by ascending code.
+    """
+    ids = np.concatenate([best[0], found[0]], axis=1)
+    similarities = np.concatenate([best[1], found[1]], axis=1)
+    itself = ids == users[:, None]
+    ids[itself] = NO_NEIGHBOR
+    similarities[itself] = np.nan
+    order = np.lexsort((ids, -similarities), axis=1)[:, : best[0].shape[1]]  # NaN sorts last
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+
+
+def cluster_centres(sample: Float32, n_clusters: int, rounds: int, seed: int) -> Float32:
+    """Centres of clusters of directions (spherical k-means), from a random start.
+
+    Parameters
+    ----------
+    sample : float32 array, shape (n, dims)
+        Unit rows.
+    n_clusters : int
+        At most n.
+    rounds : int
+        Times that rows are assigned to centres and centres moved to the mean direction of theirs.
+
+    Returns
+    -------
+    float32 array, shape (n_clusters, dims)
+        Unit rows, but for rows of zeros.
+    """
+    start = np.random.default_rng(seed).choice(len(sample), n_clusters, replace=False)
+    centres = sample[np.sort(start)]
+    for _ in range(rounds):
+        cluster = nearest_centre(sample, centres)
+        order = np.argsort(cluster, kind="stable")
+        there, first = np.unique(cluster[order], return_index=True)
+        sums = np.add.reduceat(sample[order], first, axis=0)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres[there] = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 0)
+    return centres
+
+
+def nearest_centre(rows: Float32, centres: Float32) -> Int32:
+    """Number of the centre nearest to each row; shape (n,)."""
+    blocks = [(rows[i : i + _ROWS] @ centres.T).argmax(axis=1) for i in range(0, len(rows), _ROWS)]
+    return np.concatenate(blocks).astype(np.int32)
+
+
+def nearest_centres(rows: Float32, centres: Float32, n: int) -> Int32:
+    """Numbers of the ``n`` centres nearest to each row, the nearest first; shape (rows, n)."""
+    found = np.empty((len(rows), n), dtype=np.int32)
+    for start in range(0, len(rows), _ROWS):
+        products = rows[start : start + _ROWS] @ centres.T
+        best = np.argpartition(-products, n - 1, axis=1)[:, :n]
+        order = np.argsort(-np.take_along_axis(products, best, axis=1), axis=1, kind="stable")
+        found[start : start + _ROWS] = np.take_along_axis(best, order, axis=1)
+    return found
+
+
+def rank_of_centres(rows: Float32, centres: Float32, wanted: Int32) -> Int64:
+    """How many centres are nearer to a row than each of some: shape of ``wanted``, (rows, j)."""
+    products = rows @ centres.T
+    ascending = np.sort(products, axis=1)
+    these = np.take_along_axis(products, wanted, axis=1)
+    ranks = [
+        len(centres) - np.searchsorted(line, values, side="right")
+        for line, values in zip(ascending, these, strict=True)
+    ]
+    return np.array(ranks, dtype=np.int64).reshape(wanted.shape)
+
+
+def cut_tiles(edges: Int64, start: int, stop: int, most: int) -> list[tuple[int, int, int]]:
+    """Cut a range of places into tiles, each of one cluster and of at most ``most`` places.
+
+    Parameters
+    ----------
+    edges : int64 array, shape (clusters + 1,)
+        First place of each cluster, and the end.
+    start, stop : int
+        The range.
+
+    Returns
+    -------
+    list of (cluster, first, last)
+        Places counted from ``start``.
+
+    Examples
+    --------
+    >>> cut_tiles(np.array([0, 2, 2, 9]), 1, 8, most=4)
+    [(0, 0, 1), (2, 1, 5), (2, 5, 7)]
+    """
+    tiles = []
+    for cluster in range(int(np.searchsorted(edges, start, side="right")) - 1, len(edges) - 1):
+        first, last = max(int(edges[cluster]), start), min(int(edges[cluster + 1]), stop)
+        if first >= stop:
+            break
+        tiles += [(cluster, at - start, min(at + most, last) - start) for at in range(first, last, most)]
+    return tiles
+
+
+def probes_for_recall(ranks: Int64, n_clusters: int, recall: float) -> tuple[int, float]:
+    """How many of the nearest clusters to look at.
+
+    Parameters
+    ----------
+    ranks : int64 array
+        Rank, for its user, of the cluster of every true neighbour of a sample of users; see `rank_of_centres`.
+    recall : float
+        Share of the true neighbours to find.
+
+    Returns
+    -------
+    int, float
+        The number, and the share it would have found.
+    """
+    if not len(ranks):
+        return n_clusters, 1.0
+    shares = np.cumsum(np.bincount(ranks, minlength=n_clusters)) / len(ranks)
+    probes = min(int(np.searchsorted(shares, recall)) + 1, n_clusters)
+    return probes, float(shares[probes - 1])
+
+
+def n_found(found: Float32, true: Float32) -> Int64:
+    """How many of each row's true neighbours were found, told by similarity, so that ties do not matter.
+
+    Parameters
+    ----------
+    found, true : float32 arrays, shape (n, k)
+        Similarities, most similar first, NaN where there is none.
+    """
+    last = np.nanmin(np.where(np.isnan(true), np.inf, true), axis=1, keepdims=True)
+    counts: Int64 = (found >= last - 1e-5).sum(axis=1)
+    return counts
