@@ -63,7 +63,7 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     assert result.returncode == 0, result.stderr
     for word in ("RMSE", "Recall@50", "metrics.json", "good: 8 users x 8 films"):
         assert word in result.stdout
-    assert "neighbors: 2 tasks" in result.stderr
+    assert "neighbors: 6 tasks" in result.stderr
     status = json.loads(engine("status", tmp_path / "w", "--json").stdout)
     assert status["finished"]
     assert status["running"] is None
@@ -99,7 +99,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
 
 def test_verify_names_what_is_damaged(good: Path, tmp_path: Path) -> None:
     engine("run", good, "--workdir", tmp_path / "w")
-    (victim,) = (tmp_path / "w").glob("stages/index-*/shard-00000.bin")
+    (victim,) = (tmp_path / "w").glob("stages/factors-*/loadings.npy")
     victim.write_bytes(b"x" + victim.read_bytes()[1:])
     refused(engine("verify", tmp_path / "w"), 5, "1 damaged")
     damaged = json.loads(engine("verify", tmp_path / "w", "--json").stdout)["damaged"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hnswlib
+import msgspec
 import numpy as np
 import pytest
 
@@ -58,7 +59,9 @@ def settings(small_disk: Path, tmp_path: Path) -> Config:
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
     settings: Config, small_disk: Path, tmp_path: Path, round_: str, leave: int
 ) -> None:
-    undisturbed = engine.run(load({"dataset": settings.dataset, "workdir": str(tmp_path / "run"), **SETTINGS}))
+    method = {"index": {"method": "hnsw" if round_ == "build" else "pruned", "shard_users": 90}}
+    settings = load(msgspec.to_builtins(settings), method)
+    undisturbed = engine.run(load(msgspec.to_builtins(settings), {"workdir": str(tmp_path / "run")}))
     ballast = small_disk / "ballast"
 
     def note(event: Any) -> None:

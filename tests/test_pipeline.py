@@ -28,6 +28,18 @@ def test_the_sample_gives_the_notebooks_figures(sample_run: engine.RunResult) ->
     assert metrics["config"]["neighbors"]["k"] == 50
 
 
+def test_the_notebooks_own_preset_asks_graphs(sample_run: engine.RunResult, sample_dir: Path) -> None:
+    settings = load(
+        {"dataset": str(sample_dir), "workdir": str(sample_run.workdir), "memory": "1GiB", "preset": "notebook"}
+    )
+    metrics = engine.run(settings).metrics
+    assert metrics["neighbors"]["method"] == "hnsw"
+    assert metrics["neighbors"]["recall"] > 0.99
+    assert metrics["rmse"] == pytest.approx(3.170, abs=0.01)
+    assert metrics["recall_at_50"] == pytest.approx(0.405, abs=0.01)
+    engine.run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
+
+
 def test_what_is_returned_is_what_is_written(sample_run: engine.RunResult) -> None:
     assert json.loads((sample_run.workdir / "metrics.json").read_text()) == sample_run.metrics
     assert all(folder.is_dir() for folder in sample_run.artifacts.values())
