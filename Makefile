@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_BENCH := $(VENV)/.installed-bench
 
 # Passed on to `engine run` where set.
 DATASET ?=
@@ -17,13 +18,15 @@ WORKERS ?=
 RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
 	$(if $(WORKDIR),--workdir "$(WORKDIR)") $(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help pipeline test lint format bench data clean
+.PHONY: help pipeline test lint format bench bench-full bench-kernels data clean
 
 help:
 	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
 	@echo "make test       the same set-up, then every test"
 	@echo "make lint       ruff, ruff format and mypy"
-	@echo "make bench      time and memory of the pipeline and of the notebook's own code, on synthetic ratings"
+	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
+	@echo "make bench-full the same at the size of ml-25m and at four times that (hours); writes docs/benchmarks.md"
+	@echo "make bench-kernels   small benchmarks of the inner loops"
 	@echo "make data       download MovieLens 25M (250 MB)"
 	@echo "make clean      remove the environment and caches; runs and data stay"
 	@echo
@@ -44,8 +47,19 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED_DEV)
+bench: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.memory
+
+bench-full: $(INSTALLED_BENCH)
+	$(BIN)/python -m bench.run --scale 1 --curve 0.1 0.3 4
+	$(BIN)/python -m bench.memory --scale 1 --budgets 512MiB 384MiB 256MiB 192MiB
+	$(BIN)/python -m bench.memory --scale 4 --budgets 512MiB
+	$(BIN)/python -m bench.kill --kills 200
+	$(BIN)/python -m bench.report
+
+bench-kernels: $(INSTALLED_BENCH)
+	$(BIN)/python -m pytest bench/kernels.py --benchmark-only
 
 data: $(INSTALLED)
 	$(BIN)/engine data fetch ml-25m
@@ -67,6 +81,10 @@ $(INSTALLED): $(BIN)/python pyproject.toml
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(INSTALLED)
+
+$(INSTALLED_BENCH): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@ $(INSTALLED)
 
 clean:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.cgroup import NotPermittedError, run_limited
+from bench.measure import HERE, make_twin, write_result
 from bench.plots import memory_over_time
-from bench.run import HERE, make_twin
 from engine.chunked.budget import format_size, parse_size
 
 
@@ -80,10 +80,8 @@ def main() -> None:
     except NotPermittedError as error:
         print(f"skipped: this machine lets us make no memory cgroup ({error})")
         return
-    target = HERE / "results" / f"memory-{options.scale:g}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"scale": options.scale, "runs": runs}, indent=2) + "\n")
     ended = [run for run in runs if not run["exit_code"]]
+    target = write_result(f"memory-{options.scale:g}", {"scale": options.scale, "runs": ended})
     memory_over_time(ended, target.with_suffix(".svg"))
     faults = [fault for run in ended for fault in broken_promises(run)]
     faults += [f"{run['budget']}: exit code {run['exit_code']}" for run in runs if run["exit_code"]]

@@ -1,61 +1,60 @@
-"""The pipeline against the notebook's own code, on synthetic ratings: time, peak memory, figures.
+"""Time and memory of the pipeline, of the notebook's own code and of a peer, on synthetic ratings.
 
-Each runs in a process of its own. The ratings are made once and kept in ``bench/data/``; results go to
-``bench/results/``.
+``python -m bench.run`` (scale 0.1, a few minutes), ``python -m bench.run --scale 1 --curve 0.1 0.3 4`` (hours).
+Each case runs in a process of its own; the pipeline's are repeated and the median is kept. Results go to
+``bench/results/run-SCALE.json``, from which ``python -m bench.report`` writes docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from bench.measure import HERE, make_twin, measure, median, write_result
 from engine.chunked.budget import format_size
-from engine.chunked.memory import Sampler, tree_bytes
 
-HERE = Path(__file__).parent
-
-
-def make_twin(scale: float) -> Path:
-    """Synthetic ratings at a scale, made on first use."""
-    folder = HERE / "data" / f"twin-{scale:g}"
-    if not (folder / "synthetic.json").exists():
-        command = [sys.executable, "-m", "engine", "data", "twin", "--out", str(folder), "--scale", f"{scale:g}"]
-        subprocess.run(command, check=True)
-    return folder
+WORK = HERE / "data" / "run"
 
 
-def measure(command: list[str]) -> dict[str, Any]:
-    """Run a command; return seconds and the peak, in bytes, of all its processes' resident memory."""
-    start = time.monotonic()
-    with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
-        Sampler(lambda: tree_bytes(process.pid)) as sampler,
-    ):
-        code = process.wait()
-    if code:
-        raise SystemExit(f"{' '.join(command)}: exit code {code}")
-    return {"seconds": round(time.monotonic() - start, 2), "peak": max(size for _, size in sampler.samples)}
-
-
-def bench_pipeline(twin: Path, memory: str) -> dict[str, Any]:
-    """Time the whole pipeline, from nothing."""
-    workdir = HERE / "data" / "run"
-    shutil.rmtree(workdir, ignore_errors=True)
-    command = [sys.executable, "-m", "engine", "run", str(twin), "--workdir", str(workdir), "--memory", memory]
+def pipeline(twin: Path, memory: str, *options: str) -> dict[str, Any]:
+    """Run the whole pipeline, from nothing."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    command = [sys.executable, "-m", "engine", "run", str(twin), "--workdir", str(WORK), "--memory", memory, *options]
     found = measure(command)
-    metrics = json.loads((workdir / "metrics.json").read_text())
-    stages = json.loads((workdir / "run.json").read_text())["stages"]
-    return found | {"rmse": metrics["rmse"], "recall_at_50": metrics["recall_at_50"], "stages": stages}
+    metrics = json.loads((WORK / "metrics.json").read_text())
+    stages = json.loads((WORK / "run.json").read_text())["stages"]
+    kept = ("stage", "seconds", "projected", "measured")
+    return found | {
+        "rmse": metrics["rmse"],
+        "recall_at_50": metrics["recall_at_50"],
+        "neighbors": metrics["neighbors"],
+        "n_ratings": metrics["n_ratings"],
+        "n_users": metrics["n_users"],
+        "stages": [{key: stage[key] for key in kept} for stage in stages],
+    }
 
 
-def bench_notebook(twin: Path, users_sampled: int) -> dict[str, Any]:
+def repeated(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first run, with the medians of the times and the largest peak of all."""
+    stages = []
+    for same in zip(*(run["stages"] for run in runs), strict=True):
+        seconds, measured = ([stage[key] for stage in same] for key in ("seconds", "measured"))
+        stages.append(same[0] | {"seconds": median(seconds), "measured": max(measured)})
+    seconds = [run["seconds"] for run in runs]
+    return runs[0] | {
+        "seconds": median(seconds),
+        "all_seconds": seconds,
+        "peak": max(run["peak"] for run in runs),
+        "stages": stages,
+    }
+
+
+def notebook(twin: Path, users_sampled: int) -> dict[str, Any]:
     """Time the notebook's code, its two loops over users on a sample of them and scaled."""
     result = HERE / "data" / "notebook.json"
     sampled = ["--users-sampled", str(users_sampled), "--json", str(result)]
@@ -72,30 +71,52 @@ def bench_notebook(twin: Path, users_sampled: int) -> dict[str, Any]:
     }
 
 
+def implicit_als() -> dict[str, Any]:
+    """Time implicit's ALS on the train matrix of the pipeline's last run."""
+    if importlib.util.find_spec("implicit") is None:
+        return {"absent": "implicit is not installed: pip install -e '.[bench]'"}
+    result = HERE / "data" / "implicit.json"
+    command = [sys.executable, "-m", "bench.peer_implicit", str(WORK), "--json", str(result)]
+    measured = measure(command, OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found | {"seconds": found["fit_seconds"] + found["recommend_seconds"], "peak": measured["peak"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=0.1, help="times the users of ml-25m (default: 0.1)")
-    parser.add_argument("--memory", default="512MiB", help="the pipeline's budget (default: 512MiB)")
+    parser.add_argument("--budgets", nargs="+", default=["256MiB", "512MiB", "2GiB"], metavar="SIZE")
+    parser.add_argument("--methods", nargs="*", default=["exact", "hnsw"], help="of neighbours, beside the default")
+    parser.add_argument("--curve", nargs="*", type=float, default=[], metavar="SCALE", help="other scales, at 512MiB")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of the pipeline (default: 3)")
     parser.add_argument("--users-sampled", type=int, default=300, help="users in the notebook's loops (default: 300)")
     options = parser.parse_args()
     twin = make_twin(options.scale)
-    results = {
-        "scale": options.scale,
-        "processors": len(os.sched_getaffinity(0)),
-        "pipeline": bench_pipeline(twin, options.memory),
-        "notebook": bench_notebook(twin, options.users_sampled),
-    }
-    target = HERE / "results" / f"run-{options.scale:g}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results, indent=2) + "\n")
-    pipeline, notebook = results["pipeline"], results["notebook"]
-    print(f"synthetic ratings at scale {options.scale:g}, {results['processors']} processors")
-    print(f"{'':<12}{'seconds':>10}{'peak':>10}{'RMSE':>8}{'Recall@50':>11}")
-    for name, row in (("pipeline", pipeline), ("notebook", notebook)):
-        seconds, peak = row["seconds"], format_size(row["peak"])
-        print(f"{name:<12}{seconds:>10.1f}{peak:>10}{row['rmse']:>8.3f}{row['recall_at_50']:>11.3f}")
+    budgets: dict[str, list[dict[str, Any]]] = {budget: [] for budget in options.budgets}
+    for _ in range(options.repeats):  # budgets in turn, so that a slow minute of the machine slows all of them
+        for budget, runs in budgets.items():
+            runs.append(show(budget, pipeline(twin, budget)))
+    results: dict[str, Any] = {"scale": options.scale, "repeats": options.repeats}
+    results["budgets"] = {budget: repeated(runs) for budget, runs in budgets.items()}
+    results["implicit"] = show("implicit ALS", implicit_als())
+    methods = {name: pipeline(twin, "1GiB", "--set", f"index.method={name}") for name in options.methods}
+    results["methods"] = {name: show(f"neighbours: {name}", found) for name, found in methods.items()}
+    curve = {f"{scale:g}": pipeline(make_twin(scale), "512MiB") for scale in options.curve}
+    results["curve"] = {scale: show(f"scale {scale}", found) for scale, found in curve.items()}
+    results["notebook"] = show("the notebook", notebook(twin, options.users_sampled))
+    write_result(f"run-{options.scale:g}", results)
     print(f"the notebook's loops were run on {options.users_sampled} users and scaled")
-    print(f"written to {os.path.relpath(target)}")
+
+
+def show(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Print a case as soon as it is done."""
+    if "absent" in found:
+        print(f"{name:<20} {found['absent']}", flush=True)
+        return found
+    shown = (("rmse", "RMSE"), ("recall_at_50", "Recall@50"))
+    figures = "".join(f"  {label} {found[key]:.4f}" for key, label in shown if key in found)
+    print(f"{name:<20}{found['seconds']:>9.1f} s{format_size(found['peak']):>10}{figures}", flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -241,8 +241,8 @@ def _figures(metrics: Mapping[str, Any], k: int) -> str:
     neighbors = metrics["neighbors"]
     if neighbors["recall"] is not None:
         lines.append(
-            f"  neighbours             {neighbors['method']} ({neighbors['why']}); of {neighbors['n_users_sampled']:,} "
-            f"users' true neighbours {neighbors['recall']:.2%} were found"
+            f"  neighbours             {neighbors['method']} ({neighbors['why']}): "
+            f"{neighbors['recall']:.2%} of the nearest found, seen on {neighbors['n_users_sampled']:,} users"
         )
     if metrics["n_repeated"]:
         lines.append(f"  repeated pairs         {metrics['n_repeated']:,} earlier ratings of the same pair left out")

@@ -11,5 +11,5 @@ def choose(method: str, n_users: int) -> tuple[str, str]:
     if method != "auto":
         return method, "as configured"
     if n_users <= EXACT_USERS:
-        return "exact", f"{n_users} users are few enough to compare everybody with everybody"
-    return "pruned", f"of {n_users} users, comparing those in near clusters finds nearly all and takes far less"
+        return "exact", "few users"
+    return "pruned", "many users"

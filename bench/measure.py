@@ -1,0 +1,80 @@
+"""What every benchmark shares: the synthetic ratings, processes measured from outside, results with their machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.chunked.memory import Sampler, tree_bytes
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def make_twin(scale: float) -> Path:
+    """Synthetic ratings at a scale, made on first use and kept."""
+    folder = HERE / "data" / f"twin-{scale:g}"
+    if not (folder / "synthetic.json").exists():
+        command = [sys.executable, "-m", "engine", "data", "twin", "--out", str(folder), "--scale", f"{scale:g}"]
+        subprocess.run(command, check=True)
+    return folder
+
+
+def measure(command: list[str], **environment: str) -> dict[str, Any]:
+    """Run a command; return seconds and the peak, in bytes, of all its processes' resident memory.
+
+    Raises
+    ------
+    RuntimeError
+        Where it fails; with the last line it printed.
+    """
+    start = time.monotonic()
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        ) as process,
+        Sampler(lambda: tree_bytes(process.pid)) as sampler,
+    ):
+        _, errors = process.communicate()
+    if process.returncode:
+        last = (errors.strip().splitlines() or ["nothing printed"])[-1]
+        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}: {last}")
+    return {"seconds": round(time.monotonic() - start, 2), "peak": max(size for _, size in sampler.samples)}
+
+
+def machine() -> dict[str, Any]:
+    """Where a figure was measured."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass  # not Linux
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"processor": model, "processors": len(os.sched_getaffinity(0)), "memory": memory}
+
+
+def median(values: list[float]) -> float:
+    """The median, to two decimals."""
+    return round(statistics.median(values), 2)
+
+
+def write_result(name: str, content: dict[str, Any]) -> Path:
+    """Keep a result, with the machine, in ``bench/results/``."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **content}) + "\n")
+    return path
+
+
+def read_result(name: str) -> dict[str, Any] | None:
+    """A kept result, or None."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None

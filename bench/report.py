@@ -1,0 +1,181 @@
+"""Write docs/benchmarks.md and its plots from ``bench/results/``: ``python -m bench.report``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.measure import read_result
+from bench.plots import memory_over_time, time_against_memory, time_against_scale, time_by_stage
+from engine.chunked.budget import format_size, parse_size
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+# What each stage does most of, and what bounds it.
+BOUNDS = {
+    "ingest": "parsing text; then a sort by user range: disk and memory traffic",
+    "split": "one random draw a user (Python calls), Parquet written twice",
+    "matrix": "Parquet decoded, Zarr encoded: memory traffic",
+    "factors": "gathering rows of films x 138 floats, 2 multiply-adds for each float read: cache and memory traffic",
+    "index": "k-means on a sample, one product of users and centres: flops",
+    "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
+    "evaluate": "sparse rows added up (6 ns a multiply-add), then one pass over all scores: memory traffic",
+}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def where(machine: dict[str, Any]) -> str:
+    """A machine in words."""
+    return f"{machine['processors']} processors of {machine['processor']}, {format_size(machine['memory'])}"
+
+
+def seconds_of(run: dict[str, Any], *stages: str) -> float:
+    """Seconds of some stages together."""
+    return float(sum(stage["seconds"] for stage in run["stages"] if stage["stage"] in stages))
+
+
+def over(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """How many times as long one case took as another."""
+    return f"{one['seconds'] / other['seconds']:.2f}"
+
+
+def ratios(results: dict[str, Any]) -> list[list[str]]:
+    """What is promised, as ratios within one run of the benchmarks."""
+    budgets, peer, exact = results["budgets"], results["implicit"], results["methods"].get("exact")
+    usual = at_512(results)
+    rows = [["the notebook's algorithm, plain and in memory / pipeline at 512MiB", over(results["notebook"], usual)]]
+    if "seconds" in peer:
+        rows.append(["pipeline at 512MiB / implicit ALS, fit and recommend", over(usual, peer)])
+    if {"256MiB", "2GiB"} <= set(budgets):
+        rows.append(["pipeline at 256MiB / at 2GiB", over(budgets["256MiB"], budgets["2GiB"])])
+    larger = {scale: run for scale, run in results["curve"].items() if float(scale) > results["scale"]}
+    rows += [[f"scale {s} / scale {results['scale']:g}, at 512MiB", over(run, usual)] for s, run in larger.items()]
+    if exact:
+        ours, theirs = (seconds_of(run, "index", "neighbors") for run in (usual, exact))
+        rows.append(["neighbours with their index / comparing everybody with everybody", f"{ours / theirs:.2f}"])
+        for key, name in (("rmse", "RMSE"), ("recall_at_50", "Recall@50")):
+            rows.append([f"{name} minus that with exact neighbours", f"{usual[key] - exact[key]:+.5f}"])
+    found = usual["neighbors"]
+    rows.append([f"share of {found['n_users_sampled']} users' true neighbours found", f"{found['recall']:.4f}"])
+    return rows
+
+
+def at_512(results: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline at 512MiB, or at the first budget there is."""
+    run: dict[str, Any] = results["budgets"].get("512MiB") or next(iter(results["budgets"].values()))
+    return run
+
+
+def case_row(case: str, run: dict[str, Any]) -> list[str]:
+    """Time, memory and figures of a case."""
+    if "seconds" not in run:
+        return [case, run["absent"], "", "", ""]
+    rmse = f"{run['rmse']:.4f}" if "rmse" in run else ""
+    return [case, f"{run['seconds']:.1f}", format_size(run["peak"]), rmse, f"{run['recall_at_50']:.4f}"]
+
+
+def stage_rows(run: dict[str, Any]) -> list[list[str]]:
+    """Where the time of a run goes."""
+    total = sum(stage["seconds"] for stage in run["stages"])
+    return [
+        [
+            stage["stage"],
+            f"{stage['seconds']:.1f}",
+            f"{stage['seconds'] / total:.0%}",
+            format_size(stage["measured"]),
+            BOUNDS[stage["stage"]],
+        ]
+        for stage in run["stages"]
+    ]
+
+
+def run_section(results: dict[str, Any], name: str) -> str:
+    """Everything about one scale."""
+    budgets, usual, sampled = results["budgets"], at_512(results), results["notebook"]["users_sampled"]
+    cases = {f"pipeline, {budget}": run for budget, run in budgets.items()}
+    cases |= {f"pipeline, 1GiB, neighbours {method}": run for method, run in results["methods"].items()}
+    peers = {"the notebook's algorithm": results["notebook"], "implicit ALS, 128 factors": results["implicit"]}
+    figures = {kind: f"benchmarks-{name}-{kind}.svg" for kind in ("memory", "stages", "scale")}
+    rows = [case_row(case, run) for case, run in (cases | peers).items()]
+    lines = [
+        f"## Scale {results['scale']:g}: {usual['n_ratings']:,} ratings, {usual['n_users']:,} users",
+        f"On {where(results['machine'])}; medians of {results['repeats']} runs of the pipeline, budgets in turn.",
+        table(["case", "seconds", "peak memory", "RMSE", "Recall@50"], rows),
+        f"The notebook's loops over users were run on {sampled} users and scaled; its figures are of these users. "
+        "Peak memory is resident, all processes together, sampled from outside.",
+        table(["what", "ratio or figure"], ratios(results)),
+        "Where the time goes, at 512MiB:",
+        table(["stage", "seconds", "share", "peak memory", "mostly"], stage_rows(usual)),
+        f"![time against memory]({figures['memory']})",
+        f"![time by stage]({figures['stages']})",
+    ]
+    seconds = {parse_size(size): run["seconds"] for size, run in budgets.items()}
+    time_against_memory(seconds, DOCS / figures["memory"])
+    time_by_stage({case: run["stages"] for case, run in cases.items()}, DOCS / figures["stages"])
+    if results["curve"]:
+        curve = {float(scale): run for scale, run in results["curve"].items()} | {results["scale"]: usual}
+        time_against_scale({scale: run["seconds"] for scale, run in curve.items()}, DOCS / figures["scale"])
+        rows = [
+            [f"{scale:g}", f"{run['n_ratings']:,}", f"{run['seconds']:.1f}", format_size(run["peak"])]
+            for scale, run in sorted(curve.items())
+        ]
+        head = ["scale", "ratings", "seconds", "peak memory"]
+        lines += ["Scale, each in 512MiB:", table(head, rows), f"![time against scale]({figures['scale']})"]
+    return "\n\n".join(lines)
+
+
+def memory_section(results: dict[str, Any], name: str) -> str:
+    """The memory promise at one scale."""
+    rows = []
+    for run in results["runs"]:
+        worst = max(run["stages"], key=lambda stage: stage["measured"])
+        shares = [stage["measured"] / stage["projected"] for stage in run["stages"]]
+        rows.append(
+            [
+                run["budget"],
+                str(run["killed"]),
+                f"{format_size(worst['measured'])} ({worst['stage']})",
+                f"{min(shares):.2f} to {max(shares):.2f}",
+                f"{run['seconds']:.0f}",
+                repr(run["rmse"]),
+                repr(run["recall_at_50"]),
+            ]
+        )
+    memory_over_time(results["runs"], DOCS / f"benchmarks-{name}.svg")
+    head = ["budget", "killed", "largest stage", "measured / projected", "seconds", "RMSE", "Recall@50"]
+    return "\n\n".join(
+        [
+            f"## The memory promise, scale {results['scale']:g}",
+            f"Each run in a memory cgroup of its budget, enforced by the kernel; on {where(results['machine'])}.",
+            table(head, rows),
+            f"![memory over time](benchmarks-{name}.svg)",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scales", nargs="+", default=["1", "0.1", "4"], help="in this order")
+    options = parser.parse_args()
+    parts = [
+        "# Benchmarks",
+        "Written by `python -m bench.report` from `bench/results/`, which `make bench` and `make bench-full` leave. "
+        "The ratings are synthetic (`engine data twin`): scale 1 has the users, films and popularity of ml-25m. "
+        "Times are of a shared virtual machine: compare them within a table.",
+    ]
+    for kind, section in (("run", run_section), ("memory", memory_section)):
+        for scale in options.scales:
+            results = read_result(f"{kind}-{scale}")
+            if results is not None:
+                parts.append(section(results, f"{kind}-{scale}"))
+    (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
