@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 from engine.config import Config
 from engine.costs import Shapes
+from engine.methods import choose
 from engine.workdir import StageEntry
 
-# Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the
-# twin at scale 1 (seconds x workers / units).
+# Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the twin at
+# scale 1 (seconds x workers / units).
 _START = 0.7
-_INGEST = 3.5e-7
-_SPLIT = 1.7e-7
-_MATRIX = 1.3e-7
-_MULTIPLY_ADD = 8.5e-10
+_INGEST = 3.9e-7
+_SPLIT = 2.4e-7
+_MATRIX = 1.9e-7
+_MULTIPLY_ADD = 8.2e-10
 _INSERT = 1.4e-6
-_SEARCH = 1.4e-6
-_SCORE = 2.9e-8
+_ASK = 1.4e-6
+_SORT_USER = 1.7e-5
+_NEAR_USER = 1.6e-4
+_COMPARE = 2.4e-11
+_SCORE = 1.1e-8
 # Below this many seconds a pace is mostly start-up.
 _ENOUGH = 10.0
 # Neighbours have rated more films than users on average.
@@ -30,17 +34,29 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
     dims = min(settings.factors.dims, users, items)
     width = min(settings.factors.dims + settings.factors.oversamples, users, items)
     train = n * (1 - settings.split.test_fraction)
-    shards = -(-users // settings.index.shard_users)
     work = {
         "ingest": _INGEST * n,
         "split": _SPLIT * n,
         "matrix": _MATRIX * n,
         "factors": _MULTIPLY_ADD * train * (2 * settings.factors.passes * width + width + dims),
-        "index": _INSERT * users * settings.index.ef_construction * dims / 128,
-        "neighbors": _SEARCH * users * max(settings.neighbors.ef, shards * (settings.neighbors.k + 1)) * dims / 128,
+        **_finding_neighbors(settings, users, dims),
         "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
     }
     return {name: _START + value for name, value in work.items()}
+
+
+def _finding_neighbors(settings: Config, users: int, dims: int) -> dict[str, float]:
+    method, _ = choose(settings.index.method, users)
+    share = dims / 128
+    if method == "hnsw":
+        shards = -(-users // settings.index.shard_users)
+        candidates = max(settings.neighbors.ef, shards * (settings.neighbors.k + 1))
+        build = _INSERT * users * settings.index.ef_construction * share
+        return {"index": build, "neighbors": _ASK * users * candidates * share}
+    sampling = _COMPARE * settings.neighbors.sample_users * users * dims
+    if method == "exact":
+        return {"index": 0.0, "neighbors": _COMPARE * users * users * dims + sampling}
+    return {"index": _SORT_USER * users * share, "neighbors": _NEAR_USER * users * share + 2 * sampling}
 
 
 def pace(stages: Sequence[StageEntry]) -> float:
