@@ -127,6 +127,8 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     }
 
 
+# Stored ratings read at a time where all are gone through.
+READ_RATINGS = 2**20
 # Users multiplied at a time where a sum's order must not depend on the budget, and at most where it does not.
 PROJECT_ROWS = 1024
 PASS_ROWS = 4096
@@ -139,14 +141,14 @@ def factors(settings: Config, shapes: Shapes) -> Plan:
     width = min(section.dims + section.oversamples, smaller)
     dims = min(section.dims, smaller)
     tall = 4 * shapes.n_items * width
-    indptr = 8 * shapes.n_users
+    indptr = 8 * shapes.n_users + 4 * shapes.n_items
     # Stored, widened and SciPy's own copies of a user's ratings; the user's row of the product.
     row = 24 * shapes.ratings_per_user + 4 * width
     pass_ = Cost(task=_ZARR + tall, shared=tall + indptr, row=row, max_rows=PASS_ROWS, min_rows=64)
     one = Cost(task=_ZARR + 2 * tall + 4096 * width * 8)
     chunk = min(section.users_per_chunk, shapes.n_users)
     vectors = _ZARR + chunk * (20 * shapes.ratings_per_user + 12 * dims)
-    plan = {}
+    plan = {"order": Planned(1, Cost(task=_ZARR + 28 * shapes.n_items + 12 * READ_RATINGS))}
     for p in range(section.passes):
         plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
         plan[f"basis-{p}"] = Planned(1, one)
@@ -238,8 +240,6 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
 
 # Users scored at a time at most; beyond that their flags, a byte for each film, leave the processor's cache.
 SCORE_USERS = 256
-# Stored ratings read at a time where they are widened.
-READ_RATINGS = 2**20
 
 
 def evaluate(settings: Config, shapes: Shapes) -> Plan:
@@ -285,7 +285,8 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "ingest": 24 * n + rating * n,
         "split": rating * n + n // 8,
         "matrix": (4 + shapes.value_bytes) * n + 16 * users,
-        "factors": (settings.factors.passes + settings.factors.partial_sums + 1) * tall + 4 * users * dims,
+        "factors": (settings.factors.passes + settings.factors.partial_sums + 1) * tall
+        + 4 * (users * dims + shapes.n_items),
         "index": _index_bytes(settings, shapes),
         "neighbors": 8 * users * settings.neighbors.k,
         "evaluate": 40 * users,

@@ -86,11 +86,18 @@ class NarrowRows:
     n_columns: int
     value_step: float
 
-    def widen(self) -> csr_matrix:
-        """The same rows as a float32 SciPy matrix with int32 indices."""
+    def widen(self, columns: NDArray[np.int32] | None = None) -> csr_matrix:
+        """The same rows as a float32 SciPy matrix with int32 indices.
+
+        Parameters
+        ----------
+        columns : int32 array, shape (n_columns,), optional
+            Another number for each column; those of a row are then in no order.
+        """
         values = self.data.astype(np.float32)
         values *= np.float32(self.value_step)
-        return _csr(values, self.indices.astype(np.int32), self.indptr, self.n_columns)
+        indices = self.indices.astype(np.int32) if columns is None else columns[self.indices]
+        return _csr(values, indices, self.indptr, self.n_columns)
 
     def part(self, start: int, stop: int) -> NarrowRows:
         """Rows ``start`` to ``stop``, sharing memory."""
@@ -172,6 +179,14 @@ class CsrReader:
             data[some] = arrays.read_rows(self._data, some.start, some.stop)
         data *= np.float32(self.value_step)
         return _csr(data, indices, self.indptr, self.shape[1])
+
+    def count_columns(self, at_once: int) -> NDArray[np.int64]:
+        """Stored values of each column, shape (columns,); ``at_once`` of them are read at a time."""
+        counts = np.zeros(self.shape[1], dtype=np.int64)
+        for start in range(0, self.nnz, at_once):
+            some = arrays.read_rows(self._indices, start, min(start + at_once, self.nnz))
+            counts += np.bincount(some, minlength=self.shape[1])
+        return counts
 
     def split_rows(self, parts: int) -> list[tuple[int, int]]:
         """Cut the rows into ``parts`` ranges with about the same number of stored values each."""
