@@ -99,7 +99,7 @@ class Neighbors(Section, frozen=True):
     """Of these samples."""
     ef: Positive = 200
     """``hnsw``: candidates kept while searching, shared out among the shards; in each at least k + 1."""
-    users_per_chunk: Positive = 8192
+    users_per_chunk: Positive = 16384
     """Users in a task, and in a storage chunk."""
 
 

@@ -97,7 +97,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
     return {
         "convert": Planned(1, Cost(task=stream)),
-        "profile": Planned(1, Cost(task=_POLARS_STREAM + 8 * MIB + shapes.source_bytes // 64)),
+        "profile": Planned(1, Cost(task=_POLARS_STREAM + 8 * MIB + shapes.source_bytes // 32)),
         "partition": Planned(partitions, Cost(task=8 * MIB + 74 * rows, shared=_POLARS_STREAM + ids)),
     }
 
@@ -154,7 +154,7 @@ def factors(settings: Config, shapes: Shapes) -> Plan:
         plan[f"basis-{p}"] = Planned(1, one)
     project = Cost(task=_ZARR + PROJECT_ROWS * (row + 16 * width), shared=tall + indptr)
     plan["project"] = Planned(section.partial_sums, project)
-    plan["rotation"] = Planned(1, one)
+    plan["rotation"] = Planned(1, Cost(task=one.task + 8 * MIB))
     loadings = Cost(task=vectors, shared=4 * shapes.n_items * dims + indptr)
     plan["vectors"] = Planned(_chunks(shapes.n_users, section.users_per_chunk), loadings)
     return plan
@@ -174,6 +174,8 @@ def _graph(settings: Config, shapes: Shapes) -> int:
 GROUP_USERS = 8192
 TILE_USERS = 1024
 QUERY_USERS = 256
+# Places each query has for what is found between two selections of its best.
+BEST_ROOM = 64
 # Users looked at for each cluster's centre. Tasks that samples of users are shared out among.
 CENTRE_SAMPLE = 16
 SAMPLE_TASKS = 4
@@ -224,7 +226,7 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
         search = Cost(task=_ZARR + _HNSW_LOADED + block * (4 * dims + 60 * (k + 1)) + _graph(settings, shapes))
     else:
         probing = 20 * clusters * (1 + min(QUERY_USERS, block) // 4) + 24 * clusters * block // 8
-        rows = block * (4 * dims + 24 * k)
+        rows = block * (4 * dims + 8 * (k + BEST_ROOM) + 32 * k)
         search = Cost(task=_ZARR + rows + compare + (probing if method == "pruned" else 0), shared=shared)
     some = _chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
     sample = some * (4 * dims + 24 * k + 16 * clusters) + 24 * some * (TILE_USERS + k) + 8 * GROUP_USERS * (dims + 2)

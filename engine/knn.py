@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.costs import QUERY_USERS
+from engine.costs import BEST_ROOM, QUERY_USERS
 
 NO_NEIGHBOR = -1
 
@@ -22,6 +22,8 @@ Nearest = tuple[Int32, Float32]
 # Fixed, because the last bits of a product may depend on its shape.
 _ROWS = QUERY_USERS
 _EMPTY = np.float32(-np.inf)
+# Places for what is found between two selections.
+_ROOM = BEST_ROOM
 
 
 class Best:
@@ -40,8 +42,11 @@ class Best:
     def __init__(self, users: Int32, queries: Float32, k: int) -> None:
         self._users = users
         self._queries = queries
-        self._ids = np.full((len(users), k), NO_NEIGHBOR, dtype=np.int32)
-        self._similarities = np.full((len(users), k), _EMPTY)
+        self._k = k
+        # The best k of the last selection, then what was better than the worst of them since.
+        self._ids = np.full((len(users), k + _ROOM), NO_NEIGHBOR, dtype=np.int32)
+        self._similarities = np.full(self._ids.shape, _EMPTY)
+        self._used = np.full(len(users), k)
         self._worst = np.full(len(users), _EMPTY)
 
     def offer(self, rows: Int64, codes: Int32, vectors: Float32) -> None:
@@ -50,7 +55,7 @@ class Best:
         Parameters
         ----------
         rows : int64 array, shape (m,)
-            Which queries.
+            Which queries, each once.
         codes, vectors : int32 and float32 arrays, shapes (t,) and (t, dims)
             The others.
         """
@@ -59,17 +64,38 @@ class Best:
             products = self._queries[some] @ vectors.T
             # Most tiles have nothing for most queries, and a maximum is quick.
             promising = products.max(axis=1) > self._worst[some]
-            self._merge(some[promising], codes, products[promising])
+            some, products = some[promising], products[promising]
+            place = np.flatnonzero(products > self._worst[some, None])
+            row, column = np.divmod(place, len(codes))
+            counts = np.bincount(row, minlength=len(some))
+            many = counts > _ROOM
+            self._select(some[many], codes, products[many])
+            few = ~many[row]
+            self._append(some, np.where(many, 0, counts), row[few], codes[column[few]], products.ravel()[place[few]])
 
-    def _merge(self, rows: Int64, codes: Int32, similarities: Float32) -> None:
-        k = self._ids.shape[1]
-        similarities[codes == self._users[rows, None]] = _EMPTY
-        candidates = np.concatenate([self._similarities[rows], similarities], axis=1)
-        ids = np.concatenate([self._ids[rows], np.broadcast_to(codes, similarities.shape)], axis=1)
-        best = np.argpartition(candidates, candidates.shape[1] - k, axis=1)[:, -k:]
+    def _append(self, rows: Int64, counts: Int64, row: Int64, codes: Int32, similarities: Float32) -> None:
+        """Add what is better than the worst: of each ``row``, an index into ``rows``, as many as ``counts`` says."""
+        self._select(rows[self._used[rows] + counts > self._ids.shape[1]])
+        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        target = rows[row]
+        slot = self._used[target] + within
+        self._ids[target, slot] = codes
+        self._similarities[target, slot] = np.where(codes == self._users[target], _EMPTY, similarities)
+        self._used[rows] += counts
+
+    def _select(self, rows: Int64, codes: Int32 | None = None, similarities: Float32 | None = None) -> None:
+        """Keep the best of what some rows have, and of a whole tile where one is given."""
+        candidates, ids = self._similarities[rows], self._ids[rows]
+        if codes is not None and similarities is not None:
+            similarities[codes == self._users[rows, None]] = _EMPTY
+            candidates = np.concatenate([candidates, similarities], axis=1)
+            ids = np.concatenate([ids, np.broadcast_to(codes, similarities.shape)], axis=1)
+        best = np.argpartition(candidates, candidates.shape[1] - self._k, axis=1)[:, -self._k :]
         kept = np.take_along_axis(candidates, best, axis=1)
-        self._similarities[rows] = kept
-        self._ids[rows] = np.take_along_axis(ids, best, axis=1)
+        self._similarities[rows, : self._k] = kept
+        self._similarities[rows, self._k :] = _EMPTY
+        self._ids[rows, : self._k] = np.take_along_axis(ids, best, axis=1)
+        self._used[rows] = self._k
         self._worst[rows] = kept.min(axis=1)
 
     def result(self) -> Nearest:
@@ -77,9 +103,11 @@ class Best:
 
         Of several others that are equally far and compete for the last place, any may have it.
         """
-        empty = self._similarities == _EMPTY
-        ids = np.where(empty, NO_NEIGHBOR, self._ids)
-        similarities = np.where(empty, np.float32(np.nan), self._similarities)
+        for start in range(0, len(self._users), _ROWS):
+            self._select(np.arange(start, min(start + _ROWS, len(self._users))))
+        found, codes = self._similarities[:, : self._k], self._ids[:, : self._k]
+        ids = np.where(found == _EMPTY, NO_NEIGHBOR, codes)
+        similarities = np.where(found == _EMPTY, np.float32(np.nan), found)
         order = np.lexsort((ids, -similarities), axis=1)  # NaN sorts last
         return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
 
