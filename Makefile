@@ -49,10 +49,12 @@ format: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.neighbors
 	$(BIN)/python -m bench.memory
 
 bench-full: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.run --scale 1 --curve 0.1 0.3 4
+	$(BIN)/python -m bench.neighbors --scale 1
 	$(BIN)/python -m bench.memory --scale 1 --budgets 512MiB 384MiB 256MiB 192MiB
 	$(BIN)/python -m bench.memory --scale 4 --budgets 512MiB
 	$(BIN)/python -m bench.kill --kills 200

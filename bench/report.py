@@ -159,6 +159,24 @@ def memory_section(results: dict[str, Any], name: str) -> str:
     )
 
 
+def neighbors_section(results: dict[str, Any], name: str) -> str:
+    """Nearest users by other libraries."""
+    rows = []
+    for title, case in results["cases"].items():
+        if "absent" in case:
+            rows.append([title, case["absent"], "", ""])
+            continue
+        share = f"{case['recall']:.4f}" if "recall" in case else ""
+        rows.append([title, f"{case['seconds']:.1f}", format_size(case["peak"]), share])
+    return "\n\n".join(
+        [
+            f"## Nearest users, scale {results['scale']:g}",
+            f"On {where(results['machine'])}, {results['threads']} threads each.",
+            table(["by", "seconds", "peak memory", "share of the nearest found"], rows),
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scales", nargs="+", default=["1", "0.1", "4"], help="in this order")
@@ -169,7 +187,7 @@ def main() -> None:
         "The ratings are synthetic (`engine data twin`): scale 1 has the users, films and popularity of ml-25m. "
         "Times are of a shared virtual machine: compare them within a table.",
     ]
-    for kind, section in (("run", run_section), ("memory", memory_section)):
+    for kind, section in (("run", run_section), ("neighbors", neighbors_section), ("memory", memory_section)):
         for scale in options.scales:
             results = read_result(f"{kind}-{scale}")
             if results is not None:
