@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "matrix": {"ratings_per_chunk": 3000},
     "factors": {"dims": 16, "oversamples": 4, "passes": 2, "partial_sums": 3, "users_per_chunk": 60},
     "index": {"method": "pruned", "users_per_cluster": 30, "shard_users": 90},
-    "neighbors": {"k": 10, "ef": 60, "users_per_chunk": 40, "sample_users": 50},
+    "neighbors": {"k": 10, "ef": 60, "users_per_chunk": 40, "probe_users": 30, "sample_users": 50},
     "evaluate": {"users_per_task": 40},
 }
 BUDGETS = ("220MiB", "400MiB", "1GiB")

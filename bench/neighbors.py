@@ -56,19 +56,18 @@ def faiss_flat(workdir: Path) -> Found:
 
 
 def faiss_ivf(workdir: Path) -> Found:
-    """Near clusters, FAISS's IndexIVFFlat with as many clusters and probes as our run; training included."""
+    """Near clusters, FAISS's IndexIVFFlat: as many clusters as ours, 6 % of them looked at; training included."""
     import faiss
 
     faiss.omp_set_num_threads(THREADS)
     vectors = _vectors(workdir)
-    (record,) = workdir.glob("stages/neighbors-*/records/probes.00000.json")
-    ours = json.loads(record.read_text())["result"]
+    n_clusters = -(-len(vectors) // 512)
     start = time.perf_counter()
     quantizer = faiss.IndexFlatIP(vectors.shape[1])
-    index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], ours["n_clusters"], faiss.METRIC_INNER_PRODUCT)
-    index.train(vectors[:: max(1, len(vectors) // (16 * ours["n_clusters"]))])
+    index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], n_clusters, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors[:: max(1, len(vectors) // (40 * n_clusters))])
     index.add(vectors)
-    index.nprobe = ours["probes"]
+    index.nprobe = -(-n_clusters * 6 // 100)
     similarities, _ = index.search(vectors, K + 1)
     return time.perf_counter() - start, similarities[_queries(len(vectors))]
 
@@ -99,7 +98,7 @@ def similaripy_rows(workdir: Path) -> Found:
 
 CASES: dict[str, tuple[str, str, Callable[[Path], Found]]] = {
     "faiss-flat": ("faiss", "FAISS IndexFlatIP (sample, scaled)", faiss_flat),
-    "faiss-ivf": ("faiss", "FAISS IndexIVFFlat, our clusters and probes", faiss_ivf),
+    "faiss-ivf": ("faiss", "FAISS IndexIVFFlat, 6 % of as many clusters", faiss_ivf),
     "sklearn": ("sklearn", "scikit-learn NearestNeighbors, brute (sample, scaled)", sklearn_brute),
     "similaripy": ("similaripy", "similaripy cosine of raw rows (sample, scaled)", similaripy_rows),
 }

@@ -92,9 +92,11 @@ class Neighbors(Section, frozen=True):
     k: Positive = 50
     """Neighbours kept per user."""
     recall: Fraction = 0.99
-    """``pruned``: share of the true neighbours to find, which settles how many clusters each user looks at."""
+    """``pruned``: share of the true neighbours to find, which settles how far each user looks."""
+    probe_users: Positive = 1000
+    """``pruned``: users whose true neighbours are found to settle that."""
     sample_users: Positive = 2000
-    """Users whose true neighbours are found, to settle that, and as many others to measure what was found."""
+    """Other users whose true neighbours are found to measure what was found."""
     seed: Seed = 7
     """Of these samples."""
     ef: Positive = 200

@@ -225,16 +225,17 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
     if method == "hnsw":
         search = Cost(task=_ZARR + _HNSW_LOADED + block * (4 * dims + 60 * (k + 1)) + _graph(settings, shapes))
     else:
-        probing = 20 * clusters * (1 + min(QUERY_USERS, block) // 4) + 24 * clusters * block // 8
+        # Of a fifth of the clusters, at most, a number of the user and of the cluster, and their order.
+        probing = 20 * min(QUERY_USERS, block) * clusters + 40 * block * _chunks(clusters, 5)
         rows = block * (4 * dims + 8 * (k + BEST_ROOM) + 32 * k)
         search = Cost(task=_ZARR + rows + compare + (probing if method == "pruned" else 0), shared=shared)
     some = _chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
-    sample = some * (4 * dims + 24 * k + 16 * clusters) + 24 * some * (TILE_USERS + k) + 8 * GROUP_USERS * (dims + 2)
+    sample = some * (4 * dims + 24 * k + 48 * clusters) + 24 * some * (TILE_USERS + k) + 8 * GROUP_USERS * (dims + 2)
     chunk = 4 * dims * min(settings.factors.users_per_chunk, shapes.n_users)
     plan = {"layout": Planned(1, Cost(task=_ZARR))}
     if method == "pruned":
         plan["sample"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk + 12 * shapes.n_users, shared=shared))
-        plan["probes"] = Planned(1, Cost(task=_ZARR + shared + 16 * settings.neighbors.sample_users * k))
+        plan["reach"] = Planned(1, Cost(task=_ZARR + 8 * MIB + 16 * settings.neighbors.probe_users * k))
     plan["search"] = Planned(tasks, search)
     plan["recall"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk))
     return plan

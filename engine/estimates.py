@@ -19,7 +19,7 @@ _MULTIPLY_ADD = 8.2e-10
 _INSERT = 1.4e-6
 _ASK = 1.4e-6
 _SORT_USER = 1.7e-5
-_NEAR_USER = 1.6e-4
+_NEAR_USER = 1.1e-4
 _COMPARE = 2.4e-11
 _SCORE = 1.1e-8
 # Below this many seconds a pace is mostly start-up.

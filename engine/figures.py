@@ -23,6 +23,7 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> di
     means = evaluate.result("mean.00000")
     k = settings.evaluate.k
     found = Committed(folders["neighbors"]).results("recall")
+    looked = [part["clusters_looked_at"] for part in Committed(folders["neighbors"]).results("search")]
     n_true = sum(part["n_true"] for part in found)
     method = Committed(folders["index"]).result("choose.00000")
     metrics = {
@@ -43,6 +44,7 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> di
             "method": method["method"],
             "why": method["why"],
             "recall": sum(part["n_found"] for part in found) / n_true if n_true else None,
+            "clusters_per_user": sum(looked) / profile["n_users"] if any(looked) else None,
             "n_users_sampled": min(settings.neighbors.sample_users, profile["n_users"]),
         },
         "sorted_by_user": profile["sorted_by_user"],

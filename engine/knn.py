@@ -22,6 +22,7 @@ Nearest = tuple[Int32, Float32]
 # Fixed, because the last bits of a product may depend on its shape.
 _ROWS = QUERY_USERS
 _EMPTY = np.float32(-np.inf)
+_SMALL = np.float32(1e-6)
 # Places for what is found between two selections.
 _ROOM = BEST_ROOM
 
@@ -167,31 +168,55 @@ def cluster_centres(sample: Float32, n_clusters: int, rounds: int, seed: int) ->
 
 def nearest_centre(rows: Float32, centres: Float32) -> Int32:
     """Number of the centre nearest to each row; shape (n,)."""
-    blocks = [(rows[i : i + _ROWS] @ centres.T).argmax(axis=1) for i in range(0, len(rows), _ROWS)]
-    return np.concatenate(blocks).astype(np.int32)
-
-
-def nearest_centres(rows: Float32, centres: Float32, n: int) -> Int32:
-    """Numbers of the ``n`` centres nearest to each row, the nearest first; shape (rows, n)."""
-    found = np.empty((len(rows), n), dtype=np.int32)
+    found = np.empty(len(rows), dtype=np.int32)
     for start in range(0, len(rows), _ROWS):
-        products = rows[start : start + _ROWS] @ centres.T
-        best = np.argpartition(-products, n - 1, axis=1)[:, :n]
-        order = np.argsort(-np.take_along_axis(products, best, axis=1), axis=1, kind="stable")
-        found[start : start + _ROWS] = np.take_along_axis(best, order, axis=1)
+        found[start : start + _ROWS] = (rows[start : start + _ROWS] @ centres.T).argmax(axis=1)
     return found
 
 
-def rank_of_centres(rows: Float32, centres: Float32, wanted: Int32) -> Int64:
-    """How many centres are nearer to a row than each of some: shape of ``wanted``, (rows, j)."""
-    products = rows @ centres.T
-    ascending = np.sort(products, axis=1)
-    these = np.take_along_axis(products, wanted, axis=1)
-    ranks = [
-        len(centres) - np.searchsorted(line, values, side="right")
-        for line, values in zip(ascending, these, strict=True)
-    ]
-    return np.array(ranks, dtype=np.int64).reshape(wanted.shape)
+def shortfall(products: Float32) -> Float32:
+    """How far each centre is behind the nearest, as a share of the nearest's cosine.
+
+    Parameters
+    ----------
+    products : float32 array, shape (rows, centres)
+        Cosines, or dot products of unit rows and centres.
+    """
+    nearest = products.max(axis=1, keepdims=True)
+    behind: Float32 = (nearest - products) / np.maximum(np.abs(nearest), _SMALL)
+    return behind
+
+
+def centres_within(rows: Float32, centres: Float32, reach: float) -> tuple[Int64, Int32]:
+    """The centres that are behind the nearest by at most ``reach``, of each row.
+
+    Returns
+    -------
+    rows, centres : int64 and int32 arrays, shape (pairs,)
+        Rows ascending; the nearest centre is one of them.
+    """
+    pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32))]
+    for start in range(0, len(rows), _ROWS):
+        row, centre = np.nonzero(shortfall(rows[start : start + _ROWS] @ centres.T) <= reach)
+        pairs.append((row + start, centre.astype(np.int32)))
+    return np.concatenate([row for row, _ in pairs]), np.concatenate([centre for _, centre in pairs])
+
+
+def reach_for_recall(shortfalls: Float32, recall: float) -> float:
+    """How far behind the nearest centre to look.
+
+    Parameters
+    ----------
+    shortfalls : float32 array
+        Of the centre of every true neighbour of a sample of users.
+    recall : float
+        Share of the true neighbours to find.
+    """
+    if not len(shortfalls):
+        return 0.0
+    needed = int(np.ceil(recall * len(shortfalls))) - 1
+    # A little more, because the last bits of a product may depend on its shape.
+    return float(np.partition(shortfalls, needed)[needed]) * (1 + 1e-6) + 1e-6
 
 
 def cut_tiles(edges: Int64, start: int, stop: int, most: int) -> list[tuple[int, int, int]]:
@@ -221,28 +246,6 @@ def cut_tiles(edges: Int64, start: int, stop: int, most: int) -> list[tuple[int,
             break
         tiles += [(cluster, at - start, min(at + most, last) - start) for at in range(first, last, most)]
     return tiles
-
-
-def probes_for_recall(ranks: Int64, n_clusters: int, recall: float) -> tuple[int, float]:
-    """How many of the nearest clusters to look at.
-
-    Parameters
-    ----------
-    ranks : int64 array
-        Rank, for its user, of the cluster of every true neighbour of a sample of users; see `rank_of_centres`.
-    recall : float
-        Share of the true neighbours to find.
-
-    Returns
-    -------
-    int, float
-        The number, and the share it would have found.
-    """
-    if not len(ranks):
-        return n_clusters, 1.0
-    shares = np.cumsum(np.bincount(ranks, minlength=n_clusters)) / len(ranks)
-    probes = min(int(np.searchsorted(shares, recall)) + 1, n_clusters)
-    return probes, float(shares[probes - 1])
 
 
 def n_found(found: Float32, true: Float32) -> Int64:

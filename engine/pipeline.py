@@ -58,7 +58,7 @@ STEPS = (
     Step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test"),
     Step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 2),
     Step("index", "IndexStage", ("factors",), "what neighbours are searched with", 2),
-    Step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 2),
+    Step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 3),
     Step("evaluate", "EvaluateStage", ("matrix", "neighbors"), "RMSE and recall"),
 )
 

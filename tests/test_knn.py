@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -124,16 +124,21 @@ def test_rows_of_zeros_and_more_centres_than_directions_do_no_harm() -> None:
 
 
 @quick
-@given(n_centres=st.integers(1, 20), seed=st.integers(0, 2**32), data=st.data())
-def test_the_rank_of_a_centre_is_its_place_among_the_nearest(n_centres: int, seed: int, data: st.DataObject) -> None:
+@given(n_centres=st.integers(1, 20), seed=st.integers(0, 2**32), reach=st.floats(0, 3))
+def test_centres_within_reach_are_those_little_behind_the_nearest(n_centres: int, seed: int, reach: float) -> None:
     rows, centres = directions(5, 4, seed), directions(n_centres, 4, seed + 1)
-    order = knn.nearest_centres(rows, centres, n_centres)
-    np.testing.assert_array_equal(order[:, 0], knn.nearest_centre(rows, centres))
-    np.testing.assert_array_equal(
-        knn.rank_of_centres(rows, centres, order), np.broadcast_to(np.arange(n_centres), (5, n_centres))
-    )
-    some = data.draw(st.integers(1, n_centres))
-    np.testing.assert_array_equal(knn.nearest_centres(rows, centres, some), order[:, :some])
+    found = list(zip(*(side.tolist() for side in knn.centres_within(rows, centres, reach)), strict=True))
+    expected = []
+    for row in range(5):
+        products = [float(rows[row] @ centre) for centre in centres]
+        nearest = max(products)
+        behind = [(nearest - product) / abs(nearest) for product in products]
+        assume(all(abs(each - reach) > 1e-4 for each in behind if each != 0))
+        expected += [(row, centre) for centre, each in enumerate(behind) if each <= reach]
+    assert found == expected
+    everything = knn.centres_within(rows, centres, np.inf)
+    assert len(everything[0]) == 5 * n_centres
+    assert set(zip(range(5), knn.nearest_centre(rows, centres).tolist(), strict=True)) <= set(found)
 
 
 @quick
@@ -151,11 +156,13 @@ def test_tiles_cover_a_range_once_each_in_one_cluster(sizes: list[int], most: in
         assert start + last <= edges[cluster + 1]
 
 
-@pytest.mark.parametrize(("recall", "expected"), [(0.5, (1, 0.6)), (0.6, (1, 0.6)), (0.61, (3, 0.9)), (0.95, (5, 1.0))])
-def test_as_many_clusters_are_looked_at_as_the_wanted_recall_needs(recall: float, expected: tuple[int, float]) -> None:
-    ranks = np.array([0, 0, 0, 0, 0, 0, 1, 2, 2, 4])
-    ranks[6] = 2
-    assert knn.probes_for_recall(ranks, 9, recall) == expected
+@pytest.mark.parametrize(("recall", "expected"), [(0.5, 0.4), (0.41, 0.4), (0.61, 0.6), (0.99, 0.9), (0.05, 0.0)])
+def test_the_reach_is_what_the_wanted_recall_needs(recall: float, expected: float) -> None:
+    behind = np.random.default_rng(0).permutation(np.arange(10) / 10).astype(np.float32)
+    reach = knn.reach_for_recall(behind, recall)
+    assert reach == pytest.approx(expected, abs=1e-5)
+    assert (behind <= reach).mean() >= recall
+    assert knn.reach_for_recall(behind[:0], recall) == 0
 
 
 def test_what_was_found_is_counted_by_similarity() -> None:

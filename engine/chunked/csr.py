@@ -107,13 +107,14 @@ class NarrowRows:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> csr_matrix:
         """Some rows, widened as in `widen`, in the order given."""
-        starts = self.indptr[rows]
-        lengths = self.indptr[rows + 1] - starts
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        source = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-        values = self.data[source].astype(np.float32)
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
+        # Copying slices takes half as long as an index of every stored value.
+        slices = [slice(*bounds) for bounds in zip(starts.tolist(), stops.tolist(), strict=True)] or [slice(0)]
+        values = np.concatenate([self.data[some] for some in slices]).astype(np.float32)
         values *= np.float32(self.value_step)
-        return _csr(values, self.indices[source].astype(np.int32), indptr, self.n_columns)
+        indices = np.concatenate([self.indices[some] for some in slices]).astype(np.int32)
+        return _csr(values, indices, indptr, self.n_columns)
 
 
 def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n_columns: int) -> csr_matrix:

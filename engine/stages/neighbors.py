@@ -2,8 +2,8 @@
 
 With ``hnsw`` a task asks every shard for a block of users and keeps the best: shards are loaded one at a time.
 Otherwise it compares its users with everybody, tile by tile (``exact``), or with those in the clusters nearest to each
-(``pruned``): as many clusters as a sample of users needs to find the wanted share of their neighbours. In the end
-the share that was found is measured on other users.
+(``pruned``): as far as a sample of users has to look to find the wanted share of their neighbours. In the end the share
+that was found is measured on other users.
 
 Files
 -----
@@ -25,7 +25,7 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.task import Round, TaskContext
 from engine.costs import SAMPLE_TASKS
-from engine.knn import NO_NEIGHBOR, Best, Nearest, n_found, nearest_centres, probes_for_recall, rank_of_centres
+from engine.knn import NO_NEIGHBOR, Best, Nearest, n_found, reach_for_recall, shortfall
 from engine.stages.inputs import StageInputs
 from engine.stages.names import IDS, SIMILARITIES, VECTORS
 from engine.stages.tiles import ClusterTiles, PlainTiles, search_all, search_near
@@ -49,8 +49,8 @@ class NeighborsStage:
         costs = self._inputs.plan(self._inputs.shapes)
         yield Round("layout", 1, self._layout, costs["layout"].cost)
         if self._method == "pruned":
-            yield Round("sample", SAMPLE_TASKS, self._rank, costs["sample"].cost, self._load, until="probes")
-            yield Round("probes", 1, self._settle, costs["probes"].cost)
+            yield Round("sample", SAMPLE_TASKS, self._look, costs["sample"].cost, self._load, until="reach")
+            yield Round("reach", 1, self._settle, costs["reach"].cost)
         n_blocks = -(-self._n_users // self._section.users_per_chunk)
         yield Round("search", n_blocks, self._search, costs["search"].cost, self._load)
         yield Round("recall", SAMPLE_TASKS, self._compare, costs["recall"].cost, self._load)
@@ -64,9 +64,9 @@ class NeighborsStage:
         for name, dtype, fill in ((IDS, np.int32, NO_NEIGHBOR), (SIMILARITIES, np.float32, np.nan)):
             arrays.create_array(context.scratch, name, shape=shape, chunks=chunks, dtype=dtype, fill=fill)
 
-    def _sample(self, task: int, offset: int) -> NDArray[np.int32]:
-        """Some users of a random sample; another offset, another sample."""
-        n = min(self._section.sample_users, self._n_users)
+    def _sample(self, task: int, offset: int, n: int) -> NDArray[np.int32]:
+        """Some users of a random sample of ``n``; another offset, another sample."""
+        n = min(n, self._n_users)
         chosen = np.random.default_rng(self._section.seed + offset).choice(self._n_users, n, replace=False)
         return np.sort(np.array_split(chosen, SAMPLE_TASKS)[task]).astype(np.int32)
 
@@ -75,29 +75,30 @@ class NeighborsStage:
         queries = arrays.take_rows(self._vectors, users.astype(np.int64))
         best = Best(users, queries, self._section.k)
         if isinstance(tiles, ClusterTiles):
-            search_near(best, tiles, nearest_centres(queries, tiles.centres, len(tiles.centres)))
+            search_near(best, tiles, queries, np.inf)
         else:
             search_all(best, tiles, len(users))
         return queries, best.result()
 
-    def _rank(self, task: int, context: TaskContext) -> None:
+    def _look(self, task: int, context: TaskContext) -> None:
+        """Find how far behind their nearest centre some users' true neighbours are."""
         tiles: ClusterTiles = context.shared
-        queries, (ids, _) = self._exact(self._sample(task, 0), tiles)
+        queries, (ids, _) = self._exact(self._sample(task, 0, self._section.probe_users), tiles)
         there = min(self._section.k, self._n_users - 1)
-        ranks = rank_of_centres(queries, tiles.centres, tiles.cluster_of_users()[ids[:, :there]])
-        np.save(context.scratch / f"ranks-{task}.npy", ranks.ravel())
+        behind = shortfall(queries @ tiles.centres.T) if len(queries) else np.empty((0, 1), dtype=np.float32)
+        cluster = tiles.cluster_of_users()[ids[:, :there]]
+        np.save(context.scratch / f"behind-{task}.npy", np.take_along_axis(behind, cluster, axis=1).ravel())
 
     def _settle(self, index: int, context: TaskContext) -> dict[str, Any]:
-        ranks = np.concatenate([np.load(self._own.path(f"ranks-{task}.npy")) for task in range(SAMPLE_TASKS)])
-        n_clusters = len(ClusterTiles(self._index).centres)
-        probes, expected = probes_for_recall(ranks, n_clusters, self._section.recall)
-        return {"probes": probes, "n_clusters": n_clusters, "expected_recall": expected}
+        behind = np.concatenate([np.load(self._own.path(f"behind-{task}.npy")) for task in range(SAMPLE_TASKS)])
+        return {"reach": reach_for_recall(behind, self._section.recall)}
 
-    def _search(self, index: int, context: TaskContext) -> None:
+    def _search(self, index: int, context: TaskContext) -> dict[str, int]:
         start = index * self._section.users_per_chunk
         stop = min(start + self._section.users_per_chunk, self._n_users)
         users = np.arange(start, stop, dtype=np.int32)
         queries = arrays.read_rows(self._vectors, start, stop)
+        looked = 0
         if self._method == "hnsw":
             from engine.stages.graphs import ask_shards
 
@@ -109,15 +110,15 @@ class NeighborsStage:
             if self._method == "exact":
                 search_all(best, PlainTiles(self._factors), len(users))
             else:
-                n_probes = self._own.result("probes.00000")["probes"]
-                search_near(best, context.shared, nearest_centres(queries, context.shared.centres, n_probes))
+                looked = search_near(best, context.shared, queries, self._own.result("reach.00000")["reach"])
             ids, similarities = best.result()
         arrays.write_rows(self._own.root, context.scratch, IDS, start, ids)
         arrays.write_rows(self._own.root, context.scratch, SIMILARITIES, start, similarities)
+        return {"clusters_looked_at": looked}
 
     def _compare(self, task: int, context: TaskContext) -> dict[str, int]:
         """Measure what was found of some users' true neighbours."""
-        users = self._sample(task, 1)
+        users = self._sample(task, 1, self._section.sample_users)
         there = min(self._section.k, self._n_users - 1)
         if not len(users) or not there:
             return {"n_found": 0, "n_true": 0}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.costs import GROUP_USERS, TILE_USERS
-from engine.knn import Best, Int32, cut_tiles
+from engine.knn import Best, centres_within, cut_tiles, nearest_centre
 from engine.stages.names import CENTRES, EDGES, VECTORS, tile_codes_path, tile_vectors_path
 
 
@@ -85,19 +85,23 @@ def search_all(best: Best, tiles: Tiles, n_queries: int) -> None:
         best.offer(everybody, tile.codes, tile.vectors)
 
 
-def search_near(best: Best, tiles: ClusterTiles, probes: Int32) -> None:
-    """Compare queries with the users of some clusters each.
+def search_near(best: Best, tiles: ClusterTiles, queries: NDArray[np.float32], reach: float) -> int:
+    """Compare each query with the users of the clusters whose centre is behind its nearest by at most ``reach``.
 
-    Parameters
-    ----------
-    probes : int32 array, shape (queries, n)
-        The clusters, nearest first. What the nearest has spares most of the work in the others.
+    The nearest clusters go first: what they have spares most of the work in the others.
+
+    Returns
+    -------
+    int
+        Pairs of a query and a cluster it was compared with.
     """
-    for which in (probes[:, :1], probes[:, 1:]):
-        asking = which.ravel()
-        order = np.argsort(asking, kind="stable")
-        rows = order // max(1, which.shape[1])
-        starts = np.searchsorted(asking[order], np.arange(len(tiles.centres) + 1))
-        for tile in tiles if which.size else ():
-            first, last = starts[tile.cluster], starts[tile.cluster + 1]
-            best.offer(rows[first:last], tile.codes, tile.vectors)
+    nearest = nearest_centre(queries, tiles.centres)
+    rows, clusters = centres_within(queries, tiles.centres, reach)
+    other = clusters != nearest[rows]
+    for asking, cluster in ((np.arange(len(queries)), nearest), (rows[other], clusters[other])):
+        order = np.argsort(cluster, kind="stable")
+        asking = asking[order]
+        starts = np.searchsorted(cluster[order], np.arange(len(tiles.centres) + 1))
+        for tile in tiles if len(asking) else ():
+            best.offer(asking[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors)
+    return len(queries) + int(other.sum())
