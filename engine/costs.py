@@ -225,8 +225,8 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
     if method == "hnsw":
         search = Cost(task=_ZARR + _HNSW_LOADED + block * (4 * dims + 60 * (k + 1)) + _graph(settings, shapes))
     else:
-        # Of a fifth of the clusters, at most, a number of the user and of the cluster, and their order.
-        probing = 20 * min(QUERY_USERS, block) * clusters + 40 * block * _chunks(clusters, 5)
+        # Of a tenth of the clusters, which is more than was ever seen, a number of the user and of the cluster, and their order.
+        probing = 20 * min(QUERY_USERS, block) * clusters + 40 * block * _chunks(clusters, 10)
         rows = block * (4 * dims + 8 * (k + BEST_ROOM) + 32 * k)
         search = Cost(task=_ZARR + rows + compare + (probing if method == "pruned" else 0), shared=shared)
     some = _chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
