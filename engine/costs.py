@@ -117,7 +117,7 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
     chunk = min(settings.matrix.ratings_per_chunk, shapes.n_ratings)
     n_test = int(shapes.n_ratings * settings.split.test_fraction)
-    layout = _POLARS + 32 * shapes.n_users + 40 * shapes.n_items + 16 * rows
+    layout = _POLARS + 4 * MIB + 32 * shapes.n_users + 40 * shapes.n_items + 16 * rows
     fill = Cost(task=4 * MIB + 16 * chunk + 24 * rows, shared=_POLARS + _ZARR + 8 * shapes.n_items)
     size = settings.matrix.ratings_per_chunk
     return {
@@ -225,7 +225,7 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
     if method == "hnsw":
         search = Cost(task=_ZARR + _HNSW_LOADED + block * (4 * dims + 60 * (k + 1)) + _graph(settings, shapes))
     else:
-        # Of a tenth of the clusters, which is more than was ever seen, a number of the user and of the cluster, and their order.
+        # Of a tenth of the clusters, more than was ever seen: numbers of user and cluster, and their order.
         probing = 20 * min(QUERY_USERS, block) * clusters + 40 * block * _chunks(clusters, 10)
         rows = block * (4 * dims + 8 * (k + BEST_ROOM) + 32 * k)
         search = Cost(task=_ZARR + rows + compare + (probing if method == "pruned" else 0), shared=shared)

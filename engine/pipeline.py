@@ -53,8 +53,8 @@ class Step:
 
 
 STEPS = (
-    Step("ingest", "IngestStage", (), "ratings to partitions by user"),
-    Step("split", "SplitStage", ("ingest",), "train and test"),
+    Step("ingest", "IngestStage", (), "ratings to partitions by user", 2),
+    Step("split", "SplitStage", ("ingest",), "train and test", 2),
     Step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test"),
     Step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 2),
     Step("index", "IndexStage", ("factors",), "what neighbours are searched with", 2),

@@ -57,7 +57,9 @@ class IngestStage:
 
     def _convert(self, index: int, context: TaskContext) -> None:
         try:
-            source.scan(self._source).sink_parquet(context.scratch / SOURCE, row_group_size=_ROW_GROUP)
+            source.scan(self._source).sink_parquet(
+                context.scratch / SOURCE, row_group_size=_ROW_GROUP, compression_level=1
+            )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             self._refuse(error)
 
@@ -105,7 +107,7 @@ class IngestStage:
         ratings = coded[latest_by_user(coded["user"].to_numpy(), coded["item"].to_numpy())]
         target = context.scratch / partition_path(index)
         target.parent.mkdir()
-        ratings.write_parquet(target, row_group_size=_ROW_GROUP)
+        ratings.write_parquet(target, row_group_size=_ROW_GROUP, compression_level=1)
         return {"n_ratings": ratings.height, "n_repeated": coded.height - ratings.height}
 
     def _read(self, users: pl.Series) -> pl.DataFrame:

@@ -51,38 +51,39 @@ class MatrixStage:
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = self._ingest.result("profile.00000")
+        starts = [*profile["first_users"], profile["n_users"]]
         seen = np.zeros(profile["n_items"], dtype=bool)
-        n_partitions = len(profile["first_users"])
-        for part in range(n_partitions):
-            seen[self._read(TRAIN, part, "item")] = True
+        lengths = {kind: np.zeros(profile["n_users"], dtype=np.int64) for kind in (TRAIN, TEST)}
+        for kind in (TRAIN, TEST):  # in this order: test ratings count where train has the film
+            for part, (first, last) in enumerate(itertools.pairwise(starts)):
+                rows = self._read(kind, part, "user", "item")
+                if kind == TRAIN:
+                    seen[rows["item"]] = True
+                users = rows["user"][seen[rows["item"]]] - np.uint32(first)
+                lengths[kind][first:last] = np.bincount(users, minlength=last - first)
         ids = pl.read_parquet(self._ingest.path(ITEMS)).filter(pl.Series(seen))
         ids.write_parquet(context.scratch / COLUMNS)
-        offsets = {kind: self._lay_out(kind, seen, context) for kind in (TRAIN, TEST)}
-        return {**offsets, "n_columns": int(seen.sum())}
+        offsets = {kind: self._lay_out(kind, lengths[kind], ids.height, context) for kind in (TRAIN, TEST)}
+        return {**offsets, "n_columns": ids.height}
 
-    def _lay_out(self, kind: str, seen: NDArray[np.bool_], context: TaskContext) -> list[int]:
+    def _lay_out(self, kind: str, lengths: NDArray[np.int64], n_columns: int, context: TaskContext) -> list[int]:
         """Create a matrix's group; return where each partition starts in its flat arrays, and the end."""
         profile = self._ingest.result("profile.00000")
-        starts = [*profile["first_users"], profile["n_users"]]
-        indptr = np.zeros(profile["n_users"] + 1, dtype=np.int64)
-        for part, (first, last) in enumerate(itertools.pairwise(starts)):
-            users = self._read(kind, part, "user")[seen[self._read(kind, part, "item")]]
-            indptr[first + 1 : last + 1] = np.bincount(users - np.uint32(first), minlength=last - first)
-        np.cumsum(indptr, out=indptr)
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
         csr.create(
             context.scratch,
             kind,
             indptr=indptr,
-            n_columns=int(seen.sum()),
+            n_columns=n_columns,
             value_dtype=profile["rating_dtype"],
             value_step=profile["rating_step"],
             chunk=self._section.ratings_per_chunk,
         )
-        return [int(n) for n in indptr[starts]]
+        return [int(n) for n in indptr[[*profile["first_users"], profile["n_users"]]]]
 
-    def _read(self, kind: str, part: int, column: str) -> NDArray[Any]:
-        path = self._split.path(partition_path(part, kind))
-        return pl.read_parquet(path, columns=[column])[column].to_numpy()
+    def _read(self, kind: str, part: int, *columns: str) -> dict[str, NDArray[Any]]:
+        rows = pl.read_parquet(self._split.path(partition_path(part, kind)), columns=list(columns))
+        return {name: rows[name].to_numpy() for name in columns}
 
     def _load_columns(self) -> NDArray[np.int64]:
         """Return the column of each film code, or -1."""
@@ -109,6 +110,7 @@ class MatrixStage:
 
     def _known(self, kind: str, part: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Columns and values of a partition's ratings whose film has a column."""
-        found = columns[self._read(kind, part, "item")]
+        rows = self._read(kind, part, "item", "rating")
+        found = columns[rows["item"]]
         known = found != _NO_COLUMN
-        return found[known], self._read(kind, part, "rating")[known]
+        return found[known], rows["rating"][known]

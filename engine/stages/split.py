@@ -65,7 +65,7 @@ class SplitStage:
             part = ratings.filter(mask).sort("user", "item")
             path = context.scratch / partition_path(index, kind)
             path.parent.mkdir()
-            part.write_parquet(path)
+            part.write_parquet(path, compression_level=1)
             counts[f"n_{kind}"] = part.height
         return counts
 
