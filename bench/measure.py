@@ -61,6 +61,13 @@ def machine() -> dict[str, Any]:
     return {"processor": model, "processors": len(os.sched_getaffinity(0)), "memory": memory}
 
 
+def commit() -> str | None:
+    """The commit that is measured, or None outside a repository."""
+    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    return found.stdout.strip() or None
+
+
 def median(values: list[float]) -> float:
     """The median, to two decimals."""
     return round(statistics.median(values), 2)
@@ -70,7 +77,7 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
     """Keep a result, with the machine, in ``bench/results/``."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **content}) + "\n")
+    path.write_text(json.dumps({"machine": machine(), "commit": commit(), **content}) + "\n")
     return path
 
 

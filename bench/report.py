@@ -20,7 +20,7 @@ BOUNDS = {
     "factors": "gathering rows of films x 138 floats, 2 multiply-adds for each float read: cache and memory traffic",
     "index": "k-means on a sample, one product of users and centres: flops",
     "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
-    "evaluate": "sparse rows added up (6 ns a multiply-add), then one pass over all scores: memory traffic",
+    "evaluate": "sparse rows added up, then one pass over all scores: memory traffic",
 }
 
 
@@ -30,9 +30,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def where(machine: dict[str, Any]) -> str:
-    """A machine in words."""
-    return f"{machine['processors']} processors of {machine['processor']}, {format_size(machine['memory'])}"
+def where(results: dict[str, Any]) -> str:
+    """The machine, and the commit where it is known, in words."""
+    machine, commit = results["machine"], results.get("commit")
+    at = f", at commit {commit}" if commit else ""
+    return f"{machine['processors']} processors of {machine['processor']}, {format_size(machine['memory'])}{at}"
 
 
 def seconds_of(run: dict[str, Any], *stages: str) -> float:
@@ -105,7 +107,7 @@ def run_section(results: dict[str, Any], name: str) -> str:
     rows = [case_row(case, run) for case, run in (cases | peers).items()]
     lines = [
         f"## Scale {results['scale']:g}: {usual['n_ratings']:,} ratings, {usual['n_users']:,} users",
-        f"On {where(results['machine'])}; medians of {results['repeats']} runs of the pipeline, budgets in turn.",
+        f"On {where(results)}; medians of {results['repeats']} runs of the pipeline, budgets in turn.",
         table(["case", "seconds", "peak memory", "RMSE", "Recall@50"], rows),
         f"The notebook's loops over users were run on {sampled} users and scaled; its figures are of these users. "
         "Peak memory is resident, all processes together, sampled from outside.",
@@ -152,7 +154,7 @@ def memory_section(results: dict[str, Any], name: str) -> str:
     return "\n\n".join(
         [
             f"## The memory promise, scale {results['scale']:g}",
-            f"Each run in a memory cgroup of its budget, enforced by the kernel; on {where(results['machine'])}.",
+            f"Each run in a memory cgroup of its budget, enforced by the kernel; on {where(results)}.",
             table(head, rows),
             f"![memory over time](benchmarks-{name}.svg)",
         ]
@@ -171,7 +173,7 @@ def neighbors_section(results: dict[str, Any], name: str) -> str:
     return "\n\n".join(
         [
             f"## Nearest users, scale {results['scale']:g}",
-            f"On {where(results['machine'])}, {results['threads']} threads each.",
+            f"On {where(results)}, {results['threads']} threads each.",
             table(["by", "seconds", "peak memory", "share of the nearest found"], rows),
         ]
     )
