@@ -61,7 +61,7 @@ def show(found: dict[str, Any]) -> None:
         f"RMSE {found['rmse']!r}, Recall@50 {found['recall_at_50']!r}"
     )
     for stage in found["stages"]:
-        share = stage["measured"] / stage["projected"]
+        share = stage["measured"] / max(1, stage["projected"])
         projected, measured = format_size(stage["projected"]), format_size(stage["measured"])
         print(f"  {stage['stage']:<12}{projected:>10}{measured:>10}{share:>7.2f}{stage['seconds']:>8.1f} s")
 

@@ -265,7 +265,7 @@ def _table(stages: Sequence[StageEntry]) -> str:
             lines.append(f"{entry.stage:<12}{'done before':>24}")
         else:
             projected, measured = format_size(entry.projected), format_size(entry.measured)
-            share = entry.measured / entry.projected
+            share = entry.measured / entry.projected if entry.projected else 0.0  # nothing was left to do
             row = f"{entry.stage:<12}{projected:>12}{measured:>12}{share:>8.0%}{entry.seconds:>10.1f}"
             lines.append(row if share <= 1 else f"{row}  WARNING: more than projected")
     peak = max((entry.measured for entry in ran), default=0)
@@ -291,7 +291,9 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         print("\n".join(faults.values()) if faults else f"{options.workdir}: every file is what was recorded")
     if faults:
-        raise DamagedError(f"{len(faults)} damaged: the next engine run does again what is")
+        raise DamagedError(
+            f"{len(faults)} damaged: the next engine run mends what it uses, engine clean removes what it does not"
+        )
     return 0
 
 

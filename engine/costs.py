@@ -118,7 +118,7 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     chunk = min(settings.matrix.ratings_per_chunk, shapes.n_ratings)
     n_test = int(shapes.n_ratings * settings.split.test_fraction)
     layout = _POLARS + 4 * MIB + 32 * shapes.n_users + 40 * shapes.n_items + 16 * rows
-    fill = Cost(task=4 * MIB + 16 * chunk + 24 * rows, shared=_POLARS + _ZARR + 8 * shapes.n_items)
+    fill = Cost(task=4 * MIB + 16 * chunk + 24 * rows, shared=_POLARS + _ZARR + 40 * shapes.n_items)
     size = settings.matrix.ratings_per_chunk
     return {
         "layout": Planned(1, Cost(task=layout)),

@@ -22,6 +22,7 @@ from engine.chunked.executors import Job, reserved_bytes, run_in_child
 from engine.chunked.files import sweep_unfinished
 from engine.chunked.journal import Journal
 from engine.chunked.runner import Event
+from engine.chunked.store import StageStore
 from engine.config import Config
 from engine.costs import COSTS, Plan, disk
 from engine.explain import explain
@@ -79,6 +80,7 @@ class _Run:
     settings: Config
     source: Source
     source_bytes: int
+    source_state: list[int]
     identity: list[str]
     workdir: Path
     allowed: int
@@ -101,7 +103,10 @@ def plan(settings: Config, on_event: OnEvent = _ignore) -> RunPlan:
     """
     with _prepare(settings, on_event) as setup:
         _mend(setup, on_event)
-        _count(setup, on_event)
+        counting = _plan_counting(setup)
+        if counting is not None and counting.misfits:
+            return counting
+        _count(setup, on_event, counting)
         return _plan(setup)
 
 
@@ -124,10 +129,11 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
     """
     with _prepare(settings, on_event) as setup:
         if fresh:
+            workdir.withdraw_figures(setup.workdir)
             mine = set(setup.folders.values())
             workdir.remove([folder for folder in workdir.folders(setup.workdir) if folder.path in mine])
         _mend(setup, on_event)
-        counting = _count(setup, on_event)
+        counting = _count(setup, on_event, _plan_counting(setup))
         planned = _plan(setup)
         refuse_misfits(planned)
         refuse_full_disk(planned, str(setup.workdir))
@@ -147,7 +153,7 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
 def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
     """Find the ratings, make the work directory and hold it."""
     settings = config.validated(settings)
-    source, content = resolve(settings)
+    source, content, state = resolve(settings)
     where = Path(settings.workdir or f"runs/{source.name}")
     workdir.make(where)
     allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
@@ -157,7 +163,9 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
     with lock.hold(where / workdir.LOCK) as descriptor:
         sweep_unfinished(where)
         earlier = workdir.last_run(where)
-        setup = _Run(settings, source, content[0], identity, where, allowed, workers, folders, earlier, descriptor)
+        setup = _Run(
+            settings, source, content[0], state, identity, where, allowed, workers, folders, earlier, descriptor
+        )
         on_event(
             {
                 "event": "run",
@@ -179,13 +187,18 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
         for task_id, fault in found.items():
             journals[name].forget(task_id)
             on_event({"event": "note", "text": f"{fault}; task {task_id} of {name} is done again"})
+    if any(faults.values()):
+        workdir.withdraw_figures(setup.workdir)
+    for step in filter(setup.finished, STEPS):
+        entries = (entry for record in journals[step.name].records() for entry in record.files)
+        StageStore(setup.folders[step.name]).keep_only(entry.path for entry in entries)
     damaged = {name: len(found) for name, found in faults.items()}
     why = explain(setup.settings, setup.identity, setup.folders, setup.earlier, damaged)
     on_event({"event": "explain", "why": why})
 
 
-def _count(setup: _Run, on_event: OnEvent) -> StageEntry | None:
-    """Count the ratings, which every projection starts from, unless that is done; return what it took."""
+def _plan_counting(setup: _Run) -> RunPlan | None:
+    """Project the counting of the ratings, which every other projection starts from; None where it is done."""
     ingest = STEPS[0]
     if Journal(setup.folders[ingest.name]).done(PROFILE):
         return None
@@ -193,9 +206,17 @@ def _count(setup: _Run, on_event: OnEvent) -> StageEntry | None:
     rounds = COSTS[ingest.name](setup.settings, shapes)
     counting = {name: rounds[name] for name in ("convert", "profile")}
     reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", _environment(setup))
-    refuse_misfits(RunPlan([_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], setup.allowed, 0))
+    free = shutil.disk_usage(setup.workdir).free
+    return RunPlan([_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], setup.allowed, free, counted=False)
+
+
+def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntry | None:
+    """Count the ratings, unless that is done; return what it took."""
+    if planned is None:
+        return None
+    refuse_misfits(planned)
     on_event({"event": "note", "text": "counting the ratings"})
-    return _run_rounds(setup, ingest, _entry(setup, ingest), _ignore, upto="profile")
+    return _run_rounds(setup, STEPS[0], _entry(setup, STEPS[0]), _ignore, upto="profile")
 
 
 def _plan(setup: _Run) -> RunPlan:
@@ -252,8 +273,7 @@ def _begin(setup: _Run, planned: RunPlan) -> LastRun:
         stages=[_entry(setup, step, plans.get(step.name)) for step in STEPS],
     )
     workdir.write_last_run(setup.workdir, last)
-    if planned.stages:
-        (setup.workdir / workdir.METRICS).unlink(missing_ok=True)
+    (setup.workdir / workdir.METRICS).unlink(missing_ok=True)
     return last
 
 
@@ -303,7 +323,8 @@ def _with_counting(took: StageEntry, counting: StageEntry) -> StageEntry:
 
 
 def _environment(setup: _Run) -> dict[str, str]:
-    return {**_POLARS, "POLARS_MAX_THREADS": str(setup.workers)}
+    # Its buffers grow with its threads: no more than the memory models were measured with.
+    return {**_POLARS, "POLARS_MAX_THREADS": str(min(setup.workers, 2))}
 
 
 def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
@@ -311,6 +332,7 @@ def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
         "step": step.name,
         "settings": msgspec.to_builtins(setup.settings),
         "source": setup.source.to_json(),
+        "source_state": setup.source_state,
         "shapes": asdict(known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])),
         "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
     }

@@ -93,7 +93,12 @@ def stage_folders(workdir: Path, prints: Mapping[str, str]) -> dict[str, Path]:
 
 
 def open_stage(
-    step: str, settings: dict[str, Any], source: dict[str, Any], shapes: dict[str, Any], folders: dict[str, str]
+    step: str,
+    settings: dict[str, Any],
+    source: dict[str, Any],
+    source_state: list[int],
+    shapes: dict[str, Any],
+    folders: dict[str, str],
 ) -> tuple[Path, Stage]:
     """Construct a step's stage, in the process that is to run it; returns its folder and the stage."""
     found = next(each for each in STEPS if each.name == step)
@@ -103,6 +108,7 @@ def open_stage(
     inputs = StageInputs(
         section=getattr(whole, step),
         source=Source.from_json(source),
+        source_state=source_state,
         own=Committed(root),
         upstream={name: Committed(Path(folders[name])) for name in found.needs},
         plan=partial(COSTS[step], whole),

@@ -62,17 +62,27 @@ class RunPlan:
     stages : list of StagePlan
     allowed, disk_free : int
         Bytes.
+    counted : bool
+        Whether the ratings have been counted; otherwise the one stage is their counting, and what the others need
+        is not known.
     """
 
     stages: list[StagePlan]
     allowed: int
     disk_free: int
+    counted: bool = True
+
+    @property
+    def misfits(self) -> list[StagePlan]:
+        """The stages that do not fit."""
+        return [stage for stage in self.stages if stage.needed > self.allowed]
 
     @property
     def floor(self) -> int:
-        """The least budget, in bytes, in which every stage runs: rounded up to 8 MiB, with a margin."""
+        """A budget, in bytes, in which every stage runs: the least and a margin, or the present one if that is less."""
         needed = max((stage.needed for stage in self.stages), default=0) + _MARGIN
-        return -(-needed // _ROUND_UP) * _ROUND_UP
+        rounded = -(-needed // _ROUND_UP) * _ROUND_UP
+        return rounded if self.misfits else min(rounded, self.allowed)
 
 
 def plan_stage(
@@ -124,12 +134,12 @@ def refuse_misfits(plan: RunPlan) -> None:
     BudgetError
         Naming the stage that needs the most, the numbers, and a budget that all stages fit into.
     """
-    misfits = [stage for stage in plan.stages if stage.needed > plan.allowed]
-    if misfits:
-        worst = max(misfits, key=lambda stage: stage.needed)
+    if plan.misfits:
+        worst = max(plan.misfits, key=lambda stage: stage.needed)
+        more = "" if plan.counted else " to count the ratings with; what the rest needs is told then"
         raise BudgetError(
             f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
-            f"but {format_size(plan.allowed)} are allowed: give the run --memory {plan.floor // MIB}MiB"
+            f"but {format_size(plan.allowed)} are allowed: give the run --memory {plan.floor // MIB}MiB{more}"
         )
 
 
@@ -178,4 +188,10 @@ def table(plan: RunPlan) -> str:
 def as_mapping(plan: RunPlan) -> Mapping[str, object]:
     """The plan for programs; sizes in bytes."""
     stages = [asdict(stage) | {"tasks": stage.tasks} for stage in plan.stages]
-    return {"allowed": plan.allowed, "floor": plan.floor, "disk_free": plan.disk_free, "stages": stages}
+    return {
+        "allowed": plan.allowed,
+        "counted": plan.counted,
+        "floor": plan.floor,
+        "disk_free": plan.disk_free,
+        "stages": stages,
+    }

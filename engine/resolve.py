@@ -16,11 +16,11 @@ from engine.chunked import errors
 from engine.chunked.errors import EngineError, describe
 from engine.chunked.executors import PYTHON, ask
 from engine.config import Config
-from engine.source import Source, digest
+from engine.source import Source, digest, state
 
 
-def resolve(settings: Config) -> tuple[Source, tuple[int, str]]:
-    """Find the ratings a configuration names; return them with their size in bytes and SHA-256.
+def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
+    """Find the ratings a configuration names; return them with their size in bytes, SHA-256 and `engine.source.state`.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def resolve(settings: Config) -> tuple[Source, tuple[int, str]]:
     found = json.loads(ask([*PYTHON, "-c", "from engine.resolve import answer; answer()"], asked))
     if "source" in found:
         size, sha256 = found["digest"]
-        return Source.from_json(found["source"]), (size, sha256)
+        return Source.from_json(found["source"]), (size, sha256), found["state"]
     kind: type[EngineError] = getattr(errors, found["kind"], EngineError)
     raise kind(found["message"])
 
@@ -44,6 +44,7 @@ def answer() -> None:
 def _find(asked: dict[str, Any]) -> dict[str, Any]:
     try:
         source = datasets.resolve(asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"])
-        return {"source": source.to_json(), "digest": digest(source)}
+        before = state(source.path)  # taken first: what changes while it is hashed is noticed, too
+        return {"source": source.to_json(), "digest": digest(source), "state": before}
     except Exception as error:
         return describe(error)

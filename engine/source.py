@@ -222,6 +222,12 @@ def locate_fault(source: Source) -> Fault | None:
     return _first_fault(source, islice(_records(source, _sound_line(source)), int(source.header), None))
 
 
+def state(path: Path) -> list[int]:
+    """What changes whenever the file is written or replaced: inode, size, times of modification and of change (ns)."""
+    found = path.stat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
 def digest(source: Source) -> tuple[int, str]:
     """Return the size of the file in bytes and the SHA-256 of its content, in hex."""
     with source.path.open("rb") as stream:

@@ -37,7 +37,7 @@ def inspect(where: Path) -> dict[str, Any]:
     return {
         "workdir": str(where),
         "running": lock.holder(where / workdir.LOCK),
-        "finished": bool(last and last.figures),
+        "finished": bool(last and last.figures) and all(stage["complete"] for stage in stages if stage["used"]),
         "stages": stages,
         "bytes": sum(stage["bytes"] for stage in stages),
         "seconds_left": round(sum(stage["seconds_left"] for stage in stages), 1),

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.files import read_sealed, sha256_file, write_atomic, write_sealed
+from engine.chunked.files import remove as remove_path
 from engine.chunked.journal import Journal
 
 METRICS = "metrics.json"
@@ -160,6 +161,14 @@ def write_figures(workdir: Path, last: LastRun, figures: Mapping[str, Any]) -> N
     write_last_run(workdir, msgspec.structs.replace(last, figures=hashlib.sha256(content).hexdigest()))
 
 
+def withdraw_figures(workdir: Path) -> None:
+    """Take ``metrics.json`` back, so that nobody believes it while what it rests on is made again."""
+    last = last_run(workdir)
+    if last is not None and last.figures:
+        write_last_run(workdir, msgspec.structs.replace(last, figures=""))
+    (workdir / METRICS).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Folder:
     """A stage's folder: the stage's name, where it is, and the bytes in it."""
@@ -171,7 +180,7 @@ class Folder:
 
 def folders(workdir: Path) -> list[Folder]:
     """All stages' folders, those of earlier configurations included."""
-    found = sorted((workdir / STAGES).glob("*-*"))
+    found = sorted(path for path in (workdir / STAGES).glob("*-*") if path.is_dir())
     return [Folder(path.name.rpartition("-")[0], path, bytes_below(path)) for path in found]
 
 
@@ -187,9 +196,17 @@ def bytes_below(folder: Path) -> int:
 
 
 def unused(workdir: Path) -> list[Folder]:
-    """The folders that the configuration of the last run does not use."""
+    """The folders that the configuration of the last run does not use.
+
+    Raises
+    ------
+    DamagedError
+        Where it cannot be told what the last run was.
+    """
     last = last_run(workdir)
-    used = {entry.folder for entry in last.stages} if last else set()
+    if last is None:
+        raise DamagedError(f"{workdir / RUN}: missing or damaged, so it cannot be told what is used: run first")
+    used = {entry.folder for entry in last.stages}
     return [folder for folder in folders(workdir) if folder.path.name not in used]
 
 
@@ -197,7 +214,7 @@ def remove(found: list[Folder]) -> None:
     """Remove stages' folders; the one that says done goes first, so that a stage half removed is not believed."""
     for folder in found:
         shutil.rmtree(folder.path / "records", ignore_errors=True)
-        shutil.rmtree(folder.path)
+        remove_path(folder.path)
 
 
 def verify(workdir: Path) -> dict[str, str]:
@@ -217,12 +234,20 @@ def verify(workdir: Path) -> dict[str, str]:
         fault = journal.fault_of_stage(complete=name in complete)
         if fault is not None:
             faults[name] = fault
+        elif journal.finished():
+            faults |= {
+                f"{name}/{stray}": f"{workdir / STAGES / name / stray}: belongs to no task"
+                for stray in journal.strays()
+            }
     if not _marked(workdir):
         faults[MARKER] = f"{workdir / MARKER}: missing or altered"
     if last is None and (workdir / RUN).exists():
         faults[RUN] = f"{workdir / RUN}: altered since it was written"
-    if last is None and (workdir / METRICS).exists() and RUN not in faults:
+    begun = len({folder.stage for folder in folders(workdir)}) > 1  # while the ratings are counted there is none
+    if last is None and begun and RUN not in faults:
         faults[RUN] = f"{workdir / RUN}: missing"
+    if last and not last.figures and (workdir / METRICS).exists():
+        faults[METRICS] = f"{workdir / METRICS}: of an earlier run"
     if last and last.figures and _digest(workdir / METRICS) != last.figures:
         faults[METRICS] = f"{workdir / METRICS}: missing or altered"
     return faults

@@ -25,7 +25,7 @@ from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage
 from engine.pipeline import STEPS, fingerprints, identify, known_shapes, open_stage, stage_folders
-from engine.source import digest, open_source
+from engine.source import digest, open_source, state
 
 # Enough for small synthetic ratings, and quick.
 SMALL: dict[str, Any] = {"dims": 12, "oversamples": 4, "passes": 2, "partial_sums": 2}
@@ -63,7 +63,7 @@ def run_stages(
     for name in names[: names.index(upto) + 1]:
         paths = {each: str(folder) for each, folder in folders.items()}
         shapes = asdict(known_shapes(source, ratings.stat().st_size, folders["ingest"]))
-        root, stage = open_stage(name, msgspec.to_builtins(settings), source.to_json(), shapes, paths)
+        root, stage = open_stage(name, msgspec.to_builtins(settings), source.to_json(), state(ratings), shapes, paths)
         if batch_rows is not None:
             stage = FixedBatches(stage, batch_rows)
         if not Journal(root).finished():

@@ -307,3 +307,49 @@ def test_a_folder_of_a_run_killed_while_it_made_it_is_used(good: Path, tmp_path:
     (tmp_path / "w/.workdir.json.77.tmp").write_text("{")
     assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
     assert not (tmp_path / "w/.workdir.json.77.tmp").exists()
+
+
+def test_a_stage_whose_last_word_is_missing_is_finished_without_a_traceback(good: Path, tmp_path: Path) -> None:
+    engine("run", good, "--workdir", tmp_path / "w")
+    (victim,) = (tmp_path / "w").glob("stages/split-*/records/stage.json")
+    victim.unlink()
+    result = engine("run", good, "--workdir", tmp_path / "w")
+    assert result.returncode == 0, result.stderr
+    assert victim.exists()
+
+
+def test_ratings_replaced_while_they_are_read_are_refused(good: Path, tmp_path: Path) -> None:
+    """They are hashed first; this replaces them between that and the reading."""
+    script = f"""
+import pathlib
+import engine
+path = pathlib.Path({str(good)!r})
+def note(event):
+    if event["event"] == "explain":
+        path.write_text(path.read_text().replace("8,8,5", "8,8,1"))
+engine.run(engine.Config(dataset=str(path), workdir={str(tmp_path / "w")!r}), note)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    before = good.read_text()
+    result = subprocess.run([sys.executable, "-c", script], env=environment, text=True, capture_output=True)
+    assert "changed while it was read" in result.stderr
+    good.write_text(before)
+    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+
+
+def test_a_plan_that_cannot_even_count_is_told_as_json(good: Path, tmp_path: Path) -> None:
+    result = engine("plan", good, "--workdir", tmp_path / "w", "--memory", "64MiB", "--json")
+    refused(result, 3, "to count the ratings with")
+    planned = json.loads(result.stdout)
+    assert planned["counted"] is False
+    assert planned["stages"][0]["needed"] > planned["allowed"]
+
+
+def test_removing_the_lock_file_lets_nobody_in(good: Path, tmp_path: Path) -> None:
+    engine("run", good, "--workdir", tmp_path / "w")
+    with hold_elsewhere(tmp_path / "w/lock") as other:
+        try:
+            (tmp_path / "w/lock").unlink()
+            assert engine("run", good, "--workdir", tmp_path / "w").returncode == 4
+        finally:
+            other.kill()

@@ -11,7 +11,7 @@ import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine import workdir
+from engine import status, workdir
 from engine.chunked.errors import DamagedError, UsageError
 from engine.config import Config, load
 
@@ -130,3 +130,56 @@ def test_with_marker_and_last_run_gone_nothing_is_touched(settings: Config, tmp_
     (run / "workdir.json").unlink()
     with pytest.raises(UsageError, match="no work directory"):
         workdir.check(run)
+
+
+def test_records_under_another_name_are_no_records(settings: Config, whole: dict[str, str]) -> None:
+    run = Path(settings.workdir or "")
+    (split,) = run.glob("stages/split-*")
+    (ingest,) = run.glob("stages/ingest-*")
+    swapped, stray = split / "records/split.00000.json", split / "records/split.00099.json"
+    shutil.copy(split / "records/split.00001.json", swapped)
+    shutil.copy(split / "records/split.00001.json", stray)
+    shutil.copy(split / "records/draw.00000.json", ingest / "records/profile.00000.json")
+    assert {str(path.stem) for path in (swapped, stray)} <= {name.split("/")[-1] for name in workdir.verify(run)}
+    assert any("profile.00000" in name for name in workdir.verify(run))
+    engine.run(settings)
+    assert contents(run) == whole
+    assert workdir.verify(run) == {}
+
+
+def test_strays_and_folders_in_the_place_of_files_go(settings: Config, whole: dict[str, str]) -> None:
+    run = Path(settings.workdir or "")
+    (ingest,) = run.glob("stages/ingest-*")
+    (ingest / "ratings/00077.parquet").write_text("stray")
+    for name in ("ratings/00001.parquet", "records/partition.00002.json"):
+        (ingest / name).unlink()
+        (ingest / name / "deep").mkdir(parents=True)
+    assert len(workdir.verify(run)) >= 2
+    engine.run(settings)
+    assert contents(run) == whole
+    assert workdir.verify(run) == {}
+
+
+def test_a_stray_file_of_a_finished_stage_is_named(settings: Config, whole: dict[str, str]) -> None:
+    run = Path(settings.workdir or "")
+    (matrix,) = run.glob("stages/matrix-*")
+    (matrix / "train/data/c/77").write_text("stray")
+    (fault,) = workdir.verify(run).values()
+    assert "train/data/c/77: belongs to no task" in fault
+    engine.run(settings)
+    assert contents(run) == whole
+
+
+def test_without_a_last_run_nothing_is_cleaned(settings: Config, whole: dict[str, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(settings.workdir or "", run)
+    flip(run / "run.json")
+    with pytest.raises(DamagedError, match="run first"):
+        workdir.unused(run)
+
+
+def test_figures_of_results_that_are_gone_are_not_believed(settings: Config, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(settings.workdir or "", run)
+    shutil.rmtree(run / "stages")
+    assert not status.inspect(run)["finished"]

@@ -86,7 +86,9 @@ def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | 
     with child:
         output, _ = child.communicate(question)
     if child.returncode:
-        raise EngineError(f"a process ended with exit code {child.returncode}: {' '.join(command)}")
+        raise EngineError(
+            f"a process ended with exit code {child.returncode} ({' '.join(command)}); run the same command again"
+        )
     return output
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from engine.chunked.errors import DamagedError
-from engine.chunked.files import fsync_path, read_sealed, sha256_file, write_sealed
+from engine.chunked.files import fsync_path, read_sealed, remove, sha256_file, write_sealed
 from engine.chunked.store import RECORDS, FileEntry
 
 STAGE_RECORD = "stage.json"
@@ -23,6 +23,7 @@ STAGE_RECORD = "stage.json"
 class Record(msgspec.Struct, frozen=True):
     """A finished task.
 
+    ``stage`` is the name of the stage's folder, set when the record is written: a record under another name is none.
     ``seconds`` and ``measured`` (bytes, the process's peak when the task ended) are of the run that
     did it; everything else depends on data and configuration alone.
     """
@@ -32,6 +33,7 @@ class Record(msgspec.Struct, frozen=True):
     result: dict[str, Any] = {}
     seconds: float = 0.0
     measured: int = 0
+    stage: str = ""
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -87,17 +89,20 @@ class Journal:
         Raises
         ------
         DamagedError
-            Where the record is missing or is no record.
+            Where the record is missing, is no record, or is that of another task.
         """
-        return read_sealed(self._path(task_id), Record)
+        record = read_sealed(self._path(task_id), Record)
+        if (record.task, record.stage) != (task_id, self._root.name):
+            raise DamagedError(f"{self._path(task_id)}: the record of another task; engine run makes it again")
+        return record
 
     def write(self, record: Record) -> None:
         """Say that a task is done; its files must have been committed before."""
-        write_sealed(self._path(record.task), record)
+        write_sealed(self._path(record.task), msgspec.structs.replace(record, stage=self._root.name))
 
     def forget(self, task_id: str) -> None:
         """Take back that a task is done."""
-        self._path(task_id).unlink(missing_ok=True)
+        remove(self._path(task_id))
         if self._folder.exists():
             fsync_path(self._folder)
 
@@ -121,10 +126,20 @@ class Journal:
         dict of str to str
             What is wrong with each.
         """
-        faults = {task_id: self._fault(task_id) for task_id in self.task_ids()}
+        known = self._tasks_of_stage()
+        faults = {task_id: self._fault(task_id, known) for task_id in self.task_ids()}
         return {task_id: fault for task_id, fault in faults.items() if fault is not None}
 
-    def _fault(self, task_id: str) -> str | None:
+    def _tasks_of_stage(self) -> list[str] | None:
+        """The tasks of the complete stage; None where it is not complete, or that cannot be read."""
+        try:
+            return read_sealed(self._folder / STAGE_RECORD, StageRecord).tasks
+        except DamagedError:
+            return None
+
+    def _fault(self, task_id: str, known: list[str] | None) -> str | None:
+        if known is not None and task_id not in known:
+            return f"{self._path(task_id)}: the stage has no such task"
         try:
             files = self.read(task_id).files
         except DamagedError as error:
@@ -147,11 +162,20 @@ class Journal:
 
     def finished(self) -> bool:
         """Whether the stage is complete and none of its records is missing."""
-        path = self._folder / STAGE_RECORD
+        tasks = self._tasks_of_stage()  # where unreadable, it is written again when the stage has been gone through
+        return tasks is not None and all(map(self.done, tasks))
+
+    def strays(self) -> list[str]:
+        """Files in the stage's folder that belong to no task, by name."""
+        owned = {entry.path for task_id in self.task_ids() for entry in self._files(task_id)}
+        found = (path for path in self._root.rglob("*") if path.is_file() and not path.is_relative_to(self._folder))
+        return sorted({path.relative_to(self._root).as_posix() for path in found} - owned)
+
+    def _files(self, task_id: str) -> list[FileEntry]:
         try:
-            return path.exists() and all(self.done(task) for task in read_sealed(path, StageRecord).tasks)
+            return self.read(task_id).files
         except DamagedError:
-            return False  # it is written again when the stage has been gone through
+            return []
 
     def fault_of_stage(self, complete: bool) -> str | None:
         """What is wrong with the record of the whole stage; ``complete`` if it must be there."""

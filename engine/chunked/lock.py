@@ -20,12 +20,15 @@ _PATIENCE_SECONDS = 3.0
 def holder(path: Path) -> dict[str, object] | None:
     """Who holds the lock now (``pid``, ``host``, ``since``), or None."""
     try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        folder = os.open(path.parent, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read_holder(path)
+    finally:
+        os.close(folder)
     return None
 
 
@@ -49,14 +52,23 @@ def _alive(who: dict[str, object]) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    return not _zombie(pid)
+
+
+def _zombie(pid: int) -> bool:
+    """Whether a process has ended and its parent has not asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[int]:
-    """Hold the lock file at ``path``; yields its descriptor, for children that must keep it held.
+    """Hold the folder of ``path``, a file that says who does; yields a descriptor for children that must keep it held.
 
-    The kernel drops the lock when its last holder dies, so a lock never outlives a run.
+    The lock is on the folder, so that removing the file lets nobody in. The kernel drops it when its last holder
+    dies: a lock never outlives a run.
 
     Raises
     ------
@@ -64,7 +76,7 @@ def hold(path: Path) -> Iterator[int]:
         Where another process holds it; names the holder.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         while True:
             try:
@@ -79,9 +91,8 @@ def hold(path: Path) -> Iterator[int]:
                     ) from None
                 time.sleep(0.02)
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(me).encode(), 0)
+        path.write_text(json.dumps(me))
         yield descriptor
-        os.ftruncate(descriptor, 0)
+        path.write_text("")
     finally:
         os.close(descriptor)

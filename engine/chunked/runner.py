@@ -97,7 +97,8 @@ class StageRunner:
             self._drop([old for old in temporary if old.until == each.name])
             temporary = [old for old in temporary if old.until != each.name]
             kept += each.task_ids()
-            if each.name == upto:
+            # A stage that was complete, but for what has just been mended, is gone through to the end.
+            if each.name == upto and not self._journal.finished():
                 return
         self._store.keep_only(entry.path for record in self._journal.records() for entry in record.files)
         self._journal.finish(kept)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.chunked.files import fsync_path, sha256_file, sweep_unfinished
+from engine.chunked.files import fsync_path, remove, sha256_file, sweep_unfinished
 
 SCRATCH = ".scratch"
 RECORDS = "records"
@@ -66,6 +66,8 @@ class StageStore:
             folders.update(self._make_folders(target.parent))
             fsync_path(source)
             entries.append(FileEntry(name.as_posix(), source.stat().st_size, sha256_file(source)))
+            if target.is_dir():
+                remove(target)
             source.replace(target)
         for folder in sorted(folders, reverse=True):
             fsync_path(folder)

@@ -61,7 +61,14 @@ class IngestStage:
                 context.scratch / SOURCE, row_group_size=_ROW_GROUP, compression_level=1
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            self._refuse_change()
             self._refuse(error)
+        self._refuse_change()
+
+    def _refuse_change(self) -> None:
+        """Refuse a source that is not the one whose digest is in the fingerprint."""
+        if source.state(self._source.path) != self._inputs.source_state:
+            raise EngineError(f"{self._source.path}: changed while it was read: run again")
 
     def _refuse(self, error: BaseException | None) -> NoReturn:
         """Say where the source is wrong; called once the fast path saw that it is."""

@@ -24,6 +24,8 @@ class StageInputs(Generic[S]):
         The stage's own part of the configuration.
     source : Source
         The ratings file.
+    source_state : list of int
+        Its `engine.source.state` when it was hashed.
     own : Committed
         What the stage itself has committed in earlier rounds.
     upstream : mapping of str to Committed
@@ -37,6 +39,7 @@ class StageInputs(Generic[S]):
 
     section: S
     source: Source
+    source_state: list[int]
     own: Committed
     upstream: Mapping[str, Committed]
     plan: Callable[[Shapes], Plan]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays, csr
 from engine.chunked.task import Round, TaskContext
+from engine.stages.ingest import codes
 from engine.stages.inputs import StageInputs
 from engine.stages.names import COLUMNS, ITEMS, TEST, TRAIN, partition_path
 
@@ -87,10 +88,11 @@ class MatrixStage:
 
     def _load_columns(self) -> NDArray[np.int64]:
         """Return the column of each film code, or -1."""
-        items = pl.read_parquet(self._ingest.path(ITEMS)).with_row_index("item_code")
-        columns = pl.read_parquet(self._own.path(COLUMNS)).with_row_index("column")
-        joined = items.join(columns, on="item", how="left", maintain_order="left")
-        return joined["column"].cast(pl.Int64).fill_null(_NO_COLUMN).to_numpy()
+        items = pl.read_parquet(self._ingest.path(ITEMS))["item"]
+        kept = pl.read_parquet(self._own.path(COLUMNS))["item"]
+        columns = np.full(len(items), _NO_COLUMN, dtype=np.int64)
+        columns[codes(kept, items)] = np.arange(len(kept))
+        return columns
 
     def _fill(self, kind: str, index: int, context: TaskContext) -> None:
         offsets = self._own.result("layout.00000")[kind]
