@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__, config, datasets, driver, planning, status, workdir
-from engine.chunked import lock
 from engine.chunked.budget import format_size
-from engine.chunked.errors import DamagedError, EngineError, Interrupted, LockedError, UsageError
+from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
 from engine.chunked.progress import Progress
 from engine.config import Config
 from engine.workdir import StageEntry
@@ -127,36 +126,31 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
-def _add_status(commands: Any) -> None:
-    parser = _add(
-        commands, "status", "tell what a work directory holds", "example:\n  engine status runs/ml-latest-small --json"
-    )
-    parser.set_defaults(command=_status)
+def _add_on_workdir(commands: Any, name: str, does: str, example: str) -> argparse.ArgumentParser:
+    parser = _add(commands, name, does, example)
     parser.add_argument("workdir", metavar="WORKDIR", type=Path)
+    return parser
+
+
+def _add_status(commands: Any) -> None:
+    example = "example:\n  engine status runs/ml-latest-small --json"
+    parser = _add_on_workdir(commands, "status", "tell what a work directory holds and how far its run is", example)
+    parser.set_defaults(command=_status)
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_verify(commands: Any) -> None:
-    parser = _add(
-        commands,
-        "verify",
-        "compare every file of a work directory with its recorded size and digest",
-        "example:\n  engine verify runs/ml-latest-small\n\nThe next run does again what is damaged.",
-    )
+    does = "compare every file of a work directory with its recorded size and digest"
+    example = "example:\n  engine verify runs/ml-latest-small\n\nThe next run does again what is damaged."
+    parser = _add_on_workdir(commands, "verify", does, example)
     parser.set_defaults(command=_verify)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_clean(commands: Any) -> None:
-    parser = _add(
-        commands,
-        "clean",
-        "show, and with --yes remove, what the last run's configuration does not use",
-        "example:\n  engine clean runs/ml-latest-small --yes",
-    )
+    does = "show, and with --yes remove, what the last run's configuration does not use"
+    parser = _add_on_workdir(commands, "clean", does, "example:\n  engine clean runs/ml-latest-small --yes")
     parser.set_defaults(command=_clean)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
     parser.add_argument("--yes", action="store_true", help="remove it")
 
 
@@ -202,17 +196,13 @@ def _run(options: argparse.Namespace) -> int:
         result = driver.run(settings, progress, fresh=options.fresh)
     print(_figures(result.metrics, settings.evaluate.k))
     print(_table(result.stages))
-    peak = max(entry.measured for entry in result.stages if not entry.skipped) if _anything(result.stages) else 0
+    peak = max((entry.measured for entry in result.stages if not entry.skipped), default=0)
     if peak > result.allowed:
         print(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
     print(f"\nfigures  {result.workdir / workdir.METRICS}")
     command = "engine" if shutil.which("engine") else os.path.relpath(sys.argv[0])
     print(f"next     {command} status {shlex.quote(str(result.workdir))}")
     return 0
-
-
-def _anything(stages: Sequence[StageEntry]) -> bool:
-    return any(not entry.skipped for entry in stages)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -281,10 +271,6 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    workdir.check(options.workdir)
-    holder = lock.holder(options.workdir / workdir.LOCK)
-    if holder is not None:
-        raise LockedError(f"{options.workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")
     faults = workdir.verify(options.workdir)
     if options.json:
         print(json.dumps({"workdir": str(options.workdir), "damaged": faults}, indent=2))
@@ -298,15 +284,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    workdir.check(options.workdir)
-    with lock.hold(options.workdir / workdir.LOCK):
-        unused = workdir.unused(options.workdir)
-        for folder in unused:
-            print(f"{folder.path.name:<28} {format_size(folder.bytes):>10}")
-        total = format_size(sum(folder.bytes for folder in unused))
-        if options.yes:
-            workdir.remove(unused)
-        print(f"{total} {'removed' if options.yes else 'not used by the last run; --yes removes it'}")
+    unused = workdir.clean(options.workdir, really=options.yes)
+    for folder in unused:
+        print(f"{folder.path.name:<28} {format_size(folder.bytes):>10}")
+    total = format_size(sum(folder.bytes for folder in unused))
+    print(f"{total} {'removed' if options.yes else 'not used by the last run; --yes removes it'}")
     return 0
 
 

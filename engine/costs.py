@@ -171,6 +171,7 @@ def _graph(settings: Config, shapes: Shapes) -> int:
 
 
 # Users in a group of tiles, which is read at once; in a tile, which is multiplied at once; queries multiplied at once.
+# Fixed, because the last bits of a product may depend on its shape.
 GROUP_USERS = 8192
 TILE_USERS = 1024
 QUERY_USERS = 256
@@ -237,7 +238,7 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
         plan["sample"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk + 12 * shapes.n_users, shared=shared))
         plan["reach"] = Planned(1, Cost(task=_ZARR + 8 * MIB + 16 * settings.neighbors.probe_users * k))
     plan["search"] = Planned(tasks, search)
-    plan["recall"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk))
+    plan["recall"] = Planned(SAMPLE_TASKS, Cost(task=_ZARR + sample + chunk, shared=shared))
     return plan
 
 

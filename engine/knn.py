@@ -19,12 +19,8 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Nearest = tuple[Int32, Float32]
 
-# Fixed, because the last bits of a product may depend on its shape.
-_ROWS = QUERY_USERS
 _EMPTY = np.float32(-np.inf)
 _SMALL = np.float32(1e-6)
-# Places for what is found between two selections.
-_ROOM = BEST_ROOM
 
 
 class Best:
@@ -45,7 +41,7 @@ class Best:
         self._queries = queries
         self._k = k
         # The best k of the last selection, then what was better than the worst of them since.
-        self._ids = np.full((len(users), k + _ROOM), NO_NEIGHBOR, dtype=np.int32)
+        self._ids = np.full((len(users), k + BEST_ROOM), NO_NEIGHBOR, dtype=np.int32)
         self._similarities = np.full(self._ids.shape, _EMPTY)
         self._used = np.full(len(users), k)
         self._worst = np.full(len(users), _EMPTY)
@@ -60,8 +56,8 @@ class Best:
         codes, vectors : int32 and float32 arrays, shapes (t,) and (t, dims)
             The others.
         """
-        for start in range(0, len(rows), _ROWS):
-            some = rows[start : start + _ROWS]
+        for start in range(0, len(rows), QUERY_USERS):
+            some = rows[start : start + QUERY_USERS]
             products = self._queries[some] @ vectors.T
             # Most tiles have nothing for most queries, and a maximum is quick.
             promising = products.max(axis=1) > self._worst[some]
@@ -69,7 +65,7 @@ class Best:
             place = np.flatnonzero(products > self._worst[some, None])
             row, column = np.divmod(place, len(codes))
             counts = np.bincount(row, minlength=len(some))
-            many = counts > _ROOM
+            many = counts > BEST_ROOM
             self._select(some[many], codes, products[many])
             few = ~many[row]
             self._append(some, np.where(many, 0, counts), row[few], codes[column[few]], products.ravel()[place[few]])
@@ -104,13 +100,18 @@ class Best:
 
         Of several others that are equally far and compete for the last place, any may have it.
         """
-        for start in range(0, len(self._users), _ROWS):
-            self._select(np.arange(start, min(start + _ROWS, len(self._users))))
+        for start in range(0, len(self._users), QUERY_USERS):
+            self._select(np.arange(start, min(start + QUERY_USERS, len(self._users))))
         found, codes = self._similarities[:, : self._k], self._ids[:, : self._k]
         ids = np.where(found == _EMPTY, NO_NEIGHBOR, codes)
         similarities = np.where(found == _EMPTY, np.float32(np.nan), found)
-        order = np.lexsort((ids, -similarities), axis=1)  # NaN sorts last
-        return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+        return _nearest_first(ids, similarities, self._k)
+
+
+def _nearest_first(ids: Int32, similarities: Float32, k: int) -> Nearest:
+    """The ``k`` most similar of each row, equal ones by ascending code; NaN is last."""
+    order = np.lexsort((ids, -similarities), axis=1)[:, :k]
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
 
 
 def merge_nearest(users: Int32, best: Nearest, found: Nearest) -> Nearest:
@@ -133,8 +134,7 @@ def merge_nearest(users: Int32, best: Nearest, found: Nearest) -> Nearest:
     itself = ids == users[:, None]
     ids[itself] = NO_NEIGHBOR
     similarities[itself] = np.nan
-    order = np.lexsort((ids, -similarities), axis=1)[:, : best[0].shape[1]]  # NaN sorts last
-    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+    return _nearest_first(ids, similarities, best[0].shape[1])
 
 
 def cluster_centres(sample: Float32, n_clusters: int, rounds: int, seed: int) -> Float32:
@@ -169,8 +169,8 @@ def cluster_centres(sample: Float32, n_clusters: int, rounds: int, seed: int) ->
 def nearest_centre(rows: Float32, centres: Float32) -> Int32:
     """Number of the centre nearest to each row; shape (n,)."""
     found = np.empty(len(rows), dtype=np.int32)
-    for start in range(0, len(rows), _ROWS):
-        found[start : start + _ROWS] = (rows[start : start + _ROWS] @ centres.T).argmax(axis=1)
+    for start in range(0, len(rows), QUERY_USERS):
+        found[start : start + QUERY_USERS] = (rows[start : start + QUERY_USERS] @ centres.T).argmax(axis=1)
     return found
 
 
@@ -196,8 +196,8 @@ def centres_within(rows: Float32, centres: Float32, reach: float) -> tuple[Int64
         Rows ascending; the nearest centre is one of them.
     """
     pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32))]
-    for start in range(0, len(rows), _ROWS):
-        row, centre = np.nonzero(shortfall(rows[start : start + _ROWS] @ centres.T) <= reach)
+    for start in range(0, len(rows), QUERY_USERS):
+        row, centre = np.nonzero(shortfall(rows[start : start + QUERY_USERS] @ centres.T) <= reach)
         pairs.append((row + start, centre.astype(np.int32)))
     return np.concatenate([row for row, _ in pairs]), np.concatenate([centre for _, centre in pairs])
 

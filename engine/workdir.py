@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import msgspec
 
-from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked import lock
+from engine.chunked.errors import DamagedError, LockedError, UsageError
 from engine.chunked.files import read_sealed, sha256_file, write_atomic, write_sealed
 from engine.chunked.files import remove as remove_path
 from engine.chunked.journal import Journal
+from engine.chunked.store import RECORDS
 
 METRICS = "metrics.json"
 RUN = "run.json"
@@ -211,10 +212,26 @@ def unused(workdir: Path) -> list[Folder]:
 
 
 def remove(found: list[Folder]) -> None:
-    """Remove stages' folders; the one that says done goes first, so that a stage half removed is not believed."""
+    """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
     for folder in found:
-        shutil.rmtree(folder.path / "records", ignore_errors=True)
+        remove_path(folder.path / RECORDS)
         remove_path(folder.path)
+
+
+def clean(workdir: Path, *, really: bool) -> list[Folder]:
+    """Find what the configuration of the last run does not use, and remove it if ``really``.
+
+    Raises
+    ------
+    UsageError, DamagedError, LockedError
+        As `check` and `unused`; where a run is in progress.
+    """
+    check(workdir)
+    with lock.hold(workdir / LOCK):
+        found = unused(workdir)
+        if really:
+            remove(found)
+    return found
 
 
 def verify(workdir: Path) -> dict[str, str]:
@@ -224,7 +241,16 @@ def verify(workdir: Path) -> dict[str, str]:
     -------
     dict of str to str
         What is wrong, by the task or file it is wrong with.
+
+    Raises
+    ------
+    UsageError, DamagedError, LockedError
+        As `check`; where a run is in progress, which changes files all the time.
     """
+    check(workdir)
+    holder = lock.holder(workdir / LOCK)
+    if holder is not None:
+        raise LockedError(f"{workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")
     last = last_run(workdir)
     complete = {entry.folder for entry in last.stages} if last and last.figures else set()
     faults: dict[str, str] = {}

@@ -84,7 +84,11 @@ def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | 
     with interrupts_held():
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     with child:
-        output, _ = child.communicate(question)
+        try:
+            output, _ = child.communicate(question)
+        except BaseException:
+            child.kill()  # it would only complain that nobody listens any more
+            raise
     if child.returncode:
         raise EngineError(
             f"a process ended with exit code {child.returncode} ({' '.join(command)}); run the same command again"
@@ -94,7 +98,10 @@ def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | 
 
 def reserved_bytes(module: str, environment: Mapping[str, str]) -> int:
     """Bytes a worker holds once it has loaded a stage's module, before any data: tried out in a process."""
-    code = f"import {module}, engine.chunked.worker\nfrom engine.chunked import memory\nprint(memory.peak_bytes())"
+    code = (
+        f"import contextlib, os, {module}, engine.chunked.worker\nfrom engine.chunked import memory\n"
+        "with contextlib.suppress(BrokenPipeError): os.write(1, str(memory.peak_bytes()).encode())"
+    )
     command = [*PYTHON, "-c", code]
     output = ask(command, "", {**os.environ, **_ENVIRONMENT, **environment})
     return int(output)

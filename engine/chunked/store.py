@@ -67,7 +67,7 @@ class StageStore:
             fsync_path(source)
             entries.append(FileEntry(name.as_posix(), source.stat().st_size, sha256_file(source)))
             if target.is_dir():
-                remove(target)
+                remove(target)  # something else's folder; a file is replaced in one step
             source.replace(target)
         for folder in sorted(folders, reverse=True):
             fsync_path(folder)
@@ -83,7 +83,7 @@ class StageStore:
     def remove(self, entries: Iterable[FileEntry]) -> None:
         """Delete committed files, those already gone included."""
         for entry in entries:
-            self.path(entry.path).unlink(missing_ok=True)
+            remove(self.path(entry.path))
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove every file but the named ones and the records."""
