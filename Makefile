@@ -18,7 +18,7 @@ WORKERS ?=
 RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
 	$(if $(WORKDIR),--workdir "$(WORKDIR)") $(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help pipeline test lint format bench bench-full bench-kernels data clean
+.PHONY: help pipeline test lint format bench bench-full bench-model bench-kernels data clean
 
 help:
 	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
@@ -26,6 +26,7 @@ help:
 	@echo "make lint       ruff, ruff format and mypy"
 	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
 	@echo "make bench-full the same at the size of ml-25m and at four times that (hours); writes docs/benchmarks.md"
+	@echo "make bench-model  choose the model's parameters on parts of train, and show what each brings; docs/model.md"
 	@echo "make bench-kernels   small benchmarks of the inner loops"
 	@echo "make data       download MovieLens 25M (250 MB)"
 	@echo "make clean      remove the environment and caches; runs and data stay"
@@ -59,6 +60,11 @@ bench-full: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.memory --scale 4 --budgets 512MiB
 	$(BIN)/python -m bench.kill --kills 200
 	$(BIN)/python -m bench.report
+
+bench-model: $(INSTALLED_BENCH)
+	$(BIN)/python -m bench.search
+	$(BIN)/python -m bench.ablation
+	$(BIN)/python -m bench.report --scales
 
 bench-kernels: $(INSTALLED_BENCH)
 	$(BIN)/python -m pytest bench/kernels.py --benchmark-only

@@ -14,14 +14,18 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from scipy.sparse import csr_matrix
 
+from engine.bias import Biases
 from engine.chunked.csr import NarrowRows
 from engine.knn import Best, merge_nearest
 from engine.linalg import add_gram_product, orthonormalise
-from engine.scoring import distance_weights, weighted_sums
-from engine.stages.evaluate import measure_batch
+from engine.measuring import Baselines, measure_batch
+from engine.metrics import self_information
+from engine.popularity import Popularity, popular_lists
+from engine.scoring import ask_neighbors, distance_weights, weighted_sums
 from engine.topk import top_per_row
 
 N_ITEMS = 56_000
+N_USERS = 16_384
 PER_USER = 120
 K = 50
 
@@ -34,9 +38,8 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="module")
 def train(rng: np.random.Generator) -> NarrowRows:
     """Ratings of 16 384 users."""
-    n_users = 16_384
     popularity = 1 / np.arange(20, N_ITEMS + 20)
-    drawn = rng.choice(N_ITEMS, (n_users, PER_USER), p=popularity / popularity.sum())
+    drawn = rng.choice(N_ITEMS, (N_USERS, PER_USER), p=popularity / popularity.sum())
     rows = [np.unique(row) for row in drawn]
     indptr = np.cumsum([0, *map(len, rows)])
     values = rng.integers(1, 11, indptr[-1]).astype(np.uint8)
@@ -46,7 +49,7 @@ def train(rng: np.random.Generator) -> NarrowRows:
 @pytest.fixture(scope="module")
 def neighbors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Of 256 users."""
-    ids = rng.integers(0, 16_384, (256, K)).astype(np.int32)
+    ids = rng.integers(0, N_USERS, (256, K)).astype(np.int32)
     return ids, distance_weights(rng.uniform(0.5, 1, (256, K)).astype(np.float32))
 
 
@@ -54,7 +57,7 @@ def test_svd_pass(benchmark: BenchmarkFixture, train: NarrowRows, rng: np.random
     rows = train.part(0, 4096).widen()
     basis = rng.standard_normal((N_ITEMS, 138), dtype=np.float32)
     total = np.zeros_like(basis)
-    benchmark(add_gram_product, rows, basis, total)
+    benchmark(add_gram_product, rows, np.ones(4096, dtype=np.float32), basis, total)
 
 
 def test_orthonormalise(benchmark: BenchmarkFixture, rng: np.random.Generator) -> None:
@@ -66,18 +69,27 @@ def test_orthonormalise(benchmark: BenchmarkFixture, rng: np.random.Generator) -
 def test_score(
     benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray], wide: bool
 ) -> None:
-    benchmark(weighted_sums, train.widen() if wide else train, *neighbors)
+    benchmark(weighted_sums, train.widen() if wide else train, ask_neighbors(*neighbors, N_USERS))
 
 
 def scores_of(train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> csr_matrix:
-    return weighted_sums(train, *neighbors)
+    return weighted_sums(train, ask_neighbors(*neighbors, N_USERS))
 
 
 def test_measure(benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> None:
     scores = scores_of(train, neighbors)
     watched, test = train.part(0, 256).widen(), train.part(256, 512).widen()
     flags = np.zeros(256 * N_ITEMS, dtype=np.uint8)
-    benchmark(measure_batch, scores, watched, test, flags, K, 4.0)
+    counts = np.bincount(train.indices, minlength=N_ITEMS) + 1
+    biases = Biases(3.5, np.zeros(256, dtype=np.float32), np.zeros(N_ITEMS, dtype=np.float32), 0.5, 5.0)
+    baselines = Baselines(Popularity.of(counts), biases, self_information(counts, 16_384))
+    times = np.zeros((2, N_ITEMS), dtype=np.int64)
+    benchmark(measure_batch, scores, watched, test, flags, baselines, 0, K, 4.0, times)
+
+
+def test_popular_lists(benchmark: BenchmarkFixture, train: NarrowRows) -> None:
+    popularity = Popularity.of(np.bincount(train.indices, minlength=N_ITEMS))
+    benchmark(popular_lists, popularity, train.part(0, 256).widen(), K)
 
 
 def test_top_per_row(benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> None:

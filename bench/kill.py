@@ -30,6 +30,8 @@ SETTINGS: dict[str, Any] = {
     "ingest": {"ratings_per_partition": 2500},
     "matrix": {"ratings_per_chunk": 3000},
     "factors": {"dims": 16, "oversamples": 4, "passes": 2, "partial_sums": 3, "users_per_chunk": 60},
+    "item_neighbors": {"k": 10, "items_per_task": 40},
+    "predict": {"users_per_task": 60},
     "index": {"method": "pruned", "users_per_cluster": 30, "shard_users": 90},
     "neighbors": {"k": 10, "ef": 60, "users_per_chunk": 40, "probe_users": 30, "sample_users": 50},
     "evaluate": {"users_per_task": 40},

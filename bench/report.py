@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its plots from ``bench/results/``: ``python -m bench.report``."""
+"""Write docs/benchmarks.md with its plots, and docs/model.md, from ``bench/results/``: ``python -m bench.report``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ BOUNDS = {
     "factors": "gathering rows of films x 138 floats, 2 multiply-adds for each float read: cache and memory traffic",
     "index": "k-means on a sample, one product of users and centres: flops",
     "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
+    "biases": "two sums per rating and pass, by user and by film: memory traffic",
+    "item_neighbors": "cosines of all pairs of films, sifted: memory traffic",
+    "predict": "a lookup for each test rating and near film: cache traffic",
     "evaluate": "sparse rows added up, then one pass over all scores: memory traffic",
 }
 
@@ -34,6 +37,8 @@ def where(results: dict[str, Any]) -> str:
     """The machine, and the commit where it is known, in words."""
     machine, commit = results["machine"], results.get("commit")
     at = f", at commit {commit}" if commit else ""
+    model = at_512(results).get("model") if "budgets" in results else None
+    at += f", model: {model}" if model else ""
     return f"{machine['processors']} processors of {machine['processor']}, {format_size(machine['memory'])}{at}"
 
 
@@ -179,15 +184,99 @@ def neighbors_section(results: dict[str, Any], name: str) -> str:
     )
 
 
+NAMES = {"rmse": "RMSE", "recall_at_50": "Recall@50"}
+
+
+def values_of(values: dict[str, Any]) -> str:
+    """Parameters as they are set on the command line."""
+    return " ".join(f"`{key}={value}`" for key, value in values.items())
+
+
+def ablation_section(results: dict[str, Any]) -> str:
+    """What each part of the model brings on test."""
+    way, without = results["way"], results["without"]
+    usual = way[-1]
+    head = ["RMSE", "Recall@50"]
+    steps, before = [], way[0]
+    for row in way:
+        gains = [f"{row[name] - before[name]:+.4f}" if row is not way[0] else "" for name in NAMES]
+        changed = {key: value for key, value in before["defaults"].items() if key not in row["values"]}
+        steps.append([row["what"], values_of(changed), *(f"{row[name]:.4f}" for name in NAMES), *gains])
+        before = row
+    parts = [
+        [row["what"], values_of(row["values"]), *(f"{row[name]:.4f}" for name in NAMES)]
+        + [f"{row[name] - usual[name]:+.4f}" for name in NAMES]
+        for row in without
+    ]
+    return "\n\n".join(
+        [
+            "## What each part brings",
+            f"On the test part of {results['dataset']}, split as the notebook does; {where(results)}. From the "
+            "notebook's model to the default one, each change kept for the next:",
+            table(["change", "set", *head, "change of RMSE", "of Recall@50"], steps),
+            "The default model without one of its parts:",
+            table(["without", "set", *head, "change of RMSE", "of Recall@50"], parts),
+        ]
+    )
+
+
+def search_section(results: dict[str, Any], most: int = 12) -> str:
+    """How trials ranked on validation parts."""
+    figure, defaults = results["figure"], results["defaults"]
+    rows: list[list[str]] = []
+    for trial in results["trials"]:
+        other = {key: value for key, value in trial["values"].items() if value != defaults[key]}
+        if len(rows) >= most and other:
+            continue
+        found = [f"{trial[name]['mean']:.4f} ± {trial[name]['error']:.4f}" for name in NAMES]
+        gain = f"{trial[figure]['gain']:+.4f} ± {trial[figure]['gain_error']:.4f}"
+        rows.append([values_of(other) or "the defaults", *found, gain])
+    space = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in results["space"].items())
+    return "\n\n".join(
+        [
+            f"## Search by {NAMES[figure]}",
+            f"{len(results['trials'])} trials on {results['seeds']} splits of the train part of {results['dataset']} "
+            f"({results['n_train']:,} ratings), in {results['seconds']} s on {where(results)}. Tried: {space}; one "
+            "parameter at a time, the best value kept for those that follow.",
+            f"The best {min(most, len(rows))}, and the defaults; means over the splits ± standard errors, and the "
+            f"difference of {NAMES[figure]} to the defaults on the same splits:",
+            table(["other than the defaults", *NAMES.values(), "difference"], rows),
+        ]
+    )
+
+
+def model_page() -> str | None:
+    """How the default model was chosen and what its parts bring, or None without results."""
+    ablation = read_result("ablation")
+    searches = [found for name in NAMES if (found := read_result(f"search-{name}")) is not None]
+    sections = [ablation_section(ablation)] if ablation else []
+    sections += [search_section(found) for found in searches]
+    if not sections:
+        return None
+    head = [
+        "# The default model",
+        "Written by `python -m bench.report` from what `python -m bench.search` and `python -m bench.ablation` left in "
+        "`bench/results/`. Parameters are chosen on validation parts held out of *train*; on test they are only shown.",
+    ]
+    return "\n\n".join(head + sections) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scales", nargs="+", default=["1", "0.1", "4"], help="in this order")
+    parser.add_argument(
+        "--scales", nargs="*", default=["1", "0.1", "4"], help="in this order; none: docs/model.md only"
+    )
     options = parser.parse_args()
+    if (model := model_page()) is not None:
+        (DOCS / "model.md").write_text(model)
+    if not options.scales:
+        return
     parts = [
         "# Benchmarks",
         "Written by `python -m bench.report` from `bench/results/`, which `make bench` and `make bench-full` leave. "
         "The ratings are synthetic (`engine data twin`): scale 1 has the users, films and popularity of ml-25m. "
-        "Times are of a shared virtual machine: compare them within a table.",
+        "Times are of a shared virtual machine: compare them within a table. "
+        "Where no model is named, scores are the notebook's, of 128 dimensions and 50 neighbours: the only ones then.",
     ]
     for kind, section in (("run", run_section), ("neighbors", neighbors_section), ("memory", memory_section)):
         for scale in options.scales:

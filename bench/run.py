@@ -33,6 +33,7 @@ def pipeline(twin: Path, memory: str, *options: str) -> dict[str, Any]:
         "rmse": metrics["rmse"],
         "recall_at_50": metrics["recall_at_50"],
         "neighbors": metrics["neighbors"],
+        "model": metrics["config"]["evaluate"]["model"],
         "n_ratings": metrics["n_ratings"],
         "n_users": metrics["n_users"],
         "stages": [{key: stage[key] for key in kept} for stage in stages],

@@ -3,14 +3,32 @@
 Examples
 --------
 >>> import engine
->>> result = engine.run(engine.Config(dataset="sample", workdir="runs/sample"))  # doctest: +SKIP
->>> result.metrics["rmse"]  # doctest: +SKIP
-3.17
+>>> result = engine.run(engine.Config(dataset="sample"))  # doctest: +SKIP
+>>> round(result.metrics["rmse"], 3)  # doctest: +SKIP
+0.861
+>>> recommender = engine.Recommender.open("runs/ml-latest-small")
+>>> recommender.recommend([42], k=1)["title"].item()
+'Back to the Future (1985)'
 """
 
+from typing import TYPE_CHECKING
+
+from engine.all_users import recommend_all
 from engine.chunked.runner import Event
 from engine.config import Config
 from engine.driver import RunResult, plan, run
 
-__all__ = ["Config", "Event", "RunResult", "plan", "run"]
+if TYPE_CHECKING:
+    from engine.recommender import Newcomer, Recommender
+
+__all__ = ["Config", "Event", "Newcomer", "Recommender", "RunResult", "plan", "recommend_all", "run"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when asked for: its libraries would be taken from the budget of every run.
+    if name in ("Newcomer", "Recommender"):
+        from engine import recommender
+
+        return getattr(recommender, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,11 +9,11 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import __version__, config, datasets, driver, planning, status, workdir
+from engine import __version__, all_users, config, datasets, driver, planning, status, summary, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
 from engine.chunked.progress import Progress
@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_verify(commands)
     _add_clean(commands)
+    _add_report(commands)
+    _add_recommend(commands)
+    _add_similar(commands)
     _add_data(commands)
     return parser
 
@@ -154,6 +157,53 @@ def _add_clean(commands: Any) -> None:
     parser.add_argument("--yes", action="store_true", help="remove it")
 
 
+def _add_report(commands: Any) -> None:
+    does = "write what a finished run found and took as one HTML page"
+    example = "example:\n  engine report runs/ml-latest-small --out report.html"
+    parser = _add_on_workdir(commands, "report", does, example)
+    parser.set_defaults(command=_report)
+    parser.add_argument(
+        "--out", metavar="FILE.html", type=Path, help="where to write it (default: report.html in the work directory)"
+    )
+
+
+_RECOMMEND_EXAMPLES = """examples:
+  engine recommend runs/ml-latest-small --user 42 --user 7
+  engine recommend runs/ml-latest-small --ratings mine.csv      you are not in the data: columns movieId,rating
+  engine recommend runs/ml-latest-small --all --out lists.parquet --memory 512MiB
+
+Films a user has rated are left out; --include-test leaves out only those of the train ratings."""
+
+
+def _add_recommend(commands: Any) -> None:
+    does = "name the films a user should watch, ratings to expect, and why"
+    parser = _add_on_workdir(commands, "recommend", does, _RECOMMEND_EXAMPLES)
+    parser.set_defaults(command=_recommend)
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable")
+    whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line")
+    whom.add_argument("--ratings", metavar="FILE", type=Path, help="ratings of somebody else: columns movieId,rating")
+    whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="films for each (default: 10)")
+    parser.add_argument(
+        "--include-test", action="store_true", help="films of held-out test ratings, too, as they are measured"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="with --all: the Parquet file to write")
+    parser.add_argument("--memory", metavar="SIZE", help="with --all: the budget, all processes counted, e.g. 512MiB")
+    parser.add_argument("--workers", type=int, metavar="N", help="with --all: tasks at a time, at most")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+
+def _add_similar(commands: Any) -> None:
+    example = "example:\n  engine similar runs/ml-latest-small --user 42"
+    parser = _add_on_workdir(commands, "similar", "name the users nearest to one, and what they share", example)
+    parser.set_defaults(command=_similar)
+    parser.add_argument("--user", metavar="ID", required=True, help="a user of the data")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="users (default: 10)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
 def _add_data(commands: Any) -> None:
     parser = _add(commands, "data", "list, make or fetch data sets", "example:\n  engine data fetch ml-25m")
     parser.add_argument(
@@ -194,7 +244,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     with Progress(options.quiet, options.explain) as progress:
         result = driver.run(settings, progress, fresh=options.fresh)
-    print(_figures(result.metrics, settings.evaluate.k))
+    print(summary.describe(result.metrics))
     print(_table(result.stages))
     peak = max((entry.measured for entry in result.stages if not entry.skipped), default=0)
     if peak > result.allowed:
@@ -215,35 +265,6 @@ def _plan(options: argparse.Namespace) -> int:
     planning.refuse_misfits(plan)
     planning.refuse_full_disk(plan, "the disk")
     return 0
-
-
-def _figures(metrics: Mapping[str, Any], k: int) -> str:
-    """The figures of a run, with what they are of."""
-    name = f"{metrics['dataset']} (synthetic)" if metrics["synthetic"] else metrics["dataset"]
-    lines = [
-        f"\n{name}: {metrics['n_users']:,} users x {metrics['n_items']:,} films",
-        f"  train / test ratings   {metrics['n_train']:,} / {metrics['n_test']:,}",
-        f"  RMSE                   {_or_why(metrics['rmse'], metrics.get('why_no_rmse'))}"
-        f"   over {metrics['n_test_scored']:,} test ratings; films no neighbour rated score 0",
-        f"  Recall@{k:<15} {_or_why(metrics[f'recall_at_{k}'], metrics.get('why_no_recall'))}"
-        f"   over {metrics['n_users_with_liked']:,} users with a liked test film",
-    ]
-    neighbors = metrics["neighbors"]
-    if neighbors["recall"] is not None:
-        lines.append(
-            f"  neighbours             {neighbors['method']} ({neighbors['why']}): "
-            f"{neighbors['recall']:.2%} of the nearest found, seen on {neighbors['n_users_sampled']:,} users"
-        )
-    if metrics["n_repeated"]:
-        lines.append(f"  repeated pairs         {metrics['n_repeated']:,} earlier ratings of the same pair left out")
-    if not metrics["sorted_by_user"]:
-        lines.append("  rows                   not sorted by user; sorted here")
-    lines += [f"  note                   {note}" for note in metrics["notes"]]
-    return "\n".join(lines)
-
-
-def _or_why(value: float | None, why: str | None) -> str:
-    return f"none: {why};" if value is None else f"{value:.4f}"
 
 
 def _table(stages: Sequence[StageEntry]) -> str:
@@ -290,6 +311,71 @@ def _clean(options: argparse.Namespace) -> int:
     total = format_size(sum(folder.bytes for folder in unused))
     print(f"{total} {'removed' if options.yes else 'not used by the last run; --yes removes it'}")
     return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from engine import report  # loads Polars and the plotting library, which no other command needs in this process
+
+    print(report.write(options.workdir, options.out))
+    return 0
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    if options.all:
+        return _recommend_all(options)
+    for name in ("out", "memory", "workers"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} goes with --all")
+    answers, recommender = _ask(options.workdir)
+    if options.ratings is not None:
+        whom = recommender.read_newcomer(options.ratings)
+        if whom.left_out:
+            print(f"note: {answers.left_out(whom.left_out)}", file=sys.stderr)
+    else:
+        whom = options.user or answers.read_ids(options.users)
+    films = recommender.recommend(whom, options.k, include_test=options.include_test)
+    if options.json:
+        print(json.dumps(answers.films_as_mappings(films), indent=2))
+    else:
+        print(answers.describe_films(films, recommender.predicts_ratings))
+    return 0
+
+
+def _recommend_all(options: argparse.Namespace) -> int:
+    if options.out is None or options.json:
+        raise UsageError("--all goes with --out FILE.parquet, and without --json")
+    with Progress(options.quiet) as progress:
+        made = all_users.recommend_all(
+            options.workdir,
+            options.out,
+            k=options.k,
+            include_test=options.include_test,
+            memory=options.memory,
+            workers=options.workers,
+            on_event=progress,
+        )
+    if not made.entry.skipped:
+        print(_table([made.entry]))
+    print(f"\n{made.out}: {made.n_films:,} films for {made.n_users:,} users")
+    return 0
+
+
+def _similar(options: argparse.Namespace) -> int:
+    answers, recommender = _ask(options.workdir)
+    users = recommender.similar_users(options.user, options.k)
+    if options.json:
+        print(json.dumps(answers.users_as_mapping(options.user, users), indent=2))
+    else:
+        print(answers.describe_users(options.user, users))
+    return 0
+
+
+def _ask(where: Path) -> tuple[Any, Any]:
+    """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
+    os.environ.update(driver.environment(workers=1))
+    from engine import answers, recommender
+
+    return answers, recommender.Recommender.open(where)
 
 
 def _data_list(options: argparse.Namespace) -> int:

@@ -31,17 +31,32 @@ class Ingest(Section, frozen=True):
 
     ratings_per_partition: Positive = 2**18
     """Users whose first ratings fall into the same stretch of this many ratings share a partition."""
+    times: bool = False
+    """Keep when a rating was made; always so where ``split.method`` goes by time."""
 
 
 class Split(Section, frozen=True):
-    """Per-user holdout."""
+    """Which ratings are held out for the test."""
 
+    method: Literal["notebook", "leave-last", "global-time"] = "notebook"
+    """``notebook``: a random share of each user's ratings; ``leave-last``: each user's last by time;
+    ``global-time``: all users' ratings later than one moment. Of ratings made in the same second, that of the film
+    with the greater id is the later one; ``global-time`` keeps those together, in train where the second is the one
+    cut at."""
     test_fraction: Fraction = 0.2
-    """Share of a user's ratings held out, rounded down, at least one."""
+    """Share of the ratings held out: of each user's, rounded down, at least one; ``global-time``: of all, at most."""
+    leave_last: Positive | None = None
+    """``leave-last``: ratings held out of each user, in the place of ``test_fraction``; who has no more stays wholly in
+    train."""
     min_ratings: Annotated[int, Meta(ge=2)] = 5
-    """Users with fewer ratings stay wholly in train."""
+    """Users with fewer ratings stay wholly in train; not so with ``global-time``."""
     seed: Seed = 42
-    """Of the generator that draws the held-out rows, users in ascending order."""
+    """``notebook``: of the generator that draws the held-out rows, users in ascending order."""
+
+    @property
+    def by_time(self) -> bool:
+        """Whether it has to be known when a rating was made."""
+        return self.method != "notebook"
 
 
 class Matrix(Section, frozen=True):
@@ -52,10 +67,10 @@ class Matrix(Section, frozen=True):
 
 
 class Factors(Section, frozen=True):
-    """Truncated SVD of the train matrix."""
+    """Truncated SVD of the train matrix, scaled (Nikolakopoulos et al. 2019, https://doi.org/10.1007/s10115-018-1197-7)."""
 
-    dims: Positive = 128
-    """Dimensions of the user vectors; fewer where the matrix has fewer rows or columns."""
+    dims: Positive = 32
+    """Dimensions of the vectors; fewer where the matrix has fewer rows or columns."""
     oversamples: Annotated[int, Meta(ge=0)] = 10
     """Extra dimensions carried along for accuracy."""
     passes: Positive = 5
@@ -64,8 +79,47 @@ class Factors(Section, frozen=True):
     """Tasks a pass is cut into; each leaves a partial sum of films x (dims + oversamples) floats."""
     users_per_chunk: Positive = 8192
     """Users in a storage chunk of the vectors."""
+    user_scaling: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    """A user's ratings are divided by this power of their number."""
+    item_scaling: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    """A film's ratings are divided by this power of their number."""
     seed: Seed = 42
     """Of the random start."""
+
+
+class Biases(Section, frozen=True):
+    """How far each user and film is from the mean."""
+
+    passes: Positive = 5
+    """Times users' and films' are settled in turn."""
+    user_damping: Annotated[float, Meta(ge=0)] = 5.0
+    """Ratings at the mean added to a user's."""
+    item_damping: Annotated[float, Meta(ge=0)] = 3.0
+    """Ratings at the mean added to a film's."""
+
+
+class ItemNeighbors(Section, frozen=True):
+    """Nearest films by cosine, for predicting ratings and for ranking."""
+
+    k: Positive = 50
+    """Neighbours kept per film, which ratings are predicted from."""
+    ranking_k: Positive = 15
+    """The nearest of them, which films are ranked by."""
+    shrink: Annotated[float, Meta(ge=0)] = 10.0
+    """A cosine is multiplied by n / (n + shrink), n being the ratings of the film of the two that has fewer."""
+    min_ratings: Positive = 3
+    """Films with fewer have no neighbours and are nobody's."""
+    items_per_task: Positive = 4096
+    """Films in a task, and in a storage chunk."""
+
+
+class Predict(Section, frozen=True):
+    """Ratings from the user's ratings of the nearest films."""
+
+    shrink: Annotated[float, Meta(ge=0)] = 2.0
+    """Added to the sum of the similarities that a mean is divided by."""
+    users_per_task: Positive = 4096
+    """Users in a task."""
 
 
 class Index(Section, frozen=True):
@@ -106,14 +160,47 @@ class Neighbors(Section, frozen=True):
 
 
 class Evaluate(Section, frozen=True):
-    """RMSE over the test ratings, recall of liked test films among the best candidates."""
+    """How films are ranked, and what is measured: see ``docs/metrics.md``."""
 
+    model: Literal["votes", "notebook"] = "votes"
+    """``votes``: films are ranked by the votes of the nearest users, and ratings predicted from the nearest films;
+    ``notebook``: both from one score, the mean of the nearest users' ratings by cosine distance."""
+    amplification: Annotated[float, Meta(ge=0)] = 4.0
+    """``votes``: power of the similarity that a neighbour votes with."""
+    popularity_penalty: Annotated[float, Meta(ge=0)] = 0.0
+    """``votes``: a film's votes are divided by this power of its number of ratings."""
+    disliked_vote: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    """``votes``: what a rating below ``liked_from`` counts, where one from there on counts 1."""
+    liked_share: Annotated[float, Meta(ge=0)] = 0.8
+    """``votes``: weight of the likeness to films the user liked, beside the neighbours' votes."""
     k: Positive = 50
     """Length of the recommended list."""
+    cutoffs: tuple[Positive, ...] = (10, 20, 50)
+    """Numbers of first films that are measured, those beyond ``k`` left out; ``k`` always is."""
     liked_from: float = 4.0
     """A test rating of at least this much makes a film liked."""
     users_per_task: Positive = 8192
     """Users in a task."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Numbers of first films that are measured, ascending; the last is ``k``."""
+        return (*sorted({n for n in self.cutoffs if n < self.k}), self.k)
+
+
+class Recommend(Section, frozen=True):
+    """The best films for every user. No part of a run: `engine.all_users` makes it from a run's configuration."""
+
+    k: Positive = 10
+    """Films for each user."""
+    include_test: bool = False
+    """Whether films of held-out test ratings are recommended, too."""
+    users_per_task: Positive = 4096
+    """Users in a task."""
+    ranking: Evaluate = Evaluate()
+    """How films are ranked; only its model and that one's parameters count."""
+    prediction: Predict = Predict()
+    """How ratings are predicted."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,12 +234,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     factors: Factors = Factors()
     index: Index = Index()
     neighbors: Neighbors = Neighbors()
+    biases: Biases = Biases()
+    item_neighbors: ItemNeighbors = ItemNeighbors()
+    predict: Predict = Predict()
     evaluate: Evaluate = Evaluate()
 
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "default": {},
-    "notebook": {"index": {"method": "hnsw"}},
+    "notebook": {
+        "factors": {"dims": 128, "user_scaling": 0.0, "item_scaling": 0.0},
+        "index": {"method": "hnsw"},
+        "neighbors": {"k": 50},
+        "evaluate": {"model": "notebook"},
+    },
 }
 """Presets: sections and values that differ from the defaults above."""
 
@@ -176,9 +271,11 @@ def load(*layers: Mapping[str, Any]) -> Config:
     _merge(full, merged)
     _refuse_unknown(full, Config, "")
     try:
-        return msgspec.convert(full, Config)
+        settings = msgspec.convert(full, Config)
     except msgspec.ValidationError as error:
         raise UsageError(f"configuration: {error}") from None
+    times = settings.ingest.times or settings.split.by_time
+    return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, times=times))
 
 
 def validated(settings: Config) -> Config:
@@ -190,6 +287,12 @@ def validated(settings: Config) -> Config:
         As `load`.
     """
     return load(msgspec.to_builtins(settings, enc_hook=os.fspath))
+
+
+def to_json(settings: msgspec.Struct) -> dict[str, Any]:
+    """A configuration, or a section of one, in JSON values: equal to what is read from a file it was written to."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(settings))
+    return plain
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -48,7 +48,9 @@ class DatasetInfo:
     licence: str
 
 
-def resolve(dataset: str | None, *, data_dir: Path = DATA_DIR, columns: Sequence[str] | None = None) -> Source:
+def resolve(
+    dataset: str | None, *, data_dir: Path = DATA_DIR, columns: Sequence[str] | None = None, times: bool = False
+) -> Source:
     """Turn what the user named into a source.
 
     Parameters
@@ -60,6 +62,8 @@ def resolve(dataset: str | None, *, data_dir: Path = DATA_DIR, columns: Sequence
         Where data sets live.
     columns
         Column names of the file, where they are not the usual ones.
+    times
+        Whether it has to be known when a rating was made.
 
     Raises
     ------
@@ -69,13 +73,13 @@ def resolve(dataset: str | None, *, data_dir: Path = DATA_DIR, columns: Sequence
     if dataset is None:
         dataset = ML25M if ratings_in(data_dir / ML25M) else "sample"
     if dataset in ("sample", SAMPLE):
-        return open_source(make_sample(data_dir), columns)
+        return open_source(make_sample(data_dir), columns, times=times)
     if dataset == ML25M:
-        return open_source(_present_ml25m(data_dir), columns)
+        return open_source(_present_ml25m(data_dir), columns, times=times)
     path = Path(dataset).expanduser()
     if not path.exists() and path.name == dataset:
         path = _among(dataset, data_dir)
-    return open_source(path, columns)
+    return open_source(path, columns, times=times)
 
 
 def list_datasets(data_dir: Path = DATA_DIR) -> list[DatasetInfo]:

@@ -26,10 +26,11 @@ from engine.chunked.store import StageStore
 from engine.config import Config
 from engine.costs import COSTS, Plan, disk
 from engine.explain import explain
-from engine.pipeline import PROFILE, STEPS, Step, fingerprints, identify, known_shapes, stage_folders
+from engine.pipeline import Step, fingerprints, identify, known_shapes, stage_folders, steps
 from engine.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
 from engine.resolve import resolve
 from engine.source import Source
+from engine.stages.names import PROFILE
 from engine.workdir import LastRun, StageEntry
 
 # Polars reads these when it is loaded. Its defaults would hold hundreds of MiB of a CSV at a time.
@@ -89,6 +90,10 @@ class _Run:
     earlier: LastRun | None
     descriptor: int
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return steps(self.settings)
+
     def finished(self, step: Step) -> bool:
         return Journal(self.folders[step.name]).finished()
 
@@ -138,7 +143,7 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
         refuse_misfits(planned)
         refuse_full_disk(planned, str(setup.workdir))
         last = _begin(setup, planned)
-        for i, step in enumerate(STEPS):
+        for i, step in enumerate(setup.steps):
             entry = _run_step(setup, step, last.stages[i], on_event)
             if step.name == "ingest" and counting is not None:
                 entry = _with_counting(entry, counting)
@@ -180,7 +185,7 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
 
 def _mend(setup: _Run, on_event: OnEvent) -> None:
     """Take back every task whose files are not what was recorded, before anything reads them; say why steps run."""
-    journals = {step.name: Journal(setup.folders[step.name]) for step in STEPS}
+    journals = {step.name: Journal(setup.folders[step.name]) for step in setup.steps}
     with ThreadPoolExecutor(setup.workers) as pool:
         faults = dict(zip(journals, pool.map(Journal.damaged, journals.values()), strict=True))
     for name, found in faults.items():
@@ -189,7 +194,7 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
             on_event({"event": "note", "text": f"{fault}; task {task_id} of {name} is done again"})
     if any(faults.values()):
         workdir.withdraw_figures(setup.workdir)
-    for step in filter(setup.finished, STEPS):
+    for step in filter(setup.finished, setup.steps):
         entries = (entry for record in journals[step.name].records() for entry in record.files)
         StageStore(setup.folders[step.name]).keep_only(entry.path for entry in entries)
     damaged = {name: len(found) for name, found in faults.items()}
@@ -199,13 +204,13 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
 
 def _plan_counting(setup: _Run) -> RunPlan | None:
     """Project the counting of the ratings, which every other projection starts from; None where it is done."""
-    ingest = STEPS[0]
+    ingest = setup.steps[0]
     if Journal(setup.folders[ingest.name]).done(PROFILE):
         return None
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
     rounds = COSTS[ingest.name](setup.settings, shapes)
-    counting = {name: rounds[name] for name in ("convert", "profile")}
-    reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", _environment(setup))
+    counting = {name: planned for name, planned in rounds.items() if name != "partition"}
+    reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", environment(setup.workers))
     free = shutil.disk_usage(setup.workdir).free
     return RunPlan([_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], setup.allowed, free, counted=False)
 
@@ -216,18 +221,18 @@ def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntr
         return None
     refuse_misfits(planned)
     on_event({"event": "note", "text": "counting the ratings"})
-    return _run_rounds(setup, STEPS[0], _entry(setup, STEPS[0]), _ignore, upto="profile")
+    return _run_rounds(setup, setup.steps[0], _entry(setup, setup.steps[0]), _ignore, upto="profile")
 
 
 def _plan(setup: _Run) -> RunPlan:
     """Project every stage that is left; the ratings have been counted."""
-    left = [step for step in STEPS if not setup.finished(step)]
+    left = [step for step in setup.steps if not setup.finished(step)]
     free = shutil.disk_usage(setup.workdir).free
     if not left:
         return RunPlan([], setup.allowed, free)
     with ThreadPoolExecutor(setup.workers) as pool:
         modules = [f"engine.stages.{step.name}" for step in left]
-        reserved = list(pool.map(partial(reserved_bytes, environment=_environment(setup)), modules))
+        reserved = list(pool.map(partial(reserved_bytes, environment=environment(setup.workers)), modules))
     own = memory.resident_bytes()
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)
@@ -270,7 +275,8 @@ def _begin(setup: _Run, planned: RunPlan) -> LastRun:
         workers=setup.workers,
         settings=msgspec.to_builtins(setup.settings),
         identity=setup.identity,
-        stages=[_entry(setup, step, plans.get(step.name)) for step in STEPS],
+        stages=[_entry(setup, step, plans.get(step.name)) for step in setup.steps],
+        source=setup.source.located().to_json(),
     )
     workdir.write_last_run(setup.workdir, last)
     (setup.workdir / workdir.METRICS).unlink(missing_ok=True)
@@ -290,6 +296,11 @@ def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> 
 
 def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, upto: str | None = None) -> StageEntry:
     """Run what is left of a step, or of it up to a round; return what it took."""
+    return run_job(_job(setup, step, upto), entry, on_event, setup.descriptor)
+
+
+def run_job(job: Job, entry: StageEntry, on_event: OnEvent, descriptor: int) -> StageEntry:
+    """Run a stage in a child process, which inherits the lock's descriptor; return what it took."""
     peaks = {"projected": 0, "measured": 0}
     own = memory.resident_bytes()
 
@@ -300,7 +311,7 @@ def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, u
 
     start = time.monotonic()
     with memory.Sampler(lambda: memory.tree_bytes(os.getpid()), 0.1) as sampler:
-        run_in_child(_job(setup, step, upto), note, (setup.descriptor,))
+        run_in_child(job, note, (descriptor,))
     return msgspec.structs.replace(
         entry,
         skipped=False,
@@ -322,9 +333,10 @@ def _with_counting(took: StageEntry, counting: StageEntry) -> StageEntry:
     )
 
 
-def _environment(setup: _Run) -> dict[str, str]:
+def environment(workers: int) -> dict[str, str]:
+    """Variables to set for a stage's process before Polars is loaded."""
     # Its buffers grow with its threads: no more than the memory models were measured with.
-    return {**_POLARS, "POLARS_MAX_THREADS": str(min(setup.workers, 2))}
+    return {**_POLARS, "POLARS_MAX_THREADS": str(min(workers, 2))}
 
 
 def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
@@ -337,4 +349,4 @@ def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
         "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
     }
     open_ = "engine.pipeline:open_stage"
-    return Job(step.name, open_, spec, setup.allowed, setup.workers, _environment(setup), upto)
+    return Job(step.name, open_, spec, setup.allowed, setup.workers, environment(setup.workers), upto)

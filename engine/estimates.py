@@ -22,6 +22,9 @@ _SORT_USER = 1.7e-5
 _NEAR_USER = 1.1e-4
 _COMPARE = 2.4e-11
 _SCORE = 1.1e-8
+_BIAS = 3e-8
+_NEAR_ITEM = 1.5e-8
+_NEAR_RATING = 1.5e-8
 # Below this many seconds a pace is mostly start-up.
 _ENOUGH = 10.0
 # Neighbours have rated more films than users on average.
@@ -40,6 +43,9 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         "matrix": _MATRIX * n,
         "factors": _MULTIPLY_ADD * train * (2 * settings.factors.passes * width + width + dims),
         **_finding_neighbors(settings, users, dims),
+        "biases": _BIAS * train * (settings.biases.passes + 2),
+        "item_neighbors": _NEAR_ITEM * items * items,
+        "predict": _NEAR_RATING * n * settings.split.test_fraction * settings.item_neighbors.k,
         "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
     }
     return {name: _START + value for name, value in work.items()}

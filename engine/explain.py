@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from engine import config
 from engine.chunked.journal import Journal
 from engine.config import Config
-from engine.pipeline import STEPS, Step
+from engine.pipeline import Step, steps
 from engine.workdir import LastRun
 
 
@@ -34,9 +33,9 @@ def explain(
     damaged : mapping of str to int
         Tasks of each step that were taken back because their files are not what was recorded.
     """
-    now: dict[str, Any] = msgspec.to_builtins(settings)
+    now = config.to_json(settings)
     why = {}
-    for step in STEPS:
+    for step in steps(settings):
         journal = Journal(folders[step.name])
         if journal.finished():
             why[step.name] = "skipped, done"

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from engine import config
 from engine.chunked.journal import Committed
-from engine.config import Config
-from engine.pipeline import STEPS
+from engine.config import Config, Split
+from engine.pipeline import steps
 from engine.source import Source
 
 
@@ -35,6 +34,7 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> di
         "n_repeated": sum(part["n_repeated"] for part in partitions),
         "n_train": sum(part["n_train"] for part in splits),
         "n_test": sum(part["n_test"] for part in splits),
+        "n_left_out": sum(part["n_left_out"] for part in splits),
         "n_test_scored": means["n_test_scored"],
         "n_test_covered": means["n_test_covered"],
         "n_users": profile["n_users"],
@@ -48,16 +48,23 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> di
             "n_users_sampled": min(settings.neighbors.sample_users, profile["n_users"]),
         },
         "sorted_by_user": profile["sorted_by_user"],
+        "figures": means["figures"],
         "notes": list(source.notes),
         "config": {"preset": settings.preset}
-        | {step.name: msgspec.to_builtins(getattr(settings, step.name)) for step in STEPS},
+        | {step.name: config.to_json(getattr(settings, step.name)) for step in steps(settings)},
     }
     if not metrics["n_test"]:
-        needed = settings.split.min_ratings
-        metrics["why_no_rmse"] = f"no user has {needed} ratings, so none was held out"
+        metrics["why_no_rmse"] = f"{_why_no_test(settings.split)}, so none was held out"
     elif means["rmse"] is None:
         metrics["why_no_rmse"] = "no test rating is of a film that occurs in train"
     if means["recall"] is None:
         liked = settings.evaluate.liked_from
         metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for a film that occurs in train"
     return metrics
+
+
+def _why_no_test(split: Split) -> str:
+    if split.method == "global-time":
+        return "no rating of a user with earlier ones is later than the moment cut at"
+    last = split.leave_last + 1 if split.method == "leave-last" and split.leave_last else 0
+    return f"no user has {max(split.min_ratings, last)} ratings"

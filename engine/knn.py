@@ -34,9 +34,16 @@ class Best:
         Unit rows.
     k : int
         Others to keep.
+    floor : float
+        Others must be more similar than that.
+
+    Attributes
+    ----------
+    worst : float32 array, shape (n,)
+        Similarity that another must exceed to be kept; ``floor`` at first.
     """
 
-    def __init__(self, users: Int32, queries: Float32, k: int) -> None:
+    def __init__(self, users: Int32, queries: Float32, k: int, floor: float = -np.inf) -> None:
         self._users = users
         self._queries = queries
         self._k = k
@@ -44,7 +51,8 @@ class Best:
         self._ids = np.full((len(users), k + BEST_ROOM), NO_NEIGHBOR, dtype=np.int32)
         self._similarities = np.full(self._ids.shape, _EMPTY)
         self._used = np.full(len(users), k)
-        self._worst = np.full(len(users), _EMPTY)
+        self._floor = np.float32(floor)
+        self.worst = np.full(len(users), self._floor)
 
     def offer(self, rows: Int64, codes: Int32, vectors: Float32) -> None:
         """Compare some of the queries with a tile of others.
@@ -58,17 +66,29 @@ class Best:
         """
         for start in range(0, len(rows), QUERY_USERS):
             some = rows[start : start + QUERY_USERS]
-            products = self._queries[some] @ vectors.T
-            # Most tiles have nothing for most queries, and a maximum is quick.
-            promising = products.max(axis=1) > self._worst[some]
-            some, products = some[promising], products[promising]
-            place = np.flatnonzero(products > self._worst[some, None])
-            row, column = np.divmod(place, len(codes))
-            counts = np.bincount(row, minlength=len(some))
-            many = counts > BEST_ROOM
-            self._select(some[many], codes, products[many])
-            few = ~many[row]
-            self._append(some, np.where(many, 0, counts), row[few], codes[column[few]], products.ravel()[place[few]])
+            self.consider(some, codes, self._queries[some] @ vectors.T)
+
+    def consider(self, rows: Int64, codes: Int32, similarities: Float32) -> None:
+        """Keep what is better than what there is.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (m,)
+            Which queries, each once.
+        codes : int32 array, shape (t,)
+            The others.
+        similarities : float32 array, shape (m, t)
+        """
+        # Most tiles have nothing for most queries, and a maximum is quick.
+        promising = similarities.max(axis=1) > self.worst[rows]
+        rows, similarities = rows[promising], similarities[promising]
+        place = np.flatnonzero(similarities > self.worst[rows, None])
+        row, column = np.divmod(place, len(codes))
+        counts = np.bincount(row, minlength=len(rows))
+        many = counts > BEST_ROOM
+        self._select(rows[many], codes, similarities[many])
+        few = ~many[row]
+        self._append(rows, np.where(many, 0, counts), row[few], codes[column[few]], similarities.ravel()[place[few]])
 
     def _append(self, rows: Int64, counts: Int64, row: Int64, codes: Int32, similarities: Float32) -> None:
         """Add what is better than the worst: of each ``row``, an index into ``rows``, as many as ``counts`` says."""
@@ -93,7 +113,7 @@ class Best:
         self._similarities[rows, self._k :] = _EMPTY
         self._ids[rows, : self._k] = np.take_along_axis(ids, best, axis=1)
         self._used[rows] = self._k
-        self._worst[rows] = kept.min(axis=1)
+        self.worst[rows] = np.maximum(kept.min(axis=1), self._floor)
 
     def result(self) -> Nearest:
         """Codes and similarities, shape (n, k): most similar first, equal ones by code; -1 and NaN where there is none.
@@ -193,11 +213,14 @@ def centres_within(rows: Float32, centres: Float32, reach: float) -> tuple[Int64
     Returns
     -------
     rows, centres : int64 and int32 arrays, shape (pairs,)
-        Rows ascending; the nearest centre is one of them.
+        Rows ascending; the nearest centre is one of them. A row of zeros has the first alone.
     """
     pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32))]
     for start in range(0, len(rows), QUERY_USERS):
-        row, centre = np.nonzero(shortfall(rows[start : start + QUERY_USERS] @ centres.T) <= reach)
+        some = rows[start : start + QUERY_USERS]
+        near = shortfall(some @ centres.T) <= reach
+        near[~some.any(axis=1), 1:] = False
+        row, centre = np.nonzero(near)
         pairs.append((row + start, centre.astype(np.int32)))
     return np.concatenate([row for row, _ in pairs]), np.concatenate([centre for _, centre in pairs])
 

@@ -20,16 +20,18 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 
-def add_gram_product(rows: csr_matrix, basis: Float32, total: Float32) -> None:
-    """Add ``rows.T @ (rows @ basis)`` to ``total`` in place.
+def add_gram_product(rows: csr_matrix, weights: Float32, basis: Float32, total: Float32) -> None:
+    """Add ``rows.T @ diag(weights) @ rows @ basis`` to ``total`` in place.
 
     Parameters
     ----------
     rows : csr_matrix, float32, shape (n, items)
+    weights : float32 array, shape (n,)
     basis, total : float32 array, shape (items, width)
         C-contiguous.
     """
     product = rows @ basis
+    product *= weights[:, None]
     n, n_items = rows.shape
     # ``total += rows.T @ product`` would make a copy of ``total``'s size for each batch of rows, and its
     # sums would depend on the batch; SciPy's kernel behind it adds row by row to what is there.

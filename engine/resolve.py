@@ -27,7 +27,8 @@ def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
     UsageError
         As `engine.datasets.resolve`.
     """
-    asked = json.dumps({"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns})
+    wanted = {"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns}
+    asked = json.dumps(wanted | {"times": settings.ingest.times})
     found = json.loads(ask([*PYTHON, "-c", "from engine.resolve import answer; answer()"], asked))
     if "source" in found:
         size, sha256 = found["digest"]
@@ -43,7 +44,9 @@ def answer() -> None:
 
 def _find(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        source = datasets.resolve(asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"])
+        source = datasets.resolve(
+            asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"], times=asked["times"]
+        )
         before = state(source.path)  # taken first: what changes while it is hashed is noticed, too
         return {"source": source.to_json(), "digest": digest(source), "state": before}
     except Exception as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import _sparsetools, csr_matrix
-
-from engine.chunked.csr import NarrowRows
 
 # The notebook's guard against dividing by zero.
 _EPSILON = np.float32(1e-8)
@@ -35,32 +33,76 @@ def distance_weights(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights
 
 
-def weighted_sums(ratings: NarrowRows | csr_matrix, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> csr_matrix:
-    """Sum of the neighbours' ratings of each film, each times the neighbour's weight.
+def vote_weights(similarities: NDArray[np.float32], amplification: float) -> NDArray[np.float32]:
+    """What each neighbour's votes weigh: its similarity to a power (Breese et al. 1998, "case amplification").
 
     Parameters
     ----------
-    ratings : NarrowRows or csr_matrix of float32
-        The train matrix, users x films; as it is stored, or wide.
+    similarities : float32 array, shape (users, k)
+        NaN where there is no neighbour.
+    amplification : float
+
+    Returns
+    -------
+    float32 array, shape (users, k)
+        Zero where there is no neighbour, or a similarity below zero.
+    """
+    weights: NDArray[np.float32] = np.maximum(np.nan_to_num(similarities, nan=0.0), 0) ** np.float32(amplification)
+    return weights
+
+
+class Rows(Protocol):
+    """Rows of a matrix that are made when asked for."""
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where each row's values start, and the end."""
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> csr_matrix:
+        """Some rows, float32, in the order given."""
+
+
+def ask_neighbors(ids: NDArray[np.int32], weights: NDArray[np.float32], n_rows: int) -> csr_matrix:
+    """What each of some users asks of the rows of a matrix: its neighbours', times their weights.
+
+    Parameters
+    ----------
     ids : int32 array, shape (n, k)
         Neighbours of ``n`` users; -1 where there is none.
     weights : float32 array, shape (n, k)
+    n_rows : int
+
+    Returns
+    -------
+    csr_matrix, float32, shape (n, n_rows)
+        Neighbours of a row in the order given.
+    """
+    valid = ids >= 0
+    indptr = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
+    return csr_matrix((weights[valid], ids[valid], indptr), shape=(len(ids), n_rows), copy=False)
+
+
+def weighted_sums(rows: Rows | csr_matrix, asking: csr_matrix) -> csr_matrix:
+    """The product of two sparse matrices, of rows made when asked for or there already.
+
+    Parameters
+    ----------
+    rows : Rows, or csr_matrix of float32, shape (m, films)
+    asking : csr_matrix of float32, shape (n, m)
 
     Returns
     -------
     csr_matrix, float32, shape (n, films)
-        Columns of a row in no order; a film no neighbour rated is not stored. The same bits for both kinds of
-        ``ratings``.
+        Columns of a row in no order; what no row asked for has is not stored. The same bits for both kinds of
+        ``rows``, and however users are batched.
     """
-    valid = ids >= 0
-    neighbors = ids[valid]
-    work = int((ratings.indptr[neighbors + 1] - ratings.indptr[neighbors]).sum(dtype=np.int64))
-    indptr = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
-    if isinstance(ratings, csr_matrix):
-        return _product(weights[valid], neighbors, indptr, ratings, work)
+    wanted = asking.indices
+    work = int((rows.indptr[wanted + 1] - rows.indptr[wanted]).sum(dtype=np.int64))
+    if isinstance(rows, csr_matrix):
+        return _product(asking.data, wanted, asking.indptr, rows, work)
     # Gathering the rows needed first keeps the widened matrix as small as the batch.
-    needed, columns = np.unique(neighbors, return_inverse=True)
-    return _product(weights[valid], columns.astype(np.int32), indptr, ratings.take(needed), work)
+    needed, columns = np.unique(wanted, return_inverse=True)
+    return _product(asking.data, columns.astype(np.int32), asking.indptr, rows.take(needed), work)
 
 
 def _product(
@@ -78,18 +120,17 @@ def _product(
     return csr_matrix((data[:nnz], indices[:nnz], pointers), shape=(n, n_columns), copy=False)
 
 
-def multiply_adds(counts: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Multiply-adds it takes to score each user: the ratings of all its neighbours.
+def multiply_adds(counts: NDArray[np.integer[Any]], asking: csr_matrix) -> NDArray[np.int64]:
+    """Multiply-adds of each row of `weighted_sums`: the lengths of all rows it asks for.
 
     Parameters
     ----------
-    counts : int64 array, shape (users,)
-        Train ratings of each user.
-    ids : int32 array, shape (n, k)
-        Neighbours; -1 where there is none.
+    counts : integer array, shape (m,)
+        Stored values of each row.
+    asking : csr_matrix, shape (n, m)
     """
-    work: NDArray[np.int64] = np.where(ids >= 0, counts[ids], 0).sum(axis=1)
-    return work
+    ends = np.concatenate([[0], np.cumsum(counts[asking.indices], dtype=np.int64)])
+    return np.diff(ends[asking.indptr])
 
 
 def cut_by_work(work: NDArray[np.int64], limit: int, max_rows: int) -> list[tuple[int, int]]:

@@ -37,13 +37,16 @@ RATINGS_FILES = (
     *(f"ratings.{kind}{z}" for kind in ("csv", "tsv", "dat") for z in ("", ".gz", ".zst")),
 )
 COLUMNS_OPTION = "--columns user,item,rating[,timestamp]"
+_FILM_AND_RATING = "movieId,rating"
+# How ids are read is settled by the first ones; but in a file of one person's ratings, by those of the run.
+_THE_FIRST = "those at the top of the file"
+_OR_TEXT = ", or move the line to the top of the data to have ids read as text"
 
 _KINDS = ("user", "item", "rating", "timestamp")
 _USUAL_NAMES = ({"user", "userid"}, {"item", "itemid", "movie", "movieid"}, {"rating"}, {"timestamp"})
 _SEPARATORS = (",", "\t", "::")
 _MAX_LINE = 1 << 17
-# Polars decodes whole row groups: measured per row of user, item and rating, beyond a size that does not matter.
-_ROW_BYTES = 75
+# Row groups up to so many rows do not matter.
 _ROW_GROUP = 1 << 18
 # What Polars reads as a number: int() and float() also take "1_0", and digits of other scripts.
 _INTEGER = re.compile(r"[ \t]*[+-]?[0-9]+")
@@ -65,9 +68,12 @@ class Column(NamedTuple):
 class Source:
     """A ratings file and how to read it.
 
-    `fields` are all columns of the file, `columns` the names of user, item, rating and timestamp (or None) among them.
+    `fields` are all columns of the file, `columns` the names of user, item, rating and timestamp (or None) among them;
+    the user's is empty in a file of one person's ratings.
     `synthetic` is for generated data, to be called so wherever results are shown. `titles` is the ``movies.csv`` beside
-    the ratings, if any, with columns ``movieId,title,...``. `notes` are oddities that were coped with, for the log.
+    the ratings, if any, with columns ``movieId,title,...``. `row_bytes` is the mean size of the first thousand rows,
+    `group_rows` are those of the largest row group of a Parquet file. `notes` are oddities that were coped with, for
+    the log.
     """
 
     path: Path
@@ -82,19 +88,30 @@ class Source:
     columns: Names = ("", "", "", None)
     user_type: IdType = "string"
     item_type: IdType = "string"
+    row_bytes: int = 0
+    group_rows: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def layout(self) -> list[Column]:
         """The columns that are read; their places count the empty field inside each ``::``."""
         types = (self.user_type, self.item_type, "float64", "int64")
-        named = [(k, name, t) for k, name, t in zip(_KINDS, self.columns, types, strict=True) if name is not None]
+        named = [(k, name, t) for k, name, t in zip(_KINDS, self.columns, types, strict=True) if name]
         return [Column(kind, name, self.fields.index(name) * len(self.separator), as_) for kind, name, as_ in named]
 
     @property
     def width(self) -> int:
         """Fields of a line, split at every single character of the separator: three for ``a::b``."""
         return (len(self.fields) - 1) * len(self.separator) + 1
+
+    @property
+    def group_bytes(self) -> int:
+        """What is held of a Parquet file while it is read: Polars decodes whole row groups."""
+        return self.group_rows * (self.row_bytes + 8)
+
+    def located(self) -> Source:
+        """Return the same with absolute paths, for whoever reads it from another folder."""
+        return replace(self, path=self.path.absolute(), titles=self.titles and self.titles.absolute())
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as plain JSON types."""
@@ -135,7 +152,9 @@ class _Record(NamedTuple):
     problem: str
 
 
-def open_source(path: Path, columns: Sequence[str] | None = None, *, name: str | None = None) -> Source:
+def open_source(
+    path: Path, columns: Sequence[str] | None = None, *, name: str | None = None, times: bool = False
+) -> Source:
     """Say what a ratings file is, from its first thousand rows.
 
     Parameters
@@ -146,6 +165,8 @@ def open_source(path: Path, columns: Sequence[str] | None = None, *, name: str |
         The names of the user, item, rating and, if wanted, timestamp column, where they are not the usual ones.
     name
         Shown with results; else the folder's or file's name.
+    times
+        Whether timestamps are needed; if not, a column that holds none is ignored.
 
     Raises
     ------
@@ -155,23 +176,58 @@ def open_source(path: Path, columns: Sequence[str] | None = None, *, name: str |
     if columns is not None and (len(columns) not in (3, 4) or len(set(columns)) < len(columns)):
         raise UsageError(f"{COLUMNS_OPTION} takes three or four different names, not {','.join(columns)!r}")
     file = _ratings_file(path)
-    try:
-        with file.open("rb") as stream:
-            magic = stream.read(4)
-    except OSError as exc:
-        raise UsageError(f"{file} cannot be read ({exc.strerror}): check its permissions") from exc
-    if not magic:
-        raise UsageError(f"{file} is empty: it should hold a header and ratings")
-    if magic == b"PK\x03\x04":
-        raise UsageError(f"{file} is a zip archive: unpack it, then give the ratings file or its folder")
+    magic = _magic(file)
     twin = _synthetic_name(file.parent)
     titles = file.parent / "movies.csv"
     usual = file.resolve().parent.name if file.name in RATINGS_FILES else file.name.split(".")[0]
     source = Source(file, name or twin or usual or "ratings", twin is not None, titles if titles.is_file() else None)
     if magic == b"PAR1":
-        return _open_parquet(source, columns)
-    gz, zstd = magic.startswith(b"\x1f\x8b"), magic == b"\x28\xb5\x2f\xfd"
-    return _open_text(replace(source, compression="gzip" if gz else "zstd" if zstd else "none"), columns)
+        return _open_parquet(source, columns, times)
+    return _open_text(replace(source, compression=_compression(magic)), columns, times)
+
+
+def read_person(path: Path, usual: Source) -> tuple[list[Any], list[float]]:
+    """Read one person's ratings: a text file with a column of films and one of ratings; others are ignored.
+
+    Parameters
+    ----------
+    path
+        CSV, TSV or ``::``-separated, with a header; plain, gzip or zstd.
+    usual
+        The ratings file that the films are of. Its names are looked for first, then the usual ones.
+
+    Returns
+    -------
+    list of int or str, list of float
+        Films and ratings, in the order of the file.
+
+    Raises
+    ------
+    UsageError
+        For all that is wrong, with line and column, and what to do about it.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist or is no file: give a file with the columns {_FILM_AND_RATING}")
+    magic = _magic(path)
+    if magic == b"PAR1":
+        raise UsageError(f"{path} is Parquet: give a person's ratings as text, with the columns {_FILM_AND_RATING}")
+    source, first = _head(Source(path, path.stem, False, None, compression=_compression(magic)))
+    fields = [field.strip() for field in first[0].fields[:: len(source.separator)]]
+    if len(fields) > 1 and all(_NUMBER.fullmatch(field) for field in fields[:2]):
+        raise UsageError(f"{path}, line 1 holds a rating, not column names: put {_FILM_AND_RATING} above it")
+    item, rating = usual.columns[1:3]
+    if not {item, rating} <= set(fields):
+        item, rating = _named(path, fields, _USUAL_NAMES[1:3], f"call them {_FILM_AND_RATING}")[:2]
+    if not any(row.problem or any(row.fields) for row in first[1:]):
+        raise UsageError(f"{path} has a header and no ratings")
+    source = replace(source, fields=tuple(fields), columns=("", item, rating, None), item_type=usual.item_type)
+    if fault := locate_fault(source):
+        problem = fault.problem.replace(_THE_FIRST, "those of the run").removesuffix(_OR_TEXT)
+        raise UsageError(str(replace(fault, problem=problem)))
+    film, value = source.layout
+    rows = [row.fields for row in islice(_records(source), 1, None) if any(row.fields)]
+    as_id = int if film.type == "int64" else str
+    return [as_id(row[film.place]) for row in rows], [float(row[value.place]) for row in rows]
 
 
 def scan(source: Source, *, timestamp: bool = False) -> pl.LazyFrame:
@@ -240,6 +296,24 @@ def ratings_in(folder: Path) -> Path | None:
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
+def _magic(file: Path) -> bytes:
+    """The first bytes of a file that may hold ratings."""
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as exc:
+        raise UsageError(f"{file} cannot be read ({exc.strerror}): check its permissions") from exc
+    if not magic:
+        raise UsageError(f"{file} is empty: it should hold a header and ratings")
+    if magic == b"PK\x03\x04":
+        raise UsageError(f"{file} is a zip archive: unpack it, then give the ratings file or its folder")
+    return magic
+
+
+def _compression(magic: bytes) -> Literal["none", "gzip", "zstd"]:
+    return "gzip" if magic.startswith(b"\x1f\x8b") else "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
+
+
 def _ratings_file(path: Path) -> Path:
     if path.is_file():
         return path
@@ -265,17 +339,51 @@ def _synthetic_name(folder: Path) -> str | None:
 
 def _choose(path: Path, fields: Sequence[str], columns: Sequence[str] | None) -> Names:
     """Find the columns to read: each is to be there once; without `columns`, the timestamp may be missing."""
-    keys = {field: field if columns else re.sub("[-_ ]", "", field).casefold() for field in fields}
     wanted = [{name} for name in columns] if columns else _USUAL_NAMES
-    found = [[field for field in fields if keys[field] in names] for names in wanted]
-    needed = len(columns) if columns else 3
-    if any(len(names) != 1 for names in found[:needed]) or any(len(names) > 1 for names in found):
-        raise UsageError(f"{path} has the columns {', '.join(fields)}: say which of them to read with {COLUMNS_OPTION}")
-    chosen = [names[0] for names in found if names]
+    remedy = f"say which of them to read with {COLUMNS_OPTION}"
+    chosen = _named(path, fields, wanted, remedy, exact=bool(columns), needed=len(columns) if columns else 3)
     return chosen[0], chosen[1], chosen[2], chosen[3] if len(chosen) > 3 else None
 
 
-def _open_text(source: Source, columns: Sequence[str] | None) -> Source:
+def _refuse_timeless(source: Source) -> None:
+    """Refuse a file without a column of timestamps where they are needed."""
+    if source.columns[3] is None:
+        raise UsageError(
+            f"{source.path} has the columns {', '.join(source.fields)}, none of them with timestamps, which a "
+            f"split by time needs: name it with {COLUMNS_OPTION}, or use --set split.method=notebook"
+        )
+
+
+def _named(
+    path: Path, fields: Sequence[str], wanted: Sequence[set[str]], remedy: str, *, exact: bool = False, needed: int = 2
+) -> list[str]:
+    """Find the one column with each of the wanted names; after the first `needed`, some may be missing."""
+    keys = {field: field if exact else re.sub("[-_ ]", "", field).casefold() for field in fields}
+    found = [[field for field in fields if keys[field] in names] for names in wanted]
+    if any(len(names) != 1 for names in found[:needed]) or any(len(names) > 1 for names in found):
+        raise UsageError(f"{path} has the columns {', '.join(fields)}: {remedy}")
+    return [names[0] for names in found if names]
+
+
+def _open_text(source: Source, columns: Sequence[str] | None, times: bool) -> Source:
+    source, records = _head(source)
+    path = source.path
+    source = _with_columns(source, records[0].fields, columns)
+    if times:
+        _refuse_timeless(source)
+    rows = records[int(source.header) :]
+    if not any(row.problem or any(row.fields) for row in rows):
+        raise UsageError(f"{path} has a header and no ratings")
+    source = replace(
+        _with_types(source, rows, times), row_bytes=sum(len(row.text.encode()) for row in rows) // len(rows)
+    )
+    if fault := _first_fault(source, rows):
+        raise UsageError(str(fault))
+    return source
+
+
+def _head(source: Source) -> tuple[Source, list[_Record]]:
+    """Settle the separator of a text file; return its first records, too, of which the very first is sound."""
     path = source.path
     try:
         with _bytes(source) as stream:
@@ -295,14 +403,7 @@ def _open_text(source: Source, columns: Sequence[str] | None) -> Source:
         raise UsageError(str(Fault(path, 1, None, records[0].problem, records[0].text)))
     if not any(records[0].fields) or "\n" in "".join(records[0].fields):
         raise UsageError(f"{path} has no header in line 1, or it goes on in line 2: put all column names into line 1")
-    source = _with_columns(source, records[0].fields, columns)
-    rows = records[int(source.header) :]
-    if not any(row.problem or any(row.fields) for row in rows):
-        raise UsageError(f"{path} has a header and no ratings")
-    source = _with_types(source, rows)
-    if fault := _first_fault(source, rows):
-        raise UsageError(str(fault))
-    return source
+    return source, records
 
 
 def _with_columns(source: Source, first: list[str], columns: Sequence[str] | None) -> Source:
@@ -318,14 +419,14 @@ def _with_columns(source: Source, first: list[str], columns: Sequence[str] | Non
     return replace(source, header=False, fields=tuple(fields), columns=_choose(path, fields, None))
 
 
-def _with_types(source: Source, rows: list[_Record]) -> Source:
-    """Settle from the head how ids are read, and whether the timestamps are any."""
+def _with_types(source: Source, rows: list[_Record], times: bool) -> Source:
+    """Settle from the head how ids are read, and, unless they are needed, whether the timestamps are any."""
     user, item, _, *timestamp = source.layout
     user_type, user_notes = _id_type(source, user, rows)
     item_type, item_notes = _id_type(source, item, rows)
     notes = (*source.notes, *user_notes, *item_notes)
     source = replace(source, user_type=user_type, item_type=item_type, notes=notes)
-    if not timestamp or any(_INTEGER.fullmatch(text) for _, text in _cells(timestamp[0], rows)):
+    if times or not timestamp or any(_INTEGER.fullmatch(text) for _, text in _cells(timestamp[0], rows)):
         return source
     note = f"column {timestamp[0].name} is ignored: its values are no whole seconds"
     return replace(source, columns=(*source.columns[:3], None), notes=(*notes, note))
@@ -349,7 +450,7 @@ def _id_type(source: Source, column: Column, rows: list[_Record]) -> tuple[IdTyp
     return "string", [f"column {column.name} is read as text: line {odd[0][0]} has {odd[0][1]!r}"]
 
 
-def _open_parquet(source: Source, columns: Sequence[str] | None) -> Source:
+def _open_parquet(source: Source, columns: Sequence[str] | None, times: bool) -> Source:
     import polars as pl
     import pyarrow.parquet
 
@@ -369,15 +470,26 @@ def _open_parquet(source: Source, columns: Sequence[str] | None) -> Source:
             raise UsageError(f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it")
     notes: list[str] = []
     if timestamp and not (schema[timestamp].is_integer() or isinstance(schema[timestamp], pl.Datetime)):
+        if times:
+            raise UsageError(
+                f"{path}, column {timestamp} has type {schema[timestamp]} where whole seconds, or a date and time, are "
+                "needed: cast it"
+            )
         notes.append(f"column {timestamp} is ignored: its type is {schema[timestamp]}")
         timestamp = None
     largest = max(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups))
-    if largest > _ROW_GROUP:
-        mib = (largest * _ROW_BYTES) >> 20
-        notes.append(f"row groups of {largest} rows take about {mib} MiB to read: smaller ones would take less")
     names = (user, item, rating, timestamp)
-    source = replace(source, format="parquet", fields=tuple(schema), columns=names, notes=tuple(notes))
-    return replace(source, user_type=types[0], item_type=types[1])
+    source = replace(source, format="parquet", fields=tuple(schema), columns=names, group_rows=largest)
+    if times:
+        _refuse_timeless(source)
+    texts = [pl.col(name) for name, type_ in zip((user, item), types, strict=True) if type_ == "string"]
+    head = pl.scan_parquet(path, glob=False, hive_partitioning=False).select(texts).head(HEAD_ROWS).collect()
+    row_bytes = 24 + sum(int(column.cast(pl.String).str.len_bytes().sum()) // len(column) for column in head)
+    source = replace(source, user_type=types[0], item_type=types[1], row_bytes=row_bytes)
+    if largest > _ROW_GROUP:
+        mib = source.group_bytes >> 20
+        notes.append(f"row groups of {largest} rows take about {mib} MiB to read: smaller ones would take less")
+    return replace(source, notes=tuple(notes))
 
 
 def _parquet_fault(source: Source) -> Fault | None:
@@ -425,7 +537,8 @@ def _cell_problem(column: Column, text: str) -> str:
     """Say what is wrong with a value and what to do; nothing if it is fine."""
     what = {"user": "user id", "item": "item id"}.get(column.kind, column.kind)
     if not (text if column.type == "string" else text.strip(" \t")):
-        optional = f", or do without the column: {COLUMNS_OPTION}" if column.kind == "timestamp" else ""
+        without = f", or do without the column, and a split by time: {COLUMNS_OPTION}"
+        optional = without if column.kind == "timestamp" else ""
         return f"missing {what}; complete or delete the line{optional}"
     if column.type == "string":
         return f"{what} over several lines: a quote is missing before or after it" if "\n" in text else ""
@@ -433,8 +546,8 @@ def _cell_problem(column: Column, text: str) -> str:
         return "" if _NUMBER.fullmatch(text) and math.isfinite(float(text)) else f"{what} is not a finite number"
     if _INTEGER.fullmatch(text):
         return "" if _fits_int64(text) else f"{what} does not fit 64 bits"
-    other = ", or move the line to the top of the data to have ids read as text" if column.kind != "timestamp" else ""
-    return f"{what} is not a whole number, as those at the top of the file are; correct it{other}"
+    other = _OR_TEXT if column.kind != "timestamp" else ""
+    return f"{what} is not a whole number, as {_THE_FIRST} are; correct it{other}"
 
 
 def _fits_int64(text: str) -> bool:

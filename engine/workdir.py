@@ -72,6 +72,8 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
         In the order of the pipeline.
     figures : str
         SHA-256 of ``metrics.json``; empty until there is one.
+    source : dict
+        The ratings file, as `engine.source.Source.to_json` gives it; its paths are absolute.
     """
 
     allowed: int
@@ -80,6 +82,7 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     identity: list[str]
     stages: list[StageEntry]
     figures: str = ""
+    source: dict[str, Any] = {}
 
 
 class _Marker(msgspec.Struct, frozen=True):

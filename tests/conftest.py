@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from engine import config, datasets
+from engine import config, datasets, figures, workdir
 from engine.chunked.budget import GIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage
-from engine.pipeline import STEPS, fingerprints, identify, known_shapes, open_stage, stage_folders
+from engine.pipeline import fingerprints, identify, known_shapes, open_stage, stage_folders, steps
 from engine.source import digest, open_source, state
 
 # Enough for small synthetic ratings, and quick.
@@ -43,23 +43,29 @@ class FixedBatches:
             yield replace(each, cost=Cost(task=0, max_rows=self.batch_rows))
 
 
+def _settings(sections: dict[str, Any]) -> config.Config:
+    return config.load({"preset": "notebook", "index": {"method": "auto"}}, sections)
+
+
 def run_stages(
     ratings: Path,
     workdir: Path,
-    upto: str = STEPS[-1].name,
+    upto: str = "evaluate",
     *,
     batch_rows: int | None = None,
     workers: int = 2,
     **sections: Any,
 ) -> dict[str, Committed]:
-    """Run the pipeline up to a step in this process, without what is done; return the folder of each step.
+    """Run the notebook's pipeline up to a step in this process, without what is done; return each step's folder.
+
+    Neighbours are the true ones, unless ``index`` says otherwise. For the default model: ``preset="default"``.
 
     A section is a dict of its keys: ``run_stages(ratings, folder, "neighbors", neighbors={"k": 5})``.
     """
-    settings = config.load(sections)
+    settings = _settings(sections)
     source = open_source(ratings)
     folders = stage_folders(workdir, fingerprints(settings, identify(source, digest(source))))
-    names = [step.name for step in STEPS]
+    names = [step.name for step in steps(settings)]
     for name in names[: names.index(upto) + 1]:
         paths = {each: str(folder) for each, folder in folders.items()}
         shapes = asdict(known_shapes(source, ratings.stat().st_size, folders["ingest"]))
@@ -74,6 +80,24 @@ def run_stages(
             with threadpool_limits(1), mock.patch("os.fsync"):
                 runner.run()
     return {name: Committed(folder) for name, folder in folders.items()}
+
+
+def finish_run(ratings: Path, where: Path, **sections: Any) -> Path:
+    """`run_stages`, and what else a finished run leaves; return the work directory."""
+    workdir.make(where)
+    stages = run_stages(ratings, where, **sections)
+    settings, source = _settings(sections), open_source(ratings)
+    last = workdir.LastRun(
+        allowed=4 * GIB,
+        workers=2,
+        settings=msgspec.to_builtins(settings),
+        identity=identify(source, digest(source)),
+        stages=[workdir.StageEntry(stage=name, folder=stage.root.name) for name, stage in stages.items()],
+        source=source.located().to_json(),
+    )
+    metrics = figures.collect(settings, source, {name: stage.root for name, stage in stages.items()})
+    workdir.write_figures(where, last, metrics)
+    return where
 
 
 def synthetic_ratings(n_users: int, n_items: int, *, seed: int = 0, half_stars: bool = True) -> pl.DataFrame:
@@ -186,3 +210,15 @@ def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
     """The whole pipeline's folders on the sample, as configured by default."""
     return run_stages(sample_dir / "ratings.csv", tmp_path_factory.mktemp("sample-run"))
+
+
+@pytest.fixture(scope="session")
+def default_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work directory of a finished run of the sample, as configured by default."""
+    return finish_run(sample_dir / "ratings.csv", tmp_path_factory.mktemp("default-run"), preset="default")
+
+
+@pytest.fixture(scope="session")
+def notebook_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the notebook's model, with the true neighbours."""
+    return finish_run(sample_dir / "ratings.csv", tmp_path_factory.mktemp("notebook-run"))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import finish_run
 from tests.test_lock import hold_elsewhere
 
 GOOD = "userId,movieId,rating\n" + "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 9) for i in range(1, 9))
@@ -46,6 +47,9 @@ def test_version_and_help_on_every_command() -> None:
         ["status"],
         ["verify"],
         ["clean"],
+        ["report"],
+        ["recommend"],
+        ["similar"],
         ["data"],
         ["data", "list"],
         ["data", "sample"],
@@ -70,6 +74,7 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     assert status["stages"][0]["stage"] == "ingest"
     assert all(stage["complete"] for stage in status["stages"])
     assert "finished" in engine("status", tmp_path / "w").stdout
+    assert "neighbours rated it" in engine("recommend", tmp_path / "w", "--user", 3, "--include-test").stdout
 
 
 def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: Path) -> None:
@@ -83,16 +88,16 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     ):
         assert line in again
     back = engine(*arguments)
-    assert back.stderr.count("skipped, done") == 7
+    assert back.stderr.count("skipped, done") == 10
     assert "evaluate                 done before" in back.stdout
     unused = engine("clean", tmp_path / "w").stdout
     assert unused.count("neighbors-") == unused.count("evaluate-") == 1
     assert "--yes removes it" in unused
     assert "removed" in engine("clean", tmp_path / "w", "--yes").stdout
-    assert len(list((tmp_path / "w/stages").iterdir())) == 7
+    assert len(list((tmp_path / "w/stages").iterdir())) == 10
     assert engine("verify", tmp_path / "w").returncode == 0
     fresh = engine(*arguments, "--fresh")
-    assert fresh.stderr.count("runs, nothing of it is done") == 7
+    assert fresh.stderr.count("runs, nothing of it is done") == 10
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     assert "ingest: runs, the ratings file is another" in engine(*arguments).stderr
 
@@ -226,7 +231,7 @@ def test_tolerated_oddities_are_noted_and_counted(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "w/metrics.json").read_text())
     assert metrics["n_repeated"] == 1
     assert metrics["n_ratings"] == 65
-    assert "repeated pairs         1" in result.stdout
+    assert "repeated pairs        1" in result.stdout
     assert "CR LF line ends" in result.stderr
     assert "byte order mark" in result.stderr
 
@@ -353,3 +358,36 @@ def test_removing_the_lock_file_lets_nobody_in(good: Path, tmp_path: Path) -> No
             assert engine("run", good, "--workdir", tmp_path / "w").returncode == 4
         finally:
             other.kill()
+
+
+def test_people_and_programs_are_recommended_films(good: Path, tmp_path: Path) -> None:
+    ratings = "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 9) for i in range(1, 13) if (u + i) % 3)
+    good.write_text("userId,movieId,rating\n" + ratings)
+    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{i},Film {i}\n" for i in range(1, 13)))
+    where = finish_run(good, tmp_path / "w", preset="default")
+    shown = engine("recommend", where, "--user", 2, "--user", 5, "-k", 3, "--include-test").stdout
+    for words in ("user 2", "user 5", "rating", "   1  Film ", "neighbours rated it"):
+        assert words in shown
+    (tmp_path / "ids").write_text("2\n5\n")
+    found = engine("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")
+    answers = json.loads(found.stdout)
+    assert [each["user"] for each in answers] == [2, 5]
+    assert {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating"} == set(
+        answers[0]["films"][0]
+    )
+    assert "both liked" in engine("similar", where, "--user", 2, "-k", 3).stdout
+    alike = json.loads(engine("similar", where, "--user", 2, "-k", 3, "--json").stdout)
+    assert len(alike["similar"]) == 3
+    mine = tmp_path / "mine.csv"
+    mine.write_text("rating,movieId\n5,1\n4,99\n1,2\n")
+    told = engine("recommend", where, "--ratings", mine, "-k", 2)
+    assert "1 of the films are not known to this run and left out: 99" in told.stderr
+    assert told.stdout.startswith("you ")
+    mine.write_text("rating,movieId\n5,1\nmany,2\n")
+    refused(engine("recommend", where, "--ratings", mine), 2, "mine.csv, line 3, column rating", "'many'")
+    refused(engine("recommend", where, "--user", 77), 2, "no user 77", "8 users from 1 to 8")
+    refused(engine("recommend", where, "--user", 2, "--out", tmp_path / "x"), 2, "--out goes with --all")
+    refused(engine("recommend", where, "--all"), 2, "--all goes with --out")
+    told = engine("recommend", where, "--all", "--out", tmp_path / "all.parquet", "--memory", "1GiB")
+    assert "films for 8 users" in told.stdout
+    assert (tmp_path / "all.parquet").stat().st_size

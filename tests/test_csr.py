@@ -146,6 +146,13 @@ def test_taken_rows_are_those_rows_in_the_order_asked_for(
     same(whole.take(np.array(rows, dtype=np.int64)), matrix[np.array(rows, dtype=np.int64)])
 
 
+@settings(max_examples=30, deadline=None)
+@given(rows=st.sets(st.integers(0, 39)).map(sorted))
+def test_some_rows_are_read_from_the_chunks_that_hold_them(stored: Stored, rows: list[int]) -> None:
+    matrix, reader = stored
+    same(reader.read_some(np.array(rows, dtype=np.int64)).widen(), matrix[np.array(rows, dtype=np.int64)])
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 40, 100])
 def test_row_ranges_cover_all_rows_in_order_and_balance(stored: Stored, parts: int) -> None:
     matrix, reader = stored

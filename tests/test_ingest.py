@@ -188,3 +188,11 @@ def test_ids_are_coded_by_their_position_and_unknown_ones_are_refused(known: lis
     for unknown in (5, 100) if isinstance(known[0], int) else ("c", "e"):
         with pytest.raises(EngineError, match="changed while it was read"):
             codes(pl.Series([known[0], unknown]), ids)
+
+
+def test_text_ids_in_parquet_that_take_less_than_a_byte_a_row_are_read(tmp_path: Path) -> None:
+    users = [f"user-{row // 1000:02d}" for row in range(20_000)]
+    columns = {"user": users, "item": [7] * 20_000, "rating": [3.0] * 20_000}
+    pl.DataFrame(columns).write_parquet(tmp_path / "ratings.parquet", use_pyarrow=True)  # dictionaries throughout
+    run = run_stages(tmp_path / "ratings.parquet", tmp_path / "run", "ingest")
+    assert read_partitions(run, "ingest", "ratings")["userId"].to_list() == sorted(set(users))

@@ -170,3 +170,11 @@ def test_what_was_found_is_counted_by_similarity() -> None:
     true = np.array([[0.9, 0.8, 0.8], [0.5, nan, nan], [nan, nan, nan]], dtype=np.float32)
     found = np.array([[0.9, 0.8, 0.7], [0.5, nan, nan], [nan, nan, nan]], dtype=np.float32)
     assert knn.n_found(found, true).tolist() == [2, 1, 0]
+
+
+def test_a_row_of_zeros_looks_into_one_cluster() -> None:
+    rows = np.array([[0, 0], [1, 0], [0, 0]], dtype=np.float32)
+    centres = np.array([[0, 1], [1, 0], [-1, 0]], dtype=np.float32)
+    found = list(zip(*(side.tolist() for side in knn.centres_within(rows, centres, 0.1)), strict=True))
+    assert found == [(0, 0), (1, 1), (2, 0)]
+    assert knn.nearest_centre(rows, centres).tolist() == [0, 1, 0]

@@ -85,15 +85,16 @@ def test_the_gram_product_is_that_of_numpy_and_the_same_bits_however_rows_are_ba
 ) -> None:
     matrix = sparse(n, n_items, seed)
     basis = np.random.default_rng(seed).standard_normal((n_items, width), dtype=np.float32)
+    weights = np.random.default_rng(seed + 1).uniform(0.5, 1.5, n).astype(np.float32)
     whole = np.ones((n_items, width), dtype=np.float32)
-    add_gram_product(matrix, basis, whole)
+    add_gram_product(matrix, weights, basis, whole)
     dense = matrix.toarray().astype(np.float64)
-    np.testing.assert_allclose(whole, 1 + dense.T @ (dense @ basis), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(whole, 1 + dense.T @ (weights[:, None] * (dense @ basis)), rtol=1e-4, atol=1e-4)
 
     edges = [0, *sorted(data.draw(st.sets(st.integers(0, n)))), n]
     batched = np.ones_like(whole)
     for first, last in itertools.pairwise(edges):
-        add_gram_product(matrix[first:last], basis, batched)
+        add_gram_product(matrix[first:last], weights[first:last], basis, batched)
     assert batched.tobytes() == whole.tobytes()
 
 

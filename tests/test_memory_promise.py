@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from bench.cgroup import NotPermittedError, limit, run_limited
@@ -61,3 +63,18 @@ def test_the_budget_does_not_change_the_figures(twin: Path, tmp_path: Path) -> N
             [(path.name, record.get("files"), record.get("result")) for path, record in zip(records, kept, strict=True)]
         )
     assert digests[0] == digests[1]
+
+
+def test_ids_that_are_text_and_in_no_order_fit_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = np.array([f"{user:012d}".rjust(200, "x") for user in rng.integers(0, 10**12, 30_000)])
+    n = 500_000
+    columns = {"user": rng.choice(ids, n), "item": rng.integers(0, 500, n), "rating": rng.integers(1, 11, n) / 2}
+    pl.DataFrame(columns).write_csv(tmp_path / "ratings.csv")
+    budget = 256 * MIB
+    command = [sys.executable, "-m", "engine", "run", str(tmp_path), "--workdir", str(tmp_path / "w")]
+    sets = ["--set", "factors.dims=8", "--set", "neighbors.k=5", "--set", "evaluate.users_per_task=1024"]
+    done, _, kills = run_limited([*command, "--memory", str(budget), *sets], budget)
+    assert (done.returncode, kills) == (0, 0), done.stderr
+    for stage in json.loads((tmp_path / "w/run.json").read_text())["stages"]:
+        assert stage["measured"] <= stage["projected"] <= budget, stage

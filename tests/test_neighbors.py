@@ -49,7 +49,7 @@ def results(run: dict[str, Committed]) -> Found:
     return vectors, ids, similarities
 
 
-def check(found: Found, k: int) -> None:
+def check(found: Found, k: int, without: int | None = None) -> None:
     """Whoever is listed is among the nearest, with the right cosine; equally near users may stand for each other."""
     vectors, ids, similarities = found
     n = len(vectors)
@@ -58,7 +58,7 @@ def check(found: Found, k: int) -> None:
     assert ids.shape == similarities.shape == (n, k)
     assert [ids.dtype, similarities.dtype] == ["int32", "float32"]
     there = min(k, n - 1)
-    for user in range(n):
+    for user in set(range(n)) - {without}:
         listed = ids[user, :there]
         assert user not in listed
         assert len(set(listed.tolist())) == there
@@ -127,8 +127,9 @@ def test_many_more_equal_users_than_k_are_still_found(tmp_path: Path, index: dic
 def test_a_user_without_a_direction_is_everybodys_equal(tmp_path: Path, index: dict[str, Any]) -> None:
     zeros = pl.DataFrame({"userId": [999, 999], "movieId": [1, 8], "rating": [0.0, 0.0]})
     found = neighbors(synthetic_ratings(20, 12).vstack(zeros), tmp_path, index, k=4, ef=100)
-    check(found, 4)
-    assert (found[2][20] == 0).all()
+    one_cluster = index["method"] == "pruned"  # where it looks, which may hold fewer than four others
+    check(found, 4, without=20 if one_cluster else None)
+    assert (found[2][20][found[1][20] >= 0] == 0).all()
 
 
 def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(

@@ -17,15 +17,15 @@ def sample_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> en
     return engine.run(Config(dataset=str(sample_dir), workdir=str(workdir), memory="1GiB"))
 
 
-def test_the_sample_gives_the_notebooks_figures(sample_run: engine.RunResult) -> None:
+def test_the_sample_is_better_predicted_and_ranked_than_in_the_notebook(sample_run: engine.RunResult) -> None:
     metrics = sample_run.metrics
     counts = ("n_train", "n_test", "n_users", "n_items", "n_test_scored", "n_ratings")
     assert [metrics[name] for name in counts] == [80_251, 19_753, 671, 8445, 19_075, 100_004]
-    assert metrics["rmse"] == pytest.approx(3.170, abs=0.01)
-    assert metrics["recall_at_50"] == pytest.approx(0.405, abs=0.01)
+    assert metrics["rmse"] <= 0.870
+    assert metrics["recall_at_50"] >= 0.420
     assert metrics["n_users_with_liked"] <= 671
     assert metrics["synthetic"] is False
-    assert metrics["config"]["neighbors"]["k"] == 50
+    assert metrics["config"]["neighbors"]["k"] == 100
 
 
 def test_the_notebooks_own_preset_asks_graphs(sample_run: engine.RunResult, sample_dir: Path) -> None:

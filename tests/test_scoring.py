@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.scoring import distance_weights, row_numbers, weighted_sums
+from engine.scoring import ask_neighbors, distance_weights, multiply_adds, row_numbers, weighted_sums
 from tests.conftest import predict_user_all_movies
 
 quick = settings(max_examples=40, deadline=None)
@@ -39,20 +39,27 @@ def some_neighbors(
     return ids, similarities
 
 
+def sums(ratings: NarrowRows, ids: NDArray[np.int32], similarities: NDArray[np.float32]) -> scipy.sparse.csr_matrix:
+    return weighted_sums(ratings, ask_neighbors(ids, distance_weights(similarities), len(ratings.indptr) - 1))
+
+
 @quick
 @given(n=st.integers(1, 6), k=st.integers(1, 10), n_users=st.integers(1, 20), n_items=st.integers(1, 30), seed=seeds)
 def test_scores_are_those_of_the_notebook(n: int, k: int, n_users: int, n_items: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     ratings = half_star_rows(n_users, n_items, rng)
     ids, similarities = some_neighbors(n, k, n_users, rng)
-    scores = weighted_sums(ratings, ids, distance_weights(similarities))
+    scores = sums(ratings, ids, similarities)
     assert scores.shape == (n, n_items)
     assert scores.dtype == np.float32
-    wide = weighted_sums(ratings.widen(), ids, distance_weights(similarities))
+    asking = ask_neighbors(ids, distance_weights(similarities), n_users)
+    wide = weighted_sums(ratings.widen(), asking)
     for ours, same in ((wide.data, scores.data), (wide.indices, scores.indices), (wide.indptr, scores.indptr)):
         np.testing.assert_array_equal(ours, same)
     train = ratings.widen().astype(np.float64)
     valid = ids >= 0
+    lengths = np.diff(ratings.indptr)
+    assert multiply_adds(lengths, asking).tolist() == [int(lengths[ids[row][valid[row]]].sum()) for row in range(n)]
     for row in range(n):
         neighbors = {row: ids[row][valid[row]]}
         distances = {row: 1 - similarities[row][valid[row]].astype(np.float64)}
@@ -67,11 +74,9 @@ def test_a_users_scores_have_the_same_bits_in_every_batch(n: int, seed: int, dat
     rng = np.random.default_rng(seed)
     ratings = half_star_rows(30, 25, rng)
     ids, similarities = some_neighbors(n, 9, 30, rng)
-    together = weighted_sums(ratings, ids, distance_weights(similarities)).toarray()
+    together = sums(ratings, ids, similarities).toarray()
     cut = data.draw(st.integers(1, n - 1))
-    apart = [
-        weighted_sums(ratings, ids[part], distance_weights(similarities[part])) for part in (slice(cut), slice(cut, n))
-    ]
+    apart = [sums(ratings, ids[part], similarities[part]) for part in (slice(cut), slice(cut, n))]
     assert scipy.sparse.vstack(apart).toarray().tobytes() == together.tobytes()
 
 
@@ -89,7 +94,7 @@ def test_neighbours_that_are_none_or_equal_to_the_user_weigh_nothing(similarity:
 def test_a_batch_without_any_neighbour_has_no_scores() -> None:
     ratings = half_star_rows(4, 5, np.random.default_rng(0))
     nobody = np.full((3, 2), -1, dtype=np.int32)
-    scores = weighted_sums(ratings, nobody, distance_weights(np.full((3, 2), np.nan, dtype=np.float32)))
+    scores = sums(ratings, nobody, np.full((3, 2), np.nan, dtype=np.float32))
     assert (scores.shape, scores.nnz) == ((3, 5), 0)
 
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.chunked.errors import UsageError
-from engine.source import HEAD_ROWS, Source, digest, locate_fault, open_source, scan
+from engine.source import HEAD_ROWS, Source, digest, locate_fault, open_source, read_person, scan
 
 HEADER = "userId,movieId,rating,timestamp\n"
 ROWS = "1,31,2.5,1260759144\n1,1029,3.0,1260759179\n7,50,4.0,851868750\n"
@@ -516,9 +516,7 @@ def test_large_row_groups_are_noted(tmp_path: Path) -> None:
     n = 300_000
     frame = pl.DataFrame({"user": [1] * n, "item": [2] * n, "rating": [3] * n})
     frame.write_parquet(tmp_path / "r.parquet", row_group_size=n)
-    assert (
-        open_source(tmp_path / "r.parquet").notes[0].startswith("row groups of 300000 rows take about 21 MiB to read")
-    )
+    assert open_source(tmp_path / "r.parquet").notes[0].startswith("row groups of 300000 rows take about 9 MiB to read")
     frame.write_parquet(tmp_path / "r.parquet", row_group_size=1000)
     assert open_source(tmp_path / "r.parquet").notes == ()
 
@@ -551,3 +549,52 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, compress: Callable[[
         assert pl.scan_parquet(path.with_suffix(".parquet")).select(pl.len()).collect().item() == millions * 999_999
     # Read at once, four million more rows would take 85 MB of text and 96 MB of numbers.
     assert peaks[1] - peaks[0] < 60, peaks
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("movieId,rating\n31,2.5\n\n7,4\n", "mine.csv"),
+        ("rating\ttimestamp\titem_id\n2.5\t1\t31\n4\t2\t7\n", "mine.tsv"),
+        ('title,Movie ID,rating\r\n"Heat, the",31,2.5\r\nX,7,4\r\n', "mine.csv"),
+        (gzip.compress(b"\xef\xbb\xbfmovieId,rating\n31,2.5\n7,4\n"), "mine.csv.gz"),
+        ("userId,movieId,rating,timestamp\n1,31,2.5,3\n1,7,4,3\n", "mine.csv"),
+    ],
+)
+def test_one_persons_ratings_are_read_by_the_usual_names(write: Write, content: str | bytes, name: str) -> None:
+    usual = open_source(write(GOOD))
+    assert read_person(write(content, name), usual) == ([31, 7], [2.5, 4.0])
+
+
+def test_one_persons_ratings_are_read_by_the_names_of_the_runs_own_file(write: Write) -> None:
+    usual = open_source(write("who,film,stars\n1,a,3\n"), ["who", "film", "stars"])
+    assert read_person(write("rating,item,stars,film\n1,2,3,b\n", "mine.csv"), usual) == (["b"], [3.0])
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "is empty"),
+        ("movieId,rating\n", "has a header and no ratings"),
+        ("\n\n", "only blank lines"),
+        ("31,2.5\n7,4\n", "line 1 holds a rating, not column names: put movieId,rating above it"),
+        ("film,stars\n31,2.5\n", "has the columns film, stars: call them movieId,rating"),
+        (
+            "movieId,rating\n31,2.5\nseven,4\n",
+            "line 3, column movieId: item id is not a whole number, as those of the run are; correct it: 'seven'",
+        ),
+        ("movieId,rating\n31,2.5\n7\n", "line 3, column rating: missing rating"),
+        ("movieId,rating\n31,inf\n", "line 2, column rating: rating is not a finite number: 'inf'"),
+        ("movieId,rating\n31,2.5,9\n", "line 2: 3 fields where the file has 2"),
+        ('movieId,rating\n31,"2.5\n7,4\n', "line 2"),
+        (b"\x00\x01\x02\x03", "is not text"),
+        (b"PAR1....", "is Parquet: give a person's ratings as text"),
+        (b"PK\x03\x04", "is a zip archive"),
+    ],
+)
+def test_what_is_wrong_with_one_persons_ratings_is_named(write: Write, content: str | bytes, what: str) -> None:
+    usual = open_source(write(GOOD))
+    with pytest.raises(UsageError, match=re.escape(what)):
+        read_person(write(content, "mine.csv"), usual)
+    with pytest.raises(UsageError, match=r"does not exist or is no file: give a file with the columns movieId,rating"):
+        read_person(Path("nowhere"), usual)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.chunked.journal import Committed
-from engine.stages.split import draw_held_out
+from engine.holdout import draw_held_out
 from tests.conftest import read_partitions, run_stages, split_low_memory, synthetic_ratings, write_ratings
 
 pd = pytest.importorskip("pandas", reason="the notebook splits with pandas")

@@ -52,6 +52,8 @@ def parse_size(text: str | int) -> int:
 
 def format_size(n_bytes: int) -> str:
     """Bytes for people, always in binary units: ``'512 MiB'``, ``'1.4 GiB'``."""
+    if 0 < n_bytes < KIB:
+        return f"{n_bytes} bytes"
     if n_bytes < MIB:
         return f"{n_bytes / KIB:.0f} KiB"
     if n_bytes < GIB:

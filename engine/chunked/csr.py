@@ -170,16 +170,30 @@ class CsrReader:
             self.value_step,
         )
 
-    def read_wide(self, at_once: int) -> csr_matrix:
-        """All rows as `NarrowRows.widen` gives them; ``at_once`` stored values are read at a time."""
-        data = np.empty(self.nnz, dtype=np.float32)
-        indices = np.empty(self.nnz, dtype=np.int32)
+    def read_some(self, rows: NDArray[np.integer[Any]]) -> NarrowRows:
+        """Some rows in their stored dtypes, distinct and ascending; only chunks that have some of them are read."""
+        starts = self.indptr[rows]
+        lengths = self.indptr[np.asarray(rows) + 1] - starts
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        indices, data = (arrays.take_rows(array, places) for array in (self._indices, self._data))
+        return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
+
+    def read_wide(self, at_once: int, below: csr_matrix | None = None) -> csr_matrix:
+        """All rows as `NarrowRows.widen` gives them, and others below; ``at_once`` stored values are read at a time."""
+        extra = 0 if below is None else below.nnz
+        data = np.empty(self.nnz + extra, dtype=np.float32)
+        indices = np.empty(self.nnz + extra, dtype=np.int32)
         for start in range(0, self.nnz, at_once):
             some = slice(start, min(start + at_once, self.nnz))
             indices[some] = arrays.read_rows(self._indices, some.start, some.stop)
             data[some] = arrays.read_rows(self._data, some.start, some.stop)
-        data *= np.float32(self.value_step)
-        return _csr(data, indices, self.indptr, self.shape[1])
+        data[: self.nnz] *= np.float32(self.value_step)
+        indptr = self.indptr
+        if below is not None:
+            indices[self.nnz :], data[self.nnz :] = below.indices, below.data
+            indptr = np.concatenate([indptr, self.nnz + below.indptr[1:].astype(np.int64)])
+        return _csr(data, indices, indptr, self.shape[1])
 
     def count_columns(self, at_once: int) -> NDArray[np.int64]:
         """Stored values of each column, shape (columns,); ``at_once`` of them are read at a time."""

@@ -1,22 +1,23 @@
-"""Neighbours and train -> RMSE over the test ratings and recall of liked test films.
+"""Neighbours and train -> how well the test ratings are predicted and liked test films found; baselines beside it.
 
-One sparse product per batch of users scores all films any neighbour rated; both figures are read off it.
+One sparse product per batch of users scores all films any neighbour rated. Ratings are those of the predict stage; with
+the notebook's model the scores are taken for them, too: a film that no neighbour rated scores 0.
 
-- RMSE = sqrt(sum (score - rating)^2 / n) over all test pairs whose film occurs in train. A film that no
-  neighbour rated scores 0, as in the notebook.
-- Recall@K = mean, over users with at least one liked test film, of hits / liked. Candidates are the train
-  films with a score other than 0 (those some neighbour rated), without the user's own train films.
+Test ratings are those whose film occurs in train. Candidates are the train films with a score other than 0 (those some
+neighbour rated), without the user's own train films. ``docs/metrics.md`` has all definitions.
 
 Files
 -----
 ``users/00000.parquet``, ...
-    For each user: ``user`` (code) and the fields of `PER_USER`.
+    For each user, by original id, the columns in ``docs/metrics.md``.
+``recommended.npy``
+    How many users each film is recommended to: int64, in order of column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +27,37 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Round, TaskContext
-from engine.costs import READ_RATINGS, SCORE_USERS
-from engine.metrics import MeanOverUsers, SquaredError
-from engine.scoring import cut_by_work, distance_weights, multiply_adds, row_numbers, weighted_sums
+from engine.costs import ASK_USERS, READ_RATINGS, READ_USERS, SCORE_USERS
+from engine.measuring import RANKED, Baselines, measure_batch, per_user, summarise
+from engine.metrics import Mean, gini, item_coverage, self_information
+from engine.popularity import Popularity
+from engine.prediction import Predicted
+from engine.ranking import Ranking, Voters, weigh_votes
+from engine.scoring import cut_by_work, multiply_adds, weighted_sums
+from engine.stages.biases import load_biases
 from engine.stages.inputs import StageInputs
-from engine.stages.names import IDS, SIMILARITIES, TEST, TRAIN
-from engine.topk import top_per_row
+from engine.stages.item_neighbors import load_near
+from engine.stages.names import IDS, SIMILARITIES, TEST, TIMES, TRAIN, USERS
+from engine.stages.predict import read_predicted
 
-_UNSEEN, _WATCHED, _TEST, _LIKED = range(4)
 
-PER_USER = np.dtype(
-    [("n_test", "u4"), ("squared_error", "f8"), ("n_covered", "u4"), ("n_liked", "u4"), ("n_hits", "u4")]
-)
-"""What is measured of each user: test ratings, sum of their squared errors, those with a score other than 0, liked
-ones, and liked ones among the recommended."""
+class _Shared(NamedTuple):
+    """What is asked, and how, and what it is compared with."""
+
+    voters: Voters | NarrowRows | csr_matrix
+    ranking: Ranking
+    baselines: Baselines
+
+
+class _Block(NamedTuple):
+    """What is stored of some users, the first of whom has code ``start``."""
+
+    start: int
+    ids: NDArray[np.int32]
+    similarities: NDArray[np.float32]
+    watched: NarrowRows
+    test: NarrowRows
+    predicted: Predicted | None
 
 
 class EvaluateStage:
@@ -49,6 +67,8 @@ class EvaluateStage:
         self._inputs = inputs
         self._section = inputs.section
         self._own = inputs.own
+        self._upstream = inputs.upstream
+        self._votes = inputs.section.model == "votes"
         matrix = inputs.upstream["matrix"].root
         self._train = CsrReader(matrix, TRAIN)
         self._test = CsrReader(matrix, TEST)
@@ -64,124 +84,123 @@ class EvaluateStage:
         yield Round("users", n_blocks, self._users, cost, self._load, self._load_wide, until="mean")
         yield Round("mean", 1, self._mean, costs["mean"].cost)
 
-    def _load(self) -> NarrowRows:
-        return self._train.read(0, self._train.shape[0])
+    def _load(self) -> _Shared:
+        ratings, counts = self._train.read(0, self._train.shape[0]), self._counts()
+        ranking = Ranking.of(self._section, counts)
+        return _Shared(ranking.voters(ratings, self._near()), ranking, self._baselines(counts))
 
-    def _load_wide(self) -> csr_matrix:
-        return self._train.read_wide(READ_RATINGS)
+    def _load_wide(self) -> _Shared:
+        near = self._near()
+        voters = self._train.read_wide(READ_RATINGS, None if near is None else near.widen())
+        counts = self._counts()
+        ranking = Ranking.of(self._section, counts)
+        if self._votes:
+            for start in range(0, self._train.nnz, READ_RATINGS):
+                some = slice(start, min(start + READ_RATINGS, self._train.nnz))
+                weigh_votes(ranking, voters.indices[some], voters.data[some])
+        return _Shared(voters, ranking, self._baselines(counts))
+
+    def _near(self) -> NarrowRows | None:
+        return load_near(self._upstream["item_neighbors"]) if self._votes else None
+
+    def _counts(self) -> NDArray[np.int64]:
+        return self._train.count_columns(READ_RATINGS)
+
+    def _baselines(self, counts: NDArray[np.int64]) -> Baselines:
+        information = self_information(counts, self._train.shape[0])
+        return Baselines(Popularity.of(counts), load_biases(self._upstream["biases"]), information)
 
     def _users(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
-        ids = arrays.read_rows(self._ids, start, stop)
-        weights = distance_weights(arrays.read_rows(self._similarities, start, stop))
-        test = self._test.read(start, stop)
-        work = multiply_adds(np.diff(self._train.indptr), ids)
+        counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
+        measured = []
+        for first in range(start, stop, READ_USERS):
+            block = self._read(first, min(first + READ_USERS, stop))
+            n = len(block.ids)
+            asked = ((at, min(at + ASK_USERS, n)) for at in range(0, n, ASK_USERS))
+            measured += [self._measure(block, at, end, counts, context) for at, end in asked]
+        np.save(context.scratch / _measured_path(index), np.concatenate(measured))
+        np.save(context.scratch / _counts_path(index), counts)
+
+    def _read(self, start: int, stop: int) -> _Block:
+        ids, similarities = (arrays.read_rows(array, start, stop) for array in (self._ids, self._similarities))
+        watched, test = self._train.read(start, stop), self._test.read(start, stop)
+        predicted = read_predicted(self._upstream["predict"], self._test.indptr, start, stop) if self._votes else None
+        return _Block(start, ids, similarities, watched, test, predicted)
+
+    def _measure(
+        self, block: _Block, start: int, stop: int, counts: NDArray[np.int64], context: TaskContext
+    ) -> NDArray[np.void]:
+        """Measure users ``start`` to ``stop`` of a block, and count the films recommended to them."""
+        voters, ranking, baselines = context.shared
+        watched, test = block.watched.part(start, stop).widen(), block.test
+        asking = ranking.ask(block.ids[start:stop], block.similarities[start:stop], watched, self._train.shape[0])
+        work = multiply_adds(np.diff(voters.indptr), asking)
         batches = cut_by_work(work, context.batch_rows, SCORE_USERS)
         flags = np.zeros(max(last - first for first, last in batches) * self._train.shape[1], dtype=np.uint8)
-        measured = []
+        measured = np.empty(stop - start, dtype=per_user(self._section.k))
         for first, last in batches:
-            scores = weighted_sums(context.shared, ids[first:last], weights[first:last])
-            watched = _rows(context.shared, start + first, start + last)
-            rated = test.part(first, last).widen()
-            measured.append(measure_batch(scores, watched, rated, flags, self._section.k, self._section.liked_from))
-        np.save(context.scratch / _measured_path(index), np.concatenate(measured))
+            of_batch = slice(test.indptr[start + first], test.indptr[start + last])
+            measured[first:last] = measure_batch(
+                weighted_sums(voters, asking[first:last]),
+                watched[first:last],
+                test.part(start + first, start + last).widen(),
+                flags,
+                baselines,
+                block.start + start + first,
+                self._section.k,
+                self._section.liked_from,
+                counts,
+                None if block.predicted is None else block.predicted.part(of_batch),
+            )
+        return measured
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
-        from engine.stages.tables import write_users  # Polars, which scoring has no room for in a small budget
+        from engine.stages.tables import read_ids, write_users  # Polars, which scoring has no room for
 
-        parts = []
+        n_users, n_items = self._train.shape
+        lengths, per_task = self._section.lengths, self._section.users_per_task
+        ids = read_ids(self._upstream["ingest"].path(USERS))
+        means: dict[str, dict[str, Mean]] = {}
+        counts = np.zeros((len(RANKED), n_items), dtype=np.int64)
         (context.scratch / "users").mkdir()
-        for block in range(-(-self._train.shape[0] // self._section.users_per_task)):
-            users = np.load(self._own.path(_measured_path(block)))
-            parts.append(summarise(users))
+        for block in range(-(-n_users // per_task)):
+            table, of_block = summarise(np.load(self._own.path(_measured_path(block))), lengths)
+            for name, found in of_block.items():
+                known = means.setdefault(name, dict.fromkeys(found, Mean()))
+                means[name] = {figure: known[figure] + mean for figure, mean in found.items()}
             path = context.scratch / f"users/{block:05d}.parquet"
-            write_users(path, block * self._section.users_per_task, users)
-        error = sum((SquaredError(p["n_test"], p["squared_error"]) for p in parts), SquaredError())
-        recall = sum((MeanOverUsers(p["n_users_with_liked"], p["recall_total"]) for p in parts), MeanOverUsers())
-        return {
-            "rmse": error.rmse,
-            "recall": recall.mean,
-            "n_test_scored": error.n,
-            "n_test_covered": sum(p["n_covered"] for p in parts),
-            "n_users_with_liked": recall.n_users,
-        }
+            write_users(path, ids[block * per_task : (block + 1) * per_task], table)
+            counts += np.load(self._own.path(_counts_path(block)))
+        np.save(context.scratch / TIMES, counts[RANKED.index("model")])
+        return _result(means, dict(zip(RANKED, counts, strict=True)), self._section.k)
 
 
-def _rows(ratings: NarrowRows | csr_matrix, start: int, stop: int) -> csr_matrix:
-    """Consecutive rows, wide."""
-    if isinstance(ratings, NarrowRows):
-        return ratings.part(start, stop).widen()
-    return ratings[start:stop]
+def _result(means: dict[str, dict[str, Mean]], counts: dict[str, NDArray[np.int64]], k: int) -> dict[str, Any]:
+    """The figures of the model and each baseline, and what they are of."""
+    figures: dict[str, dict[str, Any]] = {}
+    for name, found in means.items():
+        rmse = {"rmse": found["mse"].root()} if "mse" in found else {}
+        figures[name] = rmse | {figure: mean.figure() for figure, mean in found.items() if figure != "mse"}
+    for name, times in counts.items():
+        of = {"standard_error": None, "n_users": figures[name]["novelty"]["n_users"]}
+        figures[name]["item_coverage"] = {"value": item_coverage(times)} | of
+        figures[name]["gini"] = {"value": gini(times)} | of
+    model = means["model"]
+    return {
+        "rmse": figures["model"]["rmse"]["value"],
+        "recall": figures["model"][f"recall_at_{k}"]["value"],
+        "n_test_scored": model["mse"].n,
+        "n_test_covered": int(model["coverage"].total),
+        "n_users_with_liked": model[f"recall_at_{k}"].n_users,
+        "figures": figures,
+    }
 
 
 def _measured_path(block: int) -> str:
     return f"measured-{block:05d}.npy"
 
 
-def summarise(users: NDArray[np.void]) -> dict[str, Any]:
-    """Sums over a block of users, whose fields are those of `PER_USER`."""
-    liked = users[users["n_liked"] > 0]
-    return {
-        "n_test": int(users["n_test"].sum()),
-        "squared_error": float(users["squared_error"].sum()),
-        "n_covered": int(users["n_covered"].sum()),
-        "n_users_with_liked": len(liked),
-        "recall_total": float((liked["n_hits"] / liked["n_liked"]).sum()),
-    }
-
-
-def measure_batch(
-    scores: csr_matrix, watched: csr_matrix, test: csr_matrix, flags: NDArray[np.uint8], k: int, liked_from: float
-) -> NDArray[np.void]:
-    """Compare a batch's scores with its test ratings.
-
-    Parameters
-    ----------
-    scores, watched, test : csr_matrix, shape (n, films)
-        Scores of films (any order within a row), train ratings, test ratings (columns ascending).
-    flags : uint8 array, shape (at least n * films,)
-        Zeros; used as scratch and left as zeros.
-    k : int
-        Films recommended to each user.
-    liked_from : float
-        Test ratings of at least this are liked.
-
-    Returns
-    -------
-    structured array, shape (n,)
-        Fields of `PER_USER`.
-    """
-    n, n_items = scores.shape
-    row_starts = np.arange(n, dtype=np.int64) * n_items
-    watched_at = np.repeat(row_starts, np.diff(watched.indptr)) + watched.indices
-    test_rows = row_numbers(test.indptr)
-    test_at = row_starts[test_rows] + test.indices
-    liked = test.data >= liked_from
-    flags[watched_at] = _WATCHED
-    flags[test_at] = np.where(liked, _LIKED, _TEST)
-
-    at = np.repeat(row_starts, np.diff(scores.indptr)) + scores.indices
-    flag = flags[at]
-    tested = np.flatnonzero(flag >= _TEST)
-    predicted = np.zeros(len(test_at), dtype=np.float32)
-    covered = np.zeros(len(test_at), dtype=bool)
-    place = np.searchsorted(test_at, at[tested])
-    predicted[place] = scores.data[tested]
-    covered[place] = True
-
-    no_candidate = (flag == _WATCHED) | (scores.data == 0)
-    candidates = np.where(no_candidate, np.float32(-np.inf), scores.data)
-    best_rows, best = top_per_row(scores.indptr, scores.indices, candidates, k)
-    hit = flag[best] == _LIKED
-    flags[watched_at] = _UNSEEN
-    flags[test_at] = _UNSEEN
-
-    error = (predicted.astype(np.float64) - test.data) ** 2
-    measured = np.empty(n, dtype=PER_USER)
-    measured["n_test"] = np.diff(test.indptr)
-    measured["squared_error"] = np.bincount(test_rows, error, minlength=n)
-    measured["n_covered"] = np.bincount(test_rows[covered], minlength=n)
-    measured["n_liked"] = np.bincount(test_rows[liked], minlength=n)
-    measured["n_hits"] = np.bincount(best_rows[hit], minlength=n)
-    return measured
+def _counts_path(block: int) -> str:
+    return f"counts-{block:05d}.npy"

@@ -1,25 +1,28 @@
 """Train CSR -> truncated SVD -> unit user vectors.
 
 Randomised subspace iteration (Halko, Martinsson and Tropp 2011, https://doi.org/10.1137/090771806,
-algorithm 4.4) on the smaller side: with A the train matrix (users x films) and V an orthonormal basis
+algorithm 4.4) on the smaller side: with A the matrix (users x films) and V an orthonormal basis
 (films x width), a pass computes A^T (A V), reading A once. Each pass is a sum over users: tasks leave
 partial sums, and one task adds them in order and makes the result orthonormal. At the end the small
 Gram matrix (A V)^T (A V) gives singular values and the rotation to singular vectors (Rayleigh-Ritz).
+
+A is the train matrix R with users and films scaled, D R C, so that those with many ratings count less. It is never
+made: A^T (A V) = C (R^T D^2 R (C V)), the factors in parentheses being tall or thin.
 
 Most of the time goes into fetching rows of V. Its rows are the films by descending number of ratings: the rows of the
 few films that have most ratings then lie together and stay in the processor's cache.
 
 Files
 -----
-``order.npy``
-    int32 (films,): each column's row in the bases.
+``order.npy``, ``counts.npy``
+    int32 (films,): each column's row in the bases, and ratings by column.
 ``basis-N.npy``
     float32 (films x width), after pass N.
 ``singular_values.npy``
     float64 (width,), descending.
 ``loadings.npy``
     float32 (films x dims), in order of column: a row of ratings times this is the user's vector before scaling to
-    unit length.
+    unit length; a row, each column times its singular value, is the film's before that.
 ``vectors``
     Zarr float32 (users x dims), rows of unit length, or of zeros for a user no dimension reaches.
 """
@@ -44,7 +47,7 @@ from engine.stages.names import LOADINGS, SINGULAR_VALUES, TRAIN, VECTORS
 
 
 class _Basis(NamedTuple):
-    """Where each column's row is, and the rows."""
+    """Where each column's row is, and the rows times their films' scale."""
 
     order: NDArray[np.int32]
     rows: NDArray[np.float32]
@@ -76,23 +79,40 @@ class FactorsStage:
         yield Round("project", n, self._project, costs["project"].cost, last, until="rotation")
         yield Round("rotation", 1, self._rotate, costs["rotation"].cost, last)
         n_chunks = -(-self._matrix.shape[0] // self._section.users_per_chunk)
+        yield Round("layout", 1, self._layout, costs["layout"].cost)
         yield Round("vectors", n_chunks, self._vectors, costs["vectors"].cost, self._load_loadings)
 
     def _order(self, index: int, context: TaskContext) -> None:
-        by_count = np.argsort(-self._matrix.count_columns(READ_RATINGS), kind="stable")
+        counts = self._matrix.count_columns(READ_RATINGS)
+        by_count = np.argsort(-counts, kind="stable")
         order = np.empty(len(by_count), dtype=np.int32)
         order[by_count] = np.arange(len(by_count), dtype=np.int32)
         np.save(context.scratch / "order.npy", order)
+        np.save(context.scratch / "counts.npy", counts.astype(np.int32))
+
+    def _item_scale(self) -> NDArray[np.float32]:
+        """What each film's ratings are multiplied by, in the order of the bases' rows; shape (films, 1)."""
+        counts = np.load(self._own.path("counts.npy"))
+        scale = np.empty((len(counts), 1), dtype=np.float32)
+        scale[np.load(self._own.path("order.npy")), 0] = np.maximum(counts, 1.0) ** -self._section.item_scaling
+        return scale
+
+    def _user_weights(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Square of what each user's ratings are multiplied by; shape (users,)."""
+        counts = np.maximum(np.diff(self._matrix.indptr[start : stop + 1]), 1.0)
+        return np.asarray(counts ** (-2 * self._section.user_scaling), dtype=np.float32)
 
     def _load(self, p: int) -> _Basis:
         """Load the basis after pass ``p``; before the first pass it is random."""
         order = np.load(self._own.path("order.npy"))
         if p >= 0:
-            return _Basis(order, np.load(self._own.path(f"basis-{p}.npy")))
-        rng = np.random.default_rng(self._section.seed)
-        start = np.empty((self._matrix.shape[1], self._width), dtype=np.float32)
-        start[order] = rng.standard_normal(start.shape, dtype=np.float32)
-        return _Basis(order, start)
+            rows = np.load(self._own.path(f"basis-{p}.npy"))
+        else:
+            rng = np.random.default_rng(self._section.seed)
+            rows = np.empty((self._matrix.shape[1], self._width), dtype=np.float32)
+            rows[order] = rng.standard_normal(rows.shape, dtype=np.float32)
+        rows *= self._item_scale()
+        return _Basis(order, rows)
 
     def _load_loadings(self) -> NDArray[np.float32]:
         return np.asarray(np.load(self._own.path(LOADINGS)))
@@ -102,14 +122,16 @@ class FactorsStage:
         order, basis = context.shared
         total = np.zeros_like(basis)
         for first in range(start, stop, context.batch_rows):
-            rows = self._matrix.read(first, min(first + context.batch_rows, stop)).widen(order)
-            add_gram_product(rows, basis, total)
+            last = min(first + context.batch_rows, stop)
+            rows = self._matrix.read(first, last).widen(order)
+            add_gram_product(rows, self._user_weights(first, last), basis, total)
         np.save(context.scratch / f"partial-{p}.{index}.npy", total)
 
     def _reduce(self, p: int, index: int, context: TaskContext) -> None:
         total = np.load(self._own.path(f"partial-{p}.0.npy"))
         for i in range(1, len(self._ranges)):
             total += np.load(self._own.path(f"partial-{p}.{i}.npy"))
+        total *= self._item_scale()
         orthonormalise(total)
         np.save(context.scratch / f"basis-{p}.npy", total)
 
@@ -118,11 +140,12 @@ class FactorsStage:
         order, basis = context.shared
         total = np.zeros((self._width, self._width))
         for first in range(start, stop, PROJECT_ROWS):
-            rows = self._matrix.read(first, min(first + PROJECT_ROWS, stop)).widen(order)
-            total += gram(rows @ basis)
+            last = min(first + PROJECT_ROWS, stop)
+            scale = np.sqrt(self._user_weights(first, last))
+            total += gram((self._matrix.read(first, last).widen(order) @ basis) * scale[:, None])
         np.save(context.scratch / f"gram.{index}.npy", total)
 
-    def _rotate(self, index: int, context: TaskContext) -> dict[str, Any]:
+    def _rotate(self, index: int, context: TaskContext) -> None:
         total = np.zeros((self._width, self._width))
         for i in range(len(self._ranges)):
             total += np.load(self._own.path(f"gram.{i}.npy"))
@@ -135,6 +158,8 @@ class FactorsStage:
             some = order[first : first + PROJECT_ROWS]
             loadings[first : first + PROJECT_ROWS] = basis[some] @ rotation
         np.save(context.scratch / LOADINGS, loadings)
+
+    def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         arrays.create_array(
             context.scratch,
             VECTORS,

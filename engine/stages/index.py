@@ -42,6 +42,6 @@ class IndexStage:
             yield from Clusters(self._inputs).rounds(costs)
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, str]:
-        n_users = self._inputs.upstream["factors"].result("rotation.00000")["n_users"]
+        n_users = self._inputs.upstream["factors"].result("layout.00000")["n_users"]
         method, why = choose(self._inputs.section.method, n_users)
         return {"method": method, "why": why}

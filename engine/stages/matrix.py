@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays, csr
 from engine.chunked.task import Round, TaskContext
-from engine.stages.ingest import codes
 from engine.stages.inputs import StageInputs
 from engine.stages.names import COLUMNS, ITEMS, TEST, TRAIN, partition_path
 
+_COLUMN_OF_ITEM = "column-of-item.npy"
 _NO_COLUMN = -1
 
 
@@ -62,8 +62,10 @@ class MatrixStage:
                     seen[rows["item"]] = True
                 users = rows["user"][seen[rows["item"]]] - np.uint32(first)
                 lengths[kind][first:last] = np.bincount(users, minlength=last - first)
-        ids = pl.read_parquet(self._ingest.path(ITEMS)).filter(pl.Series(seen))
+        ids = pl.read_parquet(self._ingest.path(ITEMS), columns=["item"]).filter(pl.Series(seen))
         ids.write_parquet(context.scratch / COLUMNS)
+        column_of = np.where(seen, np.cumsum(seen) - 1, _NO_COLUMN)
+        np.save(context.scratch / _COLUMN_OF_ITEM, column_of)
         offsets = {kind: self._lay_out(kind, lengths[kind], ids.height, context) for kind in (TRAIN, TEST)}
         return {**offsets, "n_columns": ids.height}
 
@@ -88,11 +90,8 @@ class MatrixStage:
 
     def _load_columns(self) -> NDArray[np.int64]:
         """Return the column of each film code, or -1."""
-        items = pl.read_parquet(self._ingest.path(ITEMS))["item"]
-        kept = pl.read_parquet(self._own.path(COLUMNS))["item"]
-        columns = np.full(len(items), _NO_COLUMN, dtype=np.int64)
-        columns[codes(kept, items)] = np.arange(len(kept))
-        return columns
+        column_of: NDArray[np.int64] = np.load(self._own.path(_COLUMN_OF_ITEM))
+        return column_of
 
     def _fill(self, kind: str, index: int, context: TaskContext) -> None:
         offsets = self._own.result("layout.00000")[kind]

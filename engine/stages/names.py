@@ -5,6 +5,12 @@ Apart from the stages, so that reading another stage's output does not load the 
 
 from __future__ import annotations
 
+SURVEY = "survey.00000"
+"""ingest: the task that looks at all values, and says about how many ids there are."""
+PROFILE = "profile.00000"
+"""ingest: the task that finds how large everything is."""
+CUT = "cut.00000"
+"""split: the task that finds the moment after which ratings are test's, where the method is ``global-time``."""
 USERS = "users.parquet"
 """ingest: original ids of users, in order of code."""
 ITEMS = "items.parquet"
@@ -29,11 +35,47 @@ IDS = "ids"
 """neighbors: codes of each user's nearest users."""
 SIMILARITIES = "similarities"
 """neighbors: their cosines."""
+COUNTS = "counts.npy"
+"""item_neighbors: train ratings of each film, in order of column."""
+NEAR = "near.npz"
+"""item_neighbors: of each film, the films that it is near."""
+USER_BIAS = "user-bias.npy"
+"""biases: of each user."""
+ITEM_BIAS = "item-bias.npy"
+"""biases: of each film, in order of column."""
+BIASES = "fit.00000"
+"""biases: the task that settles them; its result has the mean and the range of the ratings."""
+TIMES = "recommended.npy"
+"""evaluate: how many users each film is recommended to, in order of column."""
 
 
 def partition_path(index: int, kind: str = "ratings") -> str:
     """ingest, split: a partition's file."""
     return f"{kind}/{index:05d}.parquet"
+
+
+def predicted_path(block: int) -> str:
+    """predict: predicted ratings of a block of users' test ratings."""
+    return f"predicted-{block:05d}.npy"
+
+
+def covered_path(block: int) -> str:
+    """predict: for each of them whether a film near it was rated by the user; 8 to a byte."""
+    return f"covered-{block:05d}.npy"
+
+
+RECOMMENDED = "recommended.parquet"
+"""recommend: the best films for every user."""
+
+
+def ranked_path(block: int) -> str:
+    """recommend: the best films of a block of users, in codes."""
+    return f"ranked-{block:05d}.npy"
+
+
+def part_path(block: int) -> str:
+    """recommend: the same with original ids and predicted ratings."""
+    return f"part-{block:05d}.parquet"
 
 
 def shard_path(shard: int) -> str:

@@ -8,7 +8,8 @@ that was found is measured on other users.
 Files
 -----
 ``ids``
-    Zarr int32 (users x k): user codes, nearest first; -1 where there are fewer than k others.
+    Zarr int32 (users x k): user codes, nearest first; -1 where there are fewer than k others. With ``pruned`` a user
+    whose vector is zeros, near to nobody, may have fewer.
 ``similarities``
     Zarr float32 (users x k): cosine of the two user vectors; NaN where there is no neighbour.
 """
@@ -64,26 +65,34 @@ class NeighborsStage:
         for name, dtype, fill in ((IDS, np.int32, NO_NEIGHBOR), (SIMILARITIES, np.float32, np.nan)):
             arrays.create_array(context.scratch, name, shape=shape, chunks=chunks, dtype=dtype, fill=fill)
 
-    def _sample(self, task: int, offset: int, n: int) -> NDArray[np.int32]:
-        """Some users of a random sample of ``n``; another offset, another sample."""
+    def _sample(self, task: int, offset: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Some users of a random sample of ``n``, with their vectors; another offset, another sample.
+
+        Users without train ratings are left out: their vectors are zeros, and nobody is nearer to them than others.
+        """
         n = min(n, self._n_users)
         chosen = np.random.default_rng(self._section.seed + offset).choice(self._n_users, n, replace=False)
-        return np.sort(np.array_split(chosen, SAMPLE_TASKS)[task]).astype(np.int32)
+        users = np.sort(np.array_split(chosen, SAMPLE_TASKS)[task]).astype(np.int32)
+        vectors = arrays.take_rows(self._vectors, users.astype(np.int64))
+        known = vectors.any(axis=1)
+        return users[known], vectors[known]
 
-    def _exact(self, users: NDArray[np.int32], tiles: ClusterTiles | PlainTiles) -> tuple[NDArray[np.float32], Nearest]:
-        """Vectors of some users, and their nearest among all."""
-        queries = arrays.take_rows(self._vectors, users.astype(np.int64))
+    def _exact(
+        self, users: NDArray[np.int32], queries: NDArray[np.float32], tiles: ClusterTiles | PlainTiles
+    ) -> Nearest:
+        """The nearest among all of some users, whose vectors are ``queries``."""
         best = Best(users, queries, self._section.k)
         if isinstance(tiles, ClusterTiles):
             search_near(best, tiles, queries, np.inf)
         else:
             search_all(best, tiles, len(users))
-        return queries, best.result()
+        return best.result()
 
     def _look(self, task: int, context: TaskContext) -> None:
         """Find how far behind their nearest centre some users' true neighbours are."""
         tiles: ClusterTiles = context.shared
-        queries, (ids, _) = self._exact(self._sample(task, 0, self._section.probe_users), tiles)
+        users, queries = self._sample(task, 0, self._section.probe_users)
+        ids, _ = self._exact(users, queries, tiles)
         there = min(self._section.k, self._n_users - 1)
         behind = shortfall(queries @ tiles.centres.T) if len(queries) else np.empty((0, 1), dtype=np.float32)
         cluster = tiles.cluster_of_users()[ids[:, :there]]
@@ -118,10 +127,10 @@ class NeighborsStage:
 
     def _compare(self, task: int, context: TaskContext) -> dict[str, int]:
         """Measure what was found of some users' true neighbours."""
-        users = self._sample(task, 1, self._section.sample_users)
+        users, queries = self._sample(task, 1, self._section.sample_users)
         there = min(self._section.k, self._n_users - 1)
         if not len(users) or not there:
             return {"n_found": 0, "n_true": 0}
         found = arrays.take_rows(arrays.open_array(self._own.root, SIMILARITIES), users.astype(np.int64))
-        _, (_, true) = self._exact(users, context.shared or PlainTiles(self._factors))
+        _, true = self._exact(users, queries, context.shared or PlainTiles(self._factors))
         return {"n_found": int(n_found(found, true).sum()), "n_true": there * len(users)}

@@ -1,13 +1,21 @@
-"""Partitions -> train and test, a share of each user's ratings held out.
+"""Partitions -> train and test.
 
-The rows are the ones the notebook picks: one generator for all users in ascending order, each drawing
-without replacement from its rows in file order. A draw depends only on counts, so the first round draws
-for everybody and leaves a bit per rating; partitions are then split apart from each other.
+Which ratings are test's is settled by ``split.method``:
+
+- ``notebook``: the rows the notebook picks: one generator for all users in ascending order, each drawing without
+  replacement from its rows in file order. A draw depends only on counts, so a first round draws for everybody and
+  leaves a bit per rating.
+- ``leave-last``: each user's last by time, of ratings at the same time that of the greater film code last.
+- ``global-time``: those later than one moment: the earliest that leaves no more than the share asked for. It is the
+  same whatever the order of the file: ratings of the same second are not parted. Users who rated nothing up to then
+  are unknown to any model: their ratings are left out, as those of films that only test knows are.
+
+Partitions are then split apart from each other.
 
 Files
 -----
 ``held_out/00000.npy``, ...
-    For each rating of a partition, whether it is in test; 8 to a byte.
+    ``notebook``: for each rating of a partition, whether it is in test; 8 to a byte.
 ``train/00000.parquet``, ``test/00000.parquet``, ...
     ``user``, ``item``, ``rating`` as in ingest, sorted by user and item.
 """
@@ -24,13 +32,14 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked.task import Round, TaskContext
+from engine.holdout import draw_held_out, held_out_of_each, last_of_each, smallest
 from engine.stages.ingest import count_users
 from engine.stages.inputs import StageInputs
-from engine.stages.names import partition_path
+from engine.stages.names import CUT, PROFILE, partition_path
 
 
 class SplitStage:
-    """Draw, then split."""
+    """Settle what is held out as far as that takes all users, then split."""
 
     def __init__(self, inputs: StageInputs[config.Split]) -> None:
         self._inputs = inputs
@@ -41,61 +50,69 @@ class SplitStage:
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         costs = self._inputs.plan(self._inputs.shapes)
-        yield Round("draw", 1, self._draw, costs["draw"].cost)
-        n_partitions = len(self._ingest.result("profile.00000")["first_users"])
-        yield Round("split", n_partitions, self._split, costs["split"].cost)
+        if self._section.method == "notebook":
+            yield Round("draw", 1, self._draw, costs["draw"].cost)
+        elif self._section.method == "global-time":
+            yield Round("cut", 1, self._find_cut, costs["cut"].cost)
+        yield Round("split", len(self._first_users()) - 1, self._split, costs["split"].cost)
+
+    def _first_users(self) -> list[int]:
+        """Code of the first user of each partition, and the number of users."""
+        profile = self._ingest.result(PROFILE)
+        return [*profile["first_users"], profile["n_users"]]
 
     def _draw(self, index: int, context: TaskContext) -> dict[str, Any]:
-        profile = self._ingest.result("profile.00000")
-        starts = [*profile["first_users"], profile["n_users"]]
         rng = np.random.default_rng(self._section.seed)
         (context.scratch / "held_out").mkdir()
-        for part, (first, last) in enumerate(itertools.pairwise(starts)):
+        for part, (first, last) in enumerate(itertools.pairwise(self._first_users())):
             counts = count_users(self._ingest.path(partition_path(part)), first, last - first)
             mask = draw_held_out(rng, counts, self._section.test_fraction, self._section.min_ratings)
             np.save(context.scratch / f"held_out/{part:05d}.npy", np.packbits(mask))
         return {}
 
+    def _find_cut(self, index: int, context: TaskContext) -> dict[str, Any]:
+        """Find the moment after which ratings are test's."""
+        profile = self._ingest.result(PROFILE)
+        n = sum(part["n_ratings"] for part in self._ingest.results("partition"))
+        n_test = max(1, int(n * self._section.test_fraction))
+        return {"time": smallest(self._times, max(0, n - n_test - 1), profile["time_min"], profile["time_max"])}
+
+    def _times(self) -> Iterator[NDArray[np.int64]]:
+        for part in range(len(self._first_users()) - 1):
+            yield pl.read_parquet(self._ingest.path(partition_path(part)), columns=["time"])["time"].to_numpy()
+
     def _split(self, index: int, context: TaskContext) -> dict[str, Any]:
-        ratings = pl.read_parquet(self._ingest.path(partition_path(index)))
-        packed = np.load(self._own.path(f"held_out/{index:05d}.npy"))
-        held_out = pl.Series(np.unpackbits(packed, count=ratings.height).astype(bool))
-        counts = {}
-        for kind, mask in (("train", ~held_out), ("test", held_out)):
-            part = ratings.filter(mask).sort("user", "item")
+        columns = ["user", "item", "rating", *(["time"] if self._section.by_time else [])]
+        ratings = pl.read_parquet(self._ingest.path(partition_path(index)), columns=columns)
+        held_out, left_out = self._held_out(index, ratings)
+        counts = {"n_left_out": int(left_out.sum())}
+        for kind, mask in (("train", ~held_out), ("test", held_out & ~left_out)):
+            part = ratings.select("user", "item", "rating").filter(pl.Series(mask)).sort("user", "item")
             path = context.scratch / partition_path(index, kind)
             path.parent.mkdir()
             part.write_parquet(path, compression_level=1)
             counts[f"n_{kind}"] = part.height
         return counts
 
+    def _held_out(self, index: int, ratings: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether each rating of a partition is held out, and whether it is then left out altogether."""
+        none = np.zeros(ratings.height, dtype=bool)
+        if self._section.method == "notebook":
+            packed = np.load(self._own.path(f"held_out/{index:05d}.npy"))
+            return np.unpackbits(packed, count=ratings.height).astype(bool), none
+        first, last = self._first_users()[index : index + 2]
+        users = ratings["user"].to_numpy() - np.uint32(first)
+        times = ratings["time"].to_numpy()
+        if self._section.method == "leave-last":
+            sizes = self._sizes(np.bincount(users, minlength=last - first))
+            return last_of_each(users, ratings["item"].to_numpy(), times, sizes), none
+        later = times > self._own.result(CUT)["time"]
+        unknown = np.bincount(users[~later], minlength=last - first) == 0
+        return later, unknown[users]
 
-def draw_held_out(
-    rng: np.random.Generator, counts: NDArray[np.int64], test_fraction: float, min_ratings: int
-) -> NDArray[np.bool_]:
-    """Draw the held-out rows of consecutive users.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Advanced by as much as these users take.
-    counts : int64 array, shape (users,)
-        Ratings of each user.
-    test_fraction : float
-        ``max(1, int(n * test_fraction))`` of ``n`` rows are held out.
-    min_ratings : int
-        Users with fewer rows draw nothing.
-
-    Returns
-    -------
-    bool array, shape (sum of counts,)
-        True where the row is in test; users one after another, rows in file order.
-    """
-    mask = np.zeros(int(counts.sum()), dtype=bool)
-    start = 0
-    for n in counts.tolist():
-        if n >= min_ratings:
-            size = max(1, int(n * test_fraction))
-            mask[start + rng.choice(n, size=size, replace=False)] = True
-        start += n
-    return mask
+    def _sizes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many of each user's last ratings are held out."""
+        n, least = self._section.leave_last, self._section.min_ratings
+        if n is None:
+            return held_out_of_each(counts, self._section.test_fraction, least)
+        return np.where(counts >= max(least, n + 1), n, 0)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 
-def write_users(path: Path, first_user: int, measured: NDArray[np.void]) -> None:
-    """Write what was measured of consecutive users: their codes, then the array's fields."""
-    codes = np.arange(first_user, first_user + len(measured), dtype=np.uint32)
-    fields = {name: np.ascontiguousarray(measured[name]) for name in measured.dtype.names or ()}
-    pl.DataFrame({"user": codes, **fields}).write_parquet(path)
+def read_ids(path: Path) -> pl.Series:
+    """Read original ids, in order of code."""
+    return pl.read_parquet(path).to_series()
+
+
+def write_users(path: Path, users: pl.Series, table: Mapping[str, NDArray[Any]]) -> None:
+    """Write a table of users: their original ids, then the columns given; NaN is written as null."""
+    pl.DataFrame({"user": users, **table}, nan_to_null=True).write_parquet(path)

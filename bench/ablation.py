@@ -1,0 +1,100 @@
+"""What each part of the default model brings on test: ``python -m bench.ablation`` (the sample: about two minutes).
+
+First the way from the notebook's model to the default one, a change at a time, each kept for the next; then the default
+model with one part switched off. The defaults were fixed beforehand (`bench.search`): nothing here is to be chosen by.
+Results go to ``bench/results/ablation.json``; ``python -m bench.report`` shows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.measure import HERE, write_result
+from bench.trials import Values, default, figures
+from engine.config import PRESETS
+
+# Beside what the preset says: the parts that have a value with which they do nothing.
+OFF: Values = {
+    "item_neighbors.min_ratings": 10**9,
+    "evaluate.amplification": 1,
+    "evaluate.popularity_penalty": 0,
+    "evaluate.disliked_vote": 1,
+    "evaluate.liked_share": 0,
+}
+NOTEBOOK: Values = {
+    f"{section}.{key}": value for section, keys in PRESETS["notebook"].items() for key, value in keys.items()
+} | dict(OFF)
+"""The notebook's model, as what is set in the default preset."""
+
+WAY = {
+    "index.method": "the true nearest users, not those that graphs find",
+    "evaluate.model": "films ranked by votes, weighted by similarity; ratings predicted by the bias model",
+    "item_neighbors.min_ratings": "ratings of near films added to the bias model",
+    "factors.dims": "fewer dimensions",
+    "factors.user_scaling": "users with many ratings count less in the SVD",
+    "factors.item_scaling": "films with many ratings count less in the SVD",
+    "neighbors.k": "more neighbours",
+    "evaluate.amplification": "votes weighted by a power of the similarity",
+    "evaluate.popularity_penalty": "votes divided by a power of the film's number of ratings",
+    "evaluate.disliked_vote": "ratings below 4.0 count less",
+    "evaluate.liked_share": "films near the user's own count, too",
+}
+"""Keys in the order in which they are set to their defaults, and what that does."""
+
+WITHOUT: dict[str, Values] = {
+    "near films": {"item_neighbors.min_ratings": OFF["item_neighbors.min_ratings"]},
+    "damping of the biases": {"biases.user_damping": 0, "biases.item_damping": 0},
+    "shrinking similarities of films with few ratings": {"item_neighbors.shrink": 0},
+    "shrinking predictions": {"predict.shrink": 0},
+    "amplification": {"evaluate.amplification": OFF["evaluate.amplification"]},
+    "the popularity penalty": {"evaluate.popularity_penalty": OFF["evaluate.popularity_penalty"]},
+    "less weight for disliked films": {"evaluate.disliked_vote": OFF["evaluate.disliked_vote"]},
+    "films near the user's own in the ranking": {"evaluate.liked_share": 0},
+    "scaling users and films in the SVD": {"factors.user_scaling": 0, "factors.item_scaling": 0},
+    "cutting the dimensions from 128": {"factors.dims": NOTEBOOK["factors.dims"]},
+    "more than 50 neighbours": {"neighbors.k": NOTEBOOK["neighbors.k"]},
+}
+"""Parts, and what is set to do without them."""
+
+
+def way() -> list[tuple[str, dict[str, Any]]]:
+    """Each step from the notebook's model to the default one: what is changed, and all that is not the default.
+
+    Raises
+    ------
+    ValueError
+        Where `WAY` leaves something of the notebook's.
+    """
+    left = dict(NOTEBOOK)
+    steps = [("the notebook's model", dict(left))]
+    for key, what in WAY.items():
+        left.pop(key)
+        steps.append((what, dict(left)))
+    if left:
+        raise ValueError(f"bench.ablation.WAY says nothing of {', '.join(left)}")
+    return steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", nargs="?", default="sample", help="(default: the sample)")
+    parser.add_argument(
+        "--work", type=Path, default=HERE / "data" / "ablation", metavar="DIR", help="kept between runs"
+    )
+    options = parser.parse_args()
+    cases: dict[str, list[tuple[str, Values]]] = {"way": list(way()), "without": list(WITHOUT.items())}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name, trials in cases.items():
+        rows[name] = []
+        for what, values in trials:
+            found = figures(options.dataset, options.work, values)
+            row = {"what": what, "values": dict(values), **found, "defaults": {key: default(key) for key in values}}
+            rows[name].append(row)
+            print(f"{row['rmse']:.4f}  {row['recall_at_50']:.4f}  {what}")
+    print(write_result("ablation", {"dataset": options.dataset, **rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The best films for every user of a finished run, as one Parquet file, within a memory budget.
+
+A stage of its own, run as a run's stages are: its memory is projected and measured, an interruption costs a task, and
+what was made once is not made again. No step of the pipeline, since no figure needs it: `engine clean` removes its
+folder, as it does what earlier runs left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from engine import costs, workdir
+from engine.chunked import lock
+from engine.chunked.budget import parse_size
+from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked.executors import Job, reserved_bytes
+from engine.chunked.journal import Journal, fingerprint
+from engine.chunked.memory import default_budget, resident_bytes
+from engine.config import Recommend
+from engine.driver import OnEvent, environment, run_job
+from engine.finished import FinishedRun, open_finished
+from engine.pipeline import known_shapes, recommend_step
+from engine.planning import RunPlan, plan_stage, refuse_full_disk, refuse_misfits
+from engine.stages.names import RECOMMENDED
+from engine.workdir import StageEntry
+
+
+class AllUsers(NamedTuple):
+    """What was written: the file, its films and users; and what that took within how many bytes allowed."""
+
+    out: Path
+    n_films: int
+    n_users: int
+    entry: StageEntry
+    allowed: int
+
+
+def _ignore(event: object) -> None:
+    pass
+
+
+def recommend_all(
+    where: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    k: int = 10,
+    include_test: bool = False,
+    memory: str | int | None = None,
+    workers: int | None = None,
+    on_event: OnEvent = _ignore,
+) -> AllUsers:
+    """Write the best films for every user of a finished run.
+
+    Parameters
+    ----------
+    where : path
+        The work directory.
+    out : path
+        The Parquet file to write; see `engine.stages.recommend` for its columns.
+    k, include_test
+        As `engine.recommender.Recommender.recommend` takes them.
+    memory : str or int, optional
+        Allowed, all processes counted: bytes, or a size like ``512MiB``; none: as for a run.
+    workers : int, optional
+        Tasks at a time, at most; none: as many as processors.
+    on_event : callable
+        Told what happens, for progress.
+
+    Raises
+    ------
+    UsageError, BudgetError, LockedError, DamagedError, Interrupted
+        See `engine.chunked.errors`.
+    """
+    target = Path(out)
+    if k < 1:
+        raise UsageError(f"{k} films: ask for 1 or more")
+    if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
+        raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
+    run = open_finished(Path(where))
+    section = Recommend(k=k, include_test=include_test, ranking=run.settings.evaluate, prediction=run.settings.predict)
+    allowed = default_budget() if memory is None else parse_size(memory)
+    with lock.hold(run.workdir / workdir.LOCK) as descriptor:
+        on_event({"event": "run", "source": run.source.name, "notes": [], "workdir": str(where), "allowed": allowed})
+        folder, entry = _make(run, section, allowed, workers or len(os.sched_getaffinity(0)), on_event, descriptor)
+        made = Journal(folder).result("join.00000")
+        _copy(folder / RECOMMENDED, target)
+    return AllUsers(target, made["n_films"], made["n_users"], entry, allowed)
+
+
+def _make(
+    run: FinishedRun, section: Recommend, allowed: int, workers: int, on_event: OnEvent, descriptor: int
+) -> tuple[Path, StageEntry]:
+    """Run what is left of the stage; return its folder and what it took."""
+    step = recommend_step(run.settings)
+    roots = {name: run.stages[name].root for name in step.needs}
+    for name, root in roots.items():
+        for fault in Journal(root).damaged().values():
+            raise DamagedError(f"{fault}; engine run does {name} again")
+    upstream = [root.name.rpartition("-")[2] for root in roots.values()]
+    print_ = fingerprint(step.name, step.version, msgspec.to_builtins(section), upstream)
+    folder = run.workdir / workdir.STAGES / f"{step.name}-{print_}"
+    journal = Journal(folder)
+    for task_id in journal.damaged():
+        journal.forget(task_id)
+    entry = StageEntry(stage=step.name, folder=folder.name, skipped=True)
+    if journal.finished():
+        on_event({"event": "skip", "stage": step.name})
+        return folder, entry
+    shapes = known_shapes(run.source, int(run.identity[0]), roots["ingest"])
+    rounds = costs.recommend(run.settings, section, shapes)
+    planned = plan_stage(
+        step.name,
+        rounds,
+        allowed=allowed,
+        reserved=resident_bytes() + reserved_bytes(f"engine.stages.{step.name}", environment(workers)),
+        max_workers=workers,
+        disk=costs.recommend_disk(section, shapes),
+    )
+    plan = RunPlan([planned], allowed, shutil.disk_usage(run.workdir).free)
+    refuse_misfits(plan)
+    refuse_full_disk(plan, str(run.workdir))
+    spec = {
+        "section": msgspec.to_builtins(section),
+        "settings": msgspec.to_builtins(run.settings),
+        "source": run.source.to_json(),
+        "shapes": asdict(shapes),
+        "folders": {name: str(root) for name, root in {**roots, step.name: folder}.items()},
+    }
+    job = Job(step.name, "engine.pipeline:open_recommend", spec, allowed, workers, environment(workers))
+    on_event({"event": "stage", "stage": step.name, "does": step.does, "tasks": planned.tasks})
+    took = run_job(job, entry, on_event, descriptor)
+    on_event({"event": "stage_end", "stage": step.name, "seconds": took.seconds, "measured": took.measured})
+    return folder, took
+
+
+def _copy(made: Path, target: Path) -> None:
+    """Put the file where it is wanted, whole or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(made, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""Which ratings are held out: plain functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Bins a range of values is counted in at a time.
+_BINS = 2**16
+
+
+def held_out_of_each(counts: NDArray[np.int64], test_fraction: float, min_ratings: int) -> NDArray[np.int64]:
+    """How many of each user's ratings are held out, where that is a share of them.
+
+    Examples
+    --------
+    >>> held_out_of_each(np.array([4, 5, 10, 19]), test_fraction=0.2, min_ratings=5)
+    array([0, 1, 2, 3])
+    """
+    return np.where(counts >= min_ratings, np.maximum(1, (counts * test_fraction).astype(np.int64)), 0)
+
+
+def draw_held_out(
+    rng: np.random.Generator, counts: NDArray[np.int64], test_fraction: float, min_ratings: int
+) -> NDArray[np.bool_]:
+    """Draw the held-out rows of consecutive users.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Advanced by as much as these users take.
+    counts : int64 array, shape (users,)
+        Ratings of each user.
+    test_fraction, min_ratings : float, int
+        See `held_out_of_each`; users with fewer ratings draw nothing.
+
+    Returns
+    -------
+    bool array, shape (sum of counts,)
+        True where the row is in test; users one after another, rows in file order.
+    """
+    mask = np.zeros(int(counts.sum()), dtype=bool)
+    start = 0
+    for n, size in zip(counts.tolist(), held_out_of_each(counts, test_fraction, min_ratings).tolist(), strict=True):
+        if size:
+            mask[start + rng.choice(n, size=size, replace=False)] = True
+        start += n
+    return mask
+
+
+def last_of_each(
+    users: NDArray[np.integer], items: NDArray[np.integer], times: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Each user's last rows by time; of those at the same time, the row of the greater item is the later one.
+
+    So the order of the rows does not matter.
+
+    Parameters
+    ----------
+    users, items : integer arrays, shape (rows,)
+        Codes; of users from 0, every user having a row; no pair twice.
+    times : int64 array, shape (rows,)
+    sizes : int64 array, shape (users,)
+        How many to take of each, at most its rows.
+
+    Returns
+    -------
+    bool array, shape (rows,)
+
+    Examples
+    --------
+    >>> users, items, times = np.array([0, 0, 0, 1]), np.array([7, 9, 8, 7]), np.array([5, 3, 5, 1])
+    >>> last_of_each(users, items, times, np.array([1, 0]))
+    array([False, False,  True, False])
+    """
+    order = np.lexsort((items, times, users))
+    ends = np.cumsum(np.bincount(users, minlength=len(sizes)))
+    of_row = users[order]
+    mask = np.empty(len(users), dtype=bool)
+    mask[order] = np.arange(len(users)) >= (ends - sizes)[of_row]
+    return mask
+
+
+def smallest(pieces: Callable[[], Iterable[NDArray[np.int64]]], rank: int, low: int, high: int) -> int:
+    """The value with ``rank`` smaller ones before it in order, found by counting ever narrower ranges.
+
+    Exact, whatever the pieces. They are gone through once for every factor of 65 536 in ``high - low + 1``.
+
+    Parameters
+    ----------
+    pieces : callable
+        Goes through all values, in pieces of any size and order.
+    rank : int
+        From 0.
+    low, high : int
+        No value is outside of these.
+
+    Examples
+    --------
+    >>> smallest(lambda: iter([np.array([50, 10]), np.array([20, 20])]), 2, 0, 100)
+    20
+    """
+    while low < high:
+        width = -(-(high - low + 1) // _BINS)
+        counts = np.zeros(_BINS, dtype=np.int64)
+        below = 0
+        for values in pieces():
+            below += int(np.count_nonzero(values < low))
+            within = values[(values >= low) & (values <= high)]
+            # Unsigned: the differences of 64-bit integers need all 64 bits.
+            bins = (within.view(np.uint64) - np.uint64(low % 2**64)) // np.uint64(width)
+            counts += np.bincount(bins.astype(np.int64), minlength=_BINS)
+        found = int(np.searchsorted(below + np.cumsum(counts), rank, side="right"))
+        low, high = low + found * width, min(high, low + (found + 1) * width - 1)
+    return low

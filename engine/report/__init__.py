@@ -1,0 +1,47 @@
+"""``engine report``: a finished work directory as one HTML page.
+
+`content` reads the work directory, `measures` its figures, `charts` draws with Vega-Altair, `page` puts it together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.chunked.errors import UsageError
+from engine.chunked.files import write_atomic
+
+REPORT = "report.html"
+INSTALL = "pip install 'recsys-engine[report]'"
+
+
+def write(where: Path, target: Path | None = None) -> Path:
+    """Write the report of a finished run.
+
+    Parameters
+    ----------
+    where : Path
+        The work directory.
+    target : Path, optional
+        The page; without it, `REPORT` in the work directory.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    UsageError
+        Where a library is missing, or as `engine.report.content.collect`.
+    LockedError, DamagedError
+        As `engine.report.content.collect`.
+    """
+    from engine.report.content import collect
+
+    try:
+        from engine.report.page import render
+    except ModuleNotFoundError as error:
+        raise UsageError(f"a report is drawn by libraries of which {error.name} is missing: {INSTALL}") from None
+    target = where / REPORT if target is None else target
+    write_atomic(target, render(collect(where)).encode())
+    return target

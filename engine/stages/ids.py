@@ -1,0 +1,161 @@
+"""The distinct ids of a column that is gone through in pieces: memory for what is distinct, not for what is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.chunked.errors import EngineError
+
+Ids = NDArray[Any]
+
+# Pieces are merged once they hold this many ids, or twice as many as after the last time.
+_HELD = 2**17
+# Ids within a range so many times their number are counted in a table, without sorting.
+_SPAN = 4
+# One id in so many is in the sample, chosen by the upper bits of its product with an odd number (Fibonacci hashing).
+_SAMPLED = 16
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(60)
+
+
+class IdCounts:
+    """How often each id occurs.
+
+    Examples
+    --------
+    >>> counts = IdCounts()
+    >>> counts.add(np.array([7, 3, 7]))
+    >>> counts.add(np.array([3, 9]))
+    >>> counts.merged()
+    (array([3, 7, 9]), array([2, 2, 1]))
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[Ids] = []
+        self._counts: list[NDArray[np.int64]] = []
+        self._held = 0
+        self._room = _HELD
+
+    def add(self, ids: Ids) -> None:
+        """Count a piece, not empty."""
+        distinct, counts = _count(ids)
+        self._ids.append(distinct)
+        self._counts.append(counts)
+        self._held += len(distinct)
+        if self._held > self._room:
+            self.merged()
+
+    def merged(self) -> tuple[Ids, NDArray[np.int64]]:
+        """Ids, ascending, and the count of each; shapes (distinct ids,)."""
+        ids, counts = np.concatenate(self._ids), np.concatenate(self._counts)
+        order = np.argsort(ids, kind="stable")
+        ids, counts = ids[order], counts[order]
+        starts = _starts(ids)
+        ids, counts = ids[starts], np.add.reduceat(counts, starts)
+        self._ids, self._counts = [ids], [counts]
+        self._held = len(ids)
+        self._room = max(_HELD, 2 * self._held)
+        return ids, counts
+
+
+def _count(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
+    low, high = ids.min(), ids.max()
+    if int(high) - int(low) < _SPAN * len(ids):
+        counts = np.bincount((ids - low).astype(np.int64))
+        found = np.flatnonzero(counts)
+        return found.astype(ids.dtype) + low, counts[found]
+    return np.unique(ids, return_counts=True)
+
+
+def _starts(ids: Ids) -> NDArray[np.intp]:
+    """Where runs of equal ids begin."""
+    return np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
+
+
+class IdSample:
+    """About how many distinct ids there are, and how long they are where they are text; from one in 16 of them."""
+
+    def __init__(self) -> None:
+        self._ids = [np.zeros(0, dtype=np.uint64)]
+        self._lengths = [np.zeros(0, dtype=np.int64)]
+        self._held = 0
+        self._room = _HELD
+
+    def add(self, ids: Ids, lengths: NDArray[Any] | None = None) -> None:
+        """Take a piece: ids or keys of 64 bits, and the bytes of each one's text."""
+        values = ids.view(np.uint64)
+        rows = np.flatnonzero((values * _FACTOR) >> _SHIFT == 0)
+        self._ids.append(values[rows])
+        self._lengths.append(np.zeros(len(rows), dtype=np.int64) if lengths is None else lengths[rows].astype(np.int64))
+        self._held += len(rows)
+        if self._held > self._room:
+            self._merge()
+
+    def _merge(self) -> None:
+        ids, rows = np.unique(np.concatenate(self._ids), return_index=True)
+        self._ids, self._lengths = [ids], [np.concatenate(self._lengths)[rows]]
+        self._held = len(ids)
+        self._room = max(_HELD, 2 * self._held)
+
+    def estimate(self) -> tuple[int, int]:
+        """The number of distinct ids, and the bytes of their texts."""
+        self._merge()
+        return _SAMPLED * len(self._ids[0]), _SAMPLED * int(self._lengths[0].sum())
+
+
+class Ascending:
+    """Whether a column never descends."""
+
+    def __init__(self) -> None:
+        self.so_far = True
+        self._last: Any = None
+
+    def add(self, ids: pl.Series) -> None:
+        """Take a piece, not empty."""
+        follows = self._last is None or self._last <= ids[0]
+        self.so_far = self.so_far and follows and ids.is_sorted()
+        self._last = ids[-1]
+
+
+class Texts:
+    """The text that each key stands for.
+
+    Parameters
+    ----------
+    keys : array, shape (distinct ids,)
+        All that occur, ascending.
+    """
+
+    def __init__(self, keys: Ids) -> None:
+        self._keys = keys
+        self._check = np.zeros(len(keys), dtype=np.uint64)
+        self._seen = np.zeros(len(keys), dtype=bool)
+        self._pieces: list[pl.DataFrame] = []
+
+    def add(self, keys: Ids, texts: pl.Series) -> None:
+        """Take the keys and texts of a piece.
+
+        Raises
+        ------
+        EngineError
+            Where two texts have the same key.
+        """
+        places = np.searchsorted(self._keys, keys)
+        check = texts.hash(1).to_numpy()
+        found, rows = np.unique(places, return_index=True)
+        new = ~self._seen[found]
+        self._seen[found[new]] = True
+        self._check[found[new]] = check[rows[new]]
+        if (self._check[places] != check).any():
+            raise EngineError("two ids that are text have the same 64-bit hash: write the ids as numbers")
+        # What is cut out of a text column holds on to all of it; what is put together anew does not.
+        piece = pl.DataFrame({"key": self._keys[found[new]], "text": texts.gather(rows[new])})
+        self._pieces.append(piece.with_columns(pl.concat_str("text", pl.lit(""))))
+
+    def by_text(self) -> pl.DataFrame:
+        """Columns ``text``, ascending, and ``key``."""
+        return pl.concat(self._pieces).select("text", "key").sort("text")

@@ -1,0 +1,187 @@
+"""Train, neighbours, biases, nearest films -> the best films for every user.
+
+No part of a run: `engine.all_users` runs it when asked. A user's list is the one that `engine.recommender` gives.
+
+Files
+-----
+``recommended.parquet``
+    A row a film, users in order of code, best first: ``user`` and ``item`` (original ids), ``rank`` (uint32, from 1),
+    ``predicted`` (float32, rating; with the notebook's model the score), ``score`` (float32), ``n_raters`` of the
+    user's ``n_neighbors`` (uint32) who rated the film, and ``mean_rating`` (float32) of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import config
+from engine.chunked import arrays
+from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.task import Round, TaskContext
+from engine.costs import ASK_USERS, PREDICT_USERS, READ_RATINGS, SCORE_USERS
+from engine.prediction import RatingModel, predict_ratings
+from engine.ranking import Ranking, Voters, rank
+from engine.scoring import cut_by_work, multiply_adds, row_numbers
+from engine.stages.biases import load_biases
+from engine.stages.inputs import StageInputs
+from engine.stages.item_neighbors import load_near
+from engine.stages.names import (
+    COLUMNS,
+    IDS,
+    RECOMMENDED,
+    SIMILARITIES,
+    TEST,
+    TRAIN,
+    USERS,
+    part_path,
+    ranked_path,
+)
+
+_RANKED = np.dtype(
+    [
+        ("user", "u4"),
+        ("item", "i4"),
+        ("rank", "u4"),
+        ("score", "f4"),
+        ("n_raters", "u4"),
+        ("n_neighbors", "u4"),
+        ("mean_rating", "f4"),
+    ]
+)
+# Rows of the result that are written together.
+_ROW_GROUP = 2**17
+
+
+class _Shared(NamedTuple):
+    ratings: NarrowRows
+    ranking: Ranking
+    voters: Voters | NarrowRows
+
+
+class _Known(NamedTuple):
+    """Original ids, and what ratings are predicted from; None with the notebook's model."""
+
+    users: Any
+    items: Any
+    model: RatingModel | None
+
+
+class RecommendStage:
+    """Two tasks a block of users, one that ranks and one that predicts; then one that joins."""
+
+    def __init__(self, inputs: StageInputs[config.Recommend]) -> None:
+        self._inputs = inputs
+        self._section = inputs.section
+        self._own = inputs.own
+        self._upstream = inputs.upstream
+        matrix, neighbors = (inputs.upstream[name].root for name in ("matrix", "neighbors"))
+        self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
+        self._ids = arrays.open_array(neighbors, IDS)
+        self._similarities = arrays.open_array(neighbors, SIMILARITIES)
+        self._n_blocks = -(-self._train.shape[0] // inputs.section.users_per_task)
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        costs = self._inputs.plan(self._inputs.shapes)
+        yield Round("rank", self._n_blocks, self._rank, costs["rank"].cost, self._load, until="join")
+        yield Round("predict", self._n_blocks, self._predict, costs["predict"].cost, self._load_known, until="join")
+        yield Round("join", 1, self._join, costs["join"].cost)
+
+    def _load(self) -> _Shared:
+        ranking = Ranking.of(self._section.ranking, self._train.count_columns(READ_RATINGS))
+        ratings = self._train.read(0, self._train.shape[0])
+        near = load_near(self._upstream["item_neighbors"]) if ranking.votes else None
+        return _Shared(ratings, ranking, ranking.voters(ratings, near))
+
+    def _bounds(self, index: int) -> tuple[int, int]:
+        start = index * self._section.users_per_task
+        return start, min(start + self._section.users_per_task, self._train.shape[0])
+
+    def _rank(self, index: int, context: TaskContext) -> None:
+        start, stop = self._bounds(index)
+        lists = []
+        for first in range(start, stop, ASK_USERS):
+            lists += self._lists(first, min(first + ASK_USERS, stop), context)
+        np.save(context.scratch / ranked_path(index), np.concatenate(lists))
+
+    def _lists(self, start: int, stop: int, context: TaskContext) -> list[NDArray[np.void]]:
+        """Rank films for users ``start`` to ``stop``."""
+        ratings, ranking, voters = context.shared
+        ids, similarities = (arrays.read_rows(array, start, stop) for array in (self._ids, self._similarities))
+        own, test = ratings.part(start, stop).widen(), self._test.read(start, stop)
+        asking = ranking.ask(ids, similarities, own, self._train.shape[0])
+        lists = []
+        work = multiply_adds(np.diff(voters.indptr), asking)
+        for first, last in cut_by_work(work, context.batch_rows, SCORE_USERS):
+            taken = [own[first:last]]
+            taken += [] if self._section.include_test else [test.part(first, last).widen()]
+            found = rank(voters, asking[first:last], ratings, ids[first:last], taken, self._section.k)
+            rows = row_numbers(found.indptr)
+            some = np.empty(len(rows), dtype=_RANKED)
+            some["user"] = start + first + rows
+            some["rank"] = np.arange(len(rows)) - found.indptr[rows] + 1
+            some["n_neighbors"] = (ids[first:last] >= 0).sum(axis=1)[rows]
+            some["item"], some["score"] = found.items, found.scores
+            some["n_raters"], some["mean_rating"] = found.n_raters, found.mean_ratings
+            lists.append(some)
+        return lists
+
+    def _load_known(self) -> _Known:
+        import polars as pl  # late: ranking has no room for it in a small budget
+
+        users = pl.read_parquet(self._upstream["ingest"].path(USERS), columns=["user"])["user"]
+        items = pl.read_parquet(self._upstream["matrix"].path(COLUMNS), columns=["item"])["item"]
+        if "item_neighbors" not in self._upstream:
+            return _Known(users, items, None)
+        near = self._upstream["item_neighbors"].root
+        found = (arrays.open_array(near, name) for name in (IDS, SIMILARITIES))
+        ids, similarities = (arrays.read_rows(array, 0, self._train.shape[1]) for array in found)
+        biases = load_biases(self._upstream["biases"])
+        return _Known(users, items, RatingModel(biases, ids, similarities, self._section.prediction.shrink))
+
+    def _predict(self, index: int, context: TaskContext) -> None:
+        import polars as pl
+
+        known: _Known = context.shared
+        ranked = np.load(self._own.path(ranked_path(index)))
+        start, stop = self._bounds(index)
+        predicted = ranked["score"] if known.model is None else self._ratings(known.model, start, stop, ranked)
+        plain = {
+            name: np.ascontiguousarray(ranked[name]) for name in _RANKED.names or () if name not in ("user", "item")
+        }
+        rows = pl.DataFrame(
+            {
+                "user": known.users.gather(ranked["user"]),
+                "rank": plain.pop("rank"),
+                "item": known.items.gather(ranked["item"]),
+                "predicted": np.ascontiguousarray(predicted),
+                **plain,
+            }
+        )
+        rows.write_parquet(context.scratch / part_path(index))
+
+    def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:
+        """Predicted ratings of a block's lists."""
+        train = self._train.read(start, stop)
+        known = np.zeros(PREDICT_USERS * self._train.shape[1] + 1, dtype=np.complex64)
+        rows = ranked["user"].astype(np.int64) - start
+        parts = [np.empty(0, dtype=np.float32)]
+        for first in range(0, stop - start, PREDICT_USERS):
+            last = min(first + PREDICT_USERS, stop - start)
+            some = slice(*np.searchsorted(rows, [first, last]))
+            ratings = train.part(first, last).widen()
+            items = ranked["item"][some]
+            parts.append(predict_ratings(model, ratings, start + first, rows[some] - first, items, known).values)
+        return np.concatenate(parts)
+
+    def _join(self, index: int, context: TaskContext) -> dict[str, Any]:
+        import polars as pl
+
+        parts = pl.scan_parquet([self._own.path(part_path(block)) for block in range(self._n_blocks)])
+        parts.sink_parquet(context.scratch / RECOMMENDED, row_group_size=_ROW_GROUP)
+        n_rows = pl.scan_parquet(context.scratch / RECOMMENDED).select(pl.len()).collect().item()
+        return {"n_films": n_rows, "n_users": self._train.shape[0]}

@@ -1,0 +1,104 @@
+"""The figures of a run in words: what they are of, the model's against the baselines', and what each means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_OF_RATINGS = (
+    ("rmse", "RMSE", "root of the mean of (predicted - rating)^2"),
+    ("mae", "MAE", "mean of |predicted - rating|"),
+    ("coverage", "coverage", "{coverage}"),
+)
+_OF_LISTS = (
+    ("recall_at_{k}", "Recall@{k}", "hits / liked"),
+    ("capped_recall_at_{k}", "capped Recall@{k}", "hits / min({k}, liked)"),
+    ("precision_at_{k}", "Precision@{k}", "hits / {k}"),
+    ("ndcg_at_{k}", "NDCG@{k}", "hits weigh 1 / log2(rank + 1); the best possible is 1"),
+    ("map_at_{k}", "MAP@{k}", "precision at each hit, summed / min({k}, liked)"),
+    ("mrr_at_{k}", "MRR@{k}", "1 / rank of the first hit"),
+    ("hit_rate_at_{k}", "hit rate@{k}", "users with a hit"),
+    ("novelty", "novelty", "bits: -log2(share of users who rated the film)"),
+    ("item_coverage", "item coverage", "films recommended to anybody"),
+    ("gini", "Gini", "0: all films recommended equally often; 1: one film"),
+)
+# By model: what of a pair is covered.
+_COVERAGE = {
+    "votes": "pairs whose user rated a near film; else the bias model stands alone",
+    "notebook": "pairs whose film a neighbour rated; else it scores 0",
+}
+
+
+def describe(metrics: Mapping[str, Any]) -> str:
+    """The content of ``metrics.json`` for people."""
+    name = f"{metrics['dataset']} (synthetic)" if metrics["synthetic"] else metrics["dataset"]
+    lines = [
+        f"\n{name}: {metrics['n_users']:,} users x {metrics['n_items']:,} films",
+        f"  train / test ratings  {metrics['n_train']:,} / {metrics['n_test']:,}",
+        *_notes(metrics),
+        "",
+        *_ratings(metrics),
+        "",
+        *_lists(metrics),
+    ]
+    return "\n".join(lines)
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
+    lines = []
+    neighbors = metrics["neighbors"]
+    if neighbors["recall"] is not None:
+        lines.append(
+            f"  neighbours            {neighbors['method']} ({neighbors['why']}): "
+            f"{neighbors['recall']:.2%} of the nearest found, seen on {neighbors['n_users_sampled']:,} users"
+        )
+    if metrics["n_left_out"]:
+        lines.append(f"  left out              {metrics['n_left_out']:,} later ratings of users without earlier ones")
+    if metrics["n_repeated"]:
+        lines.append(f"  repeated pairs        {metrics['n_repeated']:,} earlier ratings of the same pair left out")
+    if not metrics["sorted_by_user"]:
+        lines.append("  rows                  not sorted by user; sorted here")
+    return lines + [f"  note                  {note}" for note in metrics["notes"]]
+
+
+def _ratings(metrics: Mapping[str, Any]) -> list[str]:
+    """Of predicted ratings: the model and the bias model."""
+    title = "ratings predicted"
+    if metrics["rmse"] is None:
+        return [f"{title}: no RMSE: {metrics['why_no_rmse']}"]
+    model, bias = metrics["figures"]["model"], metrics["figures"]["bias_model"]
+    coverage = _COVERAGE[metrics["config"]["evaluate"]["model"]]
+    of = f"of {metrics['n_test_scored']:,} test ratings by {model['rmse']['n_users']:,} users"
+    rows = [_row(label, model.get(key), bias.get(key), text) for key, label, text in _OF_RATINGS]
+    return [_head(title, "bias model", of), *(row.format(coverage=coverage) for row in rows)]
+
+
+def _lists(metrics: Mapping[str, Any]) -> list[str]:
+    """Of recommended films: the model and the most popular."""
+    title = "films recommended"
+    section = metrics["config"]["evaluate"]
+    if metrics[f"recall_at_{section['k']}"] is None:
+        return [f"{title}: no Recall@{section['k']}: {metrics['why_no_recall']}"]
+    model, popular = metrics["figures"]["model"], metrics["figures"]["most_popular"]
+    of = f"to {metrics['n_users_with_liked']:,} users with a liked test film (rating {section['liked_from']} or more)"
+    lines = [_head(title, "most popular", of)]
+    for key, label, text in _OF_LISTS:
+        name = key.format(k=section["k"])
+        lines.append(_row(label.format(k=section["k"]), model[name], popular[name], text.format(k=section["k"])))
+    return lines
+
+
+def _head(title: str, baseline: str, of: str) -> str:
+    return f"{title:<20}{'model':<18}{baseline:<18}{of}"
+
+
+def _row(label: str, model: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, meaning: str) -> str:
+    return f"  {label:<18}{_value(model):<18}{_value(baseline):<18}{meaning}"
+
+
+def _value(figure: Mapping[str, Any] | None) -> str:
+    """A value and its standard error."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    error = figure["standard_error"]
+    return f"{figure['value']:.4f}" + ("" if error is None else f" ±{error:.4f}")

@@ -1,0 +1,156 @@
+"""The default model against loops over users, and what it must reach on the real sample."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.chunked import arrays
+from engine.chunked.journal import Committed
+from engine.config import Evaluate, Factors, ItemNeighbors, Predict
+from engine.itemknn import significance
+from engine.stages.biases import load_biases
+from engine.stages.predict import read_predicted
+from tests.conftest import SMALL, read_matrix, run_stages, synthetic_ratings, write_ratings
+
+SECTIONS: dict[str, Any] = {
+    "preset": "default",
+    "factors": SMALL,
+    "neighbors": {"k": 7},
+    "item_neighbors": {"k": 5, "ranking_k": 3, "min_ratings": 3},
+    "evaluate": {"popularity_penalty": 0.2},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
+    folder = tmp_path_factory.mktemp("default")
+    return run_stages(write_ratings(folder, synthetic_ratings(90, 60)), folder / "run", **SECTIONS)
+
+
+def _array(stage: Committed, name: str) -> Any:
+    return arrays.read_rows(arrays.open_array(stage.root, name), 0, 10**6)
+
+
+def _scaled(train: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix that is decomposed: users and films with many ratings count less."""
+    of_users, of_films = ((train > 0).sum(axis=axis).clip(1) for axis in (1, 0))
+    scaled = of_users[:, None] ** -Factors().user_scaling * train * of_films ** -Factors().item_scaling
+    return np.asarray(scaled)
+
+
+def test_vectors_are_those_of_the_scaled_matrix(run: dict[str, Committed]) -> None:
+    scaled = _scaled(read_matrix(run).toarray().astype(np.float64))
+    u, s, _ = np.linalg.svd(scaled, full_matrices=False)
+    np.testing.assert_allclose(np.load(run["factors"].path("singular_values.npy"))[:3], s[:3], rtol=1e-2)
+    vectors = _array(run["factors"], "vectors")
+    assert vectors.shape[1] == SMALL["dims"]
+    some = u[:, :2] * s[:2]  # the largest have converged
+    found = vectors[:, :2] / np.linalg.norm(vectors[:, :2], axis=1, keepdims=True)
+    some /= np.linalg.norm(some, axis=1, keepdims=True)
+    assert np.abs((found * some * np.sign((found * some).sum(axis=0))).sum(axis=1)).min() > 0.95
+
+
+def test_films_near_by_are_those_with_the_largest_shrunk_cosine(run: dict[str, Committed]) -> None:
+    rated = read_matrix(run).toarray() > 0
+    loadings = np.load(run["factors"].path("loadings.npy"))
+    vectors = loadings * np.load(run["factors"].path("singular_values.npy"))[: loadings.shape[1]]
+    cosines = vectors @ vectors.T / np.outer(*[np.linalg.norm(vectors, axis=1)] * 2)
+    trust = significance(rated.sum(axis=0), ItemNeighbors().shrink)
+    similarities = cosines * np.minimum.outer(trust, trust)
+    np.fill_diagonal(similarities, -1)
+    rare = rated.sum(axis=0) < 3
+    similarities[:, rare] = similarities[rare] = -1
+    expected = -np.sort(-similarities, axis=1)[:, :5]
+    np.testing.assert_allclose(_array(run["item_neighbors"], "similarities"), np.maximum(expected, 0), atol=1e-5)
+    ids = _array(run["item_neighbors"], "ids")
+    chosen = np.take_along_axis(similarities, np.maximum(ids, 0), axis=1)
+    np.testing.assert_allclose(chosen[ids >= 0], expected[ids >= 0], atol=1e-5)
+
+
+def test_predictions_are_the_bias_models_and_what_near_films_add(run: dict[str, Committed]) -> None:
+    train, test = read_matrix(run).toarray(), read_matrix(run, "test")
+    biases = load_biases(run["biases"])
+    ids, similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
+    found = read_predicted(run["predict"], test.indptr, 0, test.shape[0])
+    users = np.repeat(np.arange(test.shape[0]), np.diff(test.indptr))
+    for place, (user, item) in enumerate(zip(users, test.indices, strict=True)):
+        base = biases.mean + biases.users[user] + biases.items[item]
+        near = [j for j in range(5) if ids[item, j] >= 0 and train[user, ids[item, j]] > 0]
+        weights = [float(similarities[item, j]) for j in near]
+        left = [train[user, ids[item, j]] - biases.mean - biases.users[user] - biases.items[ids[item, j]] for j in near]
+        value = base + np.dot(weights, left) / (sum(weights) + Predict().shrink)
+        assert found.values[place] == pytest.approx(np.clip(value, 0.5, 5), abs=1e-4)
+        assert found.covered[place] == bool(near)
+
+
+def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) -> None:
+    section = Evaluate(popularity_penalty=0.2)
+    train, test = read_matrix(run).toarray().astype(np.float64), read_matrix(run, "test")
+    ids, similarities = (_array(run["neighbors"], name) for name in ("ids", "similarities"))
+    votes = np.where(train >= section.liked_from, 1, np.where(train > 0, section.disliked_vote, 0))
+    popularity = np.maximum((train > 0).sum(axis=0), 1.0)
+    near = np.zeros((train.shape[1], train.shape[1]))
+    near_ids, near_similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
+    for film in range(len(near)):
+        some = near_ids[film, :3] >= 0
+        near[film, near_ids[film, :3][some]] = near_similarities[film, :3][some]
+    recalls = []
+    for user in range(len(train)):
+        weights = np.maximum(similarities[user], 0) ** section.amplification
+        scores = weights @ votes[ids[user]] / weights.sum() / popularity**section.popularity_penalty
+        own_liked = train[user] >= section.liked_from
+        scores += section.liked_share * near @ own_liked / max(own_liked.sum(), 1)
+        scores[(train[user] > 0) | (scores == 0)] = -1
+        best = np.argsort(-scores)[: section.k]
+        row = test[user]
+        liked = set(row.indices[row.data >= section.liked_from].tolist())
+        if liked:
+            recalls.append(len(liked & set(best[scores[best] > 0].tolist())) / len(liked))
+    mean = run["evaluate"].result("mean.00000")
+    assert mean["recall"] == pytest.approx(np.mean(recalls))
+    assert mean["n_users_with_liked"] == len(recalls)
+    found = read_predicted(run["predict"], test.indptr, 0, test.shape[0])
+    assert mean["rmse"] == pytest.approx(np.sqrt(np.mean((found.values.astype(np.float64) - test.data) ** 2)))
+    assert mean["n_test_covered"] == found.covered.sum()
+
+
+def _digests(run: dict[str, Committed]) -> dict[str, str]:
+    names = ("biases", "item_neighbors", "predict", "evaluate")
+    files = [path for name in names for path in sorted(run[name].root.rglob("*")) if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.parent.name != "records"}
+
+
+def test_batches_and_workers_change_no_byte(run: dict[str, Committed], tmp_path: Path) -> None:
+    write_ratings(tmp_path, synthetic_ratings(90, 60))
+    again = run_stages(tmp_path / "ratings.csv", tmp_path / "run", batch_rows=64, workers=1, **SECTIONS)
+    root, other = (str(each["biases"].root.parent) for each in (run, again))
+    first, second = (
+        {path.removeprefix(where): sha for path, sha in _digests(each).items()}
+        for each, where in ((run, root), (again, other))
+    )
+    assert first == second
+
+
+def test_blocks_of_users_may_differ_between_the_stages(run: dict[str, Committed], tmp_path: Path) -> None:
+    write_ratings(tmp_path, synthetic_ratings(90, 60))
+    sections = SECTIONS | {"predict": {"users_per_task": 17}, "evaluate": SECTIONS["evaluate"] | {"users_per_task": 40}}
+    again = run_stages(tmp_path / "ratings.csv", tmp_path / "run", **sections)
+    found, expected = (each["evaluate"].result("mean.00000")["figures"] for each in (again, run))
+    assert list(found) == list(expected)
+    for name, figures in found.items():
+        assert list(figures) == list(expected[name])
+        for figure, values in figures.items():
+            assert values == pytest.approx(expected[name][figure]), (name, figure)
+
+
+def test_the_sample_is_predicted_and_ranked_better_than_by_the_notebook(sample_dir: Path, tmp_path: Path) -> None:
+    run = run_stages(sample_dir / "ratings.csv", tmp_path, preset="default")
+    mean = run["evaluate"].result("mean.00000")
+    assert mean["rmse"] <= 0.855
+    assert mean["recall"] >= 0.440
