@@ -1,8 +1,8 @@
 """What each part of the default model brings on test: ``python -m bench.ablation`` (the sample: about two minutes).
 
 First the way from the notebook's model to the default one, a change at a time, each kept for the next; then the default
-model with one part switched off. The defaults were fixed beforehand (`bench.search`): nothing here is to be chosen by.
-Results go to ``bench/results/ablation.json``; ``python -m bench.report`` shows them.
+model with one part switched off, and with one part changed. The defaults were fixed beforehand (`bench.search`):
+nothing here is to be chosen by. Results go to ``bench/results/ablation.json``; ``python -m bench.report`` shows them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from engine.config import PRESETS
 OFF: Values = {
     "item_neighbors.min_ratings": 10**9,
     "evaluate.amplification": 1,
-    "evaluate.popularity_penalty": 0,
     "evaluate.disliked_vote": 1,
     "evaluate.liked_share": 0,
 }
 NOTEBOOK: Values = {
-    f"{section}.{key}": value for section, keys in PRESETS["notebook"].items() for key, value in keys.items()
+    f"{section}.{key}": value
+    for section, keys in PRESETS["notebook"].items()
+    for key, value in keys.items()
+    if value != default(f"{section}.{key}")
 } | dict(OFF)
 """The notebook's model, as what is set in the default preset."""
 
@@ -35,11 +37,9 @@ WAY = {
     "factors.dims": "fewer dimensions",
     "factors.user_scaling": "users with many ratings count less in the SVD",
     "factors.item_scaling": "films with many ratings count less in the SVD",
-    "neighbors.k": "more neighbours",
     "evaluate.amplification": "votes weighted by a power of the similarity",
-    "evaluate.popularity_penalty": "votes divided by a power of the film's number of ratings",
     "evaluate.disliked_vote": "ratings below 4.0 count less",
-    "evaluate.liked_share": "films near the user's own count, too",
+    "evaluate.liked_share": "films near those the user liked count, too",
 }
 """Keys in the order in which they are set to their defaults, and what that does."""
 
@@ -49,14 +49,19 @@ WITHOUT: dict[str, Values] = {
     "shrinking similarities of films with few ratings": {"item_neighbors.shrink": 0},
     "shrinking predictions": {"predict.shrink": 0},
     "amplification": {"evaluate.amplification": OFF["evaluate.amplification"]},
-    "the popularity penalty": {"evaluate.popularity_penalty": OFF["evaluate.popularity_penalty"]},
     "less weight for disliked films": {"evaluate.disliked_vote": OFF["evaluate.disliked_vote"]},
-    "films near the user's own in the ranking": {"evaluate.liked_share": 0},
+    "likeness to films the user liked": {"evaluate.liked_share": OFF["evaluate.liked_share"]},
     "scaling users and films in the SVD": {"factors.user_scaling": 0, "factors.item_scaling": 0},
     "cutting the dimensions from 128": {"factors.dims": NOTEBOOK["factors.dims"]},
-    "more than 50 neighbours": {"neighbors.k": NOTEBOOK["neighbors.k"]},
 }
 """Parts, and what is set to do without them."""
+
+OTHER: dict[str, Values] = {
+    "a popularity penalty": {"evaluate.popularity_penalty": 0.2},
+    "100 neighbours": {"neighbors.k": 100},
+    "likeness to 50 near films, not 15": {"item_neighbors.ranking_k": 50},
+}
+"""What one might expect to be better."""
 
 
 def way() -> list[tuple[str, dict[str, Any]]]:
@@ -84,7 +89,11 @@ def main() -> None:
         "--work", type=Path, default=HERE / "data" / "ablation", metavar="DIR", help="kept between runs"
     )
     options = parser.parse_args()
-    cases: dict[str, list[tuple[str, Values]]] = {"way": list(way()), "without": list(WITHOUT.items())}
+    cases: dict[str, list[tuple[str, Values]]] = {
+        "way": list(way()),
+        "without": list(WITHOUT.items()),
+        "other": list(OTHER.items()),
+    }
     rows: dict[str, list[dict[str, Any]]] = {}
     for name, trials in cases.items():
         rows[name] = []

@@ -194,28 +194,34 @@ def values_of(values: dict[str, Any]) -> str:
 
 def ablation_section(results: dict[str, Any]) -> str:
     """What each part of the model brings on test."""
-    way, without = results["way"], results["without"]
+    way = results["way"]
     usual = way[-1]
     head = ["RMSE", "Recall@50"]
+    changes = ["change of RMSE", "of Recall@50"]
     steps, before = [], way[0]
     for row in way:
         gains = [f"{row[name] - before[name]:+.4f}" if row is not way[0] else "" for name in NAMES]
         changed = {key: value for key, value in before["defaults"].items() if key not in row["values"]}
         steps.append([row["what"], values_of(changed), *(f"{row[name]:.4f}" for name in NAMES), *gains])
         before = row
-    parts = [
-        [row["what"], values_of(row["values"]), *(f"{row[name]:.4f}" for name in NAMES)]
-        + [f"{row[name] - usual[name]:+.4f}" for name in NAMES]
-        for row in without
-    ]
+
+    def against_usual(rows: list[dict[str, Any]]) -> list[list[str]]:
+        return [
+            [row["what"], values_of(row["values"]), *(f"{row[name]:.4f}" for name in NAMES)]
+            + [f"{row[name] - usual[name]:+.4f}" for name in NAMES]
+            for row in rows
+        ]
+
     return "\n\n".join(
         [
             "## What each part brings",
             f"On the test part of {results['dataset']}, split as the notebook does; {where(results)}. From the "
             "notebook's model to the default one, each change kept for the next:",
-            table(["change", "set", *head, "change of RMSE", "of Recall@50"], steps),
+            table(["change", "set", *head, *changes], steps),
             "The default model without one of its parts:",
-            table(["without", "set", *head, "change of RMSE", "of Recall@50"], parts),
+            table(["without", "set", *head, *changes], against_usual(results["without"])),
+            "The default model with one part changed:",
+            table(["with", "set", *head, *changes], against_usual(results["other"])),
         ]
     )
 

@@ -37,10 +37,11 @@ SPACES: Mapping[str, Space] = {
         "factors.dims": (16, 32, 48, 64),
         "factors.user_scaling": (0, 0.25, 0.5),
         "factors.item_scaling": (0, 0.1, 0.2),
-        "neighbors.k": (50, 75, 100),
+        "neighbors.k": (35, 50, 75, 100),
+        "item_neighbors.ranking_k": (10, 15, 25, 50),
         "evaluate.amplification": (1, 2, 4, 6),
         "evaluate.liked_share": (0, 0.4, 0.8, 1.6),
-        "evaluate.popularity_penalty": (0, 0.1, 0.2, 0.3),
+        "evaluate.popularity_penalty": (0, 0.1, 0.2),
         "evaluate.disliked_vote": (0, 0.3, 0.6, 1),
     },
     "rmse": {
@@ -49,7 +50,7 @@ SPACES: Mapping[str, Space] = {
         "item_neighbors.k": (25, 50, 100),
         "item_neighbors.shrink": (3, 10, 30),
         "item_neighbors.min_ratings": (1, 3, 5),
-        "predict.shrink": (0.3, 1, 3),
+        "predict.shrink": (1, 2, 4),
     },
 }
 """What bears on each figure."""

@@ -21,11 +21,11 @@ def test_the_sample_is_better_predicted_and_ranked_than_in_the_notebook(sample_r
     metrics = sample_run.metrics
     counts = ("n_train", "n_test", "n_users", "n_items", "n_test_scored", "n_ratings")
     assert [metrics[name] for name in counts] == [80_251, 19_753, 671, 8445, 19_075, 100_004]
-    assert metrics["rmse"] <= 0.870
-    assert metrics["recall_at_50"] >= 0.420
+    assert metrics["rmse"] <= 0.855
+    assert metrics["recall_at_50"] >= 0.440
     assert metrics["n_users_with_liked"] <= 671
     assert metrics["synthetic"] is False
-    assert metrics["config"]["neighbors"]["k"] == 100
+    assert metrics["config"]["neighbors"]["k"] == 50
 
 
 def test_the_notebooks_own_preset_asks_graphs(sample_run: engine.RunResult, sample_dir: Path) -> None:

@@ -76,7 +76,7 @@ def why(workdir: Path, before: Config | None, now: Config, identity: list[str], 
 def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
     assert set(why(tmp_path, None, Config(), ["1", "x"]).values()) == {"runs, nothing of it is done"}
     changed = why(tmp_path, Config(), load({"neighbors": {"k": 80}, "evaluate": {"k": 10}}), ["1", "x"])
-    assert changed["neighbors"] == "runs, neighbors.k 100 -> 80"
+    assert changed["neighbors"] == "runs, neighbors.k 50 -> 80"
     assert changed["evaluate"] == "runs, evaluate.k 50 -> 10; it reads neighbors, which is another"
     assert changed["predict"] == "runs, nothing of it is done"
     assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, the ratings file is another"

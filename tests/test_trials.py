@@ -33,7 +33,7 @@ def test_the_best_value_of_each_parameter_is_kept_for_the_next(figure: str) -> N
 
     space = {"neighbors.k": (7, 200), "factors.dims": (16, 32)}
     once = search.search(space, figure, run)
-    assert tried[0] == {"neighbors.k": 100, "factors.dims": 32}  # the defaults
+    assert tried[0] == {"neighbors.k": 50, "factors.dims": 32}  # the defaults
     assert once[0].values == {"neighbors.k": 7, "factors.dims": 32}
     assert len(tried) == len({tuple(values.values()) for values in tried}) == len(once)
     means = [trial.mean(figure) for trial in once]
@@ -78,7 +78,7 @@ def test_a_small_search_and_its_report(tmp_path: Path, monkeypatch: pytest.Monke
         "--figure",
         "rmse",
         "--vary",
-        "predict.shrink=1,9",
+        "predict.shrink=2,9",
         "--seeds",
         "2",
         "--work",
@@ -87,9 +87,9 @@ def test_a_small_search_and_its_report(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.argv", ["search", *given])
     search.main()
     found = json.loads((tmp_path / "results/search-rmse.json").read_text())
-    assert sorted(trial["values"]["predict.shrink"] for trial in found["trials"]) == [1, 9]
+    assert sorted(trial["values"]["predict.shrink"] for trial in found["trials"]) == [2, 9]
     assert {len(trial["rmse"]["all"]) for trial in found["trials"]} == {2}
-    usual = next(trial for trial in found["trials"] if trial["values"] == {"predict.shrink": 1})
+    usual = next(trial for trial in found["trials"] if trial["values"] == {"predict.shrink": 2})
     assert usual["rmse"]["gain"] == usual["rmse"]["gain_error"] == 0
     section = report.search_section(found)
     assert "| the defaults |" in section
@@ -105,7 +105,7 @@ def test_the_way_leads_from_the_notebooks_model_to_the_default_one() -> None:
         assert getattr(first, name) == getattr(notebook, name)
     assert first.evaluate.model == notebook.evaluate.model
     assert [len(values) for _, values in steps] == list(range(len(steps) - 1, -1, -1))
-    assert all(trials.settings(values) != Config() for values in ablation.WITHOUT.values())
+    assert all(trials.settings(values) != Config() for values in (*ablation.WITHOUT.values(), *ablation.OTHER.values()))
 
 
 def test_a_small_ablation_and_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +116,7 @@ def test_a_small_ablation_and_its_report(tmp_path: Path, monkeypatch: pytest.Mon
     kept = {"near films": ablation.WITHOUT["near films"]}
     monkeypatch.setattr(ablation, "way", lambda: [steps[0], steps[3], steps[-1]])
     monkeypatch.setattr(ablation, "WITHOUT", kept)
+    monkeypatch.setattr(ablation, "OTHER", {})
     ablation.main()
     found = json.loads((tmp_path / "results/ablation.json").read_text())
     assert [row["what"] for row in found["way"]] == [steps[0][0], steps[3][0], steps[-1][0]]
