@@ -269,19 +269,19 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _table(stages: Sequence[StageEntry]) -> str:
     """Memory and time of each stage."""
-    lines = [f"\n{'stage':<12}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
+    lines = [f"\n{'stage':<16}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
     ran = [entry for entry in stages if not entry.skipped]
     for entry in stages:
         if entry.skipped:
-            lines.append(f"{entry.stage:<12}{'done before':>24}")
+            lines.append(f"{entry.stage:<16}{'done before':>24}")
         else:
             projected, measured = format_size(entry.projected), format_size(entry.measured)
             share = entry.measured / entry.projected if entry.projected else 0.0  # nothing was left to do
-            row = f"{entry.stage:<12}{projected:>12}{measured:>12}{share:>8.0%}{entry.seconds:>10.1f}"
+            row = f"{entry.stage:<16}{projected:>12}{measured:>12}{share:>8.0%}{entry.seconds:>10.1f}"
             lines.append(row if share <= 1 else f"{row}  WARNING: more than projected")
     peak = max((entry.measured for entry in ran), default=0)
     total = sum(entry.seconds for entry in ran)
-    lines.append(f"{'all':<12}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
+    lines.append(f"{'all':<16}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
     return "\n".join(lines)
 
 

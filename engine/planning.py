@@ -163,7 +163,7 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
 def table(plan: RunPlan) -> str:
     """The plan for people."""
     lines = [
-        f"{'stage':<11}{'tasks':>6}{'workers':>9}{'batch':>9}{'least':>10}{'projected':>11}{'useful':>10}"
+        f"{'stage':<15}{'tasks':>6}{'workers':>9}{'batch':>9}{'least':>10}{'projected':>11}{'useful':>10}"
         f"{'disk':>10}{'seconds':>9}"
     ]
     for stage in plan.stages:
@@ -171,7 +171,7 @@ def table(plan: RunPlan) -> str:
         batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
         cache = "  and a cache" if stage.cached else ""
         lines.append(
-            f"{stage.stage:<11}{stage.tasks:>6}{stage.workers:>9}{batch:>9}{format_size(stage.needed):>10}"
+            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>9}{batch:>9}{format_size(stage.needed):>10}"
             f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}{cache}"
         )
     disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)

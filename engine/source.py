@@ -392,8 +392,8 @@ def _head(source: Source) -> tuple[Source, list[_Record]]:
         raise UsageError(f"{path} cannot be decompressed ({exc}): it is cut or damaged, fetch it again") from exc
     if b"\0" in head:
         raise UsageError(f"{path} is not text: give a CSV, TSV or .dat file in UTF-8, or Parquet")
-    oddities = {"byte order mark": head.startswith(codecs.BOM_UTF8), "CR LF line ends": b"\r\n" in head}
-    notes = tuple(f"the file has a {oddity}, which is skipped" for oddity, there in oddities.items() if there)
+    oddities = {"a byte order mark": head.startswith(codecs.BOM_UTF8), "CR LF line ends": b"\r\n" in head}
+    notes = tuple(f"the file has {oddity}, read as usual" for oddity, there in oddities.items() if there)
     first = head.split(b"\n", 1)[0].decode(errors="replace")
     source = replace(source, separator=max(_SEPARATORS, key=first.count), notes=notes)
     records = list(islice(_records(source), HEAD_ROWS + 1))

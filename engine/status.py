@@ -87,12 +87,12 @@ def describe(found: Mapping[str, Any]) -> str:
     state = f"running, process {holder.get('pid')}" if holder else "finished" if found["finished"] else "unfinished"
     left = f", about {found['seconds_left']:.0f} s left" if found["seconds_left"] else ""
     lines = [f"{found['workdir']}: {state}{left}, {format_size(found['bytes'])}"]
-    lines.append(f"  {'':<28} {'':<9} {'tasks done':>10} {'left':>6} {'worker seconds':>15} {'size':>9}")
+    lines.append(f"  {'':<32} {'':<9} {'tasks done':>10} {'left':>6} {'worker seconds':>15} {'size':>9}")
     for stage in found["stages"]:
         state = "complete" if stage["complete"] else "begun" if stage["tasks_done"] else "to do"
         state = state if stage["used"] else "unused"
         lines.append(
-            f"  {stage['folder']:<28} {state:<9} {stage['tasks_done']:>10} {stage['tasks_left']:>6} "
+            f"  {stage['folder']:<32} {state:<9} {stage['tasks_done']:>10} {stage['tasks_left']:>6} "
             f"{stage['seconds']:>15.1f} {format_size(stage['bytes']):>9}"
         )
     return "\n".join(lines)
