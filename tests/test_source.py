@@ -117,7 +117,7 @@ def test_byte_order_mark_and_crlf_are_noted_and_leave_no_trace(write: Write, nam
     assert source.columns[0] in ("userId", "user")
     assert [note.split(",")[0] for note in source.notes] == [
         "the file has a byte order mark",
-        "the file has a CR LF line ends",
+        "the file has CR LF line ends",
     ]
     assert locate_fault(source) is None
 
