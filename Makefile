@@ -37,7 +37,7 @@ pipeline: $(INSTALLED)
 	$(BIN)/engine run $(RUN_FLAGS)
 
 test: $(INSTALLED_DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
