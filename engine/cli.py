@@ -116,6 +116,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
     )
+    _add_executor(parser)
     parser.add_argument("--preset", help=f"one of: {', '.join(config.PRESETS)}")
     parser.add_argument("--config", metavar="FILE.toml", type=Path, help="a file of configuration keys")
     parser.add_argument(
@@ -127,6 +128,17 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where the named data sets are (default: data)")
     parser.add_argument("--explain", action="store_true", help="say why each stage runs or is skipped")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+
+
+def _add_executor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--executor",
+        choices=["local", "dask"],
+        help="who runs tasks: a process here, or Dask workers, --memory then being that of each (default: local)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="URL", help="with dask: tcp://HOST:PORT of a running cluster (default: one here)"
+    )
 
 
 def _add_on_workdir(commands: Any, name: str, does: str, example: str) -> argparse.ArgumentParser:
@@ -192,6 +204,7 @@ def _add_recommend(commands: Any) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, help="with --all: the Parquet file to write")
     parser.add_argument("--memory", metavar="SIZE", help="with --all: the budget, all processes counted, e.g. 512MiB")
     parser.add_argument("--workers", type=int, metavar="N", help="with --all: tasks at a time, at most")
+    _add_executor(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
@@ -232,7 +245,7 @@ def _add_data(commands: Any) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Config:
-    named = ("dataset", "workdir", "memory", "workers", "preset", "data_dir")
+    named = ("dataset", "workdir", "memory", "workers", "executor", "scheduler", "preset", "data_dir")
     given = {name: value for name in named if (value := getattr(options, name)) is not None}
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]
@@ -245,7 +258,7 @@ def _run(options: argparse.Namespace) -> int:
     with Progress(options.quiet, options.explain) as progress:
         result = driver.run(settings, progress, fresh=options.fresh)
     print(summary.describe(result.metrics))
-    print(_table(result.stages))
+    print(_table(result.stages, result.processes))
     peak = max((entry.measured for entry in result.stages if not entry.skipped), default=0)
     if peak > result.allowed:
         print(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
@@ -267,7 +280,7 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(stages: Sequence[StageEntry]) -> str:
+def _table(stages: Sequence[StageEntry], processes: int) -> str:
     """Memory and time of each stage."""
     lines = [f"\n{'stage':<12}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
     ran = [entry for entry in stages if not entry.skipped]
@@ -282,6 +295,8 @@ def _table(stages: Sequence[StageEntry]) -> str:
     peak = max((entry.measured for entry in ran), default=0)
     total = sum(entry.seconds for entry in ran)
     lines.append(f"{'all':<12}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
+    if processes > 1:
+        lines.append(f"memory: of each of {processes} worker processes, the one that used most")
     return "\n".join(lines)
 
 
@@ -323,7 +338,7 @@ def _report(options: argparse.Namespace) -> int:
 def _recommend(options: argparse.Namespace) -> int:
     if options.all:
         return _recommend_all(options)
-    for name in ("out", "memory", "workers"):
+    for name in ("out", "memory", "workers", "executor", "scheduler"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with --all")
     answers, recommender = _ask(options.workdir)
@@ -352,10 +367,12 @@ def _recommend_all(options: argparse.Namespace) -> int:
             include_test=options.include_test,
             memory=options.memory,
             workers=options.workers,
+            executor=options.executor or "local",
+            scheduler=options.scheduler,
             on_event=progress,
         )
     if not made.entry.skipped:
-        print(_table([made.entry]))
+        print(_table([made.entry], made.processes))
     print(f"\n{made.out}: {made.n_films:,} films for {made.n_users:,} users")
     return 0
 

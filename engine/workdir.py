@@ -39,7 +39,7 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
     skipped : bool
         It was finished before; what it took is that of the run that did it, or 0 where not known.
     projected, measured : int
-        Bytes, the most of all its rounds, all processes counted.
+        Bytes, the most of all its rounds, all processes counted; on a cluster, of the worker that used most.
     seconds : float
         Of the last run that did some of it.
     samples : list of (float, int)
@@ -62,8 +62,8 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    allowed, workers : int
-        Bytes, and tasks at a time at most.
+    allowed, workers, processes : int
+        Bytes of each process, tasks at a time at most, and processes that they were shared out among.
     settings : dict
         The configuration.
     identity : list of str
@@ -83,6 +83,7 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageEntry]
     figures: str = ""
     source: dict[str, Any] = {}
+    processes: int = 1
 
 
 class _Marker(msgspec.Struct, frozen=True):

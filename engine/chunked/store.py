@@ -7,6 +7,7 @@ under a final name.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,9 +45,8 @@ class StageStore:
         return self.root / name
 
     def new_scratch(self, task_id: str) -> Path:
-        """Make an empty scratch folder for a task."""
-        scratch = self.root / SCRATCH / task_id
-        shutil.rmtree(scratch, ignore_errors=True)
+        """Make an empty scratch folder for a task, another at every call: two processes may be at the same task."""
+        scratch = self.root / SCRATCH / f"{task_id}.{secrets.token_hex(4)}"
         scratch.mkdir(parents=True)
         return scratch
 
