@@ -9,8 +9,8 @@ import pytest
 
 from engine.chunked.budget import GIB, MIB
 from engine.chunked.errors import BudgetError, EngineError, Interrupted, UsageError
-from engine.chunked.local_executor import LocalExecutor
 from engine.chunked.journal import Journal
+from engine.chunked.local_executor import LocalExecutor
 from engine.chunked.runner import Event, Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Job

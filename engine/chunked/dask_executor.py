@@ -57,7 +57,7 @@ def connect(
     EngineError
         Where nobody answers.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told as an error
+    _silence()
     variables = {**ENVIRONMENT, **environment(1)}
     if scheduler is not None:
         if workers is not None:
@@ -70,14 +70,21 @@ def connect(
         return
     workers = workers or len(os.sched_getaffinity(0))
     allowed = allowed or min(GIB, memory.free_bytes() // 2 // workers)
-    with _environment(variables), _local_cluster(workers, allowed) as cluster, Client(cluster) as client:
+    with _environment(variables), _local_cluster(workers, allowed) as cluster, _client(cluster) as client:
         yield DaskExecutor(client, cluster.scheduler_address, allowed, variables)
 
 
+def _silence() -> None:
+    """Keep Dask from telling of lost workers and schedulers: what matters is told as an error."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @contextmanager
-def _client(scheduler: str) -> Iterator[Client]:
+def _client(scheduler: str | LocalCluster) -> Iterator[Client]:
     try:
-        client = Client(scheduler, timeout=_CONNECT)
+        client = Client(scheduler, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise EngineError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from None
     try:
@@ -113,7 +120,7 @@ def _local_cluster(workers: int, allowed: int) -> Iterator[LocalCluster]:
             threads_per_worker=1,
             memory_limit=-int(-allowed // _PAUSE),
             host="127.0.0.1",
-            dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         )
     try:
@@ -163,7 +170,10 @@ class DaskExecutor:
         names = list(self._client.scheduler_info(n_workers=-1)["workers"])
         asked = {self._client.submit(ask, *arguments, workers=[name], pure=False): name for name in names}
         try:
-            return {asked[future]: future.result() for future in as_completed(asked, timeout=_ANSWER)}
+            return {
+                asked[future]: future.result()
+                for future in as_completed(asked, loop=self._client.loop, timeout=_ANSWER)
+            }
         except TimeoutError:
             raise EngineError(f"a worker of the Dask scheduler at {self._address} does not answer") from None
         except ImportError as error:
@@ -253,7 +263,7 @@ class DaskExecutor:
 
     def _results(self, futures: Sequence[Future[Any]]) -> Iterator[Event]:
         """What tasks tell, as they end."""
-        running = as_completed(futures)
+        running = as_completed(futures, loop=self._client.loop)
         last_seen = last_look = time.monotonic()
         while not running.is_empty():
             for future in running.next_batch(block=False):
@@ -272,7 +282,7 @@ class DaskExecutor:
         try:
             told: Event = future.result()
         except KilledWorker as error:
-            task, times = error.task.rpartition("-")[0], error.allowed_failures + 1
+            task, times = str(error.task).rpartition("-")[0], error.allowed_failures + 1
             raise EngineError(
                 f"task {task} has taken {times} workers down, the last at "
                 f"{error.last_worker.address}, probably for want of memory: {format_size(self.allowed)} are allowed, "
