@@ -52,7 +52,7 @@ def test_the_table_tells_what_each_worker_process_gets_and_all_together() -> Non
 
 def test_a_worker_that_would_be_ended_is_refused_with_remedies_that_work() -> None:
     plan = RunPlan(STAGES, 128 * MIB, 0, limit=WorkerLimit("tcp://w", 120 * MIB, 96 * MIB))
-    with pytest.raises(BudgetError, match="one is projected to take 100 MiB.* tcp://w works in 96 MiB") as refused:
+    with pytest.raises(BudgetError, match=r"one is projected to take 100 MiB.* tcp://w works in 96 MiB") as refused:
         refuse_misfits(plan)
     limit, memory = map(int, re.findall(r"--memory(?:-limit)? (\d+)MiB", str(refused.value)))
     assert plan.floor <= memory * MIB <= 96 * MIB
