@@ -16,11 +16,12 @@ from typing import NamedTuple
 import msgspec
 
 from engine import costs, workdir
-from engine.chunked import lock
+from engine.chunked import lock, staging
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.executors import Job, reserved_bytes
 from engine.chunked.journal import Journal, fingerprint
+from engine.chunked.location import Location, Remote, locate
 from engine.chunked.memory import default_budget, resident_bytes
 from engine.config import Recommend
 from engine.driver import OnEvent, environment, run_job
@@ -46,7 +47,7 @@ def _ignore(event: object) -> None:
 
 
 def recommend_all(
-    where: str | os.PathLike[str],
+    where: str | os.PathLike[str] | Remote,
     out: str | os.PathLike[str],
     *,
     k: int = 10,
@@ -59,7 +60,7 @@ def recommend_all(
 
     Parameters
     ----------
-    where : path
+    where : path or URL
         The work directory.
     out : path
         The Parquet file to write; see `engine.stages.recommend` for its columns.
@@ -82,20 +83,20 @@ def recommend_all(
         raise UsageError(f"{k} films: ask for 1 or more")
     if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
-    run = open_finished(Path(where))
+    run = open_finished(locate(where))
     section = Recommend(k=k, include_test=include_test, ranking=run.settings.evaluate, prediction=run.settings.predict)
     allowed = default_budget() if memory is None else parse_size(memory)
     with lock.hold(run.workdir / workdir.LOCK) as descriptor:
         on_event({"event": "run", "source": run.source.name, "notes": [], "workdir": str(where), "allowed": allowed})
         folder, entry = _make(run, section, allowed, workers or len(os.sched_getaffinity(0)), on_event, descriptor)
         made = Journal(folder).result("join.00000")
-        _copy(folder / RECOMMENDED, target)
+        _copy(staging.local(folder / RECOMMENDED), target)
     return AllUsers(target, made["n_films"], made["n_users"], entry, allowed)
 
 
 def _make(
     run: FinishedRun, section: Recommend, allowed: int, workers: int, on_event: OnEvent, descriptor: int
-) -> tuple[Path, StageEntry]:
+) -> tuple[Location, StageEntry]:
     """Run what is left of the stage; return its folder and what it took."""
     step = recommend_step(run.settings)
     roots = {name: run.stages[name].root for name in step.needs}
@@ -118,13 +119,13 @@ def _make(
         step.name,
         rounds,
         allowed=allowed,
-        reserved=resident_bytes() + reserved_bytes(f"engine.stages.{step.name}", environment(workers)),
+        reserved=resident_bytes() + reserved_bytes(f"engine.stages.{step.name}", environment(workers), run.workdir),
         max_workers=workers,
         disk=costs.recommend_disk(section, shapes),
     )
-    plan = RunPlan([planned], allowed, shutil.disk_usage(run.workdir).free)
+    plan = RunPlan([planned], allowed, staging.free_bytes(run.workdir))
     refuse_misfits(plan)
-    refuse_full_disk(plan, str(run.workdir))
+    refuse_full_disk(plan, str(staging.disk_of(run.workdir)))
     spec = {
         "section": msgspec.to_builtins(section),
         "settings": msgspec.to_builtins(run.settings),

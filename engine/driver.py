@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine import config, estimates, figures, workdir
-from engine.chunked import lock, memory
+from engine.chunked import lock, memory, staging
 from engine.chunked.budget import parse_size
 from engine.chunked.executors import Job, reserved_bytes, run_in_child
 from engine.chunked.files import sweep_unfinished
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location, locate
 from engine.chunked.runner import Event
 from engine.chunked.store import StageStore
 from engine.config import Config
@@ -57,9 +56,9 @@ class RunResult:
     ----------
     metrics : dict
         The content of ``metrics.json``.
-    workdir : Path
+    workdir : Path or Remote
         The work directory.
-    artifacts : dict of str to Path
+    artifacts : dict of str to Path or Remote
         The folder of each step.
     stages : list of StageEntry
         What each step took.
@@ -68,8 +67,8 @@ class RunResult:
     """
 
     metrics: dict[str, Any]
-    workdir: Path
-    artifacts: dict[str, Path]
+    workdir: Location
+    artifacts: dict[str, Location]
     stages: list[StageEntry]
     allowed: int
 
@@ -83,10 +82,10 @@ class _Run:
     source_bytes: int
     source_state: list[int]
     identity: list[str]
-    workdir: Path
+    workdir: Location
     allowed: int
     workers: int
-    folders: dict[str, Path]
+    folders: dict[str, Location]
     earlier: LastRun | None
     descriptor: int
 
@@ -141,7 +140,7 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
         counting = _count(setup, on_event, _plan_counting(setup))
         planned = _plan(setup)
         refuse_misfits(planned)
-        refuse_full_disk(planned, str(setup.workdir))
+        refuse_full_disk(planned, str(staging.disk_of(setup.workdir)))
         last = _begin(setup, planned)
         for i, step in enumerate(setup.steps):
             entry = _run_step(setup, step, last.stages[i], on_event)
@@ -159,7 +158,7 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
     """Find the ratings, make the work directory and hold it."""
     settings = config.validated(settings)
     source, content, state = resolve(settings)
-    where = Path(settings.workdir or f"runs/{source.name}")
+    where = locate(settings.workdir or f"runs/{source.name}")
     workdir.make(where)
     allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
     workers = settings.workers or len(os.sched_getaffinity(0))
@@ -210,8 +209,10 @@ def _plan_counting(setup: _Run) -> RunPlan | None:
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
     rounds = COSTS[ingest.name](setup.settings, shapes)
     counting = {name: planned for name, planned in rounds.items() if name != "partition"}
-    reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", environment(setup.workers))
-    free = shutil.disk_usage(setup.workdir).free
+    reserved = memory.resident_bytes() + reserved_bytes(
+        f"engine.stages.{ingest.name}", environment(setup.workers), setup.workdir
+    )
+    free = staging.free_bytes(setup.workdir)
     return RunPlan([_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], setup.allowed, free, counted=False)
 
 
@@ -227,12 +228,13 @@ def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntr
 def _plan(setup: _Run) -> RunPlan:
     """Project every stage that is left; the ratings have been counted."""
     left = [step for step in setup.steps if not setup.finished(step)]
-    free = shutil.disk_usage(setup.workdir).free
+    free = staging.free_bytes(setup.workdir)
     if not left:
         return RunPlan([], setup.allowed, free)
     with ThreadPoolExecutor(setup.workers) as pool:
         modules = [f"engine.stages.{step.name}" for step in left]
-        reserved = list(pool.map(partial(reserved_bytes, environment=environment(setup.workers)), modules))
+        try_out = partial(reserved_bytes, environment=environment(setup.workers), where=setup.workdir)
+        reserved = list(pool.map(try_out, modules))
     own = memory.resident_bytes()
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)

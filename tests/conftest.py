@@ -21,6 +21,7 @@ from engine import config, datasets, figures, workdir
 from engine.chunked.budget import GIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed, Journal
+from engine.chunked.location import Location
 from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage
@@ -49,7 +50,7 @@ def _settings(sections: dict[str, Any]) -> config.Config:
 
 def run_stages(
     ratings: Path,
-    workdir: Path,
+    workdir: Location,
     upto: str = "evaluate",
     *,
     batch_rows: int | None = None,
@@ -133,7 +134,7 @@ def read_matrix(run: dict[str, Committed], name: str = "train") -> csr_matrix:
 
 def read_partitions(run: dict[str, Committed], step: str, kind: str) -> pl.DataFrame:
     """The partitions of ingest (``ratings``) or split (``train``, ``test``), in the ratings' original terms."""
-    coded = pl.concat([pl.read_parquet(path) for path in sorted((run[step].root / kind).glob("*.parquet"))])
+    coded = pl.concat([pl.read_parquet(path) for path in sorted(run[step].path(kind).glob("*.parquet"))])
     users, items = (pl.read_parquet(run["ingest"].path(f"{name}s.parquet"))[name] for name in ("user", "item"))
     step_size = run["ingest"].result("profile.00000")["rating_step"]
     rating = coded["rating"].cast(pl.Float64) * step_size

@@ -15,6 +15,7 @@ from typing import IO, Any
 from engine.chunked import errors, memory
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError, Interrupted
+from engine.chunked.location import Location
 from engine.chunked.runner import Event
 
 # BLAS on one thread: tasks are the unit of parallelism, and a sum's order must not depend on a machine's cores.
@@ -96,10 +97,14 @@ def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | 
     return output
 
 
-def reserved_bytes(module: str, environment: Mapping[str, str]) -> int:
-    """Bytes a worker holds once it has loaded a stage's module, before any data: tried out in a process."""
+def reserved_bytes(module: str, environment: Mapping[str, str], where: Location) -> int:
+    """Bytes a worker holds once it has loaded a stage's module, before any data: tried out in a process.
+
+    What it takes to reach ``where``, the work directory, is counted.
+    """
     code = (
-        f"import contextlib, os, {module}, engine.chunked.worker\nfrom engine.chunked import memory\n"
+        f"import contextlib, os, {module}, engine.chunked.worker\nfrom engine.chunked import location, memory\n"
+        f"location.warm(location.locate({str(where)!r}))\n"
         "with contextlib.suppress(BrokenPipeError): os.write(1, str(memory.peak_bytes()).encode())"
     )
     command = [*PYTHON, "-c", code]
