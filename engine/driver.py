@@ -16,10 +16,11 @@ import msgspec
 from engine import config, estimates, figures, workdir
 from engine.chunked import lock, memory, staging
 from engine.chunked.budget import parse_size
+from engine.chunked.errors import UsageError
 from engine.chunked.executors import Job, reserved_bytes, run_in_child
 from engine.chunked.files import sweep_unfinished
 from engine.chunked.journal import Journal
-from engine.chunked.location import Location, locate
+from engine.chunked.location import Location, Remote, locate
 from engine.chunked.runner import Event
 from engine.chunked.store import StageStore
 from engine.config import Config
@@ -159,6 +160,8 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
     settings = config.validated(settings)
     source, content, state = resolve(settings)
     where = locate(settings.workdir or f"runs/{source.name}")
+    if isinstance(where, Remote) and where.protocol == "memory":
+        raise UsageError(f"{where}: in the memory of one process, and a run has several: name another --workdir")
     workdir.make(where)
     allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
     workers = settings.workers or len(os.sched_getaffinity(0))
@@ -238,6 +241,8 @@ def _plan(setup: _Run) -> RunPlan:
     own = memory.resident_bytes()
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)
+    if isinstance(setup.source.path, Remote):
+        needed["ingest"] += setup.source_bytes  # the copy that it reads
     seconds = estimates.seconds(setup.settings, shapes)
     stages = []
     for step, bytes_ in zip(left, reserved, strict=True):

@@ -293,10 +293,11 @@ def locate_fault(source: Source) -> Fault | None:
 def state(path: Location) -> list[int]:
     """What changes whenever the file is written or replaced: inode, size, times of modification and of change (ns).
 
-    Of an object in a store: its size, and a number made of its version.
+    Of an object in a store: its size, and a number made of what the store tells of it.
     """
     if isinstance(path, Remote):
-        return [path.size(), int(hashlib.sha256(path.version().encode()).hexdigest()[:12], 16)]
+        size, version = path.state()
+        return [size, int(version[:12], 16)]
     found = path.stat()
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 

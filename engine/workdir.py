@@ -12,8 +12,7 @@ import msgspec
 
 from engine.chunked import lock
 from engine.chunked.errors import DamagedError, LockedError, UsageError
-from engine.chunked.files import read_sealed, sha256_file, write_atomic, write_sealed
-from engine.chunked.files import remove as remove_path
+from engine.chunked.files import read_sealed, remove_folder, sha256_file, write_atomic, write_sealed
 from engine.chunked.journal import Journal
 from engine.chunked.location import Location, names_in, sizes_below
 from engine.chunked.store import RECORDS
@@ -214,8 +213,8 @@ def unused(workdir: Location) -> list[Folder]:
 def remove(found: list[Folder]) -> None:
     """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
     for folder in found:
-        remove_path(folder.path / RECORDS)
-        remove_path(folder.path)
+        remove_folder(folder.path / RECORDS)
+        remove_folder(folder.path)
 
 
 def clean(workdir: Location, *, really: bool) -> list[Folder]:

@@ -43,11 +43,19 @@ def fsync_path(path: Path) -> None:
 def remove(path: Location) -> None:
     """Remove a file, or a folder that is where a file should be; nothing where there is neither."""
     if isinstance(path, Remote):
-        path.remove()
+        path.unlink(missing_ok=True)
     elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Location) -> None:
+    """Remove a folder and all below; nothing where there is none."""
+    if isinstance(folder, Remote):
+        folder.remove()
+    else:
+        remove(folder)
 
 
 def write_atomic(path: Location, content: bytes) -> None:

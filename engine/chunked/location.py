@@ -7,6 +7,7 @@ whole or not at all.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -194,7 +195,7 @@ class Remote:
                 raise
 
     def remove(self) -> None:
-        """Remove an object, or all below; nothing where there is neither."""
+        """Remove all objects below."""
         with suppress(FileNotFoundError), _asking(self.url):
             self.store.rm(self.key, recursive=True)
 
@@ -206,19 +207,15 @@ class Remote:
         prefix = key.rstrip("/") + "/"
         return {name.removeprefix(prefix): int(each["size"]) for name, each in found.items() if name.startswith(prefix)}
 
-    def size(self) -> int:
-        """Bytes of an object."""
+    def state(self) -> tuple[int, str]:
+        """Bytes of an object, and a digest of all the store tells of it, which is another once it is written again."""
         with _asking(self.url):
-            return int(self.store.info(self.key)["size"])
-
-    def version(self) -> str:
-        """Something that is another once the object has another content."""
-        with _asking(self.url):
-            return str(self.store.ukey(self.key))
+            told = self.store.info(self.key)
+        return int(told["size"]), hashlib.sha256(str(sorted(told.items(), key=str)).encode()).hexdigest()
 
     def blocks(self, size: int | None = None) -> Iterator[bytes]:
         """The content of an object, some MiB at a time; ``size`` where it is known."""
-        size = self.size() if size is None else size
+        size = self.state()[0] if size is None else size
         for start in range(0, size, _BLOCK):
             with _asking(self.url):
                 yield self.store.cat_file(self.key, start=start, end=min(size, start + _BLOCK))

@@ -101,19 +101,20 @@ def local(where: Location) -> Path:
     """
     if isinstance(where, Path):
         return where
-    version = hashlib.sha256(f"{where} {where.version()}".encode()).hexdigest()[:16]
-    target = folder() / "copies" / version / where.name
+    size, version = where.state()
+    of = hashlib.sha256(f"{where} {version}".encode()).hexdigest()[:16]
+    target = folder() / "copies" / of / where.name
     with _guard:
         lock = _copying[target]
     with lock:
         if not target.exists():
-            _copy(where, target)
+            _copy(where, size, target)
     return target
 
 
-def _copy(where: Remote, target: Path) -> None:
+def _copy(where: Remote, size: int, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    size, free = where.size(), shutil.disk_usage(target.parent).free
+    free = shutil.disk_usage(target.parent).free
     if size > free:
         raise EngineError(
             f"{where}: a local copy takes {format_size(size)}, but {format_size(free)} are free in "
