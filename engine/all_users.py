@@ -16,11 +16,12 @@ from typing import NamedTuple
 import msgspec
 
 from engine import costs, workdir
-from engine.chunked import lock
+from engine.chunked import lock, staging
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.executors import Executor, Kind, connect
 from engine.chunked.journal import Journal, fingerprint
+from engine.chunked.location import Location, Remote, absolute, locate
 from engine.chunked.task import Job
 from engine.config import Recommend
 from engine.driver import OnEvent, environment, run_job
@@ -47,7 +48,7 @@ def _ignore(event: object) -> None:
 
 
 def recommend_all(
-    where: str | os.PathLike[str],
+    where: str | os.PathLike[str] | Remote,
     out: str | os.PathLike[str],
     *,
     k: int = 10,
@@ -62,7 +63,7 @@ def recommend_all(
 
     Parameters
     ----------
-    where : path
+    where : path or URL
         The work directory.
     out : path
         The Parquet file to write; see `engine.stages.recommend` for its columns.
@@ -85,7 +86,7 @@ def recommend_all(
         raise UsageError(f"{k} films: ask for 1 or more")
     if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
-    run = open_finished(Path(where))
+    run = open_finished(locate(where))
     section = Recommend(k=k, include_test=include_test, ranking=run.settings.evaluate, prediction=run.settings.predict)
     allowed = None if memory is None else parse_size(memory)
     with (
@@ -103,11 +104,11 @@ def recommend_all(
         on_event({"event": "run", **told, "allowed": chosen.allowed, "processes": chosen.processes})
         folder, entry = _make(run, section, chosen, on_event)
         made = Journal(folder).result("join.00000")
-        _copy(folder / RECOMMENDED, target)
+        _copy(staging.local(folder / RECOMMENDED), target)
     return AllUsers(target, made["n_films"], made["n_users"], entry, chosen.allowed, chosen.processes)
 
 
-def _make(run: FinishedRun, section: Recommend, executor: Executor, on_event: OnEvent) -> tuple[Path, StageEntry]:
+def _make(run: FinishedRun, section: Recommend, executor: Executor, on_event: OnEvent) -> tuple[Location, StageEntry]:
     """Run what is left of the stage; return its folder and what it took."""
     step = recommend_step(run.settings)
     roots = {name: run.stages[name].root for name in step.needs}
@@ -130,21 +131,21 @@ def _make(run: FinishedRun, section: Recommend, executor: Executor, on_event: On
         step.name,
         rounds,
         allowed=executor.allowed,
-        reserved=executor.reserved_bytes([f"engine.stages.{step.name}"])[0],
+        reserved=executor.reserved_bytes([f"engine.stages.{step.name}"], run.workdir)[0],
         max_workers=executor.max_workers,
         processes=executor.processes,
         disk=costs.recommend_disk(section, shapes),
     )
-    free = shutil.disk_usage(run.workdir).free
+    free = staging.free_bytes(run.workdir)
     plan = RunPlan([planned], executor.allowed, free, processes=executor.processes, limit=executor.limit)
     refuse_misfits(plan)
-    refuse_full_disk(plan, str(run.workdir))
+    refuse_full_disk(plan, str(staging.disk_of(run.workdir)))
     spec = {
         "section": msgspec.to_builtins(section),
         "settings": msgspec.to_builtins(run.settings),
         "source": run.source.to_json(),
         "shapes": asdict(shapes),
-        "folders": {name: str(root) for name, root in {**roots, step.name: folder}.items()},
+        "folders": {name: str(absolute(root)) for name, root in {**roots, step.name: folder}.items()},
     }
     job = Job(step.name, "engine.pipeline:open_recommend", spec)
     on_event({"event": "stage", "stage": step.name, "does": step.does, "tasks": planned.tasks})

@@ -16,6 +16,7 @@ from typing import Any
 from engine import __version__, all_users, config, datasets, driver, planning, status, summary, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
+from engine.chunked.location import Location, locate
 from engine.chunked.progress import Progress
 from engine.config import Config
 from engine.workdir import StageEntry
@@ -104,9 +105,11 @@ def _add_plan(commands: Any) -> None:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file, or a folder with one")
+    parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file or its URL, or a folder with one")
     parser.add_argument(
-        "--workdir", metavar="DIR", help="where the run is kept (default: runs/ and the data set's name)"
+        "--workdir",
+        metavar="DIR",
+        help="where the run is kept, a folder or s3://bucket/folder (default: runs/ and the data set's name)",
     )
     parser.add_argument(
         "--memory",
@@ -143,7 +146,7 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
 
 def _add_on_workdir(commands: Any, name: str, does: str, example: str) -> argparse.ArgumentParser:
     parser = _add(commands, name, does, example)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
+    parser.add_argument("workdir", metavar="WORKDIR", type=locate, help="a folder, or a URL such as s3://bucket/folder")
     return parser
 
 
@@ -175,7 +178,7 @@ def _add_report(commands: Any) -> None:
     parser = _add_on_workdir(commands, "report", does, example)
     parser.set_defaults(command=_report)
     parser.add_argument(
-        "--out", metavar="FILE.html", type=Path, help="where to write it (default: report.html in the work directory)"
+        "--out", metavar="FILE.html", type=locate, help="where to write it (default: report.html in the work directory)"
     )
 
 
@@ -194,7 +197,7 @@ def _add_recommend(commands: Any) -> None:
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable")
     whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line")
-    whom.add_argument("--ratings", metavar="FILE", type=Path, help="ratings of somebody else: columns movieId,rating")
+    whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of somebody else: columns movieId,rating")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="films for each (default: 10)")
     parser.add_argument(
@@ -387,7 +390,7 @@ def _similar(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(where: Path) -> tuple[Any, Any]:
+def _ask(where: Location) -> tuple[Any, Any]:
     """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
     os.environ.update(driver.environment(workers=1))
     from engine import answers, recommender

@@ -213,13 +213,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     dataset: str | None = None
-    """``sample``, ``ml-25m``, or a path; none: ml-25m where it is present, else the sample."""
+    """``sample``, ``ml-25m``, or a path or URL; none: ml-25m where it is present, else the sample."""
     columns: tuple[str, ...] | None = None
     """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual."""
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None
-    """The work directory; none: ``runs/`` and the data set's name."""
+    """The work directory, a path or URL; none: ``runs/`` and the data set's name."""
     memory: str | int | None = None
     """The budget, all processes counted (``dask``: of each worker): bytes, or a size like ``512MiB``; none: the
     smaller of 1 GiB and half of what is free (on a running cluster: and what its smallest worker works in)."""

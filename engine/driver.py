@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine import config, estimates, figures, workdir
-from engine.chunked import lock, memory
+from engine.chunked import lock, memory, staging
 from engine.chunked.budget import parse_size
+from engine.chunked.errors import UsageError
 from engine.chunked.executors import Executor, connect
 from engine.chunked.files import sweep_unfinished
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location, Remote, absolute, locate
 from engine.chunked.runner import Event
 from engine.chunked.store import StageStore
 from engine.chunked.task import Job
@@ -56,9 +56,9 @@ class RunResult:
     ----------
     metrics : dict
         The content of ``metrics.json``.
-    workdir : Path
+    workdir : Path or Remote
         The work directory.
-    artifacts : dict of str to Path
+    artifacts : dict of str to Path or Remote
         The folder of each step.
     stages : list of StageEntry
         What each step took.
@@ -67,8 +67,8 @@ class RunResult:
     """
 
     metrics: dict[str, Any]
-    workdir: Path
-    artifacts: dict[str, Path]
+    workdir: Location
+    artifacts: dict[str, Location]
     stages: list[StageEntry]
     allowed: int
     processes: int
@@ -83,8 +83,8 @@ class _Run:
     source_bytes: int
     source_state: list[int]
     identity: list[str]
-    workdir: Path
-    folders: dict[str, Path]
+    workdir: Location
+    folders: dict[str, Location]
     earlier: LastRun | None
     executor: Executor
 
@@ -139,7 +139,7 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
         counting = _count(setup, on_event, _plan_counting(setup))
         planned = _plan(setup)
         refuse_misfits(planned)
-        refuse_full_disk(planned, str(setup.workdir))
+        refuse_full_disk(planned, str(staging.disk_of(setup.workdir)))
         last = _begin(setup, planned)
         for i, step in enumerate(setup.steps):
             entry = _run_step(setup, step, last.stages[i], on_event)
@@ -159,7 +159,9 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
     """Find the ratings, make the work directory and hold it."""
     settings = config.validated(settings)
     source, content, state = resolve(settings)
-    where = Path(settings.workdir or f"runs/{source.name}")
+    where = locate(settings.workdir or f"runs/{source.name}")
+    if isinstance(where, Remote) and where.protocol == "memory":
+        raise UsageError(f"{where}: in the memory of one process, and a run has several: name another --workdir")
     workdir.make(where)
     allowed = None if settings.memory is None else parse_size(settings.memory)
     identity = identify(source, content)
@@ -215,7 +217,7 @@ def _plan_counting(setup: _Run) -> RunPlan | None:
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
     rounds = COSTS[ingest.name](setup.settings, shapes)
     counting = {name: planned for name, planned in rounds.items() if name != "partition"}
-    (reserved,) = setup.executor.reserved_bytes([f"engine.stages.{ingest.name}"])
+    (reserved,) = setup.executor.reserved_bytes([f"engine.stages.{ingest.name}"], setup.workdir)
     return _run_plan(setup, [_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], counted=False)
 
 
@@ -233,9 +235,11 @@ def _plan(setup: _Run) -> RunPlan:
     left = [step for step in setup.steps if not setup.finished(step)]
     if not left:
         return _run_plan(setup, [])
-    reserved = setup.executor.reserved_bytes([f"engine.stages.{step.name}" for step in left])
+    reserved = setup.executor.reserved_bytes([f"engine.stages.{step.name}" for step in left], setup.workdir)
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)
+    if isinstance(setup.source.path, Remote):
+        needed["ingest"] += setup.source_bytes  # the copy that it reads
     seconds = estimates.seconds(setup.settings, shapes)
     stages = []
     for step, bytes_ in zip(left, reserved, strict=True):
@@ -245,7 +249,7 @@ def _plan(setup: _Run) -> RunPlan:
 
 
 def _run_plan(setup: _Run, stages: list[StagePlan], *, counted: bool = True) -> RunPlan:
-    executor, free = setup.executor, shutil.disk_usage(setup.workdir).free
+    executor, free = setup.executor, staging.free_bytes(setup.workdir)
     return RunPlan(stages, executor.allowed, free, counted, executor.processes, executor.limit)
 
 
@@ -348,9 +352,9 @@ def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
     spec: Mapping[str, Any] = {
         "step": step.name,
         "settings": msgspec.to_builtins(setup.settings),
-        "source": setup.source.to_json(),
+        "source": setup.source.located().to_json(),
         "source_state": setup.source_state,
         "shapes": asdict(known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])),
-        "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
+        "folders": {name: str(absolute(setup.folders[name])) for name in (step.name, *step.needs)},
     }
     return Job(step.name, "engine.pipeline:open_stage", spec, upto)

@@ -179,7 +179,8 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
         most = max(plan.stages, key=lambda stage: stage.disk)
         raise BudgetError(
             f"{where}: the run may write {format_size(total)} ({format_size(most.disk)} of it in {most.stage}), but "
-            f"{format_size(plan.disk_free)} are free: free some, or put --workdir on a larger disk"
+            f"{format_size(plan.disk_free)} are free: free some, or use a larger disk "
+            "(--workdir, or TMPDIR where that is in a store)"
         )
 
 

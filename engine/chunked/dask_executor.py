@@ -27,6 +27,7 @@ from engine.chunked.budget import GIB, MIB, Allotment, format_size
 from engine.chunked.errors import EngineError, Interrupted, UsageError, describe
 from engine.chunked.executors import ENVIRONMENT, WorkerLimit, as_error
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location
 from engine.chunked.processes import interrupts_held
 from engine.chunked.runner import Event, Limits, StageRunner
 from engine.chunked.store import StageStore
@@ -182,9 +183,9 @@ class DaskExecutor:
                 "and of its libraries, there"
             ) from None
 
-    def reserved_bytes(self, modules: Sequence[str]) -> list[int]:
+    def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
         """See `engine.chunked.executors.Executor`: the same for all, since a worker has them all loaded in the end."""
-        held = self._everywhere(dask_tasks.reserved_bytes, list(modules))
+        held = self._everywhere(dask_tasks.reserved_bytes, list(modules), str(where))
         self._reserved = max(held.values(), default=0) + _KEPT
         return [self._reserved] * len(modules)
 
@@ -320,7 +321,7 @@ def _refuse_unfit(found: Mapping[str, Mapping[str, Any]], environment: Mapping[s
 def _wait_for_records(journal: Journal, tasks: Sequence[str]) -> None:
     """See that what workers have recorded is here, too."""
     deadline = time.monotonic() + _SEEN
-    while missing := [task for task in tasks if not journal.done(task)]:
+    while missing := sorted(set(tasks).difference(journal.task_ids())):
         if time.monotonic() > deadline:
             raise EngineError(
                 f"workers have done {', '.join(missing[:3])}, but no record of it is seen here: the work directory "

@@ -17,9 +17,10 @@ from typing import Any
 
 from distributed import get_worker
 
-from engine.chunked import memory
+from engine.chunked import memory, staging
 from engine.chunked.errors import describe
 from engine.chunked.journal import Journal
+from engine.chunked.location import locate, warm
 from engine.chunked.runner import Event, load_shared, run_task
 from engine.chunked.store import StageStore
 from engine.chunked.task import Job, Round
@@ -61,8 +62,9 @@ _lock = threading.Lock()
 
 
 def release() -> None:
-    """Drop the stage that is open and what it holds."""
+    """Drop the stage that is open, what it holds, and its local copies of what is in a store."""
     _open.clear()
+    staging.clear()
     gc.collect()
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
@@ -93,12 +95,13 @@ def _do_task(token: str, job: str, round_name: str, index: int, batch_rows: int,
     return {"event": "task", "task": task_id, "seconds": seconds, "measured": memory.peak_bytes()}
 
 
-def reserved_bytes(modules: Sequence[str]) -> int:
-    """What this process holds with all these modules loaded and no stage open; bytes."""
+def reserved_bytes(modules: Sequence[str], where: str) -> int:
+    """Bytes this process holds with all these modules loaded, and what it takes to reach ``where``; no stage open."""
     with _lock:
         release()
         for module in modules:
             importlib.import_module(module)
+        warm(locate(where))
         return memory.resident_bytes()
 
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from engine.chunked import errors
 from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.location import Location
 from engine.chunked.runner import Event
 from engine.chunked.task import Job
 
@@ -58,8 +59,11 @@ class Executor(Protocol):
     max_workers: int
     limit: WorkerLimit | None
 
-    def reserved_bytes(self, modules: Sequence[str]) -> list[int]:
-        """Bytes held in a process that has loaded a stage's module, before any data: tried out, for each module."""
+    def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
+        """Bytes held in a process that has loaded a stage's module, before any data: tried out, for each module.
+
+        What it takes to reach ``where``, the work directory, is counted.
+        """
         ...
 
     def run(self, job: Job, on_event: Callable[[Event], None]) -> None:

@@ -9,12 +9,14 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from typing import IO, Any
 
 from engine.chunked import memory
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError, Interrupted
 from engine.chunked.executors import ENVIRONMENT, WorkerLimit, as_error
+from engine.chunked.location import Location
 from engine.chunked.processes import PYTHON, ask, interrupts_held
 from engine.chunked.runner import Event
 from engine.chunked.task import Job
@@ -41,16 +43,17 @@ class LocalExecutor:
         self._environment = {**os.environ, **ENVIRONMENT, **environment(self.max_workers)}
         self._keep_open = keep_open
 
-    def reserved_bytes(self, modules: Sequence[str]) -> list[int]:
+    def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
         """See `engine.chunked.executors.Executor`."""
         with ThreadPoolExecutor(self.max_workers) as pool:
-            found = list(pool.map(self._reserved_bytes, modules))
+            found = list(pool.map(partial(self._reserved_bytes, where=where), modules))
         own = memory.resident_bytes()
         return [own + each for each in found]
 
-    def _reserved_bytes(self, module: str) -> int:
+    def _reserved_bytes(self, module: str, where: Location) -> int:
         code = (
-            f"import contextlib, os, {module}, engine.chunked.worker\nfrom engine.chunked import memory\n"
+            f"import contextlib, os, {module}, engine.chunked.worker\nfrom engine.chunked import location, memory\n"
+            f"location.warm(location.locate({str(where)!r}))\n"
             "with contextlib.suppress(BrokenPipeError): os.write(1, str(memory.peak_bytes()).encode())"
         )
         return int(ask([*PYTHON, "-c", code], "", self._environment))

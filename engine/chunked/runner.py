@@ -113,11 +113,13 @@ class StageRunner:
         self._journal.finish(kept)
 
     def _missing(self, round_: Round) -> list[int]:
-        return [i for i in range(round_.n_tasks) if not self._journal.done(round_.task_id(i))]
+        done = set(self._journal.task_ids())  # one listing, where asking for each would take a store long
+        return [i for i in range(round_.n_tasks) if round_.task_id(i) not in done]
 
     def _drop(self, rounds: Sequence[Round]) -> None:
+        done = set(self._journal.task_ids()) if rounds else set()
         for task_id in (task_id for each in rounds for task_id in each.task_ids()):
-            if self._journal.done(task_id):
+            if task_id in done:
                 files = self._journal.read(task_id).files
                 self._journal.forget(task_id)
                 self._store.remove(files)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.chunked.budget import Cost
+from engine.chunked.location import Location
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ class Job:
     spec: Mapping[str, Any]
     upto: str | None = None
 
-    def opened(self) -> tuple[Path, Stage]:
+    def opened(self) -> tuple[Location, Stage]:
         """Construct the stage in this process; return its folder, too."""
         module, function = self.open.split(":")
-        found: tuple[Path, Stage] = getattr(importlib.import_module(module), function)(**self.spec)
+        found: tuple[Location, Stage] = getattr(importlib.import_module(module), function)(**self.spec)
         return found

@@ -13,9 +13,10 @@ import sys
 import threading
 from typing import Any
 
-from engine.chunked import memory
+from engine.chunked import memory, staging
 from engine.chunked.errors import Interrupted, describe
 from engine.chunked.journal import Journal
+from engine.chunked.location import warm
 from engine.chunked.runner import Event, Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Job
@@ -37,6 +38,7 @@ def _watch_parent(stop: threading.Event) -> None:
 def _run(asked: dict[str, Any], emit: Any, stop: threading.Event) -> None:
     job = Job(**asked["job"])
     root, stage = job.opened()
+    warm(root)
     reserved = memory.peak_bytes() + asked["parent_bytes"]
     emit({"event": "start", "reserved": reserved})
     limits = Limits(asked["allowed"], reserved, asked["max_workers"])
@@ -67,5 +69,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
+    staging.clear()
     sys.stdout.flush()
     os._exit(code)  # the thread that reads standard input cannot be joined
