@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -73,6 +74,8 @@ def release() -> None:
 def do_task(token: str, job: str, round_name: str, index: int, batch_rows: int, cached: bool) -> Event:
     """Do a task unless it is done; tell what a runner's ``task`` event tells, or what went wrong.
 
+    The seconds are all that passed here, with what had to be opened and loaded first.
+
     ``token`` names the job within a run, so that its stage is opened once.
     """
     with _lock:
@@ -83,15 +86,16 @@ def do_task(token: str, job: str, round_name: str, index: int, batch_rows: int, 
 
 
 def _do_task(token: str, job: str, round_name: str, index: int, batch_rows: int, cached: bool) -> Event:
+    begun = time.monotonic()
     if token not in _open:
         release()
         _open[token] = _OpenStage(Job(**json.loads(job)))
     stage = _open[token]
     round_ = stage.round(round_name)
     task_id = round_.task_id(index)
-    seconds = 0.0
     if not stage.journal.done(task_id):  # a worker may be lost after its task is done, before it has said so
-        seconds = run_task(round_, index, batch_rows, stage.shared(round_, cached), stage.store, stage.journal)
+        run_task(round_, index, batch_rows, stage.shared(round_, cached), stage.store, stage.journal)
+    seconds = time.monotonic() - begun
     return {"event": "task", "task": task_id, "seconds": seconds, "measured": memory.peak_bytes()}
 
 
