@@ -149,7 +149,7 @@ def write_train(dataset: str, workdir: Path, target: Path, **layer: Any) -> int:
     artifacts = engine.run(settings({}, dataset=dataset, workdir=str(workdir), **layer)).artifacts
     ingest = Committed(artifacts["ingest"])
     users, items = (pl.read_parquet(ingest.path(name)) for name in (USERS, ITEMS))
-    coded = pl.read_parquet(artifacts["split"] / TRAIN / "*.parquet")
+    coded = pl.read_parquet(Committed(artifacts["split"]).path(TRAIN) / "*.parquet")
     rating = coded["rating"].cast(pl.Float64) * ingest.result(PROFILE)["rating_step"]
     user, item = users["user"].gather(coded["user"]), items["item"].gather(coded["item"])
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,13 @@ from typing import NamedTuple
 import msgspec
 
 from engine import costs, workdir
-from engine.chunked import lock
+from engine.chunked import lock, staging
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import DamagedError, UsageError
-from engine.chunked.executors import Job, reserved_bytes
+from engine.chunked.executors import Executor, Kind, connect
 from engine.chunked.journal import Journal, fingerprint
-from engine.chunked.memory import default_budget, resident_bytes
+from engine.chunked.location import Location, Remote, absolute, locate
+from engine.chunked.task import Job
 from engine.config import Recommend
 from engine.driver import OnEvent, environment, run_job
 from engine.finished import FinishedRun, open_finished
@@ -32,13 +33,14 @@ from engine.workdir import StageEntry
 
 
 class AllUsers(NamedTuple):
-    """What was written: the file, its films and users; and what that took within how many bytes allowed."""
+    """What was written: the file, its films and users; what that took; bytes allowed to each of how many processes."""
 
     out: Path
     n_films: int
     n_users: int
     entry: StageEntry
     allowed: int
+    processes: int
 
 
 def _ignore(event: object) -> None:
@@ -46,20 +48,22 @@ def _ignore(event: object) -> None:
 
 
 def recommend_all(
-    where: str | os.PathLike[str],
+    where: str | os.PathLike[str] | Remote,
     out: str | os.PathLike[str],
     *,
     k: int = 10,
     include_test: bool = False,
     memory: str | int | None = None,
     workers: int | None = None,
+    executor: Kind = "local",
+    scheduler: str | None = None,
     on_event: OnEvent = _ignore,
 ) -> AllUsers:
     """Write the best films for every user of a finished run.
 
     Parameters
     ----------
-    where : path
+    where : path or URL
         The work directory.
     out : path
         The Parquet file to write; see `engine.stages.recommend` for its columns.
@@ -67,8 +71,8 @@ def recommend_all(
         As `engine.recommender.Recommender.recommend` takes them.
     memory : str or int, optional
         Allowed, all processes counted: bytes, or a size like ``512MiB``; none: as for a run.
-    workers : int, optional
-        Tasks at a time, at most; none: as many as processors.
+    workers, executor, scheduler
+        As those of `engine.config.Config`.
     on_event : callable
         Told what happens, for progress.
 
@@ -82,20 +86,29 @@ def recommend_all(
         raise UsageError(f"{k} films: ask for 1 or more")
     if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
-    run = open_finished(Path(where))
+    run = open_finished(locate(where))
     section = Recommend(k=k, include_test=include_test, ranking=run.settings.evaluate, prediction=run.settings.predict)
-    allowed = default_budget() if memory is None else parse_size(memory)
-    with lock.hold(run.workdir / workdir.LOCK) as descriptor:
-        on_event({"event": "run", "source": run.source.name, "notes": [], "workdir": str(where), "allowed": allowed})
-        folder, entry = _make(run, section, allowed, workers or len(os.sched_getaffinity(0)), on_event, descriptor)
+    allowed = None if memory is None else parse_size(memory)
+    with (
+        lock.hold(run.workdir / workdir.LOCK) as descriptor,
+        connect(
+            executor,
+            allowed=allowed,
+            workers=workers,
+            scheduler=scheduler,
+            environment=environment,
+            keep_open=(descriptor,),
+        ) as chosen,
+    ):
+        told = {"source": run.source.name, "notes": [], "workdir": str(where)}
+        on_event({"event": "run", **told, "allowed": chosen.allowed, "processes": chosen.processes})
+        folder, entry = _make(run, section, chosen, on_event)
         made = Journal(folder).result("join.00000")
-        _copy(folder / RECOMMENDED, target)
-    return AllUsers(target, made["n_films"], made["n_users"], entry, allowed)
+        _copy(staging.local(folder / RECOMMENDED), target)
+    return AllUsers(target, made["n_films"], made["n_users"], entry, chosen.allowed, chosen.processes)
 
 
-def _make(
-    run: FinishedRun, section: Recommend, allowed: int, workers: int, on_event: OnEvent, descriptor: int
-) -> tuple[Path, StageEntry]:
+def _make(run: FinishedRun, section: Recommend, executor: Executor, on_event: OnEvent) -> tuple[Location, StageEntry]:
     """Run what is left of the stage; return its folder and what it took."""
     step = recommend_step(run.settings)
     roots = {name: run.stages[name].root for name in step.needs}
@@ -117,24 +130,26 @@ def _make(
     planned = plan_stage(
         step.name,
         rounds,
-        allowed=allowed,
-        reserved=resident_bytes() + reserved_bytes(f"engine.stages.{step.name}", environment(workers)),
-        max_workers=workers,
+        allowed=executor.allowed,
+        reserved=executor.reserved_bytes([f"engine.stages.{step.name}"], run.workdir)[0],
+        max_workers=executor.max_workers,
+        processes=executor.processes,
         disk=costs.recommend_disk(section, shapes),
     )
-    plan = RunPlan([planned], allowed, shutil.disk_usage(run.workdir).free)
+    free = staging.free_bytes(run.workdir)
+    plan = RunPlan([planned], executor.allowed, free, processes=executor.processes, limit=executor.limit)
     refuse_misfits(plan)
-    refuse_full_disk(plan, str(run.workdir))
+    refuse_full_disk(plan, str(staging.disk_of(run.workdir)))
     spec = {
         "section": msgspec.to_builtins(section),
         "settings": msgspec.to_builtins(run.settings),
         "source": run.source.to_json(),
         "shapes": asdict(shapes),
-        "folders": {name: str(root) for name, root in {**roots, step.name: folder}.items()},
+        "folders": {name: str(absolute(root)) for name, root in {**roots, step.name: folder}.items()},
     }
-    job = Job(step.name, "engine.pipeline:open_recommend", spec, allowed, workers, environment(workers))
+    job = Job(step.name, "engine.pipeline:open_recommend", spec)
     on_event({"event": "stage", "stage": step.name, "does": step.does, "tasks": planned.tasks})
-    took = run_job(job, entry, on_event, descriptor)
+    took = run_job(executor, job, entry, on_event)
     on_event({"event": "stage_end", "stage": step.name, "seconds": took.seconds, "measured": took.measured})
     return folder, took
 

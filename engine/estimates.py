@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.config import Config
-from engine.costs import Shapes
+from engine.costs import CENTRE_SAMPLE, Shapes
 from engine.methods import choose
 from engine.workdir import StageEntry
 
@@ -25,6 +25,8 @@ _SCORE = 1.1e-8
 _BIAS = 3e-8
 _NEAR_ITEM = 1.5e-8
 _NEAR_RATING = 1.5e-8
+# Times the clusters' centres are settled.
+_CENTRE_ROUNDS = 5
 # Below this many seconds a pace is mostly start-up.
 _ENOUGH = 10.0
 # Neighbours have rated more films than users on average.
@@ -62,7 +64,13 @@ def _finding_neighbors(settings: Config, users: int, dims: int) -> dict[str, flo
     sampling = _COMPARE * settings.neighbors.sample_users * users * dims
     if method == "exact":
         return {"index": 0.0, "neighbors": _COMPARE * users * users * dims + sampling}
-    return {"index": _SORT_USER * users * share, "neighbors": _NEAR_USER * users * share + 2 * sampling}
+    clusters = -(-users // settings.index.users_per_cluster)
+    finding_centres = _CENTRE_ROUNDS * _COMPARE * CENTRE_SAMPLE * clusters * clusters * dims
+    all_centres = _COMPARE * users * clusters * dims
+    return {
+        "index": _SORT_USER * users * share + finding_centres + all_centres,
+        "neighbors": _NEAR_USER * users * share + all_centres + 2 * sampling,
+    }
 
 
 def pace(stages: Sequence[StageEntry]) -> float:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from engine import config
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location
 from engine.config import Config
 from engine.pipeline import Step, steps
 from engine.workdir import LastRun
@@ -16,7 +16,7 @@ from engine.workdir import LastRun
 def explain(
     settings: Config,
     identity: list[str],
-    folders: Mapping[str, Path],
+    folders: Mapping[str, Location],
     earlier: LastRun | None,
     damaged: Mapping[str, int],
 ) -> dict[str, str]:
@@ -26,7 +26,7 @@ def explain(
     ----------
     settings, identity
         The present configuration, and what identifies the ratings file.
-    folders : mapping of str to Path
+    folders : mapping of str to Path or Remote
         Each step's folder.
     earlier : LastRun or None
         The run before this one.
@@ -49,7 +49,7 @@ def explain(
 
 
 def _cause(
-    step: Step, now: Mapping[str, Any], identity: list[str], folders: Mapping[str, Path], earlier: LastRun | None
+    step: Step, now: Mapping[str, Any], identity: list[str], folders: Mapping[str, Location], earlier: LastRun | None
 ) -> str:
     """Why a step has no results yet."""
     if earlier is None:

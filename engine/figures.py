@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from engine import config
 from engine.chunked.journal import Committed
+from engine.chunked.location import Location
 from engine.config import Config, Split
 from engine.pipeline import steps
 from engine.source import Source
 
 
-def collect(settings: Config, source: Source, folders: Mapping[str, Path]) -> dict[str, Any]:
+def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -> dict[str, Any]:
     """Collect the figures; ``folders`` are those of the finished steps."""
     ingest, split, matrix, evaluate = (Committed(folders[name]) for name in ("ingest", "split", "matrix", "evaluate"))
     profile = ingest.result("profile.00000")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -11,6 +10,7 @@ from engine import workdir
 from engine.chunked import lock
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.journal import Committed, Journal
+from engine.chunked.location import Location
 from engine.config import Config
 from engine.source import Source
 
@@ -21,7 +21,7 @@ class FinishedRun:
 
     Attributes
     ----------
-    workdir : Path
+    workdir : Path or Remote
     settings : Config
         What it was configured with.
     identity : list of str
@@ -32,14 +32,14 @@ class FinishedRun:
         What each step left.
     """
 
-    workdir: Path
+    workdir: Location
     settings: Config
     identity: list[str]
     source: Source
     stages: dict[str, Committed]
 
 
-def open_finished(where: Path) -> FinishedRun:
+def open_finished(where: Location) -> FinishedRun:
     """Open a work directory that the last run finished; files are checked for their sizes.
 
     Raises

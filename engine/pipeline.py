@@ -11,13 +11,13 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine import costs
 from engine.chunked.journal import Committed, Journal, fingerprint
+from engine.chunked.location import Location, locate
 from engine.chunked.task import Stage
 from engine.config import Config, Recommend
 from engine.costs import COSTS, Shapes
@@ -111,7 +111,7 @@ def fingerprints(settings: Config, identity: list[str]) -> dict[str, str]:
     return found
 
 
-def stage_folders(workdir: Path, prints: Mapping[str, str]) -> dict[str, Path]:
+def stage_folders(workdir: Location, prints: Mapping[str, str]) -> dict[str, Location]:
     """Folder of each step's output."""
     return {name: workdir / "stages" / f"{name}-{key}" for name, key in prints.items()}
 
@@ -123,18 +123,18 @@ def open_stage(
     source_state: list[int],
     shapes: dict[str, Any],
     folders: dict[str, str],
-) -> tuple[Path, Stage]:
+) -> tuple[Location, Stage]:
     """Construct a step's stage, in the process that is to run it; returns its folder and the stage."""
     whole = msgspec.convert(settings, Config)
     found = next(each for each in steps(whole) if each.name == step)
     module = importlib.import_module(f"engine.stages.{step}")
-    root = Path(folders[step])
+    root = locate(folders[step])
     inputs = StageInputs(
         section=getattr(whole, step),
         source=Source.from_json(source),
         source_state=source_state,
         own=Committed(root),
-        upstream={name: Committed(Path(folders[name])) for name in found.needs},
+        upstream={name: Committed(locate(folders[name])) for name in found.needs},
         plan=partial(COSTS[step], whole),
         shapes=Shapes(**shapes),
     )
@@ -147,26 +147,26 @@ def open_recommend(
     source: dict[str, Any],
     shapes: dict[str, Any],
     folders: dict[str, str],
-) -> tuple[Path, Stage]:
+) -> tuple[Location, Stage]:
     """Construct the stage of `recommend_step`, as `open_stage` does that of another step."""
     from engine.stages.recommend import RecommendStage
 
     whole, own = msgspec.convert(settings, Config), msgspec.convert(section, Recommend)
     step = recommend_step(whole)
-    root = Path(folders[step.name])
+    root = locate(folders[step.name])
     inputs = StageInputs(
         section=own,
         source=Source.from_json(source),
         source_state=[],
         own=Committed(root),
-        upstream={name: Committed(Path(folders[name])) for name in step.needs},
+        upstream={name: Committed(locate(folders[name])) for name in step.needs},
         plan=partial(costs.recommend, whole, own),
         shapes=Shapes(**shapes),
     )
     return root, RecommendStage(inputs)
 
 
-def known_shapes(source: Source, source_bytes: int, ingest: Path) -> Shapes:
+def known_shapes(source: Source, source_bytes: int, ingest: Location) -> Shapes:
     """What is known of the data by now; ``ingest`` is that step's folder."""
     texts = "string" in (source.user_type, source.item_type)
     shapes = Shapes(source_bytes, source.compression != "none", source.format == "parquet", source.group_bytes, texts)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from engine.chunked.budget import MIB, allot, format_size
 from engine.chunked.errors import BudgetError
+from engine.chunked.executors import WorkerLimit
 from engine.costs import Plan
 
 # What processes reserve differs a little from one start to the next; a remedy must hold all the same.
@@ -24,9 +25,9 @@ class StagePlan:
     rounds : dict of str to int
         Tasks of each round.
     workers, batch_rows, cached : int, int, bool
-        Of the round that takes the most memory.
+        Of the round that takes the most memory; workers of one process.
     reserved, projected, needed, useful : int
-        Bytes: what its processes hold before data; what it is projected to use in this budget; the least
+        Bytes of a process: what it holds before data; what it is projected to use in this budget; the least
         budget it could run in; the budget beyond which more would be of no use. ``projected`` is 0 where it
         does not fit.
     disk : int
@@ -61,16 +62,22 @@ class RunPlan:
     ----------
     stages : list of StagePlan
     allowed, disk_free : int
-        Bytes.
+        Bytes; what is allowed, each of the processes is.
     counted : bool
         Whether the ratings have been counted; otherwise the one stage is their counting, and what the others need
         is not known.
+    processes : int
+        How many run tasks.
+    limit : WorkerLimit or None
+        What the smallest of them has, where something else than the run ends processes that use too much.
     """
 
     stages: list[StagePlan]
     allowed: int
     disk_free: int
     counted: bool = True
+    processes: int = 1
+    limit: WorkerLimit | None = None
 
     @property
     def misfits(self) -> list[StagePlan]:
@@ -92,12 +99,13 @@ def plan_stage(
     allowed: int,
     reserved: int,
     max_workers: int,
+    processes: int = 1,
     disk: int = 0,
     worker_seconds: float = 0.0,
 ) -> StagePlan:
     """Share the budget in every round of a stage, and keep the round that takes the most.
 
-    ``worker_seconds`` is what the stage would take one worker.
+    The budget is that of each of ``processes`` processes; ``worker_seconds`` is what the stage would take one worker.
     """
     costs = [planned.cost for planned in rounds.values()]
     tasks = {name: planned.n_tasks for name, planned in rounds.items()}
@@ -110,7 +118,7 @@ def plan_stage(
         for n, cost in rounds.values()
     ]
     most = max(allotments, key=lambda each: each.projected)
-    seconds = round(worker_seconds / max(1, most.workers), 1)
+    seconds = round(worker_seconds / (max(1, most.workers) * processes), 1)
     return StagePlan(
         stage,
         tasks,
@@ -127,12 +135,12 @@ def plan_stage(
 
 
 def refuse_misfits(plan: RunPlan) -> None:
-    """Refuse a budget that some stage does not fit into.
+    """Refuse a budget that some stage does not fit into, and one that a worker's memory limit is too small for.
 
     Raises
     ------
     BudgetError
-        Naming the stage that needs the most, the numbers, and a budget that all stages fit into.
+        Naming the stage that needs the most, the numbers, and a budget or a limit that all stages fit into.
     """
     if plan.misfits:
         worst = max(plan.misfits, key=lambda stage: stage.needed)
@@ -141,6 +149,21 @@ def refuse_misfits(plan: RunPlan) -> None:
             f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
             f"but {format_size(plan.allowed)} are allowed: give the run --memory {plan.floor // MIB}MiB{more}"
         )
+    most = max(plan.stages, key=lambda stage: stage.projected, default=None)
+    if plan.limit is not None and most is not None and most.projected > plan.limit.usable:
+        _refuse_limit(plan, plan.limit, most)
+
+
+def _refuse_limit(plan: RunPlan, limit: WorkerLimit, most: StagePlan) -> None:
+    enough = -(-most.projected * limit.bytes // limit.usable // MIB) + 1
+    remedy = f"start the workers with --memory-limit {enough}MiB"
+    if plan.counted and plan.floor <= limit.usable:
+        remedy += f", or give the run --memory {limit.usable // MIB}MiB"
+    raise BudgetError(
+        f"{most.stage} is projected to take {format_size(most.projected)} of a worker, but the Dask worker "
+        f"{limit.worker} works in {format_size(limit.usable)}, its memory limit being {format_size(limit.bytes)}: "
+        f"{remedy}"
+    )
 
 
 def refuse_full_disk(plan: RunPlan, where: str) -> None:
@@ -156,7 +179,8 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
         most = max(plan.stages, key=lambda stage: stage.disk)
         raise BudgetError(
             f"{where}: the run may write {format_size(total)} ({format_size(most.disk)} of it in {most.stage}), but "
-            f"{format_size(plan.disk_free)} are free: free some, or put --workdir on a larger disk"
+            f"{format_size(plan.disk_free)} are free: free some, or use a larger disk "
+            "(--workdir, or TMPDIR where that is in a store)"
         )
 
 
@@ -176,9 +200,11 @@ def table(plan: RunPlan) -> str:
         )
     disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)
     useful = max(stage.useful for stage in plan.stages)
+    whole = format_size(plan.processes * plan.allowed)
+    each = f" to each of {plan.processes} worker processes, {whole} in all" if plan.processes > 1 else ""
     lines += [
-        f"{format_size(plan.allowed)} allowed; the least that works is {format_size(plan.floor)}; what is spare goes "
-        f"to more workers, caches, larger batches, up to {format_size(useful)}",
+        f"{format_size(plan.allowed)} allowed{each}; the least that works is {format_size(plan.floor)}; what is spare "
+        f"goes to more workers, caches, larger batches, up to {format_size(useful)}",
         f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free",
         f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ",
     ]
@@ -190,6 +216,7 @@ def as_mapping(plan: RunPlan) -> Mapping[str, object]:
     stages = [asdict(stage) | {"tasks": stage.tasks} for stage in plan.stages]
     return {
         "allowed": plan.allowed,
+        "processes": plan.processes,
         "counted": plan.counted,
         "floor": plan.floor,
         "disk_free": plan.disk_free,

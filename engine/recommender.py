@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
 from engine.bias import damped
-from engine.chunked import arrays
+from engine.chunked import arrays, staging
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.location import Remote, locate
 from engine.costs import PREDICT_USERS, READ_RATINGS, SCORE_USERS
 from engine.finished import FinishedRun, open_finished, refuse_damage
 from engine.linalg import unit_rows
@@ -156,7 +157,7 @@ class Recommender:
         self._near_films = load_near(run.stages["item_neighbors"]) if votes else None
 
     @classmethod
-    def open(cls, workdir: str | os.PathLike[str]) -> Recommender:
+    def open(cls, workdir: str | os.PathLike[str] | Remote) -> Recommender:
         """Open the work directory of a finished run.
 
         Raises
@@ -165,7 +166,7 @@ class Recommender:
             As `engine.finished.open_finished`: where it is no work directory, its run is not finished, or files of it
             are missing or cut.
         """
-        run = open_finished(Path(workdir))
+        run = open_finished(locate(workdir))
         try:
             return cls(run)
         except EngineError:
@@ -347,7 +348,7 @@ class Recommender:
             For all that is wrong with the file, with line and column, and as `fold_in`.
         """
         try:
-            return self.fold_in(*read_person(Path(path), self._run.source))
+            return self.fold_in(*read_person(locate(path), self._run.source))
         except UsageError as error:
             message = str(error)
             raise UsageError(message if message.startswith(str(path)) else f"{path}: {message}") from None
@@ -364,7 +365,7 @@ class Recommender:
         if path is None or not path.is_file():
             return pl.Series("title", [None] * len(items), dtype=pl.String)
         try:
-            named = pl.scan_csv(path, infer_schema=False).select(
+            named = pl.scan_csv(staging.local(path), infer_schema=False).select(
                 item=pl.col("movieId").cast(self._items.dtype, strict=False), title="title"
             )
             table = named.filter(pl.col("item").is_in(items.unique().implode())).unique("item").collect()

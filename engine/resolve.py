@@ -14,7 +14,7 @@ from typing import Any
 from engine import datasets
 from engine.chunked import errors
 from engine.chunked.errors import EngineError, describe
-from engine.chunked.executors import PYTHON, ask
+from engine.chunked.processes import PYTHON, ask
 from engine.config import Config
 from engine.source import Source, digest, state
 

@@ -23,7 +23,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
+from engine.chunked import staging
 from engine.chunked.errors import UsageError
+from engine.chunked.location import Location, Remote, absolute, locate, names_in
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,13 +75,13 @@ class Source:
     `synthetic` is for generated data, to be called so wherever results are shown. `titles` is the ``movies.csv`` beside
     the ratings, if any, with columns ``movieId,title,...``. `row_bytes` is the mean size of the first thousand rows,
     `group_rows` are those of the largest row group of a Parquet file. `notes` are oddities that were coped with, for
-    the log.
+    the log. A file in a store is read from a copy on a local disk, which each process makes when it first needs it.
     """
 
-    path: Path
+    path: Location
     name: str
     synthetic: bool
-    titles: Path | None
+    titles: Location | None
     format: Literal["text", "parquet"] = "text"
     separator: str = ","
     header: bool = True
@@ -91,6 +93,11 @@ class Source:
     row_bytes: int = 0
     group_rows: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def local(self) -> Path:
+        """Where its content is on a local disk."""
+        return staging.local(self.path)
 
     @property
     def layout(self) -> list[Column]:
@@ -111,7 +118,7 @@ class Source:
 
     def located(self) -> Source:
         """Return the same with absolute paths, for whoever reads it from another folder."""
-        return replace(self, path=self.path.absolute(), titles=self.titles and self.titles.absolute())
+        return replace(self, path=absolute(self.path), titles=self.titles and absolute(self.titles))
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as plain JSON types."""
@@ -120,7 +127,7 @@ class Source:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Source:
         """Rebuild what `to_json` returned."""
-        paths = {"path": Path(record["path"]), "titles": record["titles"] and Path(record["titles"])}
+        paths = {"path": locate(record["path"]), "titles": record["titles"] and locate(record["titles"])}
         return cls(**record | paths | {key: tuple(record[key]) for key in ("fields", "columns", "notes")})
 
 
@@ -131,7 +138,7 @@ class Fault:
     Lines count from 1, the header included; in Parquet, rows do. 0 stands for a file that can't be read at all.
     """
 
-    path: Path
+    path: Location
     line: int
     column: str | None
     problem: str
@@ -153,7 +160,7 @@ class _Record(NamedTuple):
 
 
 def open_source(
-    path: Path, columns: Sequence[str] | None = None, *, name: str | None = None, times: bool = False
+    path: Location, columns: Sequence[str] | None = None, *, name: str | None = None, times: bool = False
 ) -> Source:
     """Say what a ratings file is, from its first thousand rows.
 
@@ -179,14 +186,15 @@ def open_source(
     magic = _magic(file)
     twin = _synthetic_name(file.parent)
     titles = file.parent / "movies.csv"
-    usual = file.resolve().parent.name if file.name in RATINGS_FILES else file.name.split(".")[0]
+    folder = file.resolve().parent if isinstance(file, Path) else file.parent
+    usual = folder.name if file.name in RATINGS_FILES else file.name.split(".")[0]
     source = Source(file, name or twin or usual or "ratings", twin is not None, titles if titles.is_file() else None)
     if magic == b"PAR1":
         return _open_parquet(source, columns, times)
     return _open_text(replace(source, compression=_compression(magic)), columns, times)
 
 
-def read_person(path: Path, usual: Source) -> tuple[list[Any], list[float]]:
+def read_person(path: Location, usual: Source) -> tuple[list[Any], list[float]]:
     """Read one person's ratings: a text file with a column of films and one of ratings; others are ignored.
 
     Parameters
@@ -242,7 +250,7 @@ def scan(source: Source, *, timestamp: bool = False) -> pl.LazyFrame:
 
     types = {"int64": pl.Int64, "string": pl.String, "float64": pl.Float64}
     if source.format == "parquet":
-        raw = pl.scan_parquet(source.path, glob=False, hive_partitioning=False)
+        raw = pl.scan_parquet(source.local, glob=False, hive_partitioning=False)
         schema = raw.collect_schema()
         read = {c.kind: pl.col(c.name).cast(types[c.type], strict=False) for c in source.layout}
         if isinstance(schema.get(source.columns[3] or ""), pl.Datetime):
@@ -251,7 +259,7 @@ def scan(source: Source, *, timestamp: bool = False) -> pl.LazyFrame:
     else:
         read = {c.kind: pl.col(str(c.place)) for c in source.layout}
         raw = pl.scan_csv(
-            source.path,
+            source.local,
             schema={str(k): pl.String for k in range(source.width)}
             | {str(c.place): types[c.type] for c in source.layout},
             separator=source.separator[0],
@@ -278,31 +286,37 @@ def locate_fault(source: Source) -> Fault | None:
     return _first_fault(source, islice(_records(source, _sound_line(source)), int(source.header), None))
 
 
-def state(path: Path) -> list[int]:
-    """What changes whenever the file is written or replaced: inode, size, times of modification and of change (ns)."""
+def state(path: Location) -> list[int]:
+    """What changes whenever the file is written or replaced: inode, size, times of modification and of change (ns).
+
+    Of an object in a store: its size, and a number made of what the store tells of it.
+    """
+    if isinstance(path, Remote):
+        size, version = path.state()
+        return [size, int(version[:12], 16)]
     found = path.stat()
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def digest(source: Source) -> tuple[int, str]:
     """Return the size of the file in bytes and the SHA-256 of its content, in hex."""
-    with source.path.open("rb") as stream:
+    with source.local.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         return stream.tell(), sha256
 
 
-def ratings_in(folder: Path) -> Path | None:
+def ratings_in(folder: Location) -> Location | None:
     """Return the ratings file of a folder, if it has one."""
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
-def _magic(file: Path) -> bytes:
+def _magic(file: Location) -> bytes:
     """The first bytes of a file that may hold ratings."""
     try:
-        with file.open("rb") as stream:
+        with staging.local(file).open("rb") as stream:
             magic = stream.read(4)
     except OSError as exc:
-        raise UsageError(f"{file} cannot be read ({exc.strerror}): check its permissions") from exc
+        raise UsageError(f"{file} cannot be read ({exc.strerror or exc}): check its permissions") from exc
     if not magic:
         raise UsageError(f"{file} is empty: it should hold a header and ratings")
     if magic == b"PK\x03\x04":
@@ -314,7 +328,7 @@ def _compression(magic: bytes) -> Literal["none", "gzip", "zstd"]:
     return "gzip" if magic.startswith(b"\x1f\x8b") else "zstd" if magic == b"\x28\xb5\x2f\xfd" else "none"
 
 
-def _ratings_file(path: Path) -> Path:
+def _ratings_file(path: Location) -> Location:
     if path.is_file():
         return path
     if not path.exists():
@@ -323,12 +337,12 @@ def _ratings_file(path: Path) -> Path:
         raise UsageError(f"{path} is no regular file: save the ratings as a file first, they are read more than once")
     if found := ratings_in(path):
         return found
-    held = sorted(entry.name for entry in path.iterdir())
+    held = names_in(path)
     listed = ", ".join(held[:8]) + (", ..." if len(held) > 8 else "")
     raise UsageError(f"{path} holds no ratings.csv (.tsv, .dat, .parquet), only: {listed or 'nothing'}")
 
 
-def _synthetic_name(folder: Path) -> str | None:
+def _synthetic_name(folder: Location) -> str | None:
     try:
         return str(json.loads((folder / "synthetic.json").read_text())["name"])
     except FileNotFoundError:
@@ -337,7 +351,7 @@ def _synthetic_name(folder: Path) -> str | None:
         raise UsageError(f"{folder / 'synthetic.json'} names no data set: generate the data again") from exc
 
 
-def _choose(path: Path, fields: Sequence[str], columns: Sequence[str] | None) -> Names:
+def _choose(path: Location, fields: Sequence[str], columns: Sequence[str] | None) -> Names:
     """Find the columns to read: each is to be there once; without `columns`, the timestamp may be missing."""
     wanted = [{name} for name in columns] if columns else _USUAL_NAMES
     remedy = f"say which of them to read with {COLUMNS_OPTION}"
@@ -355,7 +369,13 @@ def _refuse_timeless(source: Source) -> None:
 
 
 def _named(
-    path: Path, fields: Sequence[str], wanted: Sequence[set[str]], remedy: str, *, exact: bool = False, needed: int = 2
+    path: Location,
+    fields: Sequence[str],
+    wanted: Sequence[set[str]],
+    remedy: str,
+    *,
+    exact: bool = False,
+    needed: int = 2,
 ) -> list[str]:
     """Find the one column with each of the wanted names; after the first `needed`, some may be missing."""
     keys = {field: field if exact else re.sub("[-_ ]", "", field).casefold() for field in fields}
@@ -456,8 +476,8 @@ def _open_parquet(source: Source, columns: Sequence[str] | None, times: bool) ->
 
     path = source.path
     try:
-        schema = pl.read_parquet_schema(path)
-        metadata = pyarrow.parquet.read_metadata(path)
+        schema = pl.read_parquet_schema(source.local)
+        metadata = pyarrow.parquet.read_metadata(source.local)
     except (pl.exceptions.PolarsError, OSError, ValueError) as exc:
         raise UsageError(f"{path} cannot be read as Parquet ({exc}): it is cut or damaged, write it again") from exc
     user, item, rating, timestamp = _choose(path, list(schema), columns)
@@ -483,7 +503,7 @@ def _open_parquet(source: Source, columns: Sequence[str] | None, times: bool) ->
     if times:
         _refuse_timeless(source)
     texts = [pl.col(name) for name, type_ in zip((user, item), types, strict=True) if type_ == "string"]
-    head = pl.scan_parquet(path, glob=False, hive_partitioning=False).select(texts).head(HEAD_ROWS).collect()
+    head = pl.scan_parquet(source.local, glob=False, hive_partitioning=False).select(texts).head(HEAD_ROWS).collect()
     row_bytes = 24 + sum(int(column.cast(pl.String).str.len_bytes().sum()) // len(column) for column in head)
     source = replace(source, user_type=types[0], item_type=types[1], row_bytes=row_bytes)
     if largest > _ROW_GROUP:
@@ -501,7 +521,7 @@ def _parquet_fault(source: Source) -> Fault | None:
         if row.is_empty():
             return None
         raw = {c: pl.col(c.name).to_physical() if c.kind == "timestamp" else pl.col(c.name) for c in source.layout}
-        cells = pl.scan_parquet(source.path, glob=False, hive_partitioning=False).slice(row.item(), 1)
+        cells = pl.scan_parquet(source.local, glob=False, hive_partitioning=False).slice(row.item(), 1)
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
     except (pl.exceptions.PolarsError, OSError) as exc:
         return Fault(source.path, 0, None, "cannot be read, it is cut or damaged: write it again", str(exc))
@@ -566,13 +586,13 @@ def _sound_line(source: Source) -> re.Pattern[bytes]:
 def _bytes(source: Source) -> BinaryIO:
     """Open the file, decompressed; a block at a time is in memory."""
     if source.compression == "none":
-        return source.path.open("rb")
+        return source.local.open("rb")
     if source.compression == "gzip":
-        stream: Any = gzip.GzipFile(source.path)
+        stream: Any = gzip.GzipFile(source.local)
     else:
         import pyarrow
 
-        stream = pyarrow.input_stream(str(source.path), compression="zstd")
+        stream = pyarrow.input_stream(str(source.local), compression="zstd")
     return cast("BinaryIO", io.BufferedReader(stream, 1 << 16))
 
 

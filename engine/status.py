@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from engine import estimates, workdir
@@ -12,11 +11,12 @@ from engine.chunked import lock
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location
 from engine.pipeline import STEPS
 from engine.workdir import Folder, StageEntry
 
 
-def inspect(where: Path) -> dict[str, Any]:
+def inspect(where: Location) -> dict[str, Any]:
     """Look at a work directory without changing it.
 
     Raises

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 
 from engine.chunked import lock
 from engine.chunked.errors import DamagedError, LockedError, UsageError
-from engine.chunked.files import read_sealed, sha256_file, write_atomic, write_sealed
-from engine.chunked.files import remove as remove_path
+from engine.chunked.files import read_sealed, remove_folder, sha256_file, write_atomic, write_sealed
 from engine.chunked.journal import Journal
+from engine.chunked.location import Location, names_in, sizes_below
 from engine.chunked.store import RECORDS
 
 METRICS = "metrics.json"
@@ -39,7 +39,7 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
     skipped : bool
         It was finished before; what it took is that of the run that did it, or 0 where not known.
     projected, measured : int
-        Bytes, the most of all its rounds, all processes counted.
+        Bytes, the most of all its rounds, all processes counted; on a cluster, of the worker that used most.
     seconds : float
         Of the last run that did some of it.
     samples : list of (float, int)
@@ -62,8 +62,8 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    allowed, workers : int
-        Bytes, and tasks at a time at most.
+    allowed, workers, processes : int
+        Bytes of each process, tasks at a time at most, and processes that they were shared out among.
     settings : dict
         The configuration.
     identity : list of str
@@ -83,13 +83,14 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageEntry]
     figures: str = ""
     source: dict[str, Any] = {}
+    processes: int = 1
 
 
 class _Marker(msgspec.Struct, frozen=True):
     version: int
 
 
-def make(workdir: Path) -> None:
+def make(workdir: Location) -> None:
     """Make a work directory, or see that what is there is one.
 
     Raises
@@ -100,8 +101,9 @@ def make(workdir: Path) -> None:
         As `check`.
     """
     try:
-        if not (workdir.is_dir() and any(path for path in workdir.iterdir() if not _begun_marker(path))):
-            workdir.mkdir(parents=True, exist_ok=True)
+        if all(map(_begun_marker, names_in(workdir))):
+            if isinstance(workdir, Path):
+                workdir.mkdir(parents=True, exist_ok=True)
         elif not (workdir / MARKER).exists() and last_run(workdir) is None:
             raise UsageError(f"{workdir}: not empty and no work directory: name another --workdir")
         else:
@@ -110,16 +112,16 @@ def make(workdir: Path) -> None:
             write_sealed(workdir / MARKER, _Marker(VERSION))
     except OSError as error:
         raise UsageError(
-            f"{workdir}: cannot be used as a work directory ({error.strerror}): name another --workdir"
+            f"{workdir}: cannot be used as a work directory ({error.strerror or error}): name another --workdir"
         ) from None
 
 
-def _begun_marker(path: Path) -> bool:
+def _begun_marker(name: str) -> bool:
     """Whether this is the marker of a run killed while it made its work directory."""
-    return path.match(f".{MARKER}.*.tmp")
+    return PurePath(name).match(f".{MARKER}.*.tmp")
 
 
-def check(workdir: Path) -> None:
+def check(workdir: Location) -> None:
     """See that this is a work directory of this version; where its marker is damaged, the last run is enough.
 
     Raises
@@ -138,19 +140,19 @@ def check(workdir: Path) -> None:
     )
 
 
-def _marked(workdir: Path) -> bool:
+def _marked(workdir: Location) -> bool:
     try:
         return read_sealed(workdir / MARKER, _Marker).version == VERSION
     except DamagedError:
         return False
 
 
-def write_last_run(workdir: Path, last: LastRun) -> None:
+def write_last_run(workdir: Location, last: LastRun) -> None:
     """Keep what the present run is."""
     write_sealed(workdir / RUN, last)
 
 
-def last_run(workdir: Path) -> LastRun | None:
+def last_run(workdir: Location) -> LastRun | None:
     """What the last run was; None where there was none, or what it left cannot be read."""
     try:
         return read_sealed(workdir / RUN, LastRun)
@@ -158,14 +160,14 @@ def last_run(workdir: Path) -> LastRun | None:
         return None
 
 
-def write_figures(workdir: Path, last: LastRun, figures: Mapping[str, Any]) -> None:
+def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) -> None:
     """Write ``metrics.json``, and its digest into ``run.json``."""
     content = msgspec.json.format(msgspec.json.encode(figures))
     write_atomic(workdir / METRICS, content)
     write_last_run(workdir, msgspec.structs.replace(last, figures=hashlib.sha256(content).hexdigest()))
 
 
-def withdraw_figures(workdir: Path) -> None:
+def withdraw_figures(workdir: Location) -> None:
     """Take ``metrics.json`` back, so that nobody believes it while what it rests on is made again."""
     last = last_run(workdir)
     if last is not None and last.figures:
@@ -178,28 +180,23 @@ class Folder:
     """A stage's folder: the stage's name, where it is, and the bytes in it."""
 
     stage: str
-    path: Path
+    path: Location
     bytes: int
 
 
-def folders(workdir: Path) -> list[Folder]:
+def folders(workdir: Location) -> list[Folder]:
     """All stages' folders, those of earlier configurations included."""
-    found = sorted(path for path in (workdir / STAGES).glob("*-*") if path.is_dir())
-    return [Folder(path.name.rpartition("-")[0], path, bytes_below(path)) for path in found]
+    places = [workdir / STAGES / name for name in names_in(workdir / STAGES) if "-" in name]
+    found = [place for place in places if place.is_dir()]
+    return [Folder(place.name.rpartition("-")[0], place, bytes_below(place)) for place in found]
 
 
-def bytes_below(folder: Path) -> int:
+def bytes_below(folder: Location) -> int:
     """Size of all files below a folder; files that vanish meanwhile do not count."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += 0 if path.is_dir() else path.lstat().st_size
-        except OSError:
-            continue
-    return total
+    return sum(sizes_below(folder).values())
 
 
-def unused(workdir: Path) -> list[Folder]:
+def unused(workdir: Location) -> list[Folder]:
     """The folders that the configuration of the last run does not use.
 
     Raises
@@ -217,11 +214,11 @@ def unused(workdir: Path) -> list[Folder]:
 def remove(found: list[Folder]) -> None:
     """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
     for folder in found:
-        remove_path(folder.path / RECORDS)
-        remove_path(folder.path)
+        remove_folder(folder.path / RECORDS)
+        remove_folder(folder.path)
 
 
-def clean(workdir: Path, *, really: bool) -> list[Folder]:
+def clean(workdir: Location, *, really: bool) -> list[Folder]:
     """Find what the configuration of the last run does not use, and remove it if ``really``.
 
     Raises
@@ -237,7 +234,7 @@ def clean(workdir: Path, *, really: bool) -> list[Folder]:
     return found
 
 
-def verify(workdir: Path) -> dict[str, str]:
+def verify(workdir: Location) -> dict[str, str]:
     """Compare every file with its recorded size and digest.
 
     Returns
@@ -282,7 +279,7 @@ def verify(workdir: Path) -> dict[str, str]:
     return faults
 
 
-def _digest(path: Path) -> str | None:
+def _digest(path: Location) -> str | None:
     try:
         return sha256_file(path)
     except OSError:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +27,7 @@ from engine import config, datasets, figures, workdir
 from engine.chunked.budget import GIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed, Journal
+from engine.chunked.location import Location, Remote
 from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage
@@ -49,7 +56,7 @@ def _settings(sections: dict[str, Any]) -> config.Config:
 
 def run_stages(
     ratings: Path,
-    workdir: Path,
+    workdir: Location,
     upto: str = "evaluate",
     *,
     batch_rows: int | None = None,
@@ -133,7 +140,7 @@ def read_matrix(run: dict[str, Committed], name: str = "train") -> csr_matrix:
 
 def read_partitions(run: dict[str, Committed], step: str, kind: str) -> pl.DataFrame:
     """The partitions of ingest (``ratings``) or split (``train``, ``test``), in the ratings' original terms."""
-    coded = pl.concat([pl.read_parquet(path) for path in sorted((run[step].root / kind).glob("*.parquet"))])
+    coded = pl.concat([pl.read_parquet(path) for path in sorted(run[step].path(kind).glob("*.parquet"))])
     users, items = (pl.read_parquet(run["ingest"].path(f"{name}s.parquet"))[name] for name in ("user", "item"))
     step_size = run["ingest"].result("profile.00000")["rating_step"]
     rating = coded["rating"].cast(pl.Float64) * step_size
@@ -222,3 +229,49 @@ def default_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def notebook_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of the notebook's model, with the true neighbours."""
     return finish_run(sample_dir / "ratings.csv", tmp_path_factory.mktemp("notebook-run"))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[None]:
+    """A server of the S3 protocol on loopback, where this process and its children find it by their environment."""
+    pytest.importorskip("s3fs", reason="speaks the protocol")
+    pytest.importorskip("moto.server", reason="is the server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with (
+        mock.patch.dict(os.environ, environment),
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,
+    ):
+        try:
+            _wait_for(port, server)
+            yield
+        finally:
+            server.kill()
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert server.poll() is None, "the S3 server has ended"
+            assert time.monotonic() < deadline, "the S3 server does not answer"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server: None) -> Remote:
+    """An empty bucket of that server."""
+    found = Remote(f"s3://test-{uuid.uuid4().hex}")
+    found.store.mkdir(found.key)
+    return found

@@ -120,8 +120,8 @@ def test_a_run_writes_no_more_than_was_said(tmp_path: Path) -> None:
     profile = run["ingest"].result("profile.00000")
     needed = disk(Config(), Shapes(0).profiled(profile))
     for name, committed in run.items():
-        written = sum(path.stat().st_size for path in committed.root.rglob("*") if path.is_file())
-        records = sum(path.stat().st_size for path in committed.root.glob("records/*"))
+        written = sum(path.stat().st_size for path in committed.path(".").rglob("*") if path.is_file())
+        records = sum(path.stat().st_size for path in committed.path(".").glob("records/*"))
         assert written - records <= needed[name] + 64 * 1024, name  # headers of files, which no shape explains
 
 

@@ -13,6 +13,7 @@ import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import status, workdir
 from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked.staging import local
 from engine.config import Config, load
 
 # Temporary, so all of it is made again for the means.
@@ -30,7 +31,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def whole(settings: Config) -> dict[str, str]:
     """What an undamaged run leaves."""
-    return contents(engine.run(settings).workdir)
+    return contents(local(engine.run(settings).workdir))
 
 
 def kinds(run: Path) -> dict[str, Path]:

@@ -122,7 +122,7 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
 
 def _digests(run: dict[str, Committed]) -> dict[str, str]:
     names = ("biases", "item_neighbors", "predict", "evaluate")
-    files = [path for name in names for path in sorted(run[name].root.rglob("*")) if path.is_file()]
+    files = [path for name in names for path in sorted(run[name].path(".").rglob("*")) if path.is_file()]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.parent.name != "records"}
 
 

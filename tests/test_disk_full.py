@@ -16,6 +16,7 @@ import pytest
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine.chunked.errors import EngineError
+from engine.chunked.staging import local
 from engine.config import Config, load
 from engine.stages.graphs import save
 
@@ -73,7 +74,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
         engine.run(settings, note)
     ballast.unlink()
     result = engine.run(settings)
-    assert contents(result.workdir) == contents(undisturbed.workdir)
+    assert contents(local(result.workdir)) == contents(local(undisturbed.workdir))
 
 
 def test_a_graph_cut_short_by_a_full_disk_is_not_taken_for_whole(small_disk: Path) -> None:

@@ -115,7 +115,7 @@ def margin_at_the_cut(inputs: tuple[scipy.sparse.csr_matrix, Tuples, Cache, Cach
 
 
 def table_of_users(run: dict[str, Committed]) -> pl.DataFrame:
-    return pl.concat([pl.read_parquet(path) for path in sorted((run["evaluate"].root / "users").iterdir())])
+    return pl.concat([pl.read_parquet(path) for path in sorted(run["evaluate"].path("users").iterdir())])
 
 
 SECTIONS: dict[str, Any] = {

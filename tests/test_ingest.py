@@ -55,8 +55,9 @@ def ingest(ratings: pl.DataFrame, folder: Path, **section: Any) -> dict[str, Com
 
 
 def partition_bytes(run: dict[str, Committed]) -> list[str]:
-    files = sorted(path for path in run["ingest"].root.rglob("*.parquet"))
-    return [f"{path.relative_to(run['ingest'].root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    root = run["ingest"].path(".")
+    files = sorted(path for path in root.rglob("*.parquet"))
+    return [f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
 
 
 @pytest.mark.parametrize(("size", "fewest", "most"), [(1, 30, 30), (37, 2, 29), (100, 2, 29), (10**6, 1, 1)])
@@ -68,7 +69,7 @@ def test_partitions_hold_every_rating_once_whatever_their_size(
     assert read_partitions(run, "ingest", "ratings").equals(ratings)
     starts = run["ingest"].result("profile.00000")["first_users"]
     assert starts[0] == 0
-    parts = sorted((run["ingest"].root / "ratings").iterdir())
+    parts = sorted(run["ingest"].path("ratings").iterdir())
     assert fewest <= len(parts) == len(starts) <= most
     for index, part in enumerate(parts):
         users = pl.read_parquet(part)["user"]

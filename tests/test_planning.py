@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import estimates, planning
 from engine.chunked.budget import MIB
+from engine.chunked.errors import BudgetError
+from engine.chunked.executors import WorkerLimit
 from engine.chunked.journal import Journal, Record
 from engine.config import Config, load, to_json
 from engine.costs import COSTS, Shapes
 from engine.explain import explain
 from engine.pipeline import STEPS, fingerprints, stage_folders
-from engine.planning import RunPlan, StagePlan
+from engine.planning import RunPlan, StagePlan, refuse_misfits
 from engine.workdir import LastRun, StageEntry
 
 STAGES = [
@@ -39,6 +43,22 @@ def test_programs_get_the_same_in_bytes() -> None:
     assert isinstance(stages, list)
     assert stages[0]["tasks"] == 7
     assert stages[1]["cached"] is True
+
+
+def test_the_table_tells_what_each_worker_process_gets_and_all_together() -> None:
+    table = planning.table(RunPlan(STAGES, 128 * MIB, 512 * MIB, processes=4))
+    assert "128 MiB allowed to each of 4 worker processes, 512 MiB in all; the least that works is 88 MiB" in table
+
+
+def test_a_worker_that_would_be_ended_is_refused_with_remedies_that_work() -> None:
+    plan = RunPlan(STAGES, 128 * MIB, 0, limit=WorkerLimit("tcp://w", 120 * MIB, 96 * MIB))
+    with pytest.raises(BudgetError, match=r"one is projected to take 100 MiB.* tcp://w works in 96 MiB") as refused:
+        refuse_misfits(plan)
+    limit, memory = map(int, re.findall(r"--memory(?:-limit)? (\d+)MiB", str(refused.value)))
+    assert plan.floor <= memory * MIB <= 96 * MIB
+    refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", limit * MIB, int(limit * MIB * 0.8))))
+    with pytest.raises(BudgetError, match=r"--memory-limit 126MiB$"):  # no smaller budget is enough
+        refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", 100 * MIB, 80 * MIB)))
 
 
 @pytest.mark.parametrize("method", ["exact", "pruned", "hnsw"])

@@ -76,8 +76,8 @@ class Loops:
         matrix = stages["matrix"].root
         readers = [CsrReader(matrix, kind) for kind in ("train", "test")]
         self.train, self.test = (each.read(0, each.shape[0]).widen().toarray().astype(np.float64) for each in readers)
-        self.ids, self.similarities = self._pair(stages["neighbors"].root)
-        self.near, self.near_similarities = self._pair(stages["item_neighbors"].root)
+        self.ids, self.similarities = self._pair(stages["neighbors"].path("."))
+        self.near, self.near_similarities = self._pair(stages["item_neighbors"].path("."))
         self.biases = load_biases(stages["biases"])
 
     def _pair(self, root: Path) -> tuple[Any, Any]:
@@ -274,9 +274,7 @@ def test_a_run_that_is_not_finished_or_damaged_is_no_ground_to_recommend(tmp_pat
     with pytest.raises(UsageError, match="no work directory"):
         Recommender.open(tmp_path)
     where = run(tmp_path, synthetic_ratings(40, 30))
-    chunk = next(
-        path for path in (open_finished(where).stages["neighbors"].root / "ids" / "c").rglob("*") if path.is_file()
-    )
+    chunk = next(path for path in open_finished(where).stages["neighbors"].path("ids/c").rglob("*") if path.is_file())
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:-1])
     with pytest.raises(DamagedError, match=r"recorded are .* engine run mends it"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 
 from engine.chunked.budget import GIB, MIB
 from engine.chunked.errors import BudgetError, EngineError, Interrupted, UsageError
-from engine.chunked.executors import Job, run_in_child
 from engine.chunked.journal import Journal
-from engine.chunked.runner import Limits, StageRunner
+from engine.chunked.local_executor import LocalExecutor
+from engine.chunked.runner import Event, Limits, StageRunner
 from engine.chunked.store import StageStore
+from engine.chunked.task import Job
 from tests.toy import ToyStage, count_calls
 
 HERE = str(Path(__file__).parent.parent)
@@ -29,7 +31,11 @@ def run_here(
 
 
 def child_job(root: Path, **options: Any) -> Job:
-    return Job("toy", "tests.toy:open_stage", {"root": str(root), **options}, GIB, 2, {"PYTHONPATH": HERE})
+    return Job("toy", "tests.toy:open_stage", {"root": str(root), **options})
+
+
+def run_in_child(job: Job, on_event: Callable[[Event], None]) -> None:
+    LocalExecutor(GIB, 2, lambda workers: {"PYTHONPATH": HERE}).run(job, on_event)
 
 
 @pytest.fixture

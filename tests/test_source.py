@@ -396,7 +396,7 @@ def test_text_beside_the_columns_does_not_matter(write: Write) -> None:
     source = open_source(write(good))
     assert len(rows(source)) == 4
     assert locate_fault(source) is None
-    source = spoilt(source.path, good + "e,5,bad,z\n")
+    source = spoilt(source.local, good + "e,5,bad,z\n")
     assert "line 7, column rating" in str(locate_fault(source))
 
 

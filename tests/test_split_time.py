@@ -166,9 +166,9 @@ def test_parquet_dates_are_taken_in_seconds(tmp_path: Path) -> None:
 
 
 def digests(run: dict[str, Committed], *steps: str) -> dict[str, str]:
-    files = [(step, path) for step in steps for path in run[step].root.rglob("*") if path.is_file()]
+    files = [(step, path) for step in steps for path in run[step].path(".").rglob("*") if path.is_file()]
     return {
-        f"{step}/{path.relative_to(run[step].root)}": hashlib.sha256(path.read_bytes()).hexdigest()
+        f"{step}/{path.relative_to(run[step].path('.'))}": hashlib.sha256(path.read_bytes()).hexdigest()
         for step, path in files
         if path.parent.name != "records"
     }

@@ -41,7 +41,7 @@ def _noted(call: Callable[..., Any]) -> Callable[..., Any]:
         scratch = Path(os.fsdecode(path))
         if scratch.parent.name == ".scratch":
             with Path(os.environ["KILLED_LOG"]).open("a") as log:
-                log.write(f"{scratch.parent.parent.name}/{scratch.name}\n")
+                log.write(f"{scratch.parent.parent.name}/{scratch.name.rpartition('.')[0]}\n")
             if _reached("task"):
                 threading.Timer(float(os.environ.get("KILLED_AFTER", "0")), _kill).start()
         return made

@@ -5,7 +5,6 @@ One task creates an array (and owns its ``zarr.json``); others fill it, each who
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
+
+from engine.chunked.location import Location, Remote
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
 _CONFIG: dict[str, Any] = {"write_empty_chunks": True}
@@ -42,7 +43,7 @@ def create_array(
     zarr.create_array(str(scratch / name), shape=shape, chunks=chunks, dtype=np.dtype(dtype), fill_value=fill)
 
 
-def write_rows(root: Path, scratch: Path, name: str, start: int, values: NDArray[Any]) -> None:
+def write_rows(root: Location, scratch: Path, name: str, start: int, values: NDArray[Any]) -> None:
     """Write rows ``start`` to ``start + len(values)`` of a committed array; they must be whole chunks.
 
     The chunks land in the scratch folder and are committed with the task.
@@ -54,7 +55,7 @@ def write_rows(root: Path, scratch: Path, name: str, start: int, values: NDArray
     """
     target = scratch / name
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / name / _METADATA, target / _METADATA)
+    (target / _METADATA).write_bytes((root / name / _METADATA).read_bytes())
     array = open_array(scratch, name, mode="r+")
     stop = start + len(values)
     if start % array.chunks[0] or (stop % array.chunks[0] and stop != array.shape[0]):
@@ -63,9 +64,14 @@ def write_rows(root: Path, scratch: Path, name: str, start: int, values: NDArray
     (target / _METADATA).unlink()
 
 
-def open_array(root: Path, name: str, mode: Any = "r") -> zarr.Array[Any]:
+def store_of(where: Location) -> Any:
+    """What Zarr opens an array or a group by."""
+    return where.zarr_store() if isinstance(where, Remote) else str(where)
+
+
+def open_array(root: Location, name: str, mode: Any = "r") -> zarr.Array[Any]:
     """Open a committed array."""
-    array: zarr.Array[Any] = zarr.open_array(str(root / name), mode=mode)
+    array: zarr.Array[Any] = zarr.open_array(store_of(root / name), mode=mode, zarr_format=3)
     configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
     return configured
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked import arrays
+from engine.chunked.location import Location
 
 INDICES = "indices"
 DATA = "data"
@@ -127,7 +128,7 @@ class CsrReader:
 
     Parameters
     ----------
-    root : Path
+    root : Path or Remote
         The stage's folder.
     name : str
         The group's name.
@@ -139,8 +140,8 @@ class CsrReader:
     indptr : int64 array, shape (rows + 1,)
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        group = zarr.open_group(str(root / name), mode="r")
+    def __init__(self, root: Location, name: str) -> None:
+        group = zarr.open_group(arrays.store_of(root / name), mode="r", zarr_format=3)
         attributes: dict[str, Any] = dict(group.attrs)
         rows, columns = attributes["shape"]
         self.shape = (int(rows), int(columns))

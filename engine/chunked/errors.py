@@ -51,6 +51,7 @@ class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NETWORK = ("botocore", "aiobotocore", "aiohttp")
 _USERS_TO_MEND = (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM)
 
 
@@ -58,6 +59,9 @@ def describe(error: BaseException) -> dict[str, Any]:
     """Turn an exception into an event the parent can raise again or print."""
     if isinstance(error, EngineError):
         return {"event": "error", "kind": type(error).__name__, "message": str(error)}
+    if unreachable(error):
+        message = f"the store does not answer ({error}): run the same command again"
+        return {"event": "error", "kind": "EngineError", "message": message}
     number = system_error(error)
     if number in _FULL:
         where = getattr(error, "filename", None) or "work directory"
@@ -66,6 +70,11 @@ def describe(error: BaseException) -> dict[str, Any]:
     if number in _USERS_TO_MEND:
         return {"event": "error", "kind": "EngineError", "message": f"{error}: mend that, then run again"}
     return {"event": "error", "kind": "crash", "message": "".join(traceback.format_exception(error))}
+
+
+def unreachable(error: BaseException) -> bool:
+    """Whether a store did not answer, by the libraries that such an error is of: they need not be there."""
+    return type(error).__module__.partition(".")[0] in _NETWORK or type(error).__name__ == "FSTimeoutError"
 
 
 def system_error(error: BaseException) -> int | None:

@@ -1,24 +1,26 @@
-"""Who runs a stage: a fresh process, so that its memory is its own and comes back when it ends."""
+"""Who runs a stage: what every executor offers, and which there are.
+
+An executor passes on what to do, never data: tasks read and write storage. To add one, write a module like
+`engine.chunked.local_executor` and name it in `connect`.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from engine.chunked import errors, memory
-from engine.chunked.budget import format_size
-from engine.chunked.errors import EngineError, Interrupted
+from engine.chunked import errors
+from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.location import Location
 from engine.chunked.runner import Event
+from engine.chunked.task import Job
+
+Kind = Literal["local", "dask"]
 
 # BLAS on one thread: tasks are the unit of parallelism, and a sum's order must not depend on a machine's cores.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -29,178 +31,108 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Job:
-    """A stage to run elsewhere.
+class WorkerLimit:
+    """The memory limit of the worker process that has the least: its name, the limit, how much of it is of use."""
+
+    worker: str
+    bytes: int
+    usable: int
+
+
+class Executor(Protocol):
+    """Runs stages.
 
     Attributes
     ----------
-    name : str
-        The stage's name, for messages.
-    open : str
-        ``"module:function"``; called with ``spec`` it returns the stage's folder and the stage.
-    spec : mapping
-        JSON.
     allowed : int
-        Bytes, of this process and the worker together.
+        Bytes each of its processes may use.
+    processes : int
+        Processes that run tasks, each within ``allowed`` by itself.
     max_workers : int
-        Tasks at a time, at most.
-    environment : mapping of str
-        Variables to set before any library is loaded.
-    upto : str or None
-        Leave after the round of this name.
+        Tasks at a time in each, at most.
+    limit : WorkerLimit or None
+        Where something else ends processes that use too much.
     """
 
-    name: str
-    open: str
-    spec: Mapping[str, Any]
     allowed: int
+    processes: int
     max_workers: int
-    environment: Mapping[str, str]
-    upto: str | None = None
+    limit: WorkerLimit | None
+
+    def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
+        """Bytes held in a process that has loaded a stage's module, before any data: tried out, for each module.
+
+        What it takes to reach ``where``, the work directory, is counted.
+        """
+        ...
+
+    def run(self, job: Job, on_event: Callable[[Event], None]) -> None:
+        """Run a stage and tell what happens; sizes are those of the process that uses most.
+
+        Raises
+        ------
+        EngineError
+            Of the kind that says what went wrong.
+        Interrupted
+            After Ctrl-C.
+        """
+        ...
+
+    def bytes_in_use(self) -> int:
+        """Memory of the process that uses most, now or when it was last heard of."""
+        ...
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back. A process started meanwhile never gets it: only the parent decides what it means."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# -P: the folder a user stands in must not be searched for modules.
-PYTHON = (sys.executable, "-P")
-
-
-def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run a short-lived process; return what it prints.
-
-    Raises
-    ------
-    EngineError
-        Where it fails.
-    """
-    with interrupts_held():
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    with child:
-        try:
-            output, _ = child.communicate(question)
-        except BaseException:
-            child.kill()  # it would only complain that nobody listens any more
-            raise
-    if child.returncode:
-        raise EngineError(
-            f"a process ended with exit code {child.returncode} ({' '.join(command)}); run the same command again"
-        )
-    return output
-
-
-def reserved_bytes(module: str, environment: Mapping[str, str]) -> int:
-    """Bytes a worker holds once it has loaded a stage's module, before any data: tried out in a process."""
-    code = (
-        f"import contextlib, os, {module}, engine.chunked.worker\nfrom engine.chunked import memory\n"
-        "with contextlib.suppress(BrokenPipeError): os.write(1, str(memory.peak_bytes()).encode())"
-    )
-    command = [*PYTHON, "-c", code]
-    output = ask(command, "", {**os.environ, **_ENVIRONMENT, **environment})
-    return int(output)
-
-
-def run_in_child(job: Job, on_event: Callable[[Event], None], keep_open: tuple[int, ...] = ()) -> None:
-    """Run a stage in a child process and pass on what it tells.
+def connect(
+    kind: Kind,
+    *,
+    allowed: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    environment: Callable[[int], Mapping[str, str]],
+    keep_open: tuple[int, ...] = (),
+) -> Iterator[Executor]:
+    """Make an executor ready; its processes end with the block.
 
     Parameters
     ----------
-    job : Job
-        What to run.
-    on_event : callable
-        Called with each event.
+    kind : str
+        ``local`` or ``dask``.
+    allowed : int or None
+        Bytes; none: what suits the machine or the cluster.
+    workers : int or None
+        Tasks at a time at most, or worker processes to start; none: as many as processors.
+    scheduler : str or None
+        ``dask``: address of a running cluster's scheduler; none: one on this machine for the time of the block.
+    environment : callable
+        Variables that must be set before libraries are loaded, for a number of tasks at a time in a process.
     keep_open : tuple of int
-        Descriptors the child inherits (the work directory's lock).
+        Descriptors that processes inherit (the work directory's lock).
 
     Raises
     ------
-    EngineError
-        What the child reported, as the same kind of error, or that it died.
-    Interrupted
-        After Ctrl-C.
+    UsageError, EngineError
+        Where that cannot be had.
     """
-    command = [*PYTHON, "-m", "engine.chunked.worker"]
-    environment = {**os.environ, **_ENVIRONMENT, **job.environment}
-    with interrupts_held():
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, pass_fds=keep_open
-        )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    seen: dict[str, Any] = {"round": "start", "projected": 0, "measured": 0, "done": 0, "tasks": 0, "running": []}
-    with child:
-        try:
-            last = _converse(job, child.stdin, child.stdout, on_event, seen)
-            code = child.wait()
-        except KeyboardInterrupt:
-            _stop(child)
-            where = f"stage {job.name}, round {seen['round']}, {seen['done']} of {seen['tasks']} tasks done"
-            raise Interrupted(f"stopped in {where}; run the same command again to go on") from None
-        except BaseException:
-            child.kill()
-            raise
-    if code != 0 or last.get("event") != "end":
-        raise _as_error(job, code, last, seen)
+    if scheduler is not None and kind != "dask":
+        raise UsageError(f"--scheduler {scheduler} goes with --executor dask")
+    if kind == "local":
+        from engine.chunked.local_executor import LocalExecutor
 
-
-def _converse(
-    job: Job, stdin: IO[str], stdout: IO[str], on_event: Callable[[Event], None], seen: dict[str, Any]
-) -> Event:
-    message = {**asdict(job), "parent_bytes": memory.resident_bytes()}
-    last: Event = {}
+        yield LocalExecutor(allowed, workers, environment, keep_open)
+        return
     try:
-        stdin.write(json.dumps(message) + "\n")
-        stdin.flush()
-    except BrokenPipeError:
-        return last  # it died at once; its exit code says how
-    for line in stdout:
-        last = json.loads(line)
-        seen.update({key: last[key] for key in seen if key in last})
-        if last["event"] == "round":
-            seen["running"].clear()
-        elif last["event"] == "begin":
-            seen["running"].append(last["task"])
-        elif last["event"] == "task":
-            seen["running"].remove(last["task"])
-            seen["done"] += 1
-        on_event(last)
-    return last
+        from engine.chunked import dask_executor
+    except ImportError as error:
+        raise UsageError(f"--executor dask needs pip install 'recsys-engine[dask]' ({error})") from None
+    with dask_executor.connect(allowed, workers, scheduler, environment) as executor:
+        yield executor
 
 
-def _stop(child: subprocess.Popen[str]) -> None:
-    """Ask the child to end, and end it if it does not."""
-    assert child.stdin is not None
-    try:
-        child.stdin.write("stop\n")
-        child.stdin.flush()
-        child.wait(timeout=5)
-    except (BrokenPipeError, subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.kill()
-        child.wait()
-
-
-def _as_error(job: Job, code: int, last: Event, seen: Mapping[str, Any]) -> EngineError:
-    if code == -signal.SIGKILL:
-        return EngineError(
-            f"stage {job.name} was killed from outside, probably by the kernel for want of memory, "
-            f"in round {seen['round']} after {seen['done']} of {seen['tasks']} tasks "
-            f"(at work on {', '.join(seen['running']) or 'none'}): "
-            f"{format_size(seen['projected'])} projected, {format_size(seen['measured'])} last measured, "
-            f"{format_size(job.allowed)} allowed; run the same command again to go on, with a smaller --memory if "
-            "the machine has less to give"
-        )
-    if last.get("event") != "error":
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return EngineError(f"the process of stage {job.name} ended {how}; run the same command again to go on")
-    kind = getattr(errors, last["kind"], None)
+def as_error(stage: str, event: Event) -> EngineError:
+    """What `engine.chunked.errors.describe` told, as the same kind of error again."""
+    kind: type[EngineError] | None = getattr(errors, event["kind"], None)
     if kind is None:
-        return EngineError(f"stage {job.name} failed; this is a fault of the program:\n{last['message']}")
-    error: EngineError = kind(last["message"])
-    return error
+        return EngineError(f"stage {stage} failed; this is a fault of the program:\n{event['message']}")
+    return kind(event["message"])

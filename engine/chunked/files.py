@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.chunked.errors import DamagedError
+from engine.chunked.location import Location, Remote
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -18,8 +20,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 _SEAL = "sha256"
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+def sha256_file(path: Location, size: int | None = None) -> str:
+    """SHA-256 of a file's content, in hexadecimal; ``size`` where it is known, which saves asking a store."""
+    if isinstance(path, Remote):
+        digest = hashlib.sha256()
+        for block in path.blocks(size):
+            digest.update(block)
+        return digest.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -33,18 +40,31 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove(path: Path) -> None:
+def remove(path: Location) -> None:
     """Remove a file, or a folder that is where a file should be; nothing where there is neither."""
-    if path.is_dir() and not path.is_symlink():
+    if isinstance(path, Remote):
+        path.unlink(missing_ok=True)
+    elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def remove_folder(folder: Location) -> None:
+    """Remove a folder and all below; nothing where there is none."""
+    if isinstance(folder, Remote):
+        folder.remove()
+    else:
+        remove(folder)
+
+
+def write_atomic(path: Location, content: bytes) -> None:
     """Replace a file's content durably: readers see the old one or the new one, whole."""
+    if isinstance(path, Remote):
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -57,18 +77,20 @@ def write_atomic(path: Path, content: bytes) -> None:
     fsync_path(path.parent)
 
 
-def sweep_unfinished(folder: Path) -> None:
-    """Remove what `write_atomic` left in a folder when it was killed."""
+def sweep_unfinished(folder: Location) -> None:
+    """Remove what `write_atomic` left in a folder when it was killed; in a store that is nothing."""
+    if isinstance(folder, Remote):
+        return
     for path in folder.glob(".*.tmp"):
         path.unlink()
 
 
-def write_sealed(path: Path, content: msgspec.Struct) -> None:
+def write_sealed(path: Location, content: msgspec.Struct) -> None:
     """Write a small JSON file that carries a digest of itself, atomically."""
     write_atomic(path, _seal(msgspec.to_builtins(content)))
 
 
-def read_sealed(path: Path, kind: type[T]) -> T:
+def read_sealed(path: Location, kind: type[T]) -> T:
     """Read what `write_sealed` wrote.
 
     Raises

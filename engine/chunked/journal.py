@@ -6,15 +6,18 @@ that a resumed run can trust what it finds and ``verify`` can check it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from engine.chunked import staging
 from engine.chunked.errors import DamagedError
 from engine.chunked.files import fsync_path, read_sealed, remove, sha256_file, write_sealed
+from engine.chunked.location import Location, names_in, sizes_below
 from engine.chunked.store import RECORDS, FileEntry
 
 STAGE_RECORD = "stage.json"
@@ -68,15 +71,15 @@ class Journal:
 
     Parameters
     ----------
-    root : Path
+    root : Path or Remote
         The stage's folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         self._root = root
         self._folder = root / RECORDS
 
-    def _path(self, task_id: str) -> Path:
+    def _path(self, task_id: str) -> Location:
         return self._folder / f"{task_id}.json"
 
     def done(self, task_id: str) -> bool:
@@ -103,7 +106,7 @@ class Journal:
     def forget(self, task_id: str) -> None:
         """Take back that a task is done."""
         remove(self._path(task_id))
-        if self._folder.exists():
+        if isinstance(self._folder, Path) and self._folder.exists():
             fsync_path(self._folder)
 
     def result(self, task_id: str) -> dict[str, Any]:
@@ -116,7 +119,8 @@ class Journal:
 
     def task_ids(self) -> list[str]:
         """Names of all finished tasks, sorted."""
-        return sorted(path.stem for path in self._folder.glob("*.json") if path.name != STAGE_RECORD)
+        names = (name for name in names_in(self._folder) if name.endswith(".json") and name != STAGE_RECORD)
+        return sorted(name.removesuffix(".json") for name in names)
 
     def damaged(self, *, content: bool = True) -> dict[str, str]:
         """Find the tasks whose record cannot be read or whose files are not what it says.
@@ -132,8 +136,23 @@ class Journal:
             What is wrong with each.
         """
         known = self._tasks_of_stage()
-        faults = {task_id: self._fault(task_id, known, content) for task_id in self.task_ids()}
+        size_of = self._size_of()
+        faults = {task_id: self._fault(task_id, known, size_of, content) for task_id in self.task_ids()}
         return {task_id: fault for task_id, fault in faults.items() if fault is not None}
+
+    def _size_of(self) -> Callable[[str], int]:
+        """What tells a file's size by its name: a disk, asked for each, or one listing of a store."""
+        root = self._root
+        if isinstance(root, Path):
+            return lambda name: (root / name).stat().st_size
+        sizes = root.sizes()
+
+        def listed(name: str) -> int:
+            if name not in sizes:
+                raise FileNotFoundError(errno.ENOENT, "No such object")
+            return sizes[name]
+
+        return listed
 
     def _tasks_of_stage(self) -> list[str] | None:
         """The tasks of the complete stage; None where it is not complete, or that cannot be read."""
@@ -142,7 +161,7 @@ class Journal:
         except DamagedError:
             return None
 
-    def _fault(self, task_id: str, known: list[str] | None, content: bool) -> str | None:
+    def _fault(self, task_id: str, known: list[str] | None, size_of: Callable[[str], int], content: bool) -> str | None:
         if known is not None and task_id not in known:
             return f"{self._path(task_id)}: the stage has no such task"
         try:
@@ -152,13 +171,13 @@ class Journal:
         for entry in files:
             path = self._root / entry.path
             try:
-                size = path.stat().st_size
+                size = size_of(entry.path)
                 if size != entry.bytes:
                     return f"{path}: {size} bytes, recorded are {entry.bytes}"
-                if content and sha256_file(path) != entry.sha256:
+                if content and sha256_file(path, size) != entry.sha256:
                     return f"{path}: content altered, its digest is not the recorded one"
             except OSError as error:
-                return f"{path}: {error.strerror}"
+                return f"{path}: {error.strerror or error}"
         return None
 
     def finish(self, tasks: Sequence[str]) -> None:
@@ -168,13 +187,13 @@ class Journal:
     def finished(self) -> bool:
         """Whether the stage is complete and none of its records is missing."""
         tasks = self._tasks_of_stage()  # where unreadable, it is written again when the stage has been gone through
-        return tasks is not None and all(map(self.done, tasks))
+        return tasks is not None and set(tasks).issubset(self.task_ids())
 
     def strays(self) -> list[str]:
         """Files in the stage's folder that belong to no task, by name."""
         owned = {entry.path for task_id in self.task_ids() for entry in self._files(task_id)}
-        found = (path for path in self._root.rglob("*") if path.is_file() and not path.is_relative_to(self._folder))
-        return sorted({path.relative_to(self._root).as_posix() for path in found} - owned)
+        found = (name for name in sizes_below(self._root) if not name.startswith(f"{RECORDS}/"))
+        return sorted(set(found) - owned)
 
     def _files(self, task_id: str) -> list[FileEntry]:
         try:
@@ -199,17 +218,17 @@ class Committed:
 
     Parameters
     ----------
-    root : Path
+    root : Path or Remote
         The stage's folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         self.root = root
         self._journal = Journal(root)
 
     def path(self, name: str) -> Path:
-        """Where a file is."""
-        return self.root / name
+        """Where a file is; of one in a store, where a local copy of it is."""
+        return staging.local(self.root / name)
 
     def result(self, task_id: str) -> dict[str, Any]:
         """Return what a task returned."""
@@ -218,4 +237,4 @@ class Committed:
     def results(self, round_name: str) -> list[dict[str, Any]]:
         """Return what the tasks of a round returned, in order."""
         prefix = round_name + "."
-        return [record.result for record in self._journal.records() if record.task.startswith(prefix)]
+        return [self._journal.result(task_id) for task_id in self._journal.task_ids() if task_id.startswith(prefix)]

@@ -52,7 +52,8 @@ class Progress:
         print(line, file=self._stream, flush=True)
 
     def _on_run(self, event: Event) -> None:
-        self._say(f"{event['source']} in {event['workdir']}, {format_size(event['allowed'])} allowed")
+        each = f" to each of {event['processes']} worker processes" if event["processes"] > 1 else ""
+        self._say(f"{event['source']} in {event['workdir']}, {format_size(event['allowed'])} allowed{each}")
         for note in event["notes"]:
             self._say(f"note: {note}")
 

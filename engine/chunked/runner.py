@@ -29,8 +29,12 @@ class Limits:
     max_workers: int
 
 
+Perform = Callable[[Round, Sequence[int], Allotment], None]
+"""Does the tasks of a round that are missing, with what they have been allotted."""
+
+
 class StageRunner:
-    """Runs a stage's rounds in order, and each round's tasks on threads.
+    """Runs a stage's rounds in order, and each round's tasks on threads, unless told otherwise.
 
     Threads, not processes: what a worker process holds before any data (80 MiB and more) would be paid
     for each. The heavy libraries release the interpreter lock.
@@ -49,6 +53,8 @@ class StageRunner:
         Told of every round that starts and every task that ends.
     stop : threading.Event
         Set from outside to end early: tasks in flight finish, no other starts.
+    perform : callable or None
+        Does a round's tasks in the place of threads of this process.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class StageRunner:
         limits: Limits,
         emit: Emit,
         stop: threading.Event,
+        perform: Perform | None = None,
     ) -> None:
         self._name = name
         self._stage = stage
@@ -68,6 +75,7 @@ class StageRunner:
         self._limits = limits
         self._emit = emit
         self._stop = stop
+        self._perform = perform or self._on_threads
 
     def run(self, upto: str | None = None) -> None:
         """Run whatever of the stage is not done.
@@ -100,15 +108,18 @@ class StageRunner:
             # A stage that was complete, but for what has just been mended, is gone through to the end.
             if each.name == upto and not self._journal.finished():
                 return
+        self._store.sweep()
         self._store.keep_only(entry.path for record in self._journal.records() for entry in record.files)
         self._journal.finish(kept)
 
     def _missing(self, round_: Round) -> list[int]:
-        return [i for i in range(round_.n_tasks) if not self._journal.done(round_.task_id(i))]
+        done = set(self._journal.task_ids())  # one listing, where asking for each would take a store long
+        return [i for i in range(round_.n_tasks) if round_.task_id(i) not in done]
 
     def _drop(self, rounds: Sequence[Round]) -> None:
+        done = set(self._journal.task_ids()) if rounds else set()
         for task_id in (task_id for each in rounds for task_id in each.task_ids()):
-            if self._journal.done(task_id):
+            if task_id in done:
                 files = self._journal.read(task_id).files
                 self._journal.forget(task_id)
                 self._store.remove(files)
@@ -130,7 +141,7 @@ class StageRunner:
             }
         )
         if missing:
-            self._execute(round_, missing, allotment)
+            self._perform(round_, missing, allotment)
         self._emit({"event": "round_end", "round": round_.name})
 
     def _allot(self, round_: Round, n_tasks: int) -> Allotment:
@@ -145,9 +156,8 @@ class StageRunner:
         except BudgetError as error:
             raise BudgetError(f"{self._name} ({round_.name}) {error}") from None
 
-    def _execute(self, round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
-        load = round_.load_cached if allotment.cached and round_.load_cached else round_.load
-        shared = load()
+    def _on_threads(self, round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
+        shared = load_shared(round_, cached=allotment.cached)
         with ThreadPoolExecutor(allotment.workers, thread_name_prefix=round_.name) as pool:
             futures = [pool.submit(self._run_task, round_, i, allotment.batch_rows, shared) for i in missing]
             finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
@@ -159,12 +169,24 @@ class StageRunner:
     def _run_task(self, round_: Round, index: int, batch_rows: int, shared: object) -> None:
         if self._stop.is_set():
             raise Interrupted("stopped")
-        start = time.monotonic()
         task_id = round_.task_id(index)
         self._emit({"event": "begin", "task": task_id})
-        scratch = self._store.new_scratch(task_id)
-        result = round_.run(index, TaskContext(scratch, batch_rows, shared)) or {}
-        files = self._store.commit(scratch)
-        seconds = time.monotonic() - start
-        self._journal.write(Record(task_id, files, dict(result), round(seconds, 4), memory.peak_bytes()))
+        seconds = run_task(round_, index, batch_rows, shared, self._store, self._journal)
         self._emit({"event": "task", "task": task_id, "seconds": seconds})
+
+
+def load_shared(round_: Round, *, cached: bool) -> Any:
+    """What all tasks of a round share, with its cache where there is room for that."""
+    return round_.load_cached() if cached and round_.load_cached else round_.load()
+
+
+def run_task(round_: Round, index: int, batch_rows: int, shared: object, store: StageStore, journal: Journal) -> float:
+    """Do one task: run it, commit its files, write its record; return the seconds that took."""
+    start = time.monotonic()
+    task_id = round_.task_id(index)
+    scratch = store.new_scratch(task_id)
+    result = round_.run(index, TaskContext(scratch, batch_rows, shared)) or {}
+    files = store.commit(scratch)
+    seconds = time.monotonic() - start
+    journal.write(Record(task_id, files, dict(result), round(seconds, 4), memory.peak_bytes()))
+    return seconds

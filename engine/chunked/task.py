@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from engine.chunked.budget import Cost
+from engine.chunked.location import Location
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,31 @@ class Stage(Protocol):
         a round's shape may depend on what earlier rounds committed.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to run in some other process.
+
+    Attributes
+    ----------
+    name : str
+        The stage's name, for messages.
+    open : str
+        ``"module:function"``; called with ``spec`` it returns the stage's folder and the stage.
+    spec : mapping
+        JSON.
+    upto : str or None
+        Leave after the round of this name.
+    """
+
+    name: str
+    open: str
+    spec: Mapping[str, Any]
+    upto: str | None = None
+
+    def opened(self) -> tuple[Location, Stage]:
+        """Construct the stage in this process; return its folder, too."""
+        module, function = self.open.split(":")
+        found: tuple[Location, Stage] = getattr(importlib.import_module(module), function)(**self.spec)
+        return found

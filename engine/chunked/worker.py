@@ -1,24 +1,25 @@
 """A process that runs one stage and leaves: ``python -m engine.chunked.worker``, started by executors.
 
-It gets a job as one line of JSON on standard input and tells what happens as lines of JSON on standard
+It gets a job and its limits as one line of JSON on standard input and tells what happens as lines of JSON on standard
 output. Standard input then stays open: the line ``stop`` asks it to end soon, and its end means that the
 parent is gone.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
 import threading
 from typing import Any
 
-from engine.chunked import memory
+from engine.chunked import memory, staging
 from engine.chunked.errors import Interrupted, describe
 from engine.chunked.journal import Journal
+from engine.chunked.location import warm
 from engine.chunked.runner import Event, Limits, StageRunner
 from engine.chunked.store import StageStore
+from engine.chunked.task import Job
 
 # A stopping worker has this long to finish its tasks; then it drops them.
 GRACE_SECONDS = 4.0
@@ -34,13 +35,14 @@ def _watch_parent(stop: threading.Event) -> None:
     os._exit(1)
 
 
-def _run(job: dict[str, Any], emit: Any, stop: threading.Event) -> None:
-    module, function = job["open"].split(":")
-    root, stage = getattr(importlib.import_module(module), function)(**job["spec"])
-    reserved = memory.peak_bytes() + job["parent_bytes"]
+def _run(asked: dict[str, Any], emit: Any, stop: threading.Event) -> None:
+    job = Job(**asked["job"])
+    root, stage = job.opened()
+    warm(root)
+    reserved = memory.peak_bytes() + asked["parent_bytes"]
     emit({"event": "start", "reserved": reserved})
-    limits = Limits(job["allowed"], reserved, job["max_workers"])
-    StageRunner(job["name"], stage, StageStore(root), Journal(root), limits, emit, stop).run(job["upto"])
+    limits = Limits(asked["allowed"], reserved, asked["max_workers"])
+    StageRunner(job.name, stage, StageStore(root), Journal(root), limits, emit, stop).run(job.upto)
 
 
 def main() -> int:
@@ -53,11 +55,11 @@ def main() -> int:
         with lock:
             out.write(json.dumps({**event, "measured": memory.peak_bytes()}) + "\n")
 
-    job = json.loads(sys.stdin.readline())
+    asked = json.loads(sys.stdin.readline())
     stop = threading.Event()
     threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
     try:
-        _run(job, emit, stop)
+        _run(asked, emit, stop)
     except BaseException as error:
         emit(describe(error))
         return 1
@@ -67,5 +69,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
+    staging.clear()
     sys.stdout.flush()
     os._exit(code)  # the thread that reads standard input cannot be joined

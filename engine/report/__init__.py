@@ -5,28 +5,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from engine.chunked.errors import UsageError
 from engine.chunked.files import write_atomic
+from engine.chunked.location import Location
 
 REPORT = "report.html"
 INSTALL = "pip install 'recsys-engine[report]'"
 
 
-def write(where: Path, target: Path | None = None) -> Path:
+def write(where: Location, target: Location | None = None) -> Location:
     """Write the report of a finished run.
 
     Parameters
     ----------
-    where : Path
+    where : Path or Remote
         The work directory.
-    target : Path, optional
+    target : Path or Remote, optional
         The page; without it, `REPORT` in the work directory.
 
     Returns
     -------
-    Path
+    Path or Remote
         The page.
 
     Raises

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,10 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import workdir
-from engine.chunked import lock
+from engine.chunked import lock, staging
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import DamagedError, LockedError, UsageError
 from engine.chunked.files import sha256_file
+from engine.chunked.location import Location, names_in
 from engine.config import Config
 from engine.costs import READ_RATINGS
 from engine.report.reproduce import changed, command
@@ -148,7 +148,7 @@ class Content:
         ]
 
 
-def collect(where: Path) -> Content:
+def collect(where: Location) -> Content:
     """Read a finished work directory.
 
     Raises
@@ -192,7 +192,7 @@ def collect(where: Path) -> Content:
     )
 
 
-def _metrics(where: Path, last: LastRun) -> dict[str, Any]:
+def _metrics(where: Location, last: LastRun) -> dict[str, Any]:
     path = where / workdir.METRICS
     try:
         if sha256_file(path) == last.figures:
@@ -284,16 +284,17 @@ def _range(low: int, high: int) -> str:
     return f"{low}–{high - 1}" if low < 1000 else f"{low // 1000}k–{high // 1000}k"
 
 
-def _recall(evaluate: Path, k: int) -> Recall | None:
+def _recall(evaluate: Location, k: int) -> Recall | None:
     """None also where the run kept none of each user."""
-    users, column = pl.scan_parquet(evaluate / "users" / "*.parquet"), f"recall_at_{k}"
+    folder, column = evaluate / "users", f"recall_at_{k}"
+    users = pl.scan_parquet([staging.local(folder / name) for name in names_in(folder)])
     return recall_over_users(users.select(recall=column)) if column in users.collect_schema() else None
 
 
-def _popularity(evaluate: Path, matrix: Path) -> Popularity | None:
+def _popularity(evaluate: Location, matrix: Location) -> Popularity | None:
     """None where the run kept no record of what is recommended."""
     path = evaluate / TIMES
     if not path.is_file():
         return None
     rated = CsrReader(matrix, TRAIN).count_columns(READ_RATINGS)
-    return popularity_of(rated, np.load(path))
+    return popularity_of(rated, np.load(staging.local(path)))

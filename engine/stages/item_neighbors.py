@@ -17,7 +17,6 @@ Files
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
+from engine.chunked.location import Location
 from engine.chunked.task import Round, TaskContext
 from engine.costs import READ_RATINGS
 from engine.itemknn import near_rows, nearest_items, significance
@@ -46,7 +46,7 @@ class _Films(NamedTuple):
 class _Blocks:
     """The first of what the tasks found for each film, one task's after the other's."""
 
-    def __init__(self, root: Path, size: int, k: int) -> None:
+    def __init__(self, root: Location, size: int, k: int) -> None:
         self._arrays = [arrays.open_array(root, name) for name in (IDS, SIMILARITIES)]
         self._size = size
         self._k = k

@@ -1,0 +1,302 @@
+"""What a run takes on many workers: measured on few, simulated, and computed for ratings that nobody here has.
+
+``python -m bench.scaling`` runs synthetic ratings on one and on two Dask workers of this machine, notes the seconds of
+every task, lets a simulated scheduler give one worker's tasks to two, and compares. Then it takes a thousand million
+and ten thousand million ratings: tasks, bytes and memory from ``engine/costs.py``, seconds from the rates in
+``engine/estimates.py``, shared out among a stage's rounds as measured, scheduled on clusters. ``docs/scaling.md`` gets
+the tables; ``--tables`` only writes them again from the kept result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import engine
+from bench.measure import RESULTS, make_twin, read_result, write_result
+from bench.report import DOCS, table, where
+from engine import config, costs, driver, estimates
+from engine.chunked.budget import MIB, format_size
+from engine.config import Config
+from engine.costs import Shapes
+from engine.pipeline import steps
+
+PAGE = DOCS / "scaling.md"
+WORKERS = (8, 64, 256)
+# Of ml-25m: ratings per user, and bytes of a row of its file.
+_PER_USER, _ROW = 153, 26
+# What a storage chunk, a task's share or a cluster must grow to so that their numbers stay moderate.
+SIZES: dict[str, dict[str, Any]] = {
+    "1 G": {
+        "ratings": 10**9,
+        "films": 100_000,
+        "set": {
+            "factors": {"partial_sums": 64, "users_per_chunk": 32768},
+            "index": {"users_per_cluster": 1024},
+        },
+    },
+    "10 G": {
+        "ratings": 10**10,
+        "films": 200_000,
+        "set": {
+            "ingest": {"ratings_per_partition": 2**20},
+            "factors": {"partial_sums": 256, "users_per_chunk": 131072},
+            "index": {"users_per_cluster": 4096},
+            "neighbors": {"users_per_chunk": 65536},
+            "evaluate": {"users_per_task": 65536},
+            "predict": {"users_per_task": 65536},
+        },
+    },
+}
+
+
+def schedule(seconds: Iterable[float], workers: int) -> float:
+    """Seconds until all tasks are done, each given to the worker that is free first, in order.
+
+    Examples
+    --------
+    >>> schedule([3, 1, 1, 2], 2)
+    4
+    """
+    free: list[float] = [0] * workers
+    for each in seconds:
+        heapq.heappush(free, heapq.heappop(free) + each)
+    return max(free)
+
+
+def recorded(dataset: Path, workers: int, memory: str) -> dict[str, Any]:
+    """Run on so many Dask workers of this machine; return each stage's seconds and those of its tasks by round."""
+    stages: dict[str, dict[str, Any]] = {}
+    run_job = driver.run_job
+
+    def noting(executor: Any, job: Any, entry: Any, on_event: Any) -> Any:
+        stage = stages.setdefault(job.name, {"seconds": 0.0, "rounds": {}})
+        tasks: list[float] = []
+
+        def note(event: Any) -> None:
+            nonlocal tasks
+            if event["event"] == "round":
+                tasks = stage["rounds"].setdefault(event["round"], [])
+            elif event["event"] == "task":
+                tasks.append(round(event["seconds"], 4))
+            on_event(event)
+
+        begun = time.monotonic()
+        took = run_job(executor, job, entry, note)
+        stage["seconds"] = round(stage["seconds"] + time.monotonic() - begun, 3)
+        return took
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(driver, "run_job", noting):
+        asked = {"dataset": str(dataset), "workdir": folder, "memory": memory, "workers": workers, "executor": "dask"}
+        result = engine.run(config.load(asked, {"index": {"method": "pruned"}}))
+    for entry in result.stages:
+        stages[entry.stage] |= {"projected": entry.projected, "measured": entry.measured}
+    return stages
+
+
+def simulated(stages: dict[str, Any], workers: int) -> dict[str, float]:
+    """Seconds each stage would take so many workers."""
+    return {
+        name: round(sum(schedule(tasks, workers) for tasks in stage["rounds"].values()), 3)
+        for name, stage in stages.items()
+    }
+
+
+def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
+    """Tasks, bytes, memory and seconds of each stage for ratings of a size."""
+    settings = config.load({"index": {"method": "pruned"}}, size["set"])
+    shapes = paper_shapes(size["ratings"], size["films"])
+    seconds, written = estimates.seconds(settings, shapes), costs.disk(settings, shapes)
+    found = {}
+    for step in steps(settings):
+        plan = costs.COSTS[step.name](settings, shapes)
+        share = shares(stages[step.name]["rounds"])
+        rounds = {name: (planned.n_tasks, seconds[step.name] * share.get(name, 0.0)) for name, planned in plan.items()}
+        most = max(plan, key=lambda name: plan[name].cost.least())
+        found[step.name] = {
+            "tasks": sum(n for n, _ in rounds.values()),
+            "written": written[step.name],
+            "least": plan[most].cost.least(),
+            "least_round": most,
+            "worker_seconds": round(seconds[step.name]),
+            "alone": round(sum(total for n, total in rounds.values() if n == 1)),
+            "seconds": {
+                str(workers): round(sum(schedule([total / n] * n, workers) for n, total in rounds.values()))
+                for workers in WORKERS
+            },
+        }
+    return {"n_users": shapes.n_users, "films": size["films"], "set": size["set"], "stages": found} | volumes(
+        settings, shapes
+    )
+
+
+def paper_shapes(ratings: int, films: int) -> Shapes:
+    """Shapes of as many ratings as somebody might have, by users like those of ml-25m."""
+    return Shapes(
+        ratings * _ROW,
+        n_ratings=ratings,
+        n_users=ratings // _PER_USER,
+        n_items=films,
+        most_ratings=min(films, 100_000),
+    )
+
+
+def shares(rounds: dict[str, list[float]]) -> dict[str, float]:
+    """Share of each round in the seconds of its stage; passes are numbered alike whatever their number."""
+    total = sum(sum(tasks) for tasks in rounds.values())
+    return {name: sum(tasks) / total for name, tasks in rounds.items()}
+
+
+def volumes(settings: Config, shapes: Shapes) -> dict[str, Any]:
+    """Bytes that go through storage: in a pass of the SVD, and for the metrics."""
+    section = settings.factors
+    basis = 4 * shapes.n_items * min(section.dims + section.oversamples, shapes.n_items)
+    parts = section.partial_sums
+    stored = (shapes.value_bytes + (2 if shapes.n_items <= 2**16 else 4)) * int(
+        shapes.n_ratings * (1 - settings.split.test_fraction)
+    )
+    blocks = -(-shapes.n_users // settings.evaluate.users_per_task)
+    measured = shapes.n_users * (44 + 2 * (12 + -(-settings.evaluate.k // 8)))
+    return {
+        "pass": {"matrix": stored, "basis": basis, "tasks": parts, "partial_sums": parts * basis},
+        "metrics": {"blocks": blocks, "users": measured, "counts": blocks * 16 * shapes.n_items},
+    }
+
+
+# Tables.
+
+
+def measured_table(results: dict[str, Any]) -> str:
+    one, two = results["measured"]["1"], results["measured"]["2"]
+    moved, own = simulated(one, 2), simulated(two, 2)
+    rows = []
+    for name, stage in two.items():
+        memory = f"{format_size(stage['measured'])} of {format_size(stage['projected'])}"
+        numbers = (one[name]["seconds"], stage["seconds"], moved[name], own[name])
+        tasks = sum(len(tasks) for tasks in stage["rounds"].values())
+        rows.append([name, str(tasks), *(f"{each:.1f}" for each in numbers), memory])
+    totals = [sum(stage["seconds"] for stage in run.values()) for run in (one, two)]
+    totals += [sum(moved.values()), sum(own.values())]
+    rows.append(["all", "", *(f"{each:.1f}" for each in totals), ""])
+    head = [
+        "stage",
+        "tasks",
+        "1 worker",
+        "2 workers",
+        "2, simulated from 1",
+        "2, from their own tasks",
+        "memory a worker",
+    ]
+    ratios = f"Simulated over measured: {totals[2] / totals[1]:.2f} from the tasks of one worker, "
+    ratios += f"{totals[3] / totals[1]:.2f} from the two workers' own; the difference is what two share in the machine."
+    text = f"Scale {results['scale']:g}, {results['n_ratings']:,} ratings, {results['memory']} a worker; "
+    text += f"on {where(results)}. Seconds:"
+    return "\n\n".join([text, table(head, rows), ratios])
+
+
+def paper_table(case: dict[str, Any], ratings: str) -> str:
+    rows = []
+    for name, stage in case["stages"].items():
+        rows.append(
+            [
+                name,
+                f"{stage['tasks']:,}",
+                format_size(stage["written"]),
+                f"{format_size(stage['least'])} ({stage['least_round']})",
+                f"{stage['worker_seconds']:,}",
+                f"{stage['alone']:,}",
+                *(f"{stage['seconds'][str(workers)]:,}" for workers in WORKERS),
+            ]
+        )
+    sums = {workers: sum(stage["seconds"][str(workers)] for stage in case["stages"].values()) for workers in WORKERS}
+    rows.append(
+        [
+            "all",
+            f"{sum(stage['tasks'] for stage in case['stages'].values()):,}",
+            format_size(sum(stage["written"] for stage in case["stages"].values())),
+            format_size(max(stage["least"] for stage in case["stages"].values())),
+            f"{sum(stage['worker_seconds'] for stage in case['stages'].values()):,}",
+            f"{sum(stage['alone'] for stage in case['stages'].values()):,}",
+            *(f"{each:,}" for each in sums.values()),
+        ]
+    )
+    head = [
+        "stage",
+        "tasks",
+        "written, at most",
+        "least memory beyond reserved",
+        "worker seconds",
+        "of them in rounds of one task",
+    ]
+    head += [f"s, {workers} workers" for workers in WORKERS]
+    keys = " ".join(f"`{name}.{key}={value}`" for name, keys in case["set"].items() for key, value in keys.items())
+    text = f"**{ratings} ratings**, {case['n_users']:,} users, {case['films']:,} films, with {keys}:"
+    return f"{text}\n\n{table(head, rows)}"
+
+
+def volume_table(results: dict[str, Any]) -> str:
+    rows = []
+    for ratings, case in results["paper"].items():
+        one, metrics = case["pass"], case["metrics"]
+        rows.append(
+            [
+                ratings,
+                str(one["tasks"]),
+                format_size(one["matrix"]),
+                format_size(one["basis"]),
+                format_size(one["partial_sums"]),
+                f"{metrics['blocks']:,}",
+                format_size(metrics["users"]),
+                format_size(metrics["counts"]),
+            ]
+        )
+    head = ["ratings", "tasks of a pass", "matrix read", "basis, read by each worker", "partial sums, written and read"]
+    head += ["blocks of users", "figures of users, written and read", "counts of films, written and read"]
+    return table(head, rows)
+
+
+def write_tables(results: dict[str, Any]) -> None:
+    """Put the tables between their marks in the page."""
+    made = {"measured": measured_table(results), "volumes": volume_table(results)}
+    made["paper"] = "\n\n".join(paper_table(case, ratings) for ratings, case in results["paper"].items())
+    page = PAGE.read_text()
+    for name, text in made.items():
+        marks = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        page = marks.sub(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)  # type: ignore[misc]
+    PAGE.write_text(page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=0.2, help="of the synthetic ratings that are run")
+    parser.add_argument("--memory", default="512MiB", help="of each worker")
+    parser.add_argument("--tables", action="store_true", help="only write docs/scaling.md again")
+    options = parser.parse_args()
+    if not options.tables:
+        measure(options.scale, options.memory)
+    results = read_result("scaling")
+    if results is None:
+        raise SystemExit(f"no {RESULTS / 'scaling.json'}: run without --tables first")
+    write_tables(results)
+
+
+def measure(scale: float, memory: str) -> None:
+    """Run, compute, and keep the result."""
+    dataset = make_twin(scale)
+    runs = {str(workers): recorded(dataset, workers, memory) for workers in (1, 2)}
+    with (dataset / "ratings.csv").open("rb") as file:
+        n_ratings = sum(block.count(b"\n") for block in iter(lambda: file.read(MIB), b"")) - 1
+    paper = {ratings: on_paper(size, runs["1"]) for ratings, size in SIZES.items()}
+    content = {"scale": scale, "memory": memory, "n_ratings": n_ratings, "measured": runs, "paper": paper}
+    write_result("scaling", content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Processes started from this one: a question answered by a short-lived one, Ctrl-C kept from all of them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from engine.chunked.errors import EngineError
+
+# -P: the folder a user stands in must not be searched for modules.
+PYTHON = (sys.executable, "-P")
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back. A process or thread started meanwhile never gets it: only the parent decides what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run a short-lived process; return what it prints.
+
+    Raises
+    ------
+    EngineError
+        Where it fails.
+    """
+    with interrupts_held():
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    with child:
+        try:
+            output, _ = child.communicate(question)
+        except BaseException:
+            child.kill()  # it would only complain that nobody listens any more
+            raise
+    if child.returncode:
+        raise EngineError(
+            f"a process ended with exit code {child.returncode} ({' '.join(command)}); run the same command again"
+        )
+    return output
