@@ -57,8 +57,8 @@ def remote(local: Path, bucket: Remote) -> Remote:
     result = engine.run(asked, note)
     assert len(done) >= 5
     assert not done & begun
-    for stage in result.stages:
-        assert stage.skipped or 0 < stage.measured <= stage.projected, stage.stage
+    for entry in result.stages:
+        assert entry.skipped or 0 < entry.measured <= entry.projected, entry.stage
     assert result.workdir == where
     return where
 
@@ -141,7 +141,7 @@ def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path)
     flipped, gone = (next(remote / name for name in names if kind in name) for kind in ("train/data/c/1", "/ids/c/"))
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 4
-    flipped.write_bytes(content)
+    flipped.write_bytes(bytes(content))
     gone.unlink()
     faults = " ".join(workdir.verify(remote).values())
     assert f"{flipped}: content altered" in faults
