@@ -57,13 +57,8 @@ def remote(local: Path, bucket: Remote) -> Remote:
     result = engine.run(asked, note)
     assert len(done) >= 5
     assert not done & begun
-<<<<<<< HEAD
-    for took in result.stages:
-        assert took.skipped or 0 < took.measured <= took.projected, took.stage
-=======
     for entry in result.stages:
         assert entry.skipped or 0 < entry.measured <= entry.projected, entry.stage
->>>>>>> 4d0f39405ac3bf1cda95b3cb31cd6eaccb84ae47
     assert result.workdir == where
     return where
 
