@@ -263,8 +263,8 @@ def model_page() -> str | None:
         "# The default model",
         "Written by `python -m bench.report` from what `python -m bench.search` and `python -m bench.ablation` left in "
         "`bench/results/`. Parameters are chosen on validation parts held out of *train*; on test they are only shown.",
-        "The defaults weigh these figures against time: more neighbours, near films and dimensions are a little better in "
-        "the searches below, and scoring takes longer in proportion to the first two.",
+        "The defaults weigh these figures against time: more neighbours, near films and dimensions are a little better "
+        "in the searches below, and scoring takes longer in proportion to the first two.",
     ]
     return "\n\n".join(head + sections) + "\n"
 
