@@ -114,25 +114,27 @@ def _local_cluster(workers: int, allowed: int) -> Iterator[LocalCluster]:
         "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
         "distributed.scheduler.worker-saturation": 1.0,  # a task waits with the scheduler, not with a busy worker
         "distributed.worker.memory.pause": _PAUSE,
+        "distributed.deploy.lost-worker-timeout": "1h",  # one that takes long to come back is not given up
     }
-    with dask.config.set(settings), interrupts_held():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=-int(-allowed // _PAUSE),
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
-        )
-    try:
-        yield cluster
-    finally:
-        for nanny in cluster.workers.values():  # what counts is in storage: nobody has to say goodbye
-            nanny.close_gracefully()  # that is, start no other
-            if nanny.pid:
-                with suppress(ProcessLookupError):
-                    os.kill(nanny.pid, SIGKILL)
-        cluster.close(timeout=2)
+    with dask.config.set(settings):  # for as long, since much of it is asked for when something happens
+        with interrupts_held():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=-int(-allowed // _PAUSE),
+                host="127.0.0.1",
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                silence_logs=logging.CRITICAL,
+            )
+        try:
+            yield cluster
+        finally:
+            for nanny in cluster.workers.values():  # what counts is in storage: nobody has to say goodbye
+                nanny.close_gracefully()  # that is, start no other
+                if nanny.pid:
+                    with suppress(ProcessLookupError):
+                        os.kill(nanny.pid, SIGKILL)
+            cluster.close(timeout=2)
 
 
 class DaskExecutor:
