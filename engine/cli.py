@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__, all_users, config, datasets, driver, planning, status, summary, workdir
+from engine.chunked import memory
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
 from engine.chunked.location import Location, locate
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code: int = options.command(options)
+        with memory.process_claimed():
+            code: int = options.command(options)
         sys.stdout.flush()
     except EngineError as error:
         print(f"engine: {error}", file=sys.stderr)

@@ -222,7 +222,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The work directory, a path or URL; none: ``runs/`` and the data set's name."""
     memory: str | int | None = None
     """The budget, all processes counted (``dask``: of each worker): bytes, or a size like ``512MiB``; none: the
-    smaller of 1 GiB and half of what is free (on a running cluster: and what its smallest worker works in)."""
+    smaller of 1 GiB and half of what is free (on a running cluster: and what its smallest worker works in). Where a
+    program calls this library, what it held before is its own and not counted."""
     workers: Annotated[int, Meta(ge=1)] | None = None
     """Tasks at a time at most, or worker processes to start; none: as many as processors."""
     executor: Literal["local", "dask"] = "local"

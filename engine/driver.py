@@ -106,11 +106,12 @@ def plan(settings: Config, on_event: OnEvent = _ignore) -> RunPlan:
     """
     with _prepare(settings, on_event) as setup:
         _mend(setup, on_event)
-        counting = _plan_counting(setup)
+        reserved = _reserved(setup)
+        counting = _plan_counting(setup, reserved)
         if counting is not None and counting.misfits:
             return counting
         _count(setup, on_event, counting)
-        return _plan(setup)
+        return _plan(setup, reserved)
 
 
 def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -> RunResult:
@@ -136,8 +137,9 @@ def run(settings: Config, on_event: OnEvent = _ignore, *, fresh: bool = False) -
             mine = set(setup.folders.values())
             workdir.remove([folder for folder in workdir.folders(setup.workdir) if folder.path in mine])
         _mend(setup, on_event)
-        counting = _count(setup, on_event, _plan_counting(setup))
-        planned = _plan(setup)
+        reserved = _reserved(setup)
+        counting = _count(setup, on_event, _plan_counting(setup, reserved))
+        planned = _plan(setup, reserved)
         refuse_misfits(planned)
         refuse_full_disk(planned, str(staging.disk_of(setup.workdir)))
         last = _begin(setup, planned)
@@ -209,7 +211,14 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
     on_event({"event": "explain", "why": why})
 
 
-def _plan_counting(setup: _Run) -> RunPlan | None:
+def _reserved(setup: _Run) -> dict[str, int]:
+    """What each step that is left has reserved: asked once, before anything runs, so that all projections agree."""
+    left = [step.name for step in setup.steps if not setup.finished(step)]
+    found = setup.executor.reserved_bytes([f"engine.stages.{name}" for name in left], setup.workdir) if left else []
+    return dict(zip(left, found, strict=True))
+
+
+def _plan_counting(setup: _Run, reserved: Mapping[str, int]) -> RunPlan | None:
     """Project the counting of the ratings, which every other projection starts from; None where it is done."""
     ingest = setup.steps[0]
     if Journal(setup.folders[ingest.name]).done(PROFILE):
@@ -217,8 +226,8 @@ def _plan_counting(setup: _Run) -> RunPlan | None:
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders[ingest.name])
     rounds = COSTS[ingest.name](setup.settings, shapes)
     counting = {name: planned for name, planned in rounds.items() if name != "partition"}
-    (reserved,) = setup.executor.reserved_bytes([f"engine.stages.{ingest.name}"], setup.workdir)
-    return _run_plan(setup, [_plan_step(setup, ingest.name, counting, reserved, 0, 0.0)], counted=False)
+    planned = _plan_step(setup, ingest.name, counting, reserved[ingest.name], 0, 0.0)
+    return _run_plan(setup, [planned], counted=False)
 
 
 def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntry | None:
@@ -230,21 +239,19 @@ def _count(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntr
     return _run_rounds(setup, setup.steps[0], _entry(setup, setup.steps[0]), _ignore, upto="profile")
 
 
-def _plan(setup: _Run) -> RunPlan:
+def _plan(setup: _Run, reserved: Mapping[str, int]) -> RunPlan:
     """Project every stage that is left; the ratings have been counted."""
-    left = [step for step in setup.steps if not setup.finished(step)]
-    if not left:
+    if not reserved:
         return _run_plan(setup, [])
-    reserved = setup.executor.reserved_bytes([f"engine.stages.{step.name}" for step in left], setup.workdir)
     shapes = known_shapes(setup.source, setup.source_bytes, setup.folders["ingest"])
     needed = disk(setup.settings, shapes)
     if isinstance(setup.source.path, Remote):
         needed["ingest"] += setup.source_bytes  # the copy that it reads
     seconds = estimates.seconds(setup.settings, shapes)
     stages = []
-    for step, bytes_ in zip(left, reserved, strict=True):
-        rounds = COSTS[step.name](setup.settings, shapes)
-        stages.append(_plan_step(setup, step.name, rounds, bytes_, needed[step.name], seconds[step.name]))
+    for name, bytes_ in reserved.items():
+        rounds = COSTS[name](setup.settings, shapes)
+        stages.append(_plan_step(setup, name, rounds, bytes_, needed[name], seconds[name]))
     return _run_plan(setup, stages)
 
 

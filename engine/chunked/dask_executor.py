@@ -23,7 +23,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from engine.chunked import dask_tasks, memory
-from engine.chunked.budget import GIB, MIB, Allotment, format_size
+from engine.chunked.budget import GIB, Allotment, format_size
 from engine.chunked.errors import EngineError, Interrupted, UsageError, describe
 from engine.chunked.executors import ENVIRONMENT, WorkerLimit, as_error
 from engine.chunked.journal import Journal
@@ -37,8 +37,6 @@ from engine.chunked.task import Job, Round
 _PAUSE = 0.8
 # Workers a task may take down before it is given up: more than bad luck, fewer than a task that never fits needs.
 _ALLOWED_FAILURES = 5
-# What a worker's allocators keep from one stage to the next: it lives on, where a local stage has a fresh process.
-_KEPT = 32 * MIB
 # Seconds: between two looks, until a scheduler answers, until a worker does, that a run goes on without any worker.
 _LOOK, _CONNECT, _ANSWER, _ALONE = 0.005, 10, 60, 60.0
 # Seconds until the record of a task elsewhere is seen here: some shared file systems show new files late.
@@ -188,7 +186,7 @@ class DaskExecutor:
     def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
         """See `engine.chunked.executors.Executor`: the same for all, since a worker has them all loaded in the end."""
         held = self._everywhere(dask_tasks.reserved_bytes, list(modules), str(where))
-        self._reserved = max(held.values(), default=0) + _KEPT
+        self._reserved = max(held.values(), default=0)
         return [self._reserved] * len(modules)
 
     def bytes_in_use(self) -> int:
@@ -205,7 +203,7 @@ class DaskExecutor:
         seen = {"round": "start", "done": 0, "tasks": 0}
 
         def emit(event: Event) -> None:
-            if event["event"] == "round":
+            if event["event"] in ("start", "round"):
                 self._in_use = 0
             self._in_use = max(self._in_use, event.get("measured", 0))
             seen.update({key: event[key] for key in seen if key in event})

@@ -25,7 +25,8 @@ from engine.chunked.task import Job
 class LocalExecutor:
     """One process a stage, which runs tasks on threads; see `engine.chunked.executors` for parameters and methods.
 
-    What is allowed, this process and the child share.
+    What is allowed, this process and the child share. What this process held before is its caller's and not counted,
+    unless the process is claimed: see `engine.chunked.memory.process_claimed`.
     """
 
     processes = 1
@@ -42,13 +43,17 @@ class LocalExecutor:
         self.max_workers = workers or len(os.sched_getaffinity(0))
         self._environment = {**os.environ, **ENVIRONMENT, **environment(self.max_workers)}
         self._keep_open = keep_open
+        self._callers_bytes = memory.callers_bytes()
 
     def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
         """See `engine.chunked.executors.Executor`."""
         with ThreadPoolExecutor(self.max_workers) as pool:
             found = list(pool.map(partial(self._reserved_bytes, where=where), modules))
-        own = memory.resident_bytes()
+        own = self._own_bytes()
         return [own + each for each in found]
+
+    def _own_bytes(self) -> int:
+        return max(0, memory.resident_bytes() - self._callers_bytes)
 
     def _reserved_bytes(self, module: str, where: Location) -> int:
         code = (
@@ -60,7 +65,7 @@ class LocalExecutor:
 
     def bytes_in_use(self) -> int:
         """See `engine.chunked.executors.Executor`."""
-        return memory.tree_bytes(os.getpid())
+        return max(0, memory.tree_bytes(os.getpid()) - self._callers_bytes)
 
     def run(self, job: Job, on_event: Callable[[Event], None]) -> None:
         """See `engine.chunked.executors.Executor`."""
@@ -93,7 +98,7 @@ class LocalExecutor:
     def _converse(
         self, job: Job, stdin: IO[str], stdout: IO[str], on_event: Callable[[Event], None], seen: dict[str, Any]
     ) -> Event:
-        own = memory.resident_bytes()
+        own = self._own_bytes()
         message = {"job": asdict(job), "allowed": self.allowed, "max_workers": self.max_workers, "parent_bytes": own}
         last: Event = {}
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +18,24 @@ from engine.chunked.budget import GIB, KIB
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
+
+_claimed = False
+
+
+@contextmanager
+def process_claimed() -> Iterator[None]:
+    """Say for as long that this process exists for its runs, as a program may: all that it holds counts."""
+    global _claimed
+    _claimed = True
+    try:
+        yield
+    finally:
+        _claimed = False
+
+
+def callers_bytes() -> int:
+    """Memory of this process that is not a run's which begins now: all of it, unless it is claimed."""
+    return 0 if _claimed else resident_bytes()
 
 
 def _status_bytes(pid: int | str, field: str) -> int:
