@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -278,7 +278,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
     try:
         settings = msgspec.convert(full, Config)
     except msgspec.ValidationError as error:
-        raise UsageError(f"configuration: {error}") from None
+        raise UsageError(f"configuration: {error}{_choices(str(error))}") from None
     times = settings.ingest.times or settings.split.by_time
     return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, times=times))
 
@@ -354,6 +354,15 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefi
         section = fields[key]
         if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, msgspec.Struct):
             _refuse_unknown(value, section, f"{prefix}{key}.")
+
+
+def _choices(error: str) -> str:
+    """Which words may stand at the place an error names, where they are few."""
+    kind: Any = Config
+    for name in error.rpartition("`$.")[2].rstrip("`").split("."):
+        fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
+        kind = next((field.type for field in fields if field.name == name), None)
+    return f": one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:

@@ -183,13 +183,21 @@ def _prepare(settings: Config, on_event: OnEvent) -> Iterator[_Run]:
                 {
                     "event": "run",
                     "source": source.name,
-                    "notes": list(source.notes),
+                    "notes": [*source.notes, *_of_other_ratings(earlier, source, where)],
                     "workdir": str(where),
                     "allowed": executor.allowed,
                     "processes": executor.processes,
                 }
             )
             yield _Run(settings, source, content[0], state, identity, where, folders, earlier, executor)
+
+
+def _of_other_ratings(earlier: LastRun | None, source: Source, where: Location) -> list[str]:
+    """Say so where the run before this one was of other ratings: its results look unused from now on."""
+    before = earlier.source.get("path") if earlier else None
+    if before in (None, source.located().to_json()["path"]):
+        return []
+    return [f"{where} was of {before}; what is of those ratings alone stays until engine clean removes it"]
 
 
 def _mend(setup: _Run, on_event: OnEvent) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,8 +219,7 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        if k < 1:
-            raise UsageError(f"{k} films: ask for 1 or more")
+        k = _at_least_one(k, "films")
         frames = [self._recommend(people, taken, k) for people, taken in self._batches(users, include_test)]
         found = pl.concat(frames)
         return found.with_columns(title=self.titles(found["item"])).select(
@@ -289,8 +289,9 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        if k < 1:
-            raise UsageError(f"{k} users: ask for 1 or more")
+        k = _at_least_one(k, "users")
+        if not isinstance(user, Newcomer | str | int | np.integer):
+            raise UsageError(f"user {user}: give one id, or a newcomer")
         people = (
             self._newcomer(user) if isinstance(user, Newcomer) else self._known(self._find([user], self._users, "user"))
         )
@@ -318,8 +319,11 @@ class Recommender:
         UsageError
             Where no film is known, or a rating is out of range.
         """
-        given = pl.Series("item", np.asarray(items))
-        values = np.asarray(ratings, dtype=np.float32)
+        given = _as_ids(items, "film")
+        try:
+            values = np.asarray(ratings, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"ratings: {error}: give a number for each film") from None
         if given.shape != values.shape:
             raise UsageError(f"{len(given)} films and {len(values)} ratings: give a rating for each film")
         low, high = self._profile["rating_min"], self._profile["rating_max"]
@@ -518,9 +522,7 @@ class Recommender:
 
     def _find(self, ids: ArrayLike, known: pl.Series, what: str) -> NDArray[np.int64]:
         """Codes of ids."""
-        asked = pl.Series(what, np.asarray(ids))
-        if not len(asked):
-            raise UsageError(f"no {what} is given: name one or more")
+        asked = _as_ids(ids, what)
         codes, found = _lookup(asked, known)
         if not found.all():
             wrong = asked.filter(pl.Series(~found)).unique(maintain_order=True).to_list()
@@ -544,6 +546,35 @@ def read_ids(path: Path) -> list[str]:
     if not ids:
         raise UsageError(f"{path}: holds no user ids: write one a line")
     return ids
+
+
+def _at_least_one(k: int, what: str) -> int:
+    try:
+        k = operator.index(k)
+    except TypeError:
+        raise UsageError(f"{k!r} {what}: ask for a whole number of them") from None
+    if k < 1:
+        raise UsageError(f"{k} {what}: ask for 1 or more")
+    return k
+
+
+def _as_ids(ids: ArrayLike, what: str) -> pl.Series:
+    """Ids as a series of numbers or texts; nothing is rounded, nothing is taken for a number that is none."""
+    given = np.asarray(ids)
+    if given.ndim != 1:
+        raise UsageError(f"{what}s of shape {given.shape}: give a list of ids")
+    if not len(given):
+        raise UsageError(f"no {what} is given: name one or more")
+    if given.dtype.kind in "OT":  # texts, and what numbers and texts are together in
+        wrong = [each for each in given.tolist() if not isinstance(each, str | int) or isinstance(each, bool)]
+        given = np.array(list(map(str, given.tolist())))
+    elif given.dtype.kind == "f":
+        wrong = given[given != np.floor(given)].tolist()
+    else:
+        wrong = [] if given.dtype.kind in "iuU" else given.tolist()
+    if wrong:
+        raise UsageError(f"{what} {wrong[0]!r}: ids are whole numbers or texts")
+    return pl.Series(what, given)
 
 
 def _lookup(ids: pl.Series, known: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -381,7 +381,9 @@ def _named(
     keys = {field: field if exact else re.sub("[-_ ]", "", field).casefold() for field in fields}
     found = [[field for field in fields if keys[field] in names] for names in wanted]
     if any(len(names) != 1 for names in found[:needed]) or any(len(names) > 1 for names in found):
-        raise UsageError(f"{path} has the columns {', '.join(fields)}: {remedy}")
+        missing = [name for names in wanted for name in names if exact and name not in fields]
+        lacks = f", but no {' and no '.join(missing)}" if missing else ""
+        raise UsageError(f"{path} has the columns {', '.join(fields)}{lacks}: {remedy}")
     return [names[0] for names in found if names]
 
 

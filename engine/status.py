@@ -60,7 +60,7 @@ def _inspect_stage(folder: Folder, entry: StageEntry | None, pace: float) -> dic
         "folder": folder.path.name,
         "used": entry is not None,
         "complete": complete,
-        "tasks_done": len(done),
+        "tasks_done": max(planned - left, len(done)),  # records of temporary tasks are dropped
         "tasks_left": left,
         "seconds": round(seconds, 3),
         "seconds_left": round(estimated * left / planned, 1) if planned else 0.0,

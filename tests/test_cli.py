@@ -100,7 +100,11 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     fresh = engine(*arguments, "--fresh")
     assert fresh.stderr.count("runs, nothing of it is done") == 10
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
-    assert "ingest: runs, the ratings file is another" in engine(*arguments).stderr
+    changed = engine(*arguments)
+    assert "ingest: runs, the ratings file is another" in changed.stderr
+    assert "stays until engine clean" not in changed.stderr
+    other = good.rename(tmp_path / "other.csv")
+    assert f"was of {good}; what is of those" in engine("run", other, *arguments[2:]).stderr
 
 
 def test_verify_names_what_is_damaged(good: Path, tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ from engine.config import Config, load, parse_assignment, read_toml
         ({"factors": {"dim": 3}}, "no configuration key 'factors.dim': did you mean 'factors.dims'?"),
         ({"memori": "1GiB"}, "no configuration key 'memori': did you mean 'memory'?"),
         ({"matrix": {"xyz": 1}}, "no configuration key 'matrix.xyz': known are matrix.ratings_per_chunk"),
+        (
+            {"split": {"method": "foo"}},
+            "configuration: Invalid enum value 'foo' - at `$.split.method`: one of notebook,",
+        ),
+        ({"executor": 1}, "configuration: Expected `str`, got `int` - at `$.executor`: one of local, dask"),
         ({"preset": "notebok"}, "no preset 'notebok': did you mean 'notebook'?"),
     ],
 )

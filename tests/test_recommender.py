@@ -219,6 +219,9 @@ def test_a_newcomers_later_rating_of_a_film_counts_and_unknown_films_are_left_ou
         ([1], [5.5], "rating 5.5 of film 1: the ratings of this run go from 0.5 to 5"),
         ([1, 8], [np.nan, 3], "rating nan of film 1"),
         ([1, 8], [3], "2 films and 1 ratings"),
+        ([], [], "no film is given"),
+        ([1], ["good"], "ratings: .*: give a number for each film"),
+        ([1.5], [3], "film 1.5: ids are whole numbers or texts"),
     ):
         with pytest.raises(UsageError, match=what):
             recommender.fold_in(items, ratings)
@@ -250,10 +253,20 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([]), "no user is given"),
         (lambda: numbers.recommend([2], 0), "0 films: ask for 1 or more"),
         (lambda: numbers.similar_users(2, 0), "0 users: ask for 1 or more"),
+        (lambda: numbers.recommend([2], 2.5), "2.5 films: ask for a whole number"),
+        (lambda: numbers.recommend([2.5]), "user 2.5: ids are whole numbers or texts"),
+        (lambda: numbers.recommend([True]), "user True: ids are"),
+        (lambda: numbers.recommend([None]), "user None: ids are"),
+        (lambda: words.recommend([float("nan")]), "user nan: ids are"),
+        (lambda: numbers.recommend(2), r"users of shape \(\): give a list of ids"),
+        (lambda: numbers.similar_users([2, 5]), r"user \[2, 5\]: give one id"),
         (lambda: read_ids(tmp_path / "none"), "cannot be read"),
     ):
         with pytest.raises(UsageError, match=what):
             ask()
+    same = numbers.recommend([2, 5])
+    for ids in (["2", "5"], [2, "5"], [2.0, 5.0], np.array([2, 5], dtype=np.uint8), pl.Series([2, 5]).cast(pl.String)):
+        assert numbers.recommend(ids).equals(same)
     (tmp_path / "ids").write_text("2\n\n 5\n")
     assert read_ids(tmp_path / "ids") == ["2", "5"]
     (tmp_path / "ids").write_text("\n")

@@ -284,7 +284,7 @@ def test_refuses_a_wrong_number_of_columns(write: Write, columns: list[str]) -> 
 
 
 def test_refuses_columns_that_are_not_there(write: Write) -> None:
-    with pytest.raises(UsageError, match="has the columns userId, movieId, rating, timestamp: say which"):
+    with pytest.raises(UsageError, match="has the columns userId, movieId, rating, timestamp, but no stars: say which"):
         open_source(write(GOOD), ["userId", "movieId", "stars"])
     with pytest.raises(UsageError, match="has no header: its columns are user, item, rating, timestamp by their place"):
         open_source(write(ROWS.replace(",", "::"), "r.dat"), ["userId", "movieId", "rating"])

@@ -61,16 +61,14 @@ class Progress:
         self._say(f"note: {event['text']}")
 
     def _on_stage(self, event: Event) -> None:
-        self._tasks = 0
+        self._tasks = event["tasks"]
         if self._bars:
             form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
             title = f"{event['stage']}: {event['does']}"
             self._bar = tqdm(total=event["tasks"], desc=title, bar_format=form, file=self._stream, unit="task")
 
     def _on_round(self, event: Event) -> None:
-        self._tasks += event["tasks"]
         if self._bar is not None:
-            self._bar.total = max(self._tasks, self._bar.total or 0)
             self._bar.update(event["done"])
 
     def _on_task(self, event: Event) -> None:
