@@ -155,7 +155,7 @@ def refuse_misfits(plan: RunPlan) -> None:
 
 
 def _refuse_limit(plan: RunPlan, limit: WorkerLimit, most: StagePlan) -> None:
-    enough = -(-most.projected * limit.bytes // limit.usable // MIB) + 1
+    enough = -(-(most.projected + _MARGIN) * limit.bytes // limit.usable // MIB)
     remedy = f"start the workers with --memory-limit {enough}MiB"
     if plan.counted and plan.floor <= limit.usable:
         remedy += f", or give the run --memory {limit.usable // MIB}MiB"

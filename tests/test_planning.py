@@ -57,7 +57,7 @@ def test_a_worker_that_would_be_ended_is_refused_with_remedies_that_work() -> No
     limit, memory = map(int, re.findall(r"--memory(?:-limit)? (\d+)MiB", str(refused.value)))
     assert plan.floor <= memory * MIB <= 96 * MIB
     refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", limit * MIB, int(limit * MIB * 0.8))))
-    with pytest.raises(BudgetError, match=r"--memory-limit 126MiB$"):  # no smaller budget is enough
+    with pytest.raises(BudgetError, match=r"--memory-limit 130MiB$"):  # no smaller budget is enough
         refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", 100 * MIB, 80 * MIB)))
 
 
