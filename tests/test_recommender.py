@@ -253,19 +253,21 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([]), "no user is given"),
         (lambda: numbers.recommend([2], 0), "0 films: ask for 1 or more"),
         (lambda: numbers.similar_users(2, 0), "0 users: ask for 1 or more"),
-        (lambda: numbers.recommend([2], 2.5), "2.5 films: ask for a whole number"),
+        (lambda: numbers.recommend([2], 2.5), "2.5 films: ask for a whole number"),  # type: ignore[arg-type]
         (lambda: numbers.recommend([2.5]), "user 2.5: ids are whole numbers or texts"),
         (lambda: numbers.recommend([True]), "user True: ids are"),
-        (lambda: numbers.recommend([None]), "user None: ids are"),
+        (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
         (lambda: words.recommend([float("nan")]), "user nan: ids are"),
         (lambda: numbers.recommend(2), r"users of shape \(\): give a list of ids"),
-        (lambda: numbers.similar_users([2, 5]), r"user \[2, 5\]: give one id"),
+        (lambda: numbers.similar_users([2, 5]), r"user \[2, 5\]: give one id"),  # type: ignore[arg-type]
         (lambda: read_ids(tmp_path / "none"), "cannot be read"),
     ):
         with pytest.raises(UsageError, match=what):
             ask()
     same = numbers.recommend([2, 5])
-    for ids in (["2", "5"], [2, "5"], [2.0, 5.0], np.array([2, 5], dtype=np.uint8), pl.Series([2, 5]).cast(pl.String)):
+    small_integers, texts_of_polars = np.array([2, 5], dtype=np.uint8), pl.Series(["2", "5"])
+    ways: tuple[Any, ...] = (["2", "5"], [2, "5"], [2.0, 5.0], small_integers, texts_of_polars)
+    for ids in ways:
         assert numbers.recommend(ids).equals(same)
     (tmp_path / "ids").write_text("2\n\n 5\n")
     assert read_ids(tmp_path / "ids") == ["2", "5"]
