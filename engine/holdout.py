@@ -41,12 +41,11 @@ def draw_held_out(
     bool array, shape (sum of counts,)
         True where the row is in test; users one after another, rows in file order.
     """
+    sizes = held_out_of_each(counts, test_fraction, min_ratings)
+    draw = rng.choice
+    drawn = [draw(n, size, False) for n, size in zip(counts.tolist(), sizes.tolist(), strict=True) if size]
     mask = np.zeros(int(counts.sum()), dtype=bool)
-    start = 0
-    for n, size in zip(counts.tolist(), held_out_of_each(counts, test_fraction, min_ratings).tolist(), strict=True):
-        if size:
-            mask[start + rng.choice(n, size=size, replace=False)] = True
-        start += n
+    mask[np.concatenate([np.empty(0, np.int64), *drawn]) + np.repeat(np.cumsum(counts) - counts, sizes)] = True
     return mask
 
 

@@ -52,8 +52,8 @@ class Step:
 
 
 _FOUND = (
-    Step("ingest", "IngestStage", (), "ratings to partitions by user", 3),
-    Step("split", "SplitStage", ("ingest",), "train and test", 2),
+    Step("ingest", "IngestStage", (), "ratings to partitions by user", 4),
+    Step("split", "SplitStage", ("ingest",), "train and test", 3),
     Step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 2),
     Step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 4),
     Step("index", "IndexStage", ("factors",), "what neighbours are searched with", 2),

@@ -90,7 +90,7 @@ class SplitStage:
             part = ratings.select("user", "item", "rating").filter(pl.Series(mask)).sort("user", "item")
             path = context.scratch / partition_path(index, kind)
             path.parent.mkdir()
-            part.write_parquet(path, compression_level=1)
+            part.write_parquet(path, compression="lz4", statistics=False)
             counts[f"n_{kind}"] = part.height
         return counts
 
