@@ -53,7 +53,7 @@ class Ranking:
 
     def vote(self, ratings: NDArray[np.float32]) -> NDArray[np.float32]:
         """What each rating counts."""
-        return np.where(ratings >= self.section.liked_from, 1, self.section.disliked_vote).astype(np.float32)
+        return np.where(ratings >= self.section.liked_from, np.float32(1), np.float32(self.section.disliked_vote))
 
     def voters(self, ratings: NarrowRows, near: NarrowRows | None) -> Voters | NarrowRows:
         """What users ask: ``ratings``, and where there are votes similar films, too (`engine.itemknn.near_rows`)."""

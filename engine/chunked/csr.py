@@ -108,14 +108,39 @@ class NarrowRows:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> csr_matrix:
         """Some rows, widened as in `widen`, in the order given."""
-        starts, stops = self.indptr[rows], self.indptr[rows + 1]
-        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
-        # Copying slices takes half as long as an index of every stored value.
-        slices = [slice(*bounds) for bounds in zip(starts.tolist(), stops.tolist(), strict=True)] or [slice(0)]
-        values = np.concatenate([self.data[some] for some in slices]).astype(np.float32)
+        starts = self.indptr[rows]
+        lengths = self.indptr[rows + 1] - starts
+        places = consecutive(starts, lengths)
+        values = self.data[places].astype(np.float32)
         values *= np.float32(self.value_step)
-        indices = np.concatenate([self.indices[some] for some in slices]).astype(np.int32)
-        return _csr(values, indices, indptr, self.n_columns)
+        indices = self.indices[places].astype(np.int32)
+        return _csr(values, indices, np.concatenate([[0], np.cumsum(lengths)]), self.n_columns)
+
+
+def consecutive(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Stretches of consecutive numbers, one after the other.
+
+    In a few steps over all of them, during which other threads run; a slice for each would hold them up.
+
+    Parameters
+    ----------
+    starts, lengths : int64 arrays, shape (stretches,)
+
+    Returns
+    -------
+    int64 array, shape (sum of lengths,)
+
+    Examples
+    --------
+    >>> consecutive(np.array([5, 9, 2]), np.array([3, 0, 2]))
+    array([5, 6, 7, 2, 3])
+    """
+    some = lengths > 0
+    starts, lengths = starts[some], lengths[some]
+    steps = np.ones(lengths.sum(), dtype=np.int64)
+    steps[:1] = starts[:1]
+    steps[np.cumsum(lengths[:-1])] = starts[1:] - (starts + lengths - 1)[:-1]
+    return np.cumsum(steps, out=steps)
 
 
 def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n_columns: int) -> csr_matrix:
@@ -176,7 +201,7 @@ class CsrReader:
         starts = self.indptr[rows]
         lengths = self.indptr[np.asarray(rows) + 1] - starts
         indptr = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        places = consecutive(starts, lengths)
         indices, data = (arrays.take_rows(array, places) for array in (self._indices, self._data))
         return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
 
