@@ -134,12 +134,12 @@ def split(settings: Config, shapes: Shapes) -> Plan:
     rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
     partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
     before = {
-        "notebook": {"draw": Planned(1, Cost(task=_POLARS + 10 * rows))},
+        "notebook": {"draw": Planned(1, Cost(task=_POLARS + int((18 + 120 * settings.split.test_fraction) * rows)))},
         "leave-last": {},
         "global-time": {"cut": Planned(1, Cost(task=_POLARS + 4 * MIB + 40 * rows))},
     }
     # Times, and what they are compared or put in order with.
-    write = Cost(task=8 * MIB + (62 + 48 * settings.split.by_time) * rows, shared=_POLARS)
+    write = Cost(task=10 * MIB + (62 + 48 * settings.split.by_time) * rows, shared=_POLARS)
     return before[settings.split.method] | {"split": Planned(partitions, write)}
 
 

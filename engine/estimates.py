@@ -13,18 +13,18 @@ from engine.workdir import StageEntry
 # scale 1 (seconds x workers / units).
 _START = 0.7
 _INGEST = 3.9e-7
-_SPLIT = 2.4e-7
-_MATRIX = 1.9e-7
-_MULTIPLY_ADD = 8.2e-10
+_SPLIT = 1.2e-7
+_MATRIX = 1.2e-7
+_MULTIPLY_ADD = 1.1e-9
 _INSERT = 1.4e-6
 _ASK = 1.4e-6
 _SORT_USER = 1.7e-5
-_NEAR_USER = 1.1e-4
+_NEAR_USER = 3.6e-4
 _COMPARE = 2.4e-11
-_SCORE = 1.1e-8
-_BIAS = 3e-8
-_NEAR_ITEM = 1.5e-8
-_NEAR_RATING = 1.5e-8
+_SCORE = 1.5e-8
+_BIAS = 4e-9
+_NEAR_ITEM = 2.2e-9
+_NEAR_RATING = 3.5e-8
 # Times the clusters' centres are settled.
 _CENTRE_ROUNDS = 5
 # Below this many seconds a pace is mostly start-up.

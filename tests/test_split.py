@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import holdout
 from engine.chunked.journal import Committed
 from engine.holdout import draw_held_out
 from tests.conftest import read_partitions, run_stages, split_low_memory, synthetic_ratings, write_ratings
@@ -35,6 +36,35 @@ def test_the_rows_drawn_are_those_the_notebook_draws(
     users = np.repeat(np.arange(len(counts)) * 5 + 3, counts)
     _, test = split_low_memory(pd.DataFrame({"userId": users}), test_fraction, min_ratings, seed)
     assert np.flatnonzero(draw(counts, seed, test_fraction, min_ratings)).tolist() == test.index.tolist()
+
+
+def choices(rng: np.random.Generator, counts: list[int], test_fraction: float) -> list[int]:
+    rows: list[int] = []
+    start = 0
+    for n in counts:
+        size = max(1, int(n * test_fraction))
+        rows += (start + rng.choice(n, size, replace=False)).tolist() if n > 1 else []
+        start += n
+    return sorted(rows)
+
+
+some_with_many_ratings = st.lists(st.integers(1, 3000) | st.integers(9_990, 10_020), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_users_with_many_ratings_are_drawn_as_numpy_does(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert holdout._numpy_is_known()
+    monkeypatch.setattr(holdout, "_numpy_is_known", lambda: known)
+
+    @settings(max_examples=60, deadline=None)
+    @given(counts=some_with_many_ratings, seed=seeds, test_fraction=st.floats(0.01, 0.99))
+    def check(counts: list[int], seed: int, test_fraction: float) -> None:
+        mine, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
+        mask = draw_held_out(mine, np.array(counts), test_fraction, 2)
+        assert np.flatnonzero(mask).tolist() == choices(numpys, counts, test_fraction)
+        assert mine.bit_generator.state == numpys.bit_generator.state
+
+    check()
 
 
 @settings(deadline=None)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from engine.chunked import arrays
 from engine.chunked.location import Location
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 INDICES = "indices"
 DATA = "data"
@@ -144,6 +146,8 @@ def consecutive(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArra
 
 
 def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n_columns: int) -> csr_matrix:
+    from scipy.sparse import csr_matrix  # not loaded by who only writes matrices
+
     narrow = indptr.astype(np.int32)  # int64 pointers would make scipy widen the indices too
     return csr_matrix((data, indices, narrow), shape=(len(indptr) - 1, n_columns), copy=False)
 
