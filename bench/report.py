@@ -15,9 +15,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 # What each stage does most of, and what bounds it.
 BOUNDS = {
     "ingest": "parsing text; then a sort by user range: disk and memory traffic",
-    "split": "one random draw a user (Python calls), Parquet written twice",
+    "split": "the held-out rows drawn one after the other; then Parquet read once and written twice",
     "matrix": "Parquet decoded, Zarr encoded: memory traffic",
-    "factors": "gathering rows of films x 138 floats, 2 multiply-adds for each float read: cache and memory traffic",
+    "factors": "gathering rows of films x (dims + oversamples) floats, 2 multiply-adds for each float read: cache and memory traffic",
     "index": "k-means on a sample, one product of users and centres: flops",
     "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
     "biases": "two sums per rating and pass, by user and by film: memory traffic",
@@ -283,8 +283,7 @@ def main() -> None:
         "# Benchmarks",
         "Written by `python -m bench.report` from `bench/results/`, which `make bench` and `make bench-full` leave. "
         "The ratings are synthetic (`engine data twin`): scale 1 has the users, films and popularity of ml-25m. "
-        "Times are of a shared virtual machine: compare them within a table. "
-        "Where no model is named, scores are the notebook's, of 128 dimensions and 50 neighbours: the only ones then.",
+        "Times are of a shared virtual machine: compare them within a table.",
     ]
     for kind, section in (("run", run_section), ("neighbors", neighbors_section), ("memory", memory_section)):
         for scale in options.scales:
