@@ -17,7 +17,7 @@ BOUNDS = {
     "ingest": "parsing text; then a sort by user range: disk and memory traffic",
     "split": "the held-out rows drawn one after the other; then Parquet read once and written twice",
     "matrix": "Parquet decoded, Zarr encoded: memory traffic",
-    "factors": "gathering rows of films x (dims + oversamples) floats, 2 multiply-adds for each float read: cache and memory traffic",
+    "factors": "gathering rows of films x (dims + oversamples) floats, 2 multiply-adds for each read: memory traffic",
     "index": "k-means on a sample, one product of users and centres: flops",
     "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
     "biases": "two sums per rating and pass, by user and by film: memory traffic",
