@@ -18,8 +18,9 @@ import msgspec
 from engine import costs, workdir
 from engine.chunked import lock, staging
 from engine.chunked.budget import parse_size
+from engine.chunked.connect import Kind, connect
 from engine.chunked.errors import DamagedError, UsageError
-from engine.chunked.executors import Executor, Kind, connect
+from engine.chunked.executors import Executor
 from engine.chunked.journal import Journal, fingerprint
 from engine.chunked.location import Location, Remote, absolute, locate
 from engine.chunked.task import Job

@@ -14,8 +14,9 @@ import msgspec
 from engine import config, estimates, figures, workdir
 from engine.chunked import lock, memory, staging
 from engine.chunked.budget import parse_size
+from engine.chunked.connect import connect
 from engine.chunked.errors import UsageError
-from engine.chunked.executors import Executor, connect
+from engine.chunked.executors import Executor
 from engine.chunked.files import sweep_unfinished
 from engine.chunked.journal import Journal
 from engine.chunked.location import Location, Remote, absolute, locate

@@ -22,8 +22,9 @@ import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import config
 from engine.chunked.budget import GIB, MIB, Cost
+from engine.chunked.connect import connect
 from engine.chunked.errors import BudgetError, EngineError, UsageError
-from engine.chunked.executors import ENVIRONMENT, Executor, connect
+from engine.chunked.executors import ENVIRONMENT, Executor
 from engine.chunked.journal import Journal
 from engine.chunked.location import Remote
 from engine.chunked.runner import run_task

@@ -47,7 +47,7 @@ _SEEN = 10.0
 def connect(
     allowed: int | None, workers: int | None, scheduler: str | None, environment: Callable[[int], Mapping[str, str]]
 ) -> Iterator[DaskExecutor]:
-    """Connect to a cluster, or start one on this machine for as long; parameters as `engine.chunked.executors.connect`.
+    """Connect to a cluster, or start one on this machine for as long; parameters as `engine.chunked.connect.connect`.
 
     Raises
     ------

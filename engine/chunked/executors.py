@@ -1,23 +1,20 @@
-"""Who runs a stage: what every executor offers, and which there are.
+"""Who runs a stage: what every executor offers.
 
 An executor passes on what to do, never data: tasks read and write storage. To add one, write a module like
-`engine.chunked.local_executor` and name it in `connect`.
+`engine.chunked.local_executor` and name it in `engine.chunked.connect`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from engine.chunked import errors
-from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.errors import EngineError
 from engine.chunked.location import Location
 from engine.chunked.runner import Event
 from engine.chunked.task import Job
-
-Kind = Literal["local", "dask"]
 
 # BLAS on one thread: tasks are the unit of parallelism, and a sum's order must not depend on a machine's cores.
 ENVIRONMENT = {
@@ -81,53 +78,6 @@ class Executor(Protocol):
     def bytes_in_use(self) -> int:
         """Memory of the process that uses most, now or when it was last heard of."""
         ...
-
-
-@contextmanager
-def connect(
-    kind: Kind,
-    *,
-    allowed: int | None,
-    workers: int | None,
-    scheduler: str | None,
-    environment: Callable[[int], Mapping[str, str]],
-    keep_open: tuple[int, ...] = (),
-) -> Iterator[Executor]:
-    """Make an executor ready; its processes end with the block.
-
-    Parameters
-    ----------
-    kind : str
-        ``local`` or ``dask``.
-    allowed : int or None
-        Bytes; none: what suits the machine or the cluster.
-    workers : int or None
-        Tasks at a time at most, or worker processes to start; none: as many as processors.
-    scheduler : str or None
-        ``dask``: address of a running cluster's scheduler; none: one on this machine for the time of the block.
-    environment : callable
-        Variables that must be set before libraries are loaded, for a number of tasks at a time in a process.
-    keep_open : tuple of int
-        Descriptors that processes inherit (the work directory's lock).
-
-    Raises
-    ------
-    UsageError, EngineError
-        Where that cannot be had.
-    """
-    if scheduler is not None and kind != "dask":
-        raise UsageError(f"--scheduler {scheduler} goes with --executor dask")
-    if kind == "local":
-        from engine.chunked.local_executor import LocalExecutor
-
-        yield LocalExecutor(allowed, workers, environment, keep_open)
-        return
-    try:
-        from engine.chunked import dask_executor
-    except ImportError as error:
-        raise UsageError(f"--executor dask needs pip install 'recsys-engine[dask]' ({error})") from None
-    with dask_executor.connect(allowed, workers, scheduler, environment) as executor:
-        yield executor
 
 
 def as_error(stage: str, event: Event) -> EngineError:
