@@ -5,7 +5,7 @@ Examples
 >>> import engine
 >>> result = engine.run(engine.Config(dataset="sample"))  # doctest: +SKIP
 >>> round(result.metrics["rmse"], 3)  # doctest: +SKIP
-0.861
+0.853
 >>> recommender = engine.Recommender.open("runs/ml-latest-small")
 >>> recommender.recommend([42], k=1)["title"].item()
 'Back to the Future (1985)'
