@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.recommender import read_ids
+from engine.lookup import read_ids
 
 __all__ = ["describe_films", "describe_users", "films_as_mappings", "left_out", "read_ids", "users_as_mapping"]
 

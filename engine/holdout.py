@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chunked.ranges import consecutive
+
 # Ratings of a user up to which numpy's ``choice`` draws by Floyd's algorithm.
 _FLOYD = 10_000
 # Bins a range of values is counted in at a time.
@@ -48,9 +50,9 @@ def draw_held_out(
     starts = np.cumsum(counts) - counts
     mask = np.zeros(int(counts.sum()), dtype=bool)
     who = np.flatnonzero(sizes)
-    alike = (counts[who] <= _FLOYD) & _numpy_is_known()
-    for users in np.split(who, np.flatnonzero(np.diff(alike)) + 1):
-        draw = _draw_together if alike[np.searchsorted(who, users[:1])].all() else _draw_one_by_one
+    together = (counts <= _FLOYD) & _numpy_is_known()
+    for users in np.split(who, np.flatnonzero(np.diff(together[who])) + 1):
+        draw = _draw_together if together[users].all() else _draw_one_by_one
         mask[draw(rng, counts[users], sizes[users]) + np.repeat(starts[users], sizes[users])] = True
     return mask
 
@@ -71,7 +73,7 @@ def _draw_together(rng: np.random.Generator, counts: NDArray[np.int64], sizes: N
     shuffles, which draws size - 1 numbers more, and changes nothing here.
     """
     lengths = 2 * sizes - 1
-    turn = _turns(lengths)
+    turn = consecutive(np.zeros_like(lengths), lengths)
     n_first, size = np.repeat(counts - sizes, lengths), np.repeat(sizes, lengths)
     bounds = np.where(turn < size, n_first + turn, lengths.repeat(lengths) - turn)
     of_sample = turn < size
@@ -87,11 +89,6 @@ def _draw_together(rng: np.random.Generator, counts: NDArray[np.int64], sizes: N
     while (more := taken | taken[source]).sum() > taken.sum():
         taken, source = more, source[source]
     return np.where(taken, bounds, drawn)
-
-
-def _turns(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, ... for each of some stretches."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 @cache

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -18,6 +16,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
+from engine import lookup
 from engine.bias import damped
 from engine.chunked import arrays, staging
 from engine.chunked.csr import CsrReader
@@ -219,7 +218,7 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        k = _at_least_one(k, "films")
+        k = lookup.at_least_one(k, "films")
         frames = [self._recommend(people, taken, k) for people, taken in self._batches(users, include_test)]
         found = pl.concat(frames)
         return found.with_columns(title=self.titles(found["item"])).select(
@@ -289,12 +288,13 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        k = _at_least_one(k, "users")
-        if not isinstance(user, Newcomer | str | int | np.integer):
+        k = lookup.at_least_one(k, "users")
+        if isinstance(user, Newcomer):
+            people = self._newcomer(user)
+        elif np.ndim(user):
             raise UsageError(f"user {user}: give one id, or a newcomer")
-        people = (
-            self._newcomer(user) if isinstance(user, Newcomer) else self._known(self._find([user], self._users, "user"))
-        )
+        else:
+            people = self._known(self._find([user], self._users, "user"))
         codes = people.neighbors[0][people.neighbors[0] >= 0][:k]
         theirs, places = self._rows(self._train, codes)
         return self._shared(people.rated, theirs[places]).select(
@@ -319,7 +319,7 @@ class Recommender:
         UsageError
             Where no film is known, or a rating is out of range.
         """
-        given = _as_ids(items, "film")
+        given = lookup.as_ids(items, "film")
         try:
             values = np.asarray(ratings, dtype=np.float32)
         except (TypeError, ValueError) as error:
@@ -332,9 +332,9 @@ class Recommender:
                 raise UsageError(
                     f"rating {value:g} of film {film}: the ratings of this run go from {low:g} to {high:g}"
                 )
-        columns, known = _lookup(given, self._items)
+        columns, known = lookup.places(given, self._items)
         if not known.any():
-            raise UsageError(f"none of the {len(given)} films is known: {_describe(self._items, 'film')}")
+            raise UsageError(f"none of the {len(given)} films is known: {lookup.describe(self._items, 'film')}")
         latest = dict(zip(columns[known].tolist(), values[known].tolist(), strict=True))
         own = np.array(sorted(latest), dtype=np.int32)
         data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
@@ -522,71 +522,4 @@ class Recommender:
 
     def _find(self, ids: ArrayLike, known: pl.Series, what: str) -> NDArray[np.int64]:
         """Codes of ids."""
-        asked = _as_ids(ids, what)
-        codes, found = _lookup(asked, known)
-        if not found.all():
-            wrong = asked.filter(pl.Series(~found)).unique(maintain_order=True).to_list()
-            named = ", ".join(map(str, wrong[:3])) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-            raise UsageError(f"no {what} {named} in {self._run.workdir}: {_describe(known, what)}")
-        return codes
-
-
-def read_ids(path: Path) -> list[str]:
-    """Ids in a file, one a line; blank lines are skipped.
-
-    Raises
-    ------
-    UsageError
-        Where it cannot be read, or holds none.
-    """
-    try:
-        ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}): give a text file, one user id a line") from None
-    if not ids:
-        raise UsageError(f"{path}: holds no user ids: write one a line")
-    return ids
-
-
-def _at_least_one(k: int, what: str) -> int:
-    try:
-        k = operator.index(k)
-    except TypeError:
-        raise UsageError(f"{k!r} {what}: ask for a whole number of them") from None
-    if k < 1:
-        raise UsageError(f"{k} {what}: ask for 1 or more")
-    return k
-
-
-def _as_ids(ids: ArrayLike, what: str) -> pl.Series:
-    """Ids as a series of numbers or texts; nothing is rounded, nothing is taken for a number that is none."""
-    given = np.asarray(ids)
-    if given.ndim != 1:
-        raise UsageError(f"{what}s of shape {given.shape}: give a list of ids")
-    if not len(given):
-        raise UsageError(f"no {what} is given: name one or more")
-    if given.dtype.kind in "OT":  # texts, and what numbers and texts are together in
-        wrong = [each for each in given.tolist() if not isinstance(each, str | int) or isinstance(each, bool)]
-        given = np.array(list(map(str, given.tolist())))
-    elif given.dtype.kind == "f":
-        wrong = given[given != np.floor(given)].tolist()
-    else:
-        wrong = [] if given.dtype.kind in "iuU" else given.tolist()
-    if wrong:
-        raise UsageError(f"{what} {wrong[0]!r}: ids are whole numbers or texts")
-    return pl.Series(what, given)
-
-
-def _lookup(ids: pl.Series, known: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The place of each id among the known ones, which ascend, and whether it is there; texts may stand for numbers."""
-    asked = ids.cast(known.dtype, strict=False)
-    places = np.minimum(known.search_sorted(asked.fill_null(known[0])).to_numpy(), len(known) - 1)
-    found = (known.gather(places) == asked).fill_null(False)
-    return places.astype(np.int64), found.to_numpy()
-
-
-def _describe(known: pl.Series, what: str) -> str:
-    """Say which ids there are."""
-    if known.dtype == pl.String:
-        return f"known are {len(known):,} {what}s, such as {', '.join(known.head(3).to_list())}"
-    return f"known are {len(known):,} {what}s from {known[0]} to {known[-1]}"
+        return lookup.find(ids, known, what, self._run.workdir)

@@ -74,6 +74,8 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     assert status["running"] is None
     assert status["stages"][0]["stage"] == "ingest"
     assert all(stage["complete"] for stage in status["stages"])
+    told = re.findall(r"^(\w+): (\d+) tasks in", result.stderr, re.MULTILINE)
+    assert told == [(stage["stage"], str(stage["tasks_done"])) for stage in status["stages"]]
     assert "finished" in engine("status", tmp_path / "w").stdout
     assert "neighbours rated it" in engine("recommend", tmp_path / "w", "--user", 3, "--include-test").stdout
 
@@ -105,6 +107,29 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     assert "stays until engine clean" not in changed.stderr
     other = good.rename(tmp_path / "other.csv")
     assert f"was of {good}; what is of those" in engine("run", other, *arguments[2:]).stderr
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_what_a_caller_held_before_counts_only_where_its_process_is_the_runs(
+    claimed: bool, good: Path, tmp_path: Path
+) -> None:
+    program = f"""
+from contextlib import nullcontext
+import engine
+from engine.chunked import memory
+held = b"x" * (500 << 20)
+with memory.process_claimed() if {claimed} else nullcontext():
+    found = engine.run(engine.Config(dataset={str(good)!r}, workdir={str(tmp_path / "w")!r}, memory="400MiB"))
+print(max(stage.measured for stage in found.stages))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, text=True, capture_output=True, timeout=120
+    )
+    if claimed:
+        assert "BudgetError: ingest needs" in result.stderr
+    else:
+        assert 0 < int(result.stdout) < 400 << 20
 
 
 def test_verify_names_what_is_damaged(good: Path, tmp_path: Path) -> None:

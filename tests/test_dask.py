@@ -30,6 +30,7 @@ from engine.chunked.location import Remote
 from engine.chunked.runner import run_task
 from engine.chunked.task import Job, Round
 from engine.driver import environment
+from engine.pipeline import STEPS
 from engine.twin import write_twin
 from tests.toy import count_calls
 
@@ -224,6 +225,16 @@ def test_a_worker_with_too_little_memory_is_refused_and_the_remedy_works(ratings
     with local_cluster(1, allowed=int(int(limit) * MIB * 0.8)) as large:
         result = engine.run(on(large))
     assert all(0 < stage.measured <= stage.projected for stage in result.stages)
+
+
+def test_a_worker_that_has_done_tasks_reserves_what_a_fresh_one_does(ratings: Path, tmp_path: Path) -> None:
+    modules = [f"engine.stages.{step.name}" for step in STEPS]
+    with local_cluster(1, allowed=BUDGET) as cluster:
+        with connected(cluster) as executor:
+            fresh = executor.reserved_bytes(modules, tmp_path)[0]
+        engine.run(settings(ratings, tmp_path / "w", executor="dask", scheduler=cluster.scheduler_address))
+        with connected(cluster) as executor:
+            assert abs(executor.reserved_bytes(modules, tmp_path)[0] - fresh) < 4 * MIB
 
 
 def test_a_budget_named_by_nobody_is_what_the_smallest_worker_works_in(cluster: Any) -> None:

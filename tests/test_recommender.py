@@ -19,7 +19,8 @@ from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
 from engine.config import Evaluate, ItemNeighbors, Predict
 from engine.finished import open_finished
-from engine.recommender import Recommender, read_ids
+from engine.lookup import read_ids
+from engine.recommender import Recommender
 from engine.stages.biases import load_biases
 from tests.conftest import SMALL, finish_run, synthetic_ratings, write_ratings
 from tests.test_lock import hold_elsewhere
@@ -259,6 +260,7 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
         (lambda: words.recommend([float("nan")]), "user nan: ids are"),
         (lambda: numbers.recommend(2), r"users of shape \(\): give a list of ids"),
+        (lambda: numbers.recommend([[2], [2, 5]]), "users of uneven shape: give a list"),
         (lambda: numbers.similar_users([2, 5]), r"user \[2, 5\]: give one id"),  # type: ignore[arg-type]
         (lambda: read_ids(tmp_path / "none"), "cannot be read"),
     ):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.chunked import arrays
 from engine.chunked.location import Location
+from engine.chunked.ranges import consecutive
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -117,32 +118,6 @@ class NarrowRows:
         values *= np.float32(self.value_step)
         indices = self.indices[places].astype(np.int32)
         return _csr(values, indices, np.concatenate([[0], np.cumsum(lengths)]), self.n_columns)
-
-
-def consecutive(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Stretches of consecutive numbers, one after the other.
-
-    In a few steps over all of them, during which other threads run; a slice for each would hold them up.
-
-    Parameters
-    ----------
-    starts, lengths : int64 arrays, shape (stretches,)
-
-    Returns
-    -------
-    int64 array, shape (sum of lengths,)
-
-    Examples
-    --------
-    >>> consecutive(np.array([5, 9, 2]), np.array([3, 0, 2]))
-    array([5, 6, 7, 2, 3])
-    """
-    some = lengths > 0
-    starts, lengths = starts[some], lengths[some]
-    steps = np.ones(lengths.sum(), dtype=np.int64)
-    steps[:1] = starts[:1]
-    steps[np.cumsum(lengths[:-1])] = starts[1:] - (starts + lengths - 1)[:-1]
-    return np.cumsum(steps, out=steps)
 
 
 def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n_columns: int) -> csr_matrix:

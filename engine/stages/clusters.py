@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays
+from engine.chunked.ranges import consecutive
 from engine.chunked.task import Round, TaskContext
 from engine.costs import CENTRE_SAMPLE, GROUP_USERS, Planned
 from engine.knn import cluster_centres, nearest_centre
@@ -79,8 +80,7 @@ class Clusters:
         codes = np.empty(n, dtype=np.int32)
         vectors = np.empty((n, self._vectors.shape[1]), dtype=np.float32)
         for chunk in range(self._n_chunks):
-            within = np.cumsum(counts[chunk]) - counts[chunk]
-            places = np.repeat(begin[chunk] - within, counts[chunk]) + np.arange(counts[chunk].sum()) - first
+            places = consecutive(begin[chunk] - first, counts[chunk])
             ours = slice(*np.searchsorted(places, [0, n]))  # places ascend within a chunk
             for target, name in ((codes, "codes"), (vectors, "vectors")):
                 stored = np.load(self._own.path(f"sorted-{name}-{chunk:05d}.npy"), mmap_mode="r")
