@@ -14,15 +14,15 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from scipy.sparse import csr_matrix
 
-from engine.bias import Biases
 from engine.chunked.csr import NarrowRows
-from engine.knn import Best, merge_nearest
-from engine.linalg import add_gram_product, orthonormalise
-from engine.measuring import Baselines, measure_batch
-from engine.metrics import self_information
-from engine.popularity import Popularity, popular_lists
-from engine.scoring import ask_neighbors, distance_weights, weighted_sums
-from engine.topk import top_per_row
+from engine.model.biases import Biases
+from engine.model.evaluation import Baselines, measure_batch
+from engine.model.factors import add_gram_product, orthonormalise
+from engine.model.metrics import self_information
+from engine.model.neighbors import Best, merge_nearest
+from engine.model.popularity import Popularity, popular_lists
+from engine.model.scoring import ask_neighbors, distance_weights, weighted_sums
+from engine.model.topk import top_per_row
 
 N_ITEMS = 56_000
 N_USERS = 16_384

@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.all_users import recommend_all
     from engine.chunked.runner import Event
     from engine.config import Config
     from engine.driver import RunResult, plan, run
-    from engine.recommender import Newcomer, Recommender
+    from engine.serving.everybody import recommend_all
+    from engine.serving.recommender import Newcomer, Recommender
 
 __all__ = ["Config", "Event", "Newcomer", "Recommender", "RunResult", "plan", "recommend_all", "run"]
 __version__ = "0.1.0"
@@ -27,11 +27,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Config": "engine.config",
     "Event": "engine.chunked.runner",
-    "Newcomer": "engine.recommender",
-    "Recommender": "engine.recommender",
+    "Newcomer": "engine.serving.recommender",
+    "Recommender": "engine.serving.recommender",
     "RunResult": "engine.driver",
     "plan": "engine.driver",
-    "recommend_all": "engine.all_users",
+    "recommend_all": "engine.serving.everybody",
     "run": "engine.driver",
 }
 

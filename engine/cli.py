@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine import __version__, all_users, config, datasets, driver, planning, status, summary, workdir
-from engine.chunked import memory
+from engine import __version__, config, driver
+from engine.chunked import memory, planning, status, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
-from engine.chunked.location import Location, locate
 from engine.chunked.progress import Progress
+from engine.chunked.storage.location import Location, locate
+from engine.chunked.workdir import StageEntry
 from engine.config import Config
-from engine.workdir import StageEntry
+from engine.ratings import datasets
+from engine.results import summary
+from engine.serving import everybody as all_users
 
 _RUN_EXAMPLES = """examples:
   engine run                                        the sample, or ml-25m where it is present
@@ -334,7 +337,9 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from engine import report  # loads Polars and the plotting library, which no other command needs in this process
+    from engine.results import (
+        report,  # loads Polars and the plotting library, which no other command needs in this process
+    )
 
     print(report.write(options.workdir, options.out))
     return 0
@@ -395,7 +400,7 @@ def _similar(options: argparse.Namespace) -> int:
 def _ask(where: Location) -> tuple[Any, Any]:
     """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
     os.environ.update(driver.environment(workers=1))
-    from engine import answers, recommender
+    from engine.serving import answers, recommender
 
     return answers, recommender.Recommender.open(where)
 
@@ -418,7 +423,7 @@ def _data_fetch(options: argparse.Namespace) -> int:
 
 
 def _data_twin(options: argparse.Namespace) -> int:
-    from engine.twin import write_twin  # loads numpy and Polars, which no other command needs in this process
+    from engine.ratings.twin import write_twin  # loads numpy and Polars, which no other command needs in this process
 
     if not options.scale > 0:
         raise UsageError(f"--scale {options.scale}: must be more than 0")

@@ -189,7 +189,7 @@ class Evaluate(Section, frozen=True):
 
 
 class Recommend(Section, frozen=True):
-    """The best films for every user. No part of a run: `engine.all_users` makes it from a run's configuration."""
+    """The best films for every user. `engine.serving.everybody` makes it from a run's configuration."""
 
     k: Positive = 10
     """Films for each user."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from engine.chunked.budget import MIB, Cost
 from engine.config import Config, Factors, Recommend
-from engine.methods import choose
+from engine.model.index import choose
 
 # Bytes of what is there once for all tasks: streaming buffers and pools of Polars (and without streaming), of Zarr.
 _POLARS_STREAM = 56 * MIB

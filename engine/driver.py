@@ -11,27 +11,29 @@ from typing import Any
 
 import msgspec
 
-from engine import config, estimates, figures, workdir
-from engine.chunked import lock, memory, staging
+from engine import config, estimates
+from engine.chunked import memory, workdir
 from engine.chunked.budget import parse_size
-from engine.chunked.connect import connect
 from engine.chunked.errors import UsageError
-from engine.chunked.executors import Executor
-from engine.chunked.files import sweep_unfinished
+from engine.chunked.executors.base import Executor
+from engine.chunked.executors.connect import connect
+from engine.chunked.explain import explain
 from engine.chunked.journal import Journal
-from engine.chunked.location import Location, Remote, absolute, locate
+from engine.chunked.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
 from engine.chunked.runner import Event
+from engine.chunked.storage import lock, staging
+from engine.chunked.storage.files import sweep_unfinished
+from engine.chunked.storage.location import Location, Remote, absolute, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Job
+from engine.chunked.workdir import LastRun, StageEntry
 from engine.config import Config
 from engine.costs import COSTS, Plan, disk
-from engine.explain import explain
 from engine.pipeline import Step, fingerprints, identify, known_shapes, stage_folders, steps
-from engine.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
-from engine.resolve import resolve
-from engine.source import Source
+from engine.ratings.resolve import resolve
+from engine.ratings.source import Source
+from engine.results import figures
 from engine.stages.names import PROFILE
-from engine.workdir import LastRun, StageEntry
 
 # Polars reads these when it is loaded. Its defaults would hold hundreds of MiB of a CSV at a time.
 _POLARS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.chunked.workdir import StageEntry
 from engine.config import Config
 from engine.costs import CENTRE_SAMPLE, Shapes
-from engine.methods import choose
-from engine.workdir import StageEntry
+from engine.model.index import choose
 
 # Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the twin at
 # scale 1 (seconds x workers / units).

@@ -17,11 +17,11 @@ import msgspec
 
 from engine import costs
 from engine.chunked.journal import Committed, Journal, fingerprint
-from engine.chunked.location import Location, locate
+from engine.chunked.storage.location import Location, locate
 from engine.chunked.task import Stage
 from engine.config import Config, Recommend
 from engine.costs import COSTS, Shapes
-from engine.source import Source
+from engine.ratings.source import Source
 from engine.stages.inputs import StageInputs
 from engine.stages.names import PROFILE, SURVEY
 

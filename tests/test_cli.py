@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import finish_run
-from tests.test_lock import hold_elsewhere
+from tests.chunked.test_lock import hold_elsewhere
+from tests.support.pipeline import finish_run
 
 GOOD = "userId,movieId,rating\n" + "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 9) for i in range(1, 9))
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.errors import BudgetError
+from engine.chunked.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
 from engine.config import Config, load
 from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Planned, Shapes, disk
 from engine.pipeline import STEPS
-from engine.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
-from tests.conftest import run_stages, synthetic_ratings, write_ratings
+from tests.support.pipeline import run_stages
+from tests.support.ratings import synthetic_ratings, write_ratings
 
 SHAPES = Shapes(10**9, n_ratings=25_000_000, n_users=160_000, n_items=59_000, most_ratings=32_000)
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.config import Evaluate, Factors, ItemNeighbors, Predict
-from engine.itemknn import significance
+from engine.model.item_neighbors import significance
 from engine.stages.biases import load_biases
 from engine.stages.predict import read_predicted
-from tests.conftest import SMALL, read_matrix, run_stages, synthetic_ratings, write_ratings
+from tests.support.pipeline import SMALL, read_matrix, run_stages
+from tests.support.ratings import synthetic_ratings, write_ratings
 
 SECTIONS: dict[str, Any] = {
     "preset": "default",

@@ -12,7 +12,7 @@ import pytest
 
 from bench.cgroup import NotPermittedError, limit, run_limited
 from engine.chunked.budget import MIB
-from engine.twin import write_twin
+from engine.ratings.twin import write_twin
 
 BUDGET = 208 * MIB
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.chunked.staging import local
+from engine.chunked.storage.staging import local
 from engine.config import Config, load
 
 

@@ -13,7 +13,8 @@ from bench import ablation, measure, report, search, trials
 from bench.search import Trial
 from engine.chunked.errors import UsageError
 from engine.config import Config, load
-from tests.conftest import read_partitions, run_stages, synthetic_ratings, write_ratings
+from tests.support.pipeline import read_partitions, run_stages
+from tests.support.ratings import synthetic_ratings, write_ratings
 
 
 def made_up(values: trials.Values) -> Trial:

@@ -17,8 +17,8 @@ import zarr
 from numpy.typing import NDArray
 
 from engine.chunked import arrays
-from engine.chunked.location import Location
 from engine.chunked.ranges import consecutive
+from engine.chunked.storage.location import Location
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from engine.chunked import staging
 from engine.chunked.errors import DamagedError
-from engine.chunked.files import fsync_path, read_sealed, remove, sha256_file, write_sealed
-from engine.chunked.location import Location, names_in, sizes_below
+from engine.chunked.storage import staging
+from engine.chunked.storage.files import fsync_path, read_sealed, remove, sha256_file, write_sealed
+from engine.chunked.storage.location import Location, names_in, sizes_below
 from engine.chunked.store import RECORDS, FileEntry
 
 STAGE_RECORD = "stage.json"

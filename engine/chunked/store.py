@@ -15,9 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.chunked import staging
-from engine.chunked.files import fsync_path, remove, sha256_file, sweep_unfinished
-from engine.chunked.location import Location, Remote, sizes_below
+from engine.chunked.storage import staging
+from engine.chunked.storage.files import fsync_path, remove, sha256_file, sweep_unfinished
+from engine.chunked.storage.location import Location, Remote, sizes_below
 
 SCRATCH = ".scratch"
 RECORDS = "records"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.chunked.budget import Cost
-from engine.chunked.location import Location
+from engine.chunked.storage.location import Location
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine import config
-from engine.bias import Biases, damped
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
 from engine.chunked.task import Round, TaskContext
 from engine.costs import BIAS_RATINGS
-from engine.scoring import cut_by_work
+from engine.model.biases import Biases, damped
+from engine.model.scoring import cut_by_work
 from engine.stages.inputs import StageInputs
 from engine.stages.names import BIASES, ITEM_BIAS, TRAIN, USER_BIAS
 

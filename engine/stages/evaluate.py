@@ -28,12 +28,12 @@ from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Round, TaskContext
 from engine.costs import ASK_USERS, READ_RATINGS, READ_USERS, SCORE_USERS
-from engine.measuring import RANKED, Baselines, measure_batch, per_user, summarise
-from engine.metrics import Mean, gini, item_coverage, self_information
-from engine.popularity import Popularity
-from engine.prediction import Predicted
-from engine.ranking import Ranking, Voters, weigh_votes
-from engine.scoring import cut_by_work, multiply_adds, weighted_sums
+from engine.model.evaluation import RANKED, Baselines, measure_batch, per_user, summarise
+from engine.model.metrics import Mean, gini, item_coverage, self_information
+from engine.model.popularity import Popularity
+from engine.model.prediction import Predicted
+from engine.model.ranking import Ranking, Voters, weigh_votes
+from engine.model.scoring import cut_by_work, multiply_adds, weighted_sums
 from engine.stages.biases import load_biases
 from engine.stages.inputs import StageInputs
 from engine.stages.item_neighbors import load_near

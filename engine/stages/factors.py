@@ -41,7 +41,7 @@ from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
 from engine.chunked.task import Round, TaskContext
 from engine.costs import PROJECT_ROWS, READ_RATINGS
-from engine.linalg import add_gram_product, gram, orthonormalise, ritz, unit_rows
+from engine.model.factors import add_gram_product, gram, orthonormalise, ritz, unit_rows
 from engine.stages.inputs import StageInputs
 from engine.stages.names import LOADINGS, SINGULAR_VALUES, TRAIN, VECTORS
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from engine.chunked.journal import Committed
 from engine.config import Section
 from engine.costs import Plan, Shapes
-from engine.source import Source
+from engine.ratings.source import Source
 
 S = TypeVar("S", bound=Section)
 
@@ -25,7 +25,7 @@ class StageInputs(Generic[S]):
     source : Source
         The ratings file.
     source_state : list of int
-        Its `engine.source.state` when it was hashed.
+        Its `engine.ratings.source.state` when it was hashed.
     own : Committed
         What the stage itself has committed in earlier rounds.
     upstream : mapping of str to Committed

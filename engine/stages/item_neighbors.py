@@ -26,11 +26,11 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
-from engine.chunked.location import Location
+from engine.chunked.storage.location import Location
 from engine.chunked.task import Round, TaskContext
 from engine.costs import READ_RATINGS
-from engine.itemknn import near_rows, nearest_items, significance
-from engine.linalg import unit_rows
+from engine.model.factors import unit_rows
+from engine.model.item_neighbors import near_rows, nearest_items, significance
 from engine.stages.inputs import StageInputs
 from engine.stages.names import COUNTS, IDS, LOADINGS, NEAR, SIMILARITIES, SINGULAR_VALUES, TRAIN
 

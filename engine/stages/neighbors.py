@@ -26,10 +26,10 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.task import Round, TaskContext
 from engine.costs import SAMPLE_TASKS
-from engine.knn import NO_NEIGHBOR, Best, Nearest, n_found, reach_for_recall, shortfall
+from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, n_found, reach_for_recall, shortfall
+from engine.stages.index.tiles import ClusterTiles, PlainTiles, search_all, search_near
 from engine.stages.inputs import StageInputs
 from engine.stages.names import IDS, SIMILARITIES, VECTORS
-from engine.stages.tiles import ClusterTiles, PlainTiles, search_all, search_near
 
 
 class NeighborsStage:
@@ -109,7 +109,7 @@ class NeighborsStage:
         queries = arrays.read_rows(self._vectors, start, stop)
         looked = 0
         if self._method == "hnsw":
-            from engine.stages.graphs import ask_shards
+            from engine.stages.index.graphs import ask_shards
 
             ids, similarities = ask_shards(
                 self._index, self._vectors, users, queries, self._section.k, self._section.ef

@@ -25,8 +25,8 @@ from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed
 from engine.chunked.task import Round, TaskContext
 from engine.costs import PREDICT_USERS
-from engine.prediction import Predicted, RatingModel, predict_ratings
-from engine.scoring import row_numbers
+from engine.model.prediction import Predicted, RatingModel, predict_ratings
+from engine.model.scoring import row_numbers
 from engine.stages.biases import load_biases
 from engine.stages.inputs import StageInputs
 from engine.stages.names import IDS, SIMILARITIES, TEST, TRAIN, covered_path, predicted_path

@@ -1,6 +1,7 @@
 """Train, neighbours, biases, nearest films -> the best films for every user.
 
-No part of a run: `engine.all_users` runs it when asked. A user's list is the one that `engine.recommender` gives.
+No part of a run: `engine.serving.everybody` runs it when asked. A user's list is the one that
+`engine.serving.recommender` gives.
 
 Files
 -----
@@ -23,9 +24,9 @@ from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Round, TaskContext
 from engine.costs import ASK_USERS, PREDICT_USERS, READ_RATINGS, SCORE_USERS
-from engine.prediction import RatingModel, predict_ratings
-from engine.ranking import Ranking, Voters, rank
-from engine.scoring import cut_by_work, multiply_adds, row_numbers
+from engine.model.prediction import RatingModel, predict_ratings
+from engine.model.ranking import Ranking, Voters, rank
+from engine.model.scoring import cut_by_work, multiply_adds, row_numbers
 from engine.stages.biases import load_biases
 from engine.stages.inputs import StageInputs
 from engine.stages.item_neighbors import load_near

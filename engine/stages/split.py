@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked.task import Round, TaskContext
-from engine.holdout import draw_held_out, held_out_of_each, last_of_each, smallest
-from engine.stages.ingest import count_users
+from engine.model.split import draw_held_out, held_out_of_each, last_of_each, smallest
+from engine.stages.ingest.stage import count_users
 from engine.stages.inputs import StageInputs
 from engine.stages.names import CUT, PROFILE, partition_path
 

@@ -1,0 +1,59 @@
+"""Which executors there are, and making one ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+from engine.chunked.errors import UsageError
+from engine.chunked.executors.base import Executor
+
+Kind = Literal["local", "dask"]
+
+
+@contextmanager
+def connect(
+    kind: Kind,
+    *,
+    allowed: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    environment: Callable[[int], Mapping[str, str]],
+    keep_open: tuple[int, ...] = (),
+) -> Iterator[Executor]:
+    """Make an executor ready; its processes end with the block.
+
+    Parameters
+    ----------
+    kind : str
+        ``local`` or ``dask``.
+    allowed : int or None
+        Bytes; none: what suits the machine or the cluster.
+    workers : int or None
+        Tasks at a time at most, or worker processes to start; none: as many as processors.
+    scheduler : str or None
+        ``dask``: address of a running cluster's scheduler; none: one on this machine for the time of the block.
+    environment : callable
+        Variables that must be set before libraries are loaded, for a number of tasks at a time in a process.
+    keep_open : tuple of int
+        Descriptors that processes inherit (the work directory's lock).
+
+    Raises
+    ------
+    UsageError, EngineError
+        Where that cannot be had.
+    """
+    if scheduler is not None and kind != "dask":
+        raise UsageError(f"--scheduler {scheduler} goes with --executor dask")
+    if kind == "local":
+        from engine.chunked.executors.local import LocalExecutor
+
+        yield LocalExecutor(allowed, workers, environment, keep_open)
+        return
+    try:
+        from engine.chunked.executors import dask as dask_executor
+    except ImportError as error:
+        raise UsageError(f"--executor dask needs pip install 'recsys-engine[dask]' ({error})") from None
+    with dask_executor.connect(allowed, workers, scheduler, environment) as executor:
+        yield executor

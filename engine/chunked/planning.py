@@ -1,0 +1,224 @@
+"""What a run will take, before it is run: per stage tasks, workers, projected memory; and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from engine.chunked.budget import MIB, allot, format_size
+from engine.chunked.errors import BudgetError
+from engine.chunked.executors.base import WorkerLimit
+from engine.costs import Plan
+
+# What processes reserve differs a little from one start to the next; a remedy must hold all the same.
+_MARGIN = 4 * MIB
+_ROUND_UP = 8 * MIB
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage.
+
+    Attributes
+    ----------
+    stage : str
+    rounds : dict of str to int
+        Tasks of each round.
+    workers, batch_rows, cached : int, int, bool
+        Of the round that takes the most memory; workers of one process.
+    reserved, projected, needed, useful : int
+        Bytes of a process: what it holds before data; what it is projected to use in this budget; the least
+        budget it could run in; the budget beyond which more would be of no use. ``projected`` is 0 where it
+        does not fit.
+    disk : int
+        Bytes it writes at most, temporary files included.
+    seconds : float
+        Estimated, with these workers on the machine that `engine.estimates` knows.
+    """
+
+    stage: str
+    rounds: dict[str, int]
+    workers: int
+    batch_rows: int
+    cached: bool
+    reserved: int
+    projected: int
+    needed: int
+    useful: int
+    disk: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tasks(self) -> int:
+        """Of all its rounds."""
+        return sum(self.rounds.values())
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The stages that are not done.
+
+    Attributes
+    ----------
+    stages : list of StagePlan
+    allowed, disk_free : int
+        Bytes; what is allowed, each of the processes is.
+    counted : bool
+        Whether the ratings have been counted; otherwise the one stage is their counting, and what the others need
+        is not known.
+    processes : int
+        How many run tasks.
+    limit : WorkerLimit or None
+        What the smallest of them has, where something else than the run ends processes that use too much.
+    """
+
+    stages: list[StagePlan]
+    allowed: int
+    disk_free: int
+    counted: bool = True
+    processes: int = 1
+    limit: WorkerLimit | None = None
+
+    @property
+    def misfits(self) -> list[StagePlan]:
+        """The stages that do not fit."""
+        return [stage for stage in self.stages if stage.needed > self.allowed]
+
+    @property
+    def floor(self) -> int:
+        """A budget, in bytes, in which every stage runs: the least and a margin, or the present one if that is less."""
+        needed = max((stage.needed for stage in self.stages), default=0) + _MARGIN
+        rounded = -(-needed // _ROUND_UP) * _ROUND_UP
+        return rounded if self.misfits else min(rounded, self.allowed)
+
+
+def plan_stage(
+    stage: str,
+    rounds: Plan,
+    *,
+    allowed: int,
+    reserved: int,
+    max_workers: int,
+    processes: int = 1,
+    disk: int = 0,
+    worker_seconds: float = 0.0,
+) -> StagePlan:
+    """Share the budget in every round of a stage, and keep the round that takes the most.
+
+    The budget is that of each of ``processes`` processes; ``worker_seconds`` is what the stage would take one worker.
+    """
+    costs = [planned.cost for planned in rounds.values()]
+    tasks = {name: planned.n_tasks for name, planned in rounds.items()}
+    needed = reserved + max(cost.least() for cost in costs)
+    useful = reserved + max(cost.most(max(1, min(n, max_workers))) for n, cost in rounds.values())
+    if needed > allowed:
+        return StagePlan(stage, tasks, 0, 0, False, reserved, 0, needed, useful, disk)
+    allotments = [
+        allot(cost, allowed=allowed, reserved=reserved, n_tasks=max(1, n), max_workers=max_workers)
+        for n, cost in rounds.values()
+    ]
+    most = max(allotments, key=lambda each: each.projected)
+    seconds = round(worker_seconds / (max(1, most.workers) * processes), 1)
+    return StagePlan(
+        stage,
+        tasks,
+        most.workers,
+        most.batch_rows,
+        most.cached,
+        reserved,
+        most.projected,
+        needed,
+        useful,
+        disk,
+        seconds,
+    )
+
+
+def refuse_misfits(plan: RunPlan) -> None:
+    """Refuse a budget that some stage does not fit into, and one that a worker's memory limit is too small for.
+
+    Raises
+    ------
+    BudgetError
+        Naming the stage that needs the most, the numbers, and a budget or a limit that all stages fit into.
+    """
+    if plan.misfits:
+        worst = max(plan.misfits, key=lambda stage: stage.needed)
+        more = "" if plan.counted else " to count the ratings with; what the rest needs is told then"
+        raise BudgetError(
+            f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
+            f"but {format_size(plan.allowed)} are allowed: give the run --memory {plan.floor // MIB}MiB{more}"
+        )
+    most = max(plan.stages, key=lambda stage: stage.projected, default=None)
+    if plan.limit is not None and most is not None and most.projected > plan.limit.usable:
+        _refuse_limit(plan, plan.limit, most)
+
+
+def _refuse_limit(plan: RunPlan, limit: WorkerLimit, most: StagePlan) -> None:
+    enough = -(-(most.projected + _MARGIN) * limit.bytes // limit.usable // MIB)
+    remedy = f"start the workers with --memory-limit {enough}MiB"
+    if plan.counted and plan.floor <= limit.usable:
+        remedy += f", or give the run --memory {limit.usable // MIB}MiB"
+    raise BudgetError(
+        f"{most.stage} is projected to take {format_size(most.projected)} of a worker, but the Dask worker "
+        f"{limit.worker} works in {format_size(limit.usable)}, its memory limit being {format_size(limit.bytes)}: "
+        f"{remedy}"
+    )
+
+
+def refuse_full_disk(plan: RunPlan, where: str) -> None:
+    """Refuse to start what the disk has no room for.
+
+    Raises
+    ------
+    BudgetError
+        Naming both numbers and the stage that writes the most.
+    """
+    total = sum(stage.disk for stage in plan.stages)
+    if total > plan.disk_free:
+        most = max(plan.stages, key=lambda stage: stage.disk)
+        raise BudgetError(
+            f"{where}: the run may write {format_size(total)} ({format_size(most.disk)} of it in {most.stage}), but "
+            f"{format_size(plan.disk_free)} are free: free some, or use a larger disk "
+            "(--workdir, or TMPDIR where that is in a store)"
+        )
+
+
+def table(plan: RunPlan) -> str:
+    """The plan for people."""
+    lines = [
+        f"{'stage':<15}{'tasks':>6}{'workers':>9}{'batch':>9}{'least':>10}{'projected':>11}{'useful':>10}"
+        f"{'disk':>10}{'seconds':>9}"
+    ]
+    for stage in plan.stages:
+        projected = format_size(stage.projected) if stage.projected else "too much"
+        batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
+        cache = "  and a cache" if stage.cached else ""
+        lines.append(
+            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>9}{batch:>9}{format_size(stage.needed):>10}"
+            f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}{cache}"
+        )
+    disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)
+    useful = max(stage.useful for stage in plan.stages)
+    whole = format_size(plan.processes * plan.allowed)
+    each = f" to each of {plan.processes} worker processes, {whole} in all" if plan.processes > 1 else ""
+    lines += [
+        f"{format_size(plan.allowed)} allowed{each}; the least that works is {format_size(plan.floor)}; what is spare "
+        f"goes to more workers, caches, larger batches, up to {format_size(useful)}",
+        f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free",
+        f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ",
+    ]
+    return "\n".join(lines)
+
+
+def as_mapping(plan: RunPlan) -> Mapping[str, object]:
+    """The plan for programs; sizes in bytes."""
+    stages = [asdict(stage) | {"tasks": stage.tasks} for stage in plan.stages]
+    return {
+        "allowed": plan.allowed,
+        "processes": plan.processes,
+        "counted": plan.counted,
+        "floor": plan.floor,
+        "disk_free": plan.disk_free,
+        "stages": stages,
+    }

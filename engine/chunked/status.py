@@ -1,0 +1,99 @@
+"""What a work directory holds and how far its run is: tasks done and left, time and space taken, time left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from engine import estimates
+from engine.chunked import workdir
+from engine.chunked.budget import format_size
+from engine.chunked.errors import DamagedError
+from engine.chunked.journal import Journal
+from engine.chunked.storage import lock
+from engine.chunked.storage.location import Location
+from engine.chunked.workdir import Folder, StageEntry
+from engine.pipeline import STEPS
+
+
+def inspect(where: Location) -> dict[str, Any]:
+    """Look at a work directory without changing it.
+
+    Raises
+    ------
+    UsageError, DamagedError
+        As `engine.chunked.workdir.check`.
+    """
+    workdir.check(where)
+    last = workdir.last_run(where)
+    entries = {entry.folder: entry for entry in last.stages} if last else {}
+    pace = estimates.pace(list(entries.values()))
+    order = {step.name: place for place, step in enumerate(STEPS)}
+    folders = {folder.path.name: folder for folder in workdir.folders(where)}
+    for name, entry in entries.items():  # planned, but not begun
+        folders.setdefault(name, Folder(entry.stage, where / workdir.STAGES / name, 0))
+    ordered = sorted(folders.values(), key=lambda folder: (order.get(folder.stage, len(order)), folder.path.name))
+    stages = [_inspect_stage(folder, entries.get(folder.path.name), pace) for folder in ordered]
+    return {
+        "workdir": str(where),
+        "running": lock.holder(where / workdir.LOCK),
+        "finished": bool(last and last.figures) and all(stage["complete"] for stage in stages if stage["used"]),
+        "stages": stages,
+        "bytes": sum(stage["bytes"] for stage in stages),
+        "seconds_left": round(sum(stage["seconds_left"] for stage in stages), 1),
+    }
+
+
+def _inspect_stage(folder: Folder, entry: StageEntry | None, pace: float) -> dict[str, Any]:
+    journal = Journal(folder.path)
+    complete = journal.finished()
+    done = journal.task_ids()
+    seconds = 0.0
+    for task_id in done:
+        with suppress(DamagedError):  # a running stage drops temporary records; damage is for a run to mend
+            seconds += journal.read(task_id).seconds
+    left = 0 if complete or entry is None else tasks_left(entry.rounds, done)
+    planned = sum(n for _, n in entry.rounds) if entry else 0
+    estimated = entry.estimated_seconds * pace if entry else 0.0
+    return {
+        "stage": folder.stage,
+        "folder": folder.path.name,
+        "used": entry is not None,
+        "complete": complete,
+        "tasks_done": max(planned - left, len(done)),  # records of temporary tasks are dropped
+        "tasks_left": left,
+        "seconds": round(seconds, 3),
+        "seconds_left": round(estimated * left / planned, 1) if planned else 0.0,
+        "bytes": folder.bytes,
+    }
+
+
+def tasks_left(rounds: list[tuple[str, int]], done: list[str]) -> int:
+    """Tasks not done, of rounds in order; a round before one that has begun is done, if its records are dropped.
+
+    Examples
+    --------
+    >>> tasks_left([("pass-0", 8), ("basis-0", 1), ("pass-1", 8)], ["basis-0.00000", "pass-1.00003"])
+    7
+    """
+    counts = [sum(task.rpartition(".")[0] == name for task in done) for name, _ in rounds]
+    begun = max((i for i, count in enumerate(counts) if count), default=-1)
+    return sum(n - count for i, ((_, n), count) in enumerate(zip(rounds, counts, strict=True)) if i >= begun)
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """The same for people."""
+    holder = found["running"]
+    state = f"running, process {holder.get('pid')}" if holder else "finished" if found["finished"] else "unfinished"
+    left = f", about {found['seconds_left']:.0f} s left" if found["seconds_left"] else ""
+    lines = [f"{found['workdir']}: {state}{left}, {format_size(found['bytes'])}"]
+    lines.append(f"  {'':<32} {'':<9} {'tasks done':>10} {'left':>6} {'worker seconds':>15} {'size':>9}")
+    for stage in found["stages"]:
+        state = "complete" if stage["complete"] else "begun" if stage["tasks_done"] else "to do"
+        state = state if stage["used"] else "unused"
+        lines.append(
+            f"  {stage['folder']:<32} {state:<9} {stage['tasks_done']:>10} {stage['tasks_left']:>6} "
+            f"{stage['seconds']:>15.1f} {format_size(stage['bytes']):>9}"
+        )
+    return "\n".join(lines)

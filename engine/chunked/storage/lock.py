@@ -1,0 +1,157 @@
+"""One run at a time in a work directory.
+
+On a disk the lock is the kernel's, on the folder. In a store it is an object that is put only if there is none; a run
+that was killed leaves it. A later one on the same machine sees that the process is gone, and takes it over; on another
+machine that cannot be told, so the object has to be removed by hand.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.chunked.errors import LockedError
+from engine.chunked.storage import staging
+from engine.chunked.storage.location import Location, Remote
+
+# A killed run's worker sees its parent gone and leaves at once; wait for that rather than refuse.
+_PATIENCE_SECONDS = 3.0
+
+
+def holder(path: Location) -> dict[str, object] | None:
+    """Who holds the lock now (``pid``, ``host``, ``since``), or None."""
+    if isinstance(path, Remote):
+        who = _read_holder(path)
+        return who if _alive(who) else None
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(path)
+    finally:
+        os.close(folder)
+    return None
+
+
+def _read_holder(path: Location) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _alive(who: dict[str, object]) -> bool:
+    if not who:
+        return False  # somebody looks at the lock, or is about to write down who they are
+    pid = who.get("pid")
+    if who.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return True  # cannot tell, so believe the lock
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return not _zombie(pid)
+
+
+def _zombie(pid: int) -> bool:
+    """Whether a process has ended and its parent has not asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+def _me() -> dict[str, object]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def _refusal(path: Location, who: dict[str, object]) -> LockedError:
+    stale = f"; if it is gone, remove {path}" if isinstance(path, Remote) else ""
+    return LockedError(
+        f"{path.parent} is in use by process {who.get('pid', '?')} on {who.get('host', '?')} "
+        f"since {who.get('since', '?')}: wait for it, or use another --workdir{stale}"
+    )
+
+
+@contextmanager
+def hold(path: Location) -> Iterator[int]:
+    """Hold a work directory; ``path`` is the file in it that says who does.
+
+    Yields
+    ------
+    int
+        A descriptor that child processes inherit: on a disk it keeps the lock held until the last of them is gone.
+
+    Raises
+    ------
+    LockedError
+        Where another process holds it; names the holder.
+    """
+    with _hold_object(path) if isinstance(path, Remote) else _hold_folder(path) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _hold_object(where: Remote) -> Iterator[int]:
+    me = _me() | {"token": secrets.token_hex(8)}
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not where.create(json.dumps(me).encode()):
+        who = _read_holder(where)
+        if _alive(who) or time.monotonic() > deadline:
+            raise _refusal(where, who)
+        _take_from(who, where)
+    try:
+        yield staging.descriptor()
+    finally:
+        if _read_holder(where) == me:
+            where.unlink(missing_ok=True)
+
+
+def _take_from(who: dict[str, object], where: Remote) -> None:
+    """Remove the lock of a process that is gone, unless another process on this machine just has."""
+    folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if who and _read_holder(where) == who:
+            where.unlink(missing_ok=True)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _hold_folder(path: Path) -> Iterator[int]:
+    """Lock the folder of ``path``, so that removing the file lets nobody in.
+
+    The kernel drops the lock when its last holder dies: it never outlives a run.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                who = _read_holder(path)
+                if _alive(who) or time.monotonic() > deadline:
+                    raise _refusal(path, who) from None
+                time.sleep(0.02)
+        path.write_text(json.dumps(_me()))
+        yield descriptor
+        path.write_text("")
+    finally:
+        os.close(descriptor)

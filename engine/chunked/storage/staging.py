@@ -1,0 +1,135 @@
+"""A folder of this process on a local disk: what tasks write before it goes to a store, and copies of what they read.
+
+It is where temporary files go (``TMPDIR``). The kernel's lock on it says that the process lives: what a killed one left
+is removed by the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+from engine.chunked.budget import format_size
+from engine.chunked.errors import EngineError
+from engine.chunked.storage.location import Location, Remote
+
+_PREFIX = "engine-scratch-"
+_guard = threading.Lock()
+_copying: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+_held: tuple[Path, int] | None = None
+
+
+def folder() -> Path:
+    """Return the folder, made when first asked for."""
+    return _hold()[0]
+
+
+def descriptor() -> int:
+    """The descriptor whose lock keeps the folder, for child processes that outlive this one."""
+    return _hold()[1]
+
+
+def _hold() -> tuple[Path, int]:
+    global _held
+    with _guard:
+        if _held is None:
+            _sweep()
+            _held = _make()
+            atexit.register(clear)
+        return _held
+
+
+def _make() -> tuple[Path, int]:
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        opened = _lock(made)
+        if opened is not None and made.exists():  # else another process has just taken it for a leftover
+            return made, opened
+
+
+def _lock(found: Path) -> int | None:
+    """Lock a folder; None where somebody else has, or it is gone or not ours."""
+    try:
+        opened = os.open(found, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        return None
+    return opened
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that are gone."""
+    for found in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        opened = _lock(found)
+        if opened is not None:
+            shutil.rmtree(found, ignore_errors=True)
+            os.close(opened)
+
+
+def clear() -> None:
+    """Remove this process's folder, and with it all copies."""
+    global _held
+    with _guard:
+        if _held is not None:
+            shutil.rmtree(_held[0], ignore_errors=True)
+            with suppress(OSError):
+                os.close(_held[1])
+            _held = None
+
+
+def local(where: Location) -> Path:
+    """A file on a local disk with the content of ``where``: itself, or a copy, made once and kept by this process.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such object.
+    EngineError
+        Where the disk has no room for the copy.
+    """
+    if isinstance(where, Path):
+        return where
+    size, version = where.state()
+    of = hashlib.sha256(f"{where} {version}".encode()).hexdigest()[:16]
+    target = folder() / "copies" / of / where.name
+    with _guard:
+        lock = _copying[target]
+    with lock:
+        if not target.exists():
+            _copy(where, size, target)
+    return target
+
+
+def _copy(where: Remote, size: int, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if size > free:
+        raise EngineError(
+            f"{where}: a local copy takes {format_size(size)}, but {format_size(free)} are free in "
+            f"{tempfile.gettempdir()}: free some, or set TMPDIR to a folder on a larger disk"
+        )
+    part = target.with_name(f"{target.name}.part")
+    where.download(part)
+    part.replace(target)
+
+
+def free_bytes(where: Location) -> int:
+    """Bytes free on the disk that a work directory there takes: its own, or that of this process's folder."""
+    return shutil.disk_usage(disk_of(where)).free
+
+
+def disk_of(where: Location) -> Path:
+    """A folder of that disk."""
+    return where if isinstance(where, Path) else Path(tempfile.gettempdir())

@@ -1,0 +1,286 @@
+"""A work directory: how it is marked, what the last run in it was, and what each stage's folder holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+
+from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked.journal import Journal
+from engine.chunked.storage import lock
+from engine.chunked.storage.files import read_sealed, remove_folder, sha256_file, write_atomic, write_sealed
+from engine.chunked.storage.location import Location, names_in, sizes_below
+from engine.chunked.store import RECORDS
+
+METRICS = "metrics.json"
+RUN = "run.json"
+LOCK = "lock"
+MARKER = "workdir.json"
+STAGES = "stages"
+VERSION = 2
+
+
+class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage of a run: what was planned for it and, once it has ended, what it took.
+
+    Attributes
+    ----------
+    stage, folder : str
+        Its name, and that of its folder.
+    rounds : list of (str, int)
+        Its rounds and their numbers of tasks, as planned; empty where it was finished before.
+    estimated_seconds : float
+        As planned.
+    skipped : bool
+        It was finished before; what it took is that of the run that did it, or 0 where not known.
+    projected, measured : int
+        Bytes, the most of all its rounds, all processes counted; on a cluster, of the worker that used most.
+    seconds : float
+        Of the last run that did some of it.
+    samples : list of (float, int)
+        Its memory over time: seconds since it began, bytes.
+    """
+
+    stage: str
+    folder: str
+    rounds: list[tuple[str, int]] = []
+    estimated_seconds: float = 0.0
+    skipped: bool = False
+    projected: int = 0
+    measured: int = 0
+    seconds: float = 0.0
+    samples: list[tuple[float, int]] = []
+
+
+class LastRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``run.json``, written when a run begins and after each of its stages.
+
+    Attributes
+    ----------
+    allowed, workers, processes : int
+        Bytes of each process, tasks at a time at most, and processes that they were shared out among.
+    settings : dict
+        The configuration.
+    identity : list of str
+        What identifies the ratings file.
+    stages : list of StageEntry
+        In the order of the pipeline.
+    figures : str
+        SHA-256 of ``metrics.json``; empty until there is one.
+    source : dict
+        The ratings file, as `engine.ratings.source.Source.to_json` gives it; its paths are absolute.
+    """
+
+    allowed: int
+    workers: int
+    settings: dict[str, Any]
+    identity: list[str]
+    stages: list[StageEntry]
+    figures: str = ""
+    source: dict[str, Any] = {}
+    processes: int = 1
+
+
+class _Marker(msgspec.Struct, frozen=True):
+    version: int
+
+
+def make(workdir: Location) -> None:
+    """Make a work directory, or see that what is there is one.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be written, or holds something else.
+    DamagedError
+        As `check`.
+    """
+    try:
+        if all(map(_begun_marker, names_in(workdir))):
+            if isinstance(workdir, Path):
+                workdir.mkdir(parents=True, exist_ok=True)
+        elif not (workdir / MARKER).exists() and last_run(workdir) is None:
+            raise UsageError(f"{workdir}: not empty and no work directory: name another --workdir")
+        else:
+            check(workdir)
+        if not _marked(workdir):
+            write_sealed(workdir / MARKER, _Marker(VERSION))
+    except OSError as error:
+        raise UsageError(
+            f"{workdir}: cannot be used as a work directory ({error.strerror or error}): name another --workdir"
+        ) from None
+
+
+def _begun_marker(name: str) -> bool:
+    """Whether this is the marker of a run killed while it made its work directory."""
+    return PurePath(name).match(f".{MARKER}.*.tmp")
+
+
+def check(workdir: Location) -> None:
+    """See that this is a work directory of this version; where its marker is damaged, the last run is enough.
+
+    Raises
+    ------
+    UsageError
+        Where it is none.
+    DamagedError
+        Where another version of the program made it, or too much of it is damaged to tell.
+    """
+    if _marked(workdir) or last_run(workdir) is not None:
+        return
+    if not (workdir / MARKER).is_file():
+        raise UsageError(f"{workdir}: no work directory (no {MARKER} in it)")
+    raise DamagedError(
+        f"{workdir}: made by another version of this program, or {MARKER} and {RUN} are damaged: use another --workdir"
+    )
+
+
+def _marked(workdir: Location) -> bool:
+    try:
+        return read_sealed(workdir / MARKER, _Marker).version == VERSION
+    except DamagedError:
+        return False
+
+
+def write_last_run(workdir: Location, last: LastRun) -> None:
+    """Keep what the present run is."""
+    write_sealed(workdir / RUN, last)
+
+
+def last_run(workdir: Location) -> LastRun | None:
+    """What the last run was; None where there was none, or what it left cannot be read."""
+    try:
+        return read_sealed(workdir / RUN, LastRun)
+    except DamagedError:
+        return None
+
+
+def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) -> None:
+    """Write ``metrics.json``, and its digest into ``run.json``."""
+    content = msgspec.json.format(msgspec.json.encode(figures))
+    write_atomic(workdir / METRICS, content)
+    write_last_run(workdir, msgspec.structs.replace(last, figures=hashlib.sha256(content).hexdigest()))
+
+
+def withdraw_figures(workdir: Location) -> None:
+    """Take ``metrics.json`` back, so that nobody believes it while what it rests on is made again."""
+    last = last_run(workdir)
+    if last is not None and last.figures:
+        write_last_run(workdir, msgspec.structs.replace(last, figures=""))
+    (workdir / METRICS).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A stage's folder: the stage's name, where it is, and the bytes in it."""
+
+    stage: str
+    path: Location
+    bytes: int
+
+
+def folders(workdir: Location) -> list[Folder]:
+    """All stages' folders, those of earlier configurations included."""
+    places = [workdir / STAGES / name for name in names_in(workdir / STAGES) if "-" in name]
+    found = [place for place in places if place.is_dir()]
+    return [Folder(place.name.rpartition("-")[0], place, bytes_below(place)) for place in found]
+
+
+def bytes_below(folder: Location) -> int:
+    """Size of all files below a folder; files that vanish meanwhile do not count."""
+    return sum(sizes_below(folder).values())
+
+
+def unused(workdir: Location) -> list[Folder]:
+    """The folders that the configuration of the last run does not use.
+
+    Raises
+    ------
+    DamagedError
+        Where it cannot be told what the last run was.
+    """
+    last = last_run(workdir)
+    if last is None:
+        raise DamagedError(f"{workdir / RUN}: missing or damaged, so it cannot be told what is used: run first")
+    used = {entry.folder for entry in last.stages}
+    return [folder for folder in folders(workdir) if folder.path.name not in used]
+
+
+def remove(found: list[Folder]) -> None:
+    """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
+    for folder in found:
+        remove_folder(folder.path / RECORDS)
+        remove_folder(folder.path)
+
+
+def clean(workdir: Location, *, really: bool) -> list[Folder]:
+    """Find what the configuration of the last run does not use, and remove it if ``really``.
+
+    Raises
+    ------
+    UsageError, DamagedError, LockedError
+        As `check` and `unused`; where a run is in progress.
+    """
+    check(workdir)
+    with lock.hold(workdir / LOCK):
+        found = unused(workdir)
+        if really:
+            remove(found)
+    return found
+
+
+def verify(workdir: Location) -> dict[str, str]:
+    """Compare every file with its recorded size and digest.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong, by the task or file it is wrong with.
+
+    Raises
+    ------
+    UsageError, DamagedError, LockedError
+        As `check`; where a run is in progress, which changes files all the time.
+    """
+    check(workdir)
+    holder = lock.holder(workdir / LOCK)
+    if holder is not None:
+        raise LockedError(f"{workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")
+    last = last_run(workdir)
+    complete = {entry.folder for entry in last.stages} if last and last.figures else set()
+    faults: dict[str, str] = {}
+    for name in sorted({folder.path.name for folder in folders(workdir)} | complete):
+        journal = Journal(workdir / STAGES / name)
+        faults |= {f"{name}/{task}": fault for task, fault in journal.damaged().items()}
+        fault = journal.fault_of_stage(complete=name in complete)
+        if fault is not None:
+            faults[name] = fault
+        elif journal.finished():
+            faults |= {
+                f"{name}/{stray}": f"{workdir / STAGES / name / stray}: belongs to no task"
+                for stray in journal.strays()
+            }
+    if not _marked(workdir):
+        faults[MARKER] = f"{workdir / MARKER}: missing or altered"
+    if last is None and (workdir / RUN).exists():
+        faults[RUN] = f"{workdir / RUN}: altered since it was written"
+    begun = len({folder.stage for folder in folders(workdir)}) > 1  # while the ratings are counted there is none
+    if last is None and begun and RUN not in faults:
+        faults[RUN] = f"{workdir / RUN}: missing"
+    if last and not last.figures and (workdir / METRICS).exists():
+        faults[METRICS] = f"{workdir / METRICS}: of an earlier run"
+    if last and last.figures and _digest(workdir / METRICS) != last.figures:
+        faults[METRICS] = f"{workdir / METRICS}: missing or altered"
+    return faults
+
+
+def _digest(path: Location) -> str | None:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return None

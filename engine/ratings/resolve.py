@@ -1,0 +1,53 @@
+"""Find a run's ratings in a process of its own, one line of JSON in, one out.
+
+Reading a Parquet or zstd head, or making the sample, loads libraries of 60 to 200 MiB. In the process that stays
+for the whole run they would be taken from every stage's budget.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.chunked import errors
+from engine.chunked.errors import EngineError, describe
+from engine.chunked.executors.processes import PYTHON, ask
+from engine.config import Config
+from engine.ratings import datasets
+from engine.ratings.source import Source, digest, state
+
+
+def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
+    """Find the ratings a configuration names; return them with their size in bytes, SHA-256 and `source.state`.
+
+    Raises
+    ------
+    UsageError
+        As `engine.ratings.datasets.resolve`.
+    """
+    wanted = {"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns}
+    asked = json.dumps(wanted | {"times": settings.ingest.times})
+    found = json.loads(ask([*PYTHON, "-c", "from engine.ratings.resolve import answer; answer()"], asked))
+    if "source" in found:
+        size, sha256 = found["digest"]
+        return Source.from_json(found["source"]), (size, sha256), found["state"]
+    kind: type[EngineError] = getattr(errors, found["kind"], EngineError)
+    raise kind(found["message"])
+
+
+def answer() -> None:
+    """Do what the line on standard input asks: the child's side."""
+    print(json.dumps(_find(json.loads(sys.stdin.read()))))
+
+
+def _find(asked: dict[str, Any]) -> dict[str, Any]:
+    try:
+        source = datasets.resolve(
+            asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"], times=asked["times"]
+        )
+        before = state(source.path)  # taken first: what changes while it is hashed is noticed, too
+        return {"source": source.to_json(), "digest": digest(source), "state": before}
+    except Exception as error:
+        return describe(error)

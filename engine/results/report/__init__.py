@@ -1,0 +1,46 @@
+"""``engine report``: a finished work directory as one HTML page.
+
+`content` reads the work directory, `measures` its figures, `charts` draws with Vega-Altair, `page` puts it together.
+"""
+
+from __future__ import annotations
+
+from engine.chunked.errors import UsageError
+from engine.chunked.storage.files import write_atomic
+from engine.chunked.storage.location import Location
+
+REPORT = "report.html"
+INSTALL = "pip install 'recsys-engine[report]'"
+
+
+def write(where: Location, target: Location | None = None) -> Location:
+    """Write the report of a finished run.
+
+    Parameters
+    ----------
+    where : Path or Remote
+        The work directory.
+    target : Path or Remote, optional
+        The page; without it, `REPORT` in the work directory.
+
+    Returns
+    -------
+    Path or Remote
+        The page.
+
+    Raises
+    ------
+    UsageError
+        Where a library is missing, or as `engine.results.report.content.collect`.
+    LockedError, DamagedError
+        As `engine.results.report.content.collect`.
+    """
+    from engine.results.report.content import collect
+
+    try:
+        from engine.results.report.page import render
+    except ModuleNotFoundError as error:
+        raise UsageError(f"a report is drawn by libraries of which {error.name} is missing: {INSTALL}") from None
+    target = where / REPORT if target is None else target
+    write_atomic(target, render(collect(where)).encode())
+    return target

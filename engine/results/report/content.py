@@ -1,0 +1,300 @@
+"""What a report says, collected from a finished work directory: plain values, no page and no figure yet."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.chunked import workdir
+from engine.chunked.csr import CsrReader
+from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked.storage import lock, staging
+from engine.chunked.storage.files import sha256_file
+from engine.chunked.storage.location import Location, names_in
+from engine.chunked.workdir import LastRun
+from engine.config import Config
+from engine.costs import READ_RATINGS
+from engine.results.report.reproduce import changed, command
+from engine.stages.names import TIMES, TRAIN
+
+RECALL_BINS = 20
+"""Of the distribution of recall over users, equally wide."""
+_FAR = 5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage took; sizes in bytes, samples as in `engine.chunked.workdir.StageEntry`."""
+
+    name: str
+    seconds: float
+    measured: int
+    projected: int
+    samples: Sequence[tuple[float, int]]
+
+
+class Bin(NamedTuple):
+    """Users whose recall is at least ``low`` and below ``high``; 1 is in the last bin."""
+
+    low: float
+    high: float
+    users: int
+
+    @property
+    def label(self) -> str:
+        """The range in per cent."""
+        return f"{self.low:.0%} to {self.high:.0%}"
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Distribution over the users with a liked test film."""
+
+    bins: list[Bin]
+    users: int
+    none: int
+    """Users none of whose liked test films was recommended."""
+    all: int
+    """Users all of whose were."""
+    mean: float
+
+
+class Cell(NamedTuple):
+    """Number of films in a range of train ratings and a range of times recommended."""
+
+    rated: str
+    recommended: str
+    films: int
+
+
+class Share(NamedTuple):
+    """Films with a number of train ratings in a range: their number, and shares of all ratings and recommendations."""
+
+    films: str
+    n: int
+    ratings: float
+    recommended: float
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """How often films are recommended, against how often they were rated."""
+
+    shares: list[Share]
+    cells: list[Cell]
+    rated: list[str]
+    recommended: list[str]
+    """Ranges, ascending."""
+    n_items: int
+    n_recommended: int
+    """Films recommended to anybody."""
+    top: float
+    """Share of the recommendations that the hundredth of the films with most ratings has."""
+    top_ratings: float
+    """And their share of the train ratings."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything on the page."""
+
+    metrics: Mapping[str, Any]
+    settings: Config
+    allowed: int
+    workers: int
+    stages: list[Stage]
+    unknown: list[str]
+    """Stages that were done before the run, by one that left no record of what they took."""
+    recall: Recall | None
+    popularity: Popularity | None
+    command: str
+    changed: dict[str, Any]
+    ratings_bytes: int
+    ratings_sha256: str
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Sections of the configuration, and their keys with values, of the stages of this run."""
+        sections: dict[str, dict[str, Any]] = {k: v for k, v in self.metrics["config"].items() if isinstance(v, dict)}
+        return sections
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def peak(self) -> Stage:
+        """The stage that took most memory."""
+        return max(self.stages, key=lambda stage: stage.measured)
+
+    @property
+    def allowed_is_far(self) -> bool:
+        """Whether the budget is so much more than what was used that a figure of both shows neither."""
+        return self.allowed > _FAR * max(max(stage.projected, stage.measured) for stage in self.stages)
+
+    @property
+    def over(self) -> list[str]:
+        """Stages that took more memory than projected, or than was allowed."""
+        return [
+            stage.name for stage in self.stages if stage.measured > min(stage.projected or self.allowed, self.allowed)
+        ]
+
+
+def collect(where: Location) -> Content:
+    """Read a finished work directory.
+
+    Raises
+    ------
+    UsageError
+        Where it is none, or its run is not finished.
+    LockedError
+        Where a run is in progress.
+    DamagedError
+        Where it cannot be read.
+    """
+    workdir.check(where)
+    if (holder := lock.holder(where / workdir.LOCK)) is not None:
+        raise LockedError(f"{where} is in use by process {holder.get('pid', '?')}: report when it has finished")
+    last = workdir.last_run(where)
+    if last is None or not last.figures:
+        raise UsageError(f"{where}: its run has not finished, so there are no figures: engine run goes on with it")
+    metrics = _metrics(where, last)
+    try:
+        settings = msgspec.convert(last.settings, Config)
+    except msgspec.ValidationError as error:
+        raise DamagedError(f"{where}: configured by another version of this program ({error})") from None
+    folders = {entry.stage: where / workdir.STAGES / entry.folder for entry in last.stages}
+    return Content(
+        metrics=metrics,
+        settings=settings,
+        allowed=last.allowed,
+        workers=last.workers,
+        stages=[
+            Stage(entry.stage, entry.seconds, entry.measured, entry.projected, entry.samples)
+            for entry in last.stages
+            if entry.seconds
+        ],
+        unknown=[entry.stage for entry in last.stages if not entry.seconds],
+        recall=_recall(folders["evaluate"], settings.evaluate.k),
+        popularity=_popularity(folders["evaluate"], folders["matrix"]),
+        command=command(settings, metrics["dataset"], last.allowed),
+        changed=dict(changed(settings)),
+        ratings_bytes=int(last.identity[0]),
+        ratings_sha256=last.identity[1],
+    )
+
+
+def _metrics(where: Location, last: LastRun) -> dict[str, Any]:
+    path = where / workdir.METRICS
+    try:
+        if sha256_file(path) == last.figures:
+            metrics: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+            return metrics
+    except OSError as error:
+        raise DamagedError(f"{path}: {error.strerror}; engine run makes it again") from None
+    raise DamagedError(f"{path}: altered since it was written; engine run makes it again")
+
+
+def recall_over_users(recall: pl.LazyFrame) -> Recall | None:
+    """Distribution of recall.
+
+    Parameters
+    ----------
+    recall : LazyFrame
+        A column ``recall``, a row a user; null for users without a liked test film.
+
+    Returns
+    -------
+    Recall or None
+        None where no user has a liked test film.
+    """
+    value = pl.col("recall")
+    place = (value * RECALL_BINS).floor().cast(pl.Int64).clip(upper_bound=RECALL_BINS - 1)
+    # Few groups, in which users are counted as they are read: memory does not grow with them.
+    grouped = (
+        recall.drop_nulls()
+        .group_by(place.alias("place"))
+        .agg(users=pl.len(), none=(value == 0).sum(), all=(value == 1).sum(), total=value.sum())
+        .collect(engine="streaming")
+    )
+    users = int(grouped["users"].sum())
+    if not users:
+        return None
+    counts = dict(grouped.select("place", "users").iter_rows())
+    bins = [Bin(i / RECALL_BINS, (i + 1) / RECALL_BINS, counts.get(i, 0)) for i in range(RECALL_BINS)]
+    return Recall(
+        bins, users, int(grouped["none"].sum()), int(grouped["all"].sum()), float(grouped["total"].sum()) / users
+    )
+
+
+def popularity_of(rated: NDArray[np.int64], recommended: NDArray[np.int64]) -> Popularity:
+    """How often films are recommended, against how often they were rated.
+
+    Parameters
+    ----------
+    rated, recommended : int arrays, shape (films,)
+        Train ratings of each film (at least 1), and users it is recommended to.
+    """
+    edges = _edges(int(max(rated.max(initial=1), recommended.max(initial=1))))
+    labels = [_range(low, high) for low, high in itertools.pairwise(edges)]
+    by_rated = np.searchsorted(edges, rated, side="right") - 1
+    by_recommended = np.searchsorted(edges, recommended, side="right") - 1
+    n = len(labels)
+    films = np.bincount(by_rated * n + by_recommended, minlength=n * n).reshape(n, n)
+    of_ratings = np.bincount(by_rated, rated, minlength=n) / max(1, rated.sum())
+    of_recommended = np.bincount(by_rated, recommended, minlength=n) / max(1, recommended.sum())
+    shares = [
+        Share(labels[i], int(films[i].sum()), float(of_ratings[i]), float(of_recommended[i]))
+        for i in range(n)
+        if films[i].any()
+    ]
+    most = np.argsort(-rated, kind="stable")[: max(1, len(rated) // 100)]
+    return Popularity(
+        shares=shares,
+        cells=[Cell(labels[i], labels[j], int(films[i, j])) for i, j in zip(*films.nonzero(), strict=True)],
+        rated=[label for i, label in enumerate(labels) if films[i].any()],
+        recommended=labels[: int(by_recommended.max(initial=0)) + 1],
+        n_items=len(rated),
+        n_recommended=int((recommended > 0).sum()),
+        top=float(recommended[most].sum() / max(1, recommended.sum())),
+        top_ratings=float(rated[most].sum() / max(1, rated.sum())),
+    )
+
+
+def _edges(largest: int) -> list[int]:
+    """0, 1, 2, 5, 10, 20, 50 and so on, the last more than the largest."""
+    edges = [0, 1]
+    while edges[-1] <= largest:
+        edges += [edges[-1] * 2, edges[-1] * 5, edges[-1] * 10]
+    return edges[: next(i for i, edge in enumerate(edges) if edge > largest) + 1]
+
+
+def _range(low: int, high: int) -> str:
+    """A range of counts, the upper end excluded."""
+    if high - low == 1:
+        return str(low)
+    return f"{low}–{high - 1}" if low < 1000 else f"{low // 1000}k–{high // 1000}k"
+
+
+def _recall(evaluate: Location, k: int) -> Recall | None:
+    """None also where the run kept none of each user."""
+    folder, column = evaluate / "users", f"recall_at_{k}"
+    users = pl.scan_parquet([staging.local(folder / name) for name in names_in(folder)])
+    return recall_over_users(users.select(recall=column)) if column in users.collect_schema() else None
+
+
+def _popularity(evaluate: Location, matrix: Location) -> Popularity | None:
+    """None where the run kept no record of what is recommended."""
+    path = evaluate / TIMES
+    if not path.is_file():
+        return None
+    rated = CsrReader(matrix, TRAIN).count_columns(READ_RATINGS)
+    return popularity_of(rated, np.load(staging.local(path)))

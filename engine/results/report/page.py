@@ -1,0 +1,191 @@
+"""A report as one HTML page that needs nothing else, neither files nor a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import vl_convert
+from altair import SCHEMA_VERSION
+from markupsafe import Markup
+
+from engine import __version__
+from engine.chunked.budget import format_size
+from engine.results.report import charts
+from engine.results.report.content import Content, Popularity, Recall, Stage
+from engine.results.report.measures import OURS, Measure, definitions, measures, tables
+
+_HERE = Path(__file__).parent
+# Measures drawn, where there is a baseline; those of lists at their whole length.
+_DRAWN = ("rmse", "recall_at_{k}", "ndcg_at_{k}", "map_at_{k}")
+# And said first.
+_FIRST = ("rmse", "recall_at_{k}")
+
+
+class Tile(NamedTuple):
+    """A figure that is read first."""
+
+    name: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, what it shows in words, and its numbers as a table."""
+
+    id: str
+    title: str
+    alt: str
+    spec: Mapping[str, Any]
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = field(default_factory=list)
+
+
+def render(content: Content) -> str:
+    """Put the page together."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    k = content.settings.evaluate.k
+    found = measures(content.metrics)
+    compared = [each for each in _named(found, _DRAWN, k) if each.baselines]
+    return environment.get_template("report.html.j2").render(
+        version=__version__,
+        content=content,
+        metrics=content.metrics,
+        tiles=_tiles(content, _named(found, _FIRST, k)),
+        tables=tables(found, k),
+        ours=OURS,
+        definitions=definitions(found, content.settings.evaluate.liked_from),
+        comparisons=[(each, _comparison(each)) for each in compared],
+        recall=content.recall and _recall(content.recall),
+        popularity=content.popularity and _popularity(content.popularity),
+        memory=_memory(content) if any(stage.measured for stage in content.stages) else None,
+        time=_time(content.stages) if content.stages else None,
+        size=format_size,
+        style=_verbatim("report.css"),
+        script=_script(),
+    )
+
+
+def _verbatim(name: str) -> Markup:
+    """A file of this package, which is ours and not to be escaped."""
+    return Markup((_HERE / name).read_text())
+
+
+@cache  # bundling takes seconds
+def _script() -> Markup:
+    """What draws the figures: Vega-Lite and what it needs, then ours. It holds no ``</script``, which a test checks."""
+    drawing = (_HERE / "report.js").read_text()
+    return Markup(vl_convert.javascript_bundle(drawing, vl_version=SCHEMA_VERSION.rpartition(".")[0]))
+
+
+def _tiles(content: Content, first: Sequence[Measure]) -> list[Tile]:
+    tiles = [Tile(each.name, each.values[OURS].text, _against(each)) for each in first]
+    if content.stages and content.peak.measured:
+        size, share = format_size(content.peak.measured), content.peak.measured / content.allowed
+        tiles.append(Tile("Peak memory", size, f"{share:.0%} of the {format_size(content.allowed)} allowed"))
+    if content.stages:
+        rate = content.metrics["n_ratings"] / content.seconds
+        tiles.append(Tile("Time", _duration(content.seconds), f"{rate:,.0f} ratings a second"))
+    return tiles
+
+
+def _named(found: Sequence[Measure], keys: Sequence[str], k: int) -> list[Measure]:
+    by_key = {each.key: each for each in found}
+    return [by_key[key] for key in (key.format(k=k) for key in keys) if key in by_key]
+
+
+def _against(measure: Measure) -> str:
+    """The baselines, in words."""
+    said = "; ".join(f"{name} {value.text}" for name, value in measure.baselines.items())
+    return said or f"over {measure.over}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _comparison(measure: Measure) -> Figure:
+    alt = f"{measure.name}: " + ", ".join(f"{name} {value.text}" for name, value in measure.values.items())
+    return Figure(f"compared-{measure.key}", measure.name, alt, charts.compared(measure.values))
+
+
+def _recall(recall: Recall) -> Figure:
+    most = max(recall.bins, key=lambda bin_: bin_.users)
+    alt = f"Histogram of recall over {recall.users:,} users: mean {recall.mean:.3f}, most users at {most.label}"
+    rows = [(bin_.label, f"{bin_.users:,}", f"{bin_.users / recall.users:.1%}") for bin_ in recall.bins]
+    spec = charts.recall_distribution(recall.bins, recall.mean)
+    return Figure("recall-distribution", "Users by their recall", alt, spec, ["recall", "users", "share"], rows)
+
+
+def _popularity(popularity: Popularity) -> tuple[Figure, Figure]:
+    head = ["train ratings of the film", "films", "of train ratings", "of recommendations"]
+    rows = [
+        (share.films, f"{share.n:,}", f"{share.ratings:.1%}", f"{share.recommended:.1%}") for share in popularity.shares
+    ]
+    shares = Figure(
+        "popularity-shares",
+        "Ratings and recommendations",
+        "Bars: shares of the train ratings and of the recommendations, by train ratings of the film",
+        charts.popularity_shares(popularity.shares),
+        head,
+        rows,
+    )
+    cells = Figure(
+        "popularity-cells",
+        "Films by ratings and recommendations",
+        "Map: number of films by their train ratings and by how many users they are recommended to",
+        charts.popularity_cells(popularity),
+        ["train ratings, times recommended", "films"],
+        [(f"{cell.rated}, {cell.recommended}", f"{cell.films:,}") for cell in popularity.cells],
+    )
+    return shares, cells
+
+
+def _memory(content: Content) -> tuple[Figure, Figure]:
+    stages = content.stages
+    allowed, peak = format_size(content.allowed), content.peak
+    most = f"most is {format_size(peak.measured)}, in {peak.name}, of {allowed} allowed"
+    over_time = Figure(
+        "memory-over-time",
+        "Over time",
+        f"Areas: resident memory of all processes over {content.seconds:.0f} seconds, stage by stage; {most}",
+        charts.memory_over_time(stages, None if content.allowed_is_far else content.allowed),
+    )
+    rows = [
+        (stage.name, format_size(stage.measured), format_size(stage.projected), _share(stage.measured, stage.projected))
+        for stage in stages
+    ]
+    by_stage = Figure(
+        "memory-by-stage",
+        "Most of each stage",
+        f"Bars: the most memory of each stage beside its projection; {most}",
+        charts.memory_by_stage(stages),
+        ["stage", "measured", "projected", "of it"],
+        rows,
+    )
+    return over_time, by_stage
+
+
+def _time(stages: Sequence[Stage]) -> Figure:
+    total = sum(stage.seconds for stage in stages)
+    longest = max(stages, key=lambda stage: stage.seconds)
+    alt = f"Bars: seconds of each stage; the longest is {longest.name}, {longest.seconds:.1f} of {total:.1f} seconds"
+    rows = [(stage.name, f"{stage.seconds:.1f}", _share(stage.seconds, total)) for stage in stages]
+    return Figure(
+        "time-by-stage", "Of each stage", alt, charts.time_by_stage(stages), ["stage", "seconds", "share"], rows
+    )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else ""

@@ -1,0 +1,526 @@
+"""What a finished run has to say to a person: films to watch, ratings to expect, people of the same taste.
+
+Everything is read when it is asked for, and only the rows needed of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+
+from engine.chunked import arrays
+from engine.chunked.csr import CsrReader
+from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.storage import staging
+from engine.chunked.storage.location import Remote, locate
+from engine.costs import PREDICT_USERS, READ_RATINGS, SCORE_USERS
+from engine.model.biases import damped
+from engine.model.factors import unit_rows
+from engine.model.prediction import Predicted, RatingModel, predict_ratings
+from engine.model.ranking import Ranking, rank
+from engine.model.scoring import cut_by_work, row_numbers, weighted_sums
+from engine.model.topk import top_per_row
+from engine.ratings.source import read_person
+from engine.serving import ids as lookup
+from engine.serving.finished import FinishedRun, open_finished, refuse_damage
+from engine.stages.biases import load_biases
+from engine.stages.item_neighbors import load_near
+from engine.stages.names import (
+    COLUMNS,
+    COUNTS,
+    IDS,
+    LOADINGS,
+    PROFILE,
+    SIMILARITIES,
+    TEST,
+    TRAIN,
+    USERS,
+    VECTORS,
+)
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+# Multiply-adds of a batch of users: about 64 MiB.
+_BATCH_WORK = 2**21
+# Films that two users are shown to share.
+_SHARED_FILMS = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Newcomer:
+    """Someone who is not in the data, placed among those who are; made by `Recommender.fold_in`.
+
+    Attributes
+    ----------
+    vector : float32 array, shape (dims,)
+        Of unit length, or zeros where no dimension reaches the films rated.
+    neighbors, similarities : int32 and float32 arrays, shape (k,)
+        Codes and cosines of the nearest users, nearest first; -1 and NaN where there are fewer.
+    rated : csr_matrix of float32, shape (1, films)
+        The ratings taken in.
+    bias : float
+        How far these are from what is expected of their films, damped.
+    left_out : tuple
+        Ids of films rated that the run knows no rating of.
+    """
+
+    vector: NDArray[np.float32]
+    neighbors: NDArray[np.int32]
+    similarities: NDArray[np.float32]
+    rated: csr_matrix
+    bias: float
+    left_out: tuple[Any, ...]
+
+
+class _People(NamedTuple):
+    """Some of those asked about: ids to show, train ratings, neighbours, how far they are from the mean."""
+
+    ids: pl.Series
+    rated: csr_matrix
+    neighbors: NDArray[np.int32]
+    similarities: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+
+def _telling_damage(
+    answer: Callable[Concatenate[Recommender, Asked], Answer],
+) -> Callable[Concatenate[Recommender, Asked], Answer]:
+    """Where a file cannot be read, say that it is damaged, if it is: comparing digests first would take seconds."""
+
+    @functools.wraps(answer)
+    def told(self: Recommender, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        try:
+            return answer(self, *args, **kwargs)
+        except EngineError:
+            raise
+        except Exception as error:
+            refuse_damage(self._run, error)
+            raise
+
+    return told
+
+
+class Recommender:
+    """A finished run, asked for films, ratings and like-minded users.
+
+    Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
+    NumPy makes a one-dimensional array of; all answers are Polars data frames. Every method raises DamagedError where a
+    file that it reads is damaged so that it cannot be read.
+
+    Parameters
+    ----------
+    run : FinishedRun
+        See `open`.
+
+    Examples
+    --------
+    >>> import engine
+    >>> recommender = engine.Recommender.open("runs/ml-latest-small")
+    >>> films = recommender.recommend([42, 7], k=2)
+    >>> films["title"].to_list()[:2]
+    ['Back to the Future (1985)', 'Silence of the Lambs, The (1991)']
+    >>> films.select("user", "n_raters", "n_neighbors").row(0)
+    (42, 25, 50)
+    >>> [f"{rating:.1f}" for rating in recommender.predict([42, 42], [1, 318])["predicted"]]
+    ['4.2', '4.8']
+    >>> recommender.similar_users(42, k=3)["user"].to_list()
+    [91, 104, 483]
+    >>> me = recommender.fold_in([260, 1196, 2571, 318, 1721], [5, 4.5, 5, 3, 1.5])
+    >>> recommender.recommend(me, k=1)["title"].item()
+    'Star Wars: Episode VI - Return of the Jedi (1983)'
+    """
+
+    def __init__(self, run: FinishedRun) -> None:
+        self._run = run
+        self._settings = run.settings
+        self._profile = run.stages["ingest"].result(PROFILE)
+        matrix, neighbors = (run.stages[name].root for name in ("matrix", "neighbors"))
+        self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
+        self._neighbors = arrays.open_array(neighbors, IDS)
+        self._similarities = arrays.open_array(neighbors, SIMILARITIES)
+        self._users = pl.read_parquet(run.stages["ingest"].path(USERS), columns=["user"])["user"]
+        self._items = pl.read_parquet(run.stages["matrix"].path(COLUMNS), columns=["item"])["item"]
+        votes = self._settings.evaluate.model == "votes"
+        self._counts = (
+            np.load(run.stages["item_neighbors"].path(COUNTS)) if votes else self._train.count_columns(READ_RATINGS)
+        )
+        self._ranking = Ranking.of(self._settings.evaluate, self._counts)
+        self._biases = load_biases(run.stages["biases"]) if votes else None
+        self._near_films = load_near(run.stages["item_neighbors"]) if votes else None
+
+    @classmethod
+    def open(cls, workdir: str | os.PathLike[str] | Remote) -> Recommender:
+        """Open the work directory of a finished run.
+
+        Raises
+        ------
+        UsageError, DamagedError
+            As `engine.serving.finished.open_finished`: where it is no work directory, its run is not finished, or files
+            of it are missing or cut.
+        """
+        run = open_finished(locate(workdir))
+        try:
+            return cls(run)
+        except EngineError:
+            raise
+        except Exception as error:
+            refuse_damage(run, error)
+            raise
+
+    @property
+    def users(self) -> pl.Series:
+        """Ids of all users, ascending."""
+        return self._users
+
+    @property
+    def items(self) -> pl.Series:
+        """Ids of all films with a train rating, ascending: those that can be predicted and recommended."""
+        return self._items
+
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether ratings are predicted; with the notebook's model, its one score stands in their place."""
+        return self._ranking.votes
+
+    @_telling_damage
+    def recommend(self, users: ArrayLike | Newcomer, k: int = 10, *, include_test: bool = False) -> pl.DataFrame:
+        """The best films for each of some users, of those they have not rated.
+
+        Parameters
+        ----------
+        users : array_like, shape (n,), or Newcomer
+            Ids, in the order wanted.
+        k : int
+            Films for each user; fewer where fewer were rated by any neighbour.
+        include_test : bool
+            Recommend films of held-out test ratings, too, as evaluate does, which measures how many of them are found.
+            Without it, nobody is told to watch what they have rated.
+
+        Returns
+        -------
+        DataFrame
+            A row a film, best first. ``user`` (null for a newcomer) and ``item``: ids. ``rank``: uint32, from 1.
+            ``title``: text, null where there is no ``movies.csv`` beside the ratings or none in it. ``predicted``:
+            float32, in units of ratings, within their range (with the notebook's model: the score). ``score``:
+            float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
+            uint32, rated the film, and ``mean_rating``, float32, is the mean of their ratings.
+
+        Raises
+        ------
+        UsageError
+            For an id that is not known, or ``k`` less than 1.
+        """
+        k = lookup.at_least_one(k, "films")
+        frames = [self._recommend(people, taken, k) for people, taken in self._batches(users, include_test)]
+        found = pl.concat(frames)
+        return found.with_columns(title=self.titles(found["item"])).select(
+            "user", "rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating"
+        )
+
+    @_telling_damage
+    def predict(self, users: ArrayLike | Newcomer, items: ArrayLike) -> pl.DataFrame:
+        """Ratings to be expected.
+
+        Parameters
+        ----------
+        users : array_like, shape (n,), or Newcomer
+            Ids; one newcomer stands for all pairs.
+        items : array_like, shape (n,)
+            Id of the film of each pair.
+
+        Returns
+        -------
+        DataFrame
+            A row a pair, in their order: ``user`` (null for a newcomer), ``item``, ``predicted`` (float32, in units of
+            ratings, within their range) and ``near`` (bool): whether the user rated a film near this one; else the
+            bias model stands alone. With the notebook's model ``predicted`` is its score, which is 0 where no
+            neighbour rated the film, and ``near`` says whether one did.
+
+        Raises
+        ------
+        UsageError
+            For an id that is not known, films without a train rating included; where there are not as many users as
+            items.
+        """
+        wanted = self._find(items, self._items, "film")
+        if isinstance(users, Newcomer):
+            people, rows = self._newcomer(users), np.zeros(len(wanted), dtype=np.int64)
+            found = self._predict(people, rows, wanted)
+            ids = people.ids.gather(rows)
+        else:
+            codes = self._find(users, self._users, "user")
+            if len(codes) != len(wanted):
+                raise UsageError(f"{len(codes)} users and {len(wanted)} films: give a user for each film")
+            found = self._predict_known(codes, wanted)
+            ids = self._users.gather(codes)
+        return pl.DataFrame(
+            {"user": ids, "item": self._items.gather(wanted), "predicted": found.values, "near": found.covered}
+        )
+
+    @_telling_damage
+    def similar_users(self, user: int | str | Newcomer, k: int = 10) -> pl.DataFrame:
+        """The users nearest to one, and what they share.
+
+        Parameters
+        ----------
+        user : id or Newcomer
+        k : int
+            How many; at most as many as the run has kept neighbours (``neighbors.k``).
+
+        Returns
+        -------
+        DataFrame
+            A row a user, nearest first: ``user``: id. ``similarity``: float32, the cosine of the two users' vectors.
+            ``n_both``, ``n_both_liked``: uint32, films both have a train rating of, and those both liked. ``items``
+            and ``titles``: lists of up to three films both liked, those fewest have rated first; titles are null
+            where not known.
+
+        Raises
+        ------
+        UsageError
+            For an id that is not known, or ``k`` less than 1.
+        """
+        k = lookup.at_least_one(k, "users")
+        if isinstance(user, Newcomer):
+            people = self._newcomer(user)
+        elif np.ndim(user):
+            raise UsageError(f"user {user}: give one id, or a newcomer")
+        else:
+            people = self._known(self._find([user], self._users, "user"))
+        codes = people.neighbors[0][people.neighbors[0] >= 0][:k]
+        theirs, places = self._rows(self._train, codes)
+        return self._shared(people.rated, theirs[places]).select(
+            pl.Series("user", self._users.gather(codes)),
+            pl.Series("similarity", people.similarities[0][: len(codes)]),
+            pl.all(),
+        )
+
+    @_telling_damage
+    def fold_in(self, items: ArrayLike, ratings: ArrayLike) -> Newcomer:
+        """Place someone who is not in the data among its users.
+
+        The row of ratings times the loadings of the SVD is the vector ("folding in", Sarwar et al. 2002).
+
+        Parameters
+        ----------
+        items, ratings : array_like, shape (n,)
+            Ids of films, and ratings within the range of the data's; of a film rated twice the later counts.
+
+        Raises
+        ------
+        UsageError
+            Where no film is known, or a rating is out of range.
+        """
+        given = lookup.as_ids(items, "film")
+        try:
+            values = np.asarray(ratings, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"ratings: {error}: give a number for each film") from None
+        if given.shape != values.shape:
+            raise UsageError(f"{len(given)} films and {len(values)} ratings: give a rating for each film")
+        low, high = self._profile["rating_min"], self._profile["rating_max"]
+        for film, value in zip(given, values.tolist(), strict=True):
+            if not low <= value <= high:
+                raise UsageError(
+                    f"rating {value:g} of film {film}: the ratings of this run go from {low:g} to {high:g}"
+                )
+        columns, known = lookup.places(given, self._items)
+        if not known.any():
+            raise UsageError(f"none of the {len(given)} films is known: {lookup.describe(self._items, 'film')}")
+        latest = dict(zip(columns[known].tolist(), values[known].tolist(), strict=True))
+        own = np.array(sorted(latest), dtype=np.int32)
+        data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
+        rated = csr_matrix((data, own, [0, len(own)]), shape=(1, len(self._items)))
+        vector = unit_rows(rated @ np.load(self._run.stages["factors"].path(LOADINGS), mmap_mode="r"))[0]
+        left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
+        return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
+
+    def read_newcomer(self, path: str | os.PathLike[str]) -> Newcomer:
+        """`fold_in` the ratings of a file: CSV, TSV or ``::``-separated, with columns of films and ratings.
+
+        Raises
+        ------
+        UsageError
+            For all that is wrong with the file, with line and column, and as `fold_in`.
+        """
+        try:
+            return self.fold_in(*read_person(locate(path), self._run.source))
+        except UsageError as error:
+            message = str(error)
+            raise UsageError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+
+    def titles(self, items: pl.Series) -> pl.Series:
+        """Titles of films, from the ``movies.csv`` beside the ratings; null where there is none.
+
+        Raises
+        ------
+        UsageError
+            Where that file is there and cannot be read as titles.
+        """
+        path = self._run.source.titles
+        if path is None or not path.is_file():
+            return pl.Series("title", [None] * len(items), dtype=pl.String)
+        try:
+            named = pl.scan_csv(staging.local(path), infer_schema=False).select(
+                item=pl.col("movieId").cast(self._items.dtype, strict=False), title="title"
+            )
+            table = named.filter(pl.col("item").is_in(items.unique().implode())).unique("item").collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UsageError(
+                f"{path}: cannot be read as movieId,title,...: mend it or move it away ({error})"
+            ) from None
+        return pl.DataFrame({"item": items}).join(table, on="item", how="left", maintain_order="left")["title"]
+
+    def _batches(self, users: ArrayLike | Newcomer, include_test: bool) -> Iterator[tuple[_People, list[csr_matrix]]]:
+        """Those asked about, some at a time, with the films each has rated."""
+        if isinstance(users, Newcomer):
+            people = self._newcomer(users)
+            yield people, [people.rated]
+            return
+        codes = self._find(users, self._users, "user")
+        neighbors = np.concatenate([self._near(codes[i : i + 1024])[0] for i in range(0, len(codes), 1024)])
+        work = np.where(neighbors >= 0, np.diff(self._train.indptr)[neighbors], 0).sum(axis=1)
+        for first, last in cut_by_work(work, _BATCH_WORK, SCORE_USERS):
+            people = self._known(codes[first:last])
+            test, places = self._rows(self._test, codes[first:last])
+            yield people, [people.rated] if include_test else [people.rated, test[places]]
+
+    def _recommend(self, people: _People, taken: list[csr_matrix], k: int) -> pl.DataFrame:
+        valid = people.neighbors >= 0
+        needed, places = np.unique(people.neighbors[valid], return_inverse=True)
+        ids = np.full(people.neighbors.shape, -1, dtype=np.int32)
+        ids[valid] = places
+        ratings = self._train.read_some(needed)
+        asking = self._ranking.ask(ids, people.similarities, people.rated, len(needed))
+        found = rank(self._ranking.voters(ratings, self._near_films), asking, ratings, ids, taken, k)
+        rows = row_numbers(found.indptr)
+        predicted = self._predict(people, rows, found.items).values if self.predicts_ratings else found.scores
+        return pl.DataFrame(
+            {
+                "user": people.ids.gather(rows),
+                "rank": (np.arange(len(rows)) - found.indptr[rows] + 1).astype(np.uint32),
+                "item": self._items.gather(found.items),
+                "predicted": predicted,
+                "score": found.scores,
+                "n_raters": found.n_raters.astype(np.uint32),
+                "n_neighbors": valid.sum(axis=1).astype(np.uint32)[rows],
+                "mean_rating": found.mean_ratings,
+            }
+        )
+
+    def _predict_known(self, codes: NDArray[np.int64], items: NDArray[np.int64]) -> Predicted:
+        """Predictions for pairs of known users and films, some users at a time."""
+        found = Predicted(np.empty(len(codes), dtype=np.float32), np.empty(len(codes), dtype=bool))
+        order = np.argsort(codes, kind="stable")
+        distinct, starts = np.unique(codes[order], return_index=True)
+        starts = np.append(starts, len(codes))
+        for first in range(0, len(distinct), SCORE_USERS):
+            some = distinct[first : first + SCORE_USERS]
+            pairs = order[starts[first] : starts[first + len(some)]]
+            rows = np.searchsorted(some, codes[pairs])
+            found.values[pairs], found.covered[pairs] = self._predict(self._known(some), rows, items[pairs])
+        return found
+
+    def _predict(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
+        """Predictions for pairs of rows of ``people``, ascending, and films."""
+        if self._biases is None:
+            return self._scores_of(people, rows, items)
+        films = np.unique(items).astype(np.int64)
+        root = self._run.stages["item_neighbors"].root
+        ids, similarities = (arrays.take_rows(arrays.open_array(root, name), films) for name in (IDS, SIMILARITIES))
+        biases = self._biases._replace(users=people.biases)
+        model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, films)
+        known = np.zeros(min(PREDICT_USERS, people.rated.shape[0]) * len(self._items) + 1, dtype=np.complex64)
+        parts = [Predicted(np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))]
+        for first in range(0, people.rated.shape[0], PREDICT_USERS):
+            last = min(first + PREDICT_USERS, people.rated.shape[0])
+            some = slice(*np.searchsorted(rows, [first, last]))
+            ratings = people.rated[first:last].copy()
+            parts.append(predict_ratings(model, ratings, first, rows[some] - first, items[some], known))
+        return Predicted(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _scores_of(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
+        """The notebook's scores of pairs."""
+        needed, places = np.unique(people.neighbors[people.neighbors >= 0], return_inverse=True)
+        ids = np.full(people.neighbors.shape, -1, dtype=np.int32)
+        ids[people.neighbors >= 0] = places
+        asking = self._ranking.ask(ids, people.similarities, people.rated, len(needed))
+        scores = weighted_sums(self._train.read_some(needed), asking)
+        rated = csr_matrix((np.ones(scores.nnz, dtype=bool), scores.indices, scores.indptr), shape=scores.shape)
+        return Predicted(*(np.asarray(each[rows, items]).ravel() for each in (scores, rated)))
+
+    def _known(self, codes: NDArray[np.int64]) -> _People:
+        rated, places = self._rows(self._train, codes)
+        biases = np.zeros(len(codes), np.float32) if self._biases is None else self._biases.users[codes]
+        return _People(self._users.gather(codes), rated[places], *self._near(codes), biases)
+
+    def _newcomer(self, person: Newcomer) -> _People:
+        nobody = pl.Series("user", [None], dtype=self._users.dtype)
+        bias = np.array([person.bias], dtype=np.float32)
+        return _People(nobody, person.rated, person.neighbors[None], person.similarities[None], bias)
+
+    def _near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Neighbours and similarities of some users, in the order given."""
+        some, places = np.unique(codes, return_inverse=True)
+        ids, similarities = (arrays.take_rows(each, some)[places] for each in (self._neighbors, self._similarities))
+        return ids, similarities
+
+    def _rows(self, matrix: CsrReader, codes: NDArray[np.integer[Any]]) -> tuple[csr_matrix, NDArray[np.intp]]:
+        """Rows of some users, each once, and where each of those asked for is."""
+        some, places = np.unique(codes, return_inverse=True)
+        return matrix.read_some(some).widen(), places
+
+    def _nearest(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The nearest users of a vector, as many as the run keeps; reads all users' vectors, a chunk at a time."""
+        vectors = arrays.open_array(self._run.stages["factors"].root, VECTORS)
+        n_users, chunk, k = vectors.shape[0], vectors.chunks[0], self._settings.neighbors.k
+        cosines = [arrays.read_rows(vectors, i, min(i + chunk, n_users)) @ vector for i in range(0, n_users, chunk)]
+        found = np.concatenate(cosines)
+        _, best = top_per_row(np.array([0, n_users]), np.arange(n_users), found, k)
+        ids, similarities = np.full(k, -1, dtype=np.int32), np.full(k, np.nan, dtype=np.float32)
+        ids[: len(best)], similarities[: len(best)] = best, found[best]
+        return ids, similarities
+
+    def _bias_of(self, rated: csr_matrix) -> float:
+        if self._biases is None:
+            return 0.0
+        left = rated.data.astype(np.float64) - self._biases.mean - self._biases.items[rated.indices]
+        damping = self._settings.biases.user_damping
+        return float(damped(np.array([left.sum()]), np.array([len(left)]), damping)[0])
+
+    def _shared(self, own: csr_matrix, theirs: csr_matrix) -> pl.DataFrame:
+        """What one user's ratings have in common with others'."""
+        liked_from = self._settings.evaluate.liked_from
+        mine, my = set(own.indices.tolist()), set(own.indices[own.data >= liked_from].tolist())
+        rows = []
+        for at in range(theirs.shape[0]):
+            row = theirs[at]
+            both = mine.intersection(row.indices.tolist())
+            liked = my.intersection(row.indices[row.data >= liked_from].tolist())
+            rows.append((len(both), len(liked), sorted(liked, key=self._rarity)[:_SHARED_FILMS]))
+        counts = np.array([row[:2] for row in rows], dtype=np.uint32).reshape(-1, 2)
+        films = [self._items.gather(columns) for *_, columns in rows]
+        return pl.DataFrame(
+            {
+                "n_both": counts[:, 0],
+                "n_both_liked": counts[:, 1],
+                "items": pl.Series(films, dtype=pl.List(self._items.dtype)),
+                "titles": pl.Series([self.titles(each) for each in films], dtype=pl.List(pl.String)),
+            }
+        )
+
+    def _rarity(self, column: int) -> tuple[int, int]:
+        return int(self._counts[column]), column
+
+    def _find(self, ids: ArrayLike, known: pl.Series, what: str) -> NDArray[np.int64]:
+        """Codes of ids."""
+        return lookup.find(ids, known, what, self._run.workdir)

@@ -1,0 +1,47 @@
+"""User vectors -> what neighbours are searched with: HNSW graphs, or users sorted into clusters, or nothing.
+
+Files
+-----
+``shard-00000.bin``, ...
+    ``hnsw``: hnswlib index, cosine; labels are user codes.
+``centres.npy``
+    ``pruned``: float32 (clusters x dims).
+``edges.npy``
+    ``pruned``: int64 (clusters + 1), first place of each cluster in the order of the tiles, and the end.
+``tile-codes-00000.npy``, ``tile-vectors-00000.npy``, ...
+    ``pruned``: int32 (users) and float32 (users x dims), in order of cluster, a group of users a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine import config
+from engine.chunked.task import Round, TaskContext
+from engine.model.index import choose
+from engine.stages.index.clusters import Clusters
+from engine.stages.inputs import StageInputs
+
+
+class IndexStage:
+    """Choose a method, then build what it needs."""
+
+    def __init__(self, inputs: StageInputs[config.Index]) -> None:
+        self._inputs = inputs
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        costs = self._inputs.plan(self._inputs.shapes)
+        yield Round("choose", 1, self._choose, costs["choose"].cost)
+        method = self._inputs.own.result("choose.00000")["method"]
+        if method == "hnsw":
+            from engine.stages.index.graphs import Graphs  # hnswlib, which the others do without
+
+            yield from Graphs(self._inputs).rounds(costs)
+        elif method == "pruned":
+            yield from Clusters(self._inputs).rounds(costs)
+
+    def _choose(self, index: int, context: TaskContext) -> dict[str, str]:
+        n_users = self._inputs.upstream["factors"].result("layout.00000")["n_users"]
+        method, why = choose(self._inputs.section.method, n_users)
+        return {"method": method, "why": why}

@@ -1,0 +1,107 @@
+"""User vectors in groups that fit in memory, as searches go through them: by cluster, or in order of code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.chunked import arrays
+from engine.chunked.journal import Committed
+from engine.costs import GROUP_USERS, TILE_USERS
+from engine.model.neighbors import Best, centres_within, cut_tiles, nearest_centre
+from engine.stages.names import CENTRES, EDGES, VECTORS, tile_codes_path, tile_vectors_path
+
+
+class Tile(NamedTuple):
+    """Users of one cluster (of cluster 0 where there are none)."""
+
+    cluster: int
+    codes: NDArray[np.int32]
+    vectors: NDArray[np.float32]
+
+
+class Tiles(Protocol):
+    """All users, tile by tile."""
+
+    def __iter__(self) -> Iterator[Tile]: ...
+
+
+class PlainTiles:
+    """In order of code, from the vectors themselves."""
+
+    def __init__(self, factors: Committed) -> None:
+        self._vectors = arrays.open_array(factors.root, VECTORS)
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Go through all users."""
+        n_users, chunk = self._vectors.shape[0], self._vectors.chunks[0]
+        for start in range(0, n_users, chunk):
+            vectors = arrays.read_rows(self._vectors, start, min(start + chunk, n_users))
+            for first in range(0, len(vectors), TILE_USERS):
+                some = vectors[first : first + TILE_USERS]
+                yield Tile(0, np.arange(start + first, start + first + len(some), dtype=np.int32), some)
+
+
+class ClusterTiles:
+    """By cluster, as the index stage left them.
+
+    Attributes
+    ----------
+    centres : float32 array, shape (clusters, dims)
+    edges : int64 array, shape (clusters + 1,)
+        First place of each cluster in the order of the tiles, and the end.
+    """
+
+    def __init__(self, index: Committed) -> None:
+        self._index = index
+        self.centres: NDArray[np.float32] = np.load(index.path(CENTRES))
+        self.edges: NDArray[np.int64] = np.load(index.path(EDGES))
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Go through all users."""
+        n_users = int(self.edges[-1])
+        for group, start in enumerate(range(0, n_users, GROUP_USERS)):
+            codes = np.load(self._index.path(tile_codes_path(group)))
+            vectors = np.load(self._index.path(tile_vectors_path(group)))
+            for cluster, first, last in cut_tiles(self.edges, start, start + len(codes), TILE_USERS):
+                yield Tile(cluster, codes[first:last], vectors[first:last])
+
+    def cluster_of_users(self) -> NDArray[np.int32]:
+        """Cluster of each user, by code; shape (users,)."""
+        clusters = np.repeat(np.arange(len(self.centres), dtype=np.int32), np.diff(self.edges))
+        codes = [np.load(self._index.path(tile_codes_path(group))) for group in range(-(-len(clusters) // GROUP_USERS))]
+        found = np.empty_like(clusters)
+        found[np.concatenate(codes)] = clusters
+        return found
+
+
+def search_all(best: Best, tiles: Tiles, n_queries: int) -> None:
+    """Compare every query with everybody."""
+    everybody = np.arange(n_queries)
+    for tile in tiles:
+        best.offer(everybody, tile.codes, tile.vectors)
+
+
+def search_near(best: Best, tiles: ClusterTiles, queries: NDArray[np.float32], reach: float) -> int:
+    """Compare each query with the users of the clusters whose centre is behind its nearest by at most ``reach``.
+
+    The nearest clusters go first: what they have spares most of the work in the others.
+
+    Returns
+    -------
+    int
+        Pairs of a query and a cluster it was compared with.
+    """
+    nearest = nearest_centre(queries, tiles.centres)
+    rows, clusters = centres_within(queries, tiles.centres, reach)
+    other = clusters != nearest[rows]
+    for asking, cluster in ((np.arange(len(queries)), nearest), (rows[other], clusters[other])):
+        order = np.argsort(cluster, kind="stable")
+        asking = asking[order]
+        starts = np.searchsorted(cluster[order], np.arange(len(tiles.centres) + 1))
+        for tile in tiles if len(asking) else ():
+            best.offer(asking[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors)
+    return len(queries) + int(other.sum())

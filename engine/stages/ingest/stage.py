@@ -1,0 +1,319 @@
+"""ratings.csv -> Parquet partitions by user range.
+
+The file is streamed once into Parquet row groups, which can be read again cheaply; a look at those settles ids, dtypes
+and partition bounds; then each partition takes its users' rows, in file order.
+
+Files
+-----
+``users.parquet``, ``items.parquet``
+    Original ids in ascending order: an id's row number is its code. Where ids are text, the key each goes by while the
+    source is cut up: a 64-bit hash, so that rows are as narrow as those of numbers.
+``ratings/00000.parquet``, ...
+    ``user``, ``item`` (codes, uint32) and ``rating`` (a multiple of ``rating_step``), grouped by user,
+    rows of a user in file order; of a pair rated twice only the later row. With ``ingest.times`` also ``time``, int64:
+    the timestamp, in its own unit (seconds where Parquet has dates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine import config
+from engine.chunked.errors import EngineError, UsageError, system_error
+from engine.chunked.task import Round, TaskContext
+from engine.ratings import source
+from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
+from engine.stages.inputs import StageInputs
+from engine.stages.names import ITEMS, PROFILE, SURVEY, USERS, partition_path
+
+SOURCE = "source.parquet"
+# Small enough to stream, large enough that statistics and headers cost nothing: ratings, and bytes of text.
+_ROW_GROUP = 2**17
+_ROW_GROUP_BYTES = 2**22
+_KEY = "key"
+# Columns of the converted source that hold the ids themselves where these are text.
+_TEXT = {"user": "user_text", "item": "item_text"}
+# Ids as dense as this are looked up in a table, which takes a tenth of the time of a binary search.
+_TABLE_PER_ID = 16
+_UNKNOWN = np.uint32(2**32 - 1)
+
+
+class IngestStage:
+    """Convert, profile, partition."""
+
+    def __init__(self, inputs: StageInputs[config.Ingest]) -> None:
+        self._inputs = inputs
+        self._section = inputs.section
+        self._source = inputs.source
+        self._own = inputs.own
+        types = {"user": self._source.user_type, "item": self._source.item_type}
+        self._texts = [kind for kind, type_ in types.items() if type_ == "string"]
+
+    def rounds(self) -> Iterator[Round]:
+        """See `engine.chunked.task.Stage`."""
+        shapes = self._inputs.shapes
+        costs = self._inputs.plan(shapes)
+        yield Round("convert", 1, self._convert, costs["convert"].cost, until="partition")
+        yield Round("survey", 1, self._survey, costs["survey"].cost)
+        shapes = shapes.surveyed(self._own.result(SURVEY))
+        yield Round("profile", 1, self._profile, self._inputs.plan(shapes)["profile"].cost)
+        profile = self._own.result(PROFILE)
+        costs = self._inputs.plan(shapes.profiled(profile))
+        n_partitions = len(profile["first_users"])
+        yield Round("partition", n_partitions, self._partition, costs["partition"].cost, load=self._load_keys)
+
+    def _convert(self, index: int, context: TaskContext) -> None:
+        try:
+            texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
+            rows = source.scan(self._source, timestamp=self._section.times).rename({"timestamp": "time"}, strict=False)
+            rows = rows.with_columns(pl.col(self._texts).hash(), *texts)
+            rows.sink_parquet(context.scratch / SOURCE, row_group_size=self._row_group(), compression="lz4")
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            self._refuse_change()
+            self._refuse(error)
+        self._refuse_change()
+
+    def _refuse_change(self) -> None:
+        """Refuse a source that is not the one whose digest is in the fingerprint."""
+        if source.state(self._source.path) != self._inputs.source_state:
+            raise EngineError(f"{self._source.path}: changed while it was read: run again")
+
+    def _refuse(self, error: BaseException | None) -> NoReturn:
+        """Say where the source is wrong; called once the fast path saw that it is."""
+        fault = source.locate_fault(self._source)
+        if fault is not None:
+            raise UsageError(str(fault))
+        if error is not None and system_error(error) is not None:
+            raise error  # the source is sound: a full disk, say
+        raise UsageError(f"{self._source.path}: cannot be read as ratings: {error or 'missing or invalid values'}")
+
+    def _row_group(self) -> int:
+        """Ratings in a row group of the converted source, fewer where they are long."""
+        return max(1024, min(_ROW_GROUP, _ROW_GROUP_BYTES // self._source.row_bytes)) if self._texts else _ROW_GROUP
+
+    def _rows(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """Go through the converted source, a row group at a time."""
+        scan = pl.scan_parquet(self._own.path(SOURCE)).select(columns)
+        n_rows, size = scan.select(pl.len()).collect().item(), self._row_group()
+        for start in range(0, n_rows, size):
+            yield scan.slice(start, size).collect()
+
+    def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
+        summary = _summarise(pl.scan_parquet(self._own.path(SOURCE)))
+        if summary.pop("faults"):
+            self._refuse(None)
+        order, users, items = Ascending(), IdSample(), IdSample()
+        for rows in self._rows("user", "item", *(_TEXT[kind] for kind in self._texts)):
+            order.add(rows[self._name("user")])
+            for kind, sample in (("user", users), ("item", items)):
+                lengths = rows[_TEXT[kind]].str.len_bytes().to_numpy() if kind in self._texts else None
+                sample.add(rows[kind].to_numpy(), lengths)
+        n_users, user_text_bytes = users.estimate()
+        n_items, item_text_bytes = items.estimate()
+        return {
+            **summary,
+            "sorted_by_user": order.so_far,
+            "about_n_users": n_users,
+            "about_n_items": n_items,
+            "user_text_bytes": user_text_bytes,
+            "item_text_bytes": item_text_bytes,
+        }
+
+    def _profile(self, index: int, context: TaskContext) -> dict[str, Any]:
+        users, items = IdCounts(), IdCounts()
+        for rows in self._rows("user", "item"):
+            users.add(rows["user"].to_numpy())
+            items.add(rows["item"].to_numpy())
+        counts = self._write_ids("user", *users.merged(), context.scratch / USERS)
+        self._write_ids("item", *items.merged(), context.scratch / ITEMS)
+        survey = self._own.result(SURVEY)
+        known = ["n_rows", "rating_dtype", "rating_step", "rating_min", "rating_max", "sorted_by_user"]
+        known += ["time_min", "time_max"] if self._section.times else []
+        return {
+            **{name: survey[name] for name in known},
+            "n_users": len(counts),
+            "n_items": len(items.merged()[0]),
+            "most_ratings_of_a_user": int(counts.max()),
+            "first_users": first_users(counts, self._section.ratings_per_partition).tolist(),
+        }
+
+    def _name(self, kind: str) -> str:
+        """Name of the column with the ids themselves."""
+        return _TEXT[kind] if kind in self._texts else kind
+
+    def _write_ids(self, kind: str, ids: NDArray[Any], counts: NDArray[np.int64], target: Path) -> NDArray[np.int64]:
+        """Write distinct ids in order of code, and their keys where they have some; return their counts so."""
+        table = pl.DataFrame({kind: ids, "count": counts})
+        if kind in self._texts:
+            texts = Texts(ids)
+            for rows in self._rows(kind, _TEXT[kind]):
+                texts.add(rows[kind].to_numpy(), rows[_TEXT[kind]])
+            table = texts.by_text()
+            table = pl.DataFrame(
+                {kind: table["text"], _KEY: table["key"], "count": counts[ids.searchsorted(table["key"])]}
+            )
+        table.drop("count").write_parquet(target, row_group_size=self._row_group())
+        return table["count"].to_numpy()
+
+    def _load_keys(self) -> tuple[pl.Series, pl.Series]:
+        return self._keys("user", USERS), self._keys("item", ITEMS)
+
+    def _keys(self, kind: str, name: str) -> pl.Series:
+        column = _KEY if kind in self._texts else kind
+        return pl.read_parquet(self._own.path(name), columns=[column])[column]
+
+    def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
+        profile = self._own.result(PROFILE)
+        starts = [*profile["first_users"], profile["n_users"]]
+        all_users, items = context.shared
+        users = all_users[starts[index] : starts[index + 1]]
+        coded = encode(self._read(users), users, starts[index], items, profile["rating_dtype"], profile["rating_step"])
+        ratings = coded[latest_by_user(coded["user"].to_numpy(), coded["item"].to_numpy())]
+        target = context.scratch / partition_path(index)
+        target.parent.mkdir()
+        # Nobody looks for a range within a partition: no statistics, which take half the time of a write.
+        ratings.write_parquet(target, row_group_size=_ROW_GROUP, compression="lz4", statistics=False)
+        return {"n_ratings": ratings.height, "n_repeated": coded.height - ratings.height}
+
+    def _read(self, users: pl.Series) -> pl.DataFrame:
+        """Rows of the converted source that belong to a range of users."""
+        user = pl.col("user")
+        ours = (
+            user.is_in(users.implode())
+            if "user" in self._texts
+            else user.is_between(pl.lit(users[0]), pl.lit(users[-1]))
+        )
+        columns = ["user", "item", "rating", *(["time"] if self._section.times else [])]
+        rows = pl.scan_parquet(self._own.path(SOURCE)).filter(ours).select(columns)
+        return rows.collect(engine="streaming")
+
+
+def _summarise(rows: pl.LazyFrame) -> dict[str, Any]:
+    """Counts, rating range and dtype of the converted source, and range of its times; in one streaming pass."""
+    rating = pl.col("rating")
+    fault = pl.any_horizontal(pl.col("user", "item", "rating").is_null()) | ~rating.is_finite()
+    half_stars = (rating * 2 == (rating * 2).round()) & rating.is_between(0, 127.5)
+    times = [pl.col("time").min().alias("time_min"), pl.col("time").max().alias("time_max")]
+    found = rows.select(
+        *(times if "time" in rows.collect_schema() else []),
+        n_rows=pl.len(),
+        faults=fault.sum(),
+        half_stars=half_stars.all(),
+        single=(rating.cast(pl.Float32).cast(pl.Float64) == rating).all(),
+        rating_min=rating.min(),
+        rating_max=rating.max(),
+    )
+    summary = found.collect(engine="streaming").row(0, named=True)
+    half_stars, single = summary.pop("half_stars"), summary.pop("single")
+    summary["rating_step"] = 0.5 if half_stars else 1.0
+    summary["rating_dtype"] = "uint8" if half_stars else "float32" if single else "float64"
+    return summary
+
+
+def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArray[np.int64]:
+    """Cut users into partitions of about the same number of ratings.
+
+    Parameters
+    ----------
+    counts : int64 array, shape (users,)
+        Ratings of each user.
+    ratings_per_partition : int
+        Users whose first rating falls into the same stretch of this many ratings share a partition.
+
+    Returns
+    -------
+    int64 array, shape (partitions,)
+        Code of the first user of each partition, ascending from 0.
+    """
+    starts = np.cumsum(counts) - counts
+    _, first = np.unique(starts // ratings_per_partition, return_index=True)
+    return np.asarray(first, dtype=np.int64)
+
+
+def encode(
+    rows: pl.DataFrame, users: pl.Series, first_user: int, items: pl.Series, dtype: str, step: float
+) -> pl.DataFrame:
+    """Replace ids by codes, and ratings by multiples of ``step``.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``user``, ``item``, ``rating`` as in the source, and ``time`` if that is kept.
+    users, items : Series
+        Ids, or their keys, in order of code; all that occur.
+    first_user : int
+        Code of the first of ``users``; films are coded from 0.
+    dtype, step : str, float
+        How ratings are stored.
+
+    Raises
+    ------
+    EngineError
+        Where an id has no code: rows would be lost.
+    """
+    stored = {"uint8": pl.UInt8, "float32": pl.Float32, "float64": pl.Float64}[dtype]
+    scaled = (pl.col("rating") / step).round() if dtype == "uint8" else pl.col("rating")
+    user, item = codes(rows["user"], users), codes(rows["item"], items)
+    times = ["time"] if "time" in rows.columns else []
+    return rows.select(
+        pl.Series("user", user + np.uint32(first_user)), pl.Series("item", item), scaled.cast(stored), *times
+    )
+
+
+def codes(ids: pl.Series, known: pl.Series) -> NDArray[np.uint32]:
+    """Position of each id among the known ones, which are distinct.
+
+    Raises
+    ------
+    EngineError
+        Where an id is not known: rows would be lost.
+    """
+    if not known.is_sorted():
+        order = known.arg_sort()
+        return order.to_numpy()[codes(ids, known.gather(order))]
+    if known.dtype.is_integer():
+        low, high = int(known[0]), int(known[-1])
+        if high - low < _TABLE_PER_ID * len(known) and ids.is_between(low, high).all():
+            table = np.full(high - low + 1, _UNKNOWN, dtype=np.uint32)
+            table[known.to_numpy() - low] = np.arange(len(known), dtype=np.uint32)
+            found: NDArray[np.uint32] = table[ids.to_numpy() - low]
+            if (found != _UNKNOWN).all():
+                return found
+    position = np.asarray(known.search_sorted(ids), dtype=np.uint32)
+    if not known.gather(np.minimum(position, len(known) - 1)).equals(ids):
+        raise EngineError("the ratings file changed while it was read: run again")
+    return position
+
+
+def latest_by_user(users: NDArray[np.uint32], items: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Rows grouped by ascending user, in their order within each; of a pair that repeats, only its last row.
+
+    Parameters
+    ----------
+    users, items : uint32 arrays, shape (rows,)
+
+    Returns
+    -------
+    intp array, shape (distinct pairs,)
+        Row numbers.
+    """
+    pairs = users.astype(np.uint64) << np.uint64(32) | items
+    if (pairs[1:] > pairs[:-1]).all():
+        return np.arange(len(pairs))
+    by_pair = np.argsort(pairs, kind="stable")
+    pairs = pairs[by_pair]
+    last = np.append(pairs[1:] != pairs[:-1], True)
+    rows = np.sort(by_pair[last])
+    return rows[np.argsort(users[rows], kind="stable")]
+
+
+def count_users(path: Path, first_user: int, n_users: int) -> NDArray[np.int64]:
+    """Ratings of each user of a partition, in order of code; shape (n_users,)."""
+    codes = pl.read_parquet(path, columns=["user"])["user"].to_numpy()
+    return np.bincount(codes - np.uint32(first_user), minlength=n_users).astype(np.int64)

@@ -1,0 +1,401 @@
+"""On Dask workers a run leaves the bytes it leaves here, whoever is killed; what cannot work is refused beforehand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine
+from bench.kill import SETTINGS, contents, write_ratings
+from engine import config
+from engine.chunked.budget import GIB, MIB, Cost
+from engine.chunked.errors import BudgetError, EngineError, UsageError
+from engine.chunked.executors.base import ENVIRONMENT, Executor
+from engine.chunked.executors.connect import connect
+from engine.chunked.journal import Journal
+from engine.chunked.runner import run_task
+from engine.chunked.storage.location import Remote
+from engine.chunked.task import Job, Round
+from engine.driver import environment
+from engine.pipeline import STEPS
+from engine.ratings.twin import write_twin
+from tests.support.toy import count_calls
+
+distributed = pytest.importorskip("distributed")
+from engine.chunked.executors import dask as dask_executor  # noqa: E402
+from engine.chunked.executors import dask_tasks  # noqa: E402
+
+ROOT = Path(__file__).parent.parent.parent
+BUDGET = 400 * MIB
+
+
+class KillOnce(distributed.WorkerPlugin):  # type: ignore[name-defined,misc]
+    """Kills a worker in the middle of every stage, once: a task of its has run, and has not committed.
+
+    In which stages that has happened, files in ``folder`` say; while there is no folder, nobody is killed. ``only``
+    names a stage where it is to happen in one.
+    """
+
+    def __init__(self, folder: Path, only: str = "") -> None:
+        self.folder = folder
+        self.only = only
+
+    def setup(self, worker: object) -> None:
+        def killed(round_: Round, index: int, batch_rows: int, shared: object, store: Any, journal: Journal) -> float:
+            marker = self.folder / store.root.name
+            wanted = self.folder.exists() and store.root.name.startswith(self.only) and not marker.exists()
+
+            def run(index: int, context: Any) -> Any:
+                result = round_.run(index, context)
+                if wanted and not marker.exists() and (journal.task_ids() or round_.n_tasks == 1):
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return result
+
+            return run_task(replace(round_, run=run), index, batch_rows, shared, store, journal)
+
+        vars(dask_tasks)["run_task"] = killed
+
+
+@contextmanager
+def local_cluster(workers: int, allowed: int = BUDGET) -> Iterator[Any]:
+    variables = {**ENVIRONMENT, **environment(1)}
+    with dask_executor._environment(variables), dask_executor._local_cluster(workers, allowed) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def kills(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kills") / "in"
+
+
+@pytest.fixture(scope="module")
+def cluster(kills: Path) -> Iterator[Any]:
+    with local_cluster(2) as cluster, distributed.Client(cluster) as client:
+        client.register_plugin(KillOnce(kills))
+        yield cluster
+
+
+def resize(cluster: Any, workers: int) -> None:
+    cluster.scale(workers)
+    wait_for(lambda: len(cluster.scheduler.workers) == workers)
+
+
+def wait_for(ready: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
+    write_ratings(path)
+    return path
+
+
+def settings(ratings: Path, workdir: Path, **more: Any) -> config.Config:
+    return config.load({"dataset": str(ratings), "workdir": str(workdir), "memory": BUDGET}, SETTINGS, more)
+
+
+@pytest.fixture(scope="module")
+def local_run(ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work directory of a local run."""
+    folder = tmp_path_factory.mktemp("local")
+    engine.run(settings(ratings, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(local_run: Path) -> dict[str, str]:
+    """What a local run leaves."""
+    return contents(local_run)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_same_bytes_from_any_number_of_workers(
+    workers: int, cluster: Any, ratings: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    resize(cluster, workers)
+    on_dask = settings(ratings, tmp_path / "w", executor="dask", scheduler=cluster.scheduler_address)
+    result = engine.run(on_dask)
+    assert contents(tmp_path / "w") == expected
+    assert result.processes == workers
+    assert all(0 < stage.measured <= stage.projected <= BUDGET for stage in result.stages)
+    tasks = [record for folder in result.artifacts.values() for record in Journal(folder).records()]
+    assert len(tasks) > 40
+    resize(cluster, 2)
+
+
+def test_the_same_bytes_when_a_worker_is_killed_in_the_middle_of_every_stage(
+    cluster: Any, kills: Path, ratings: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    kills.mkdir()
+    try:
+        result = engine.run(settings(ratings, tmp_path, executor="dask", scheduler=cluster.scheduler_address))
+    finally:
+        kills.rename(kills.with_name("done"))
+    assert {path.name for path in kills.with_name("done").iterdir()} == {
+        folder.name for folder in result.artifacts.values()
+    }
+    assert contents(tmp_path) == expected
+    wait_for(lambda: len(cluster.scheduler.workers) == 2)
+
+
+def test_lists_for_everybody_are_made_there_too(cluster: Any, local_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(local_run, tmp_path / "w")
+    made = engine.recommend_all(
+        tmp_path / "w", tmp_path / "dask.parquet", executor="dask", scheduler=cluster.scheduler_address
+    )
+    assert made.entry.measured <= made.entry.projected
+    for folder in (tmp_path / "w/stages").glob("recommend-*"):
+        folder.rename(tmp_path / "elsewhere")
+    engine.recommend_all(tmp_path / "w", tmp_path / "local.parquet")
+    assert (tmp_path / "dask.parquet").read_bytes() == (tmp_path / "local.parquet").read_bytes()
+
+
+@contextmanager
+def connected(cluster: Any, allowed: int | None = BUDGET) -> Iterator[Executor]:
+    address = cluster.scheduler_address
+    with connect("dask", allowed=allowed, workers=None, scheduler=address, environment=environment) as executor:
+        yield executor
+
+
+def toy(root: Path, **options: Any) -> Job:
+    return Job("toy", "tests.support.toy:open_stage", {"root": str(root), **options})
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "message"),
+    [
+        ("usage", UsageError, "no good: bring another"),
+        ("crash", EngineError, "RuntimeError: a bug"),
+        ("full", EngineError, "no space left on the disk"),
+        ("kill", EngineError, "toy-halves.00000 has taken . workers down, .* 400 MiB are allowed"),
+    ],
+)
+def test_a_task_that_fails_says_how(
+    trouble: str, kind: type[Exception], message: str, cluster: Any, tmp_path: Path
+) -> None:
+    root = tmp_path / "toy"
+    with connected(cluster) as executor:
+        with pytest.raises(kind, match=message):
+            executor.run(toy(root, trouble={"halves.00000": trouble}), lambda event: None)
+        assert not Journal(root).done("halves.00000")
+        executor.run(toy(root), lambda event: None)
+    wait_for(lambda: len(cluster.scheduler.workers) == 2)
+    assert Journal(root).result("total.00000") == {"total": sum(i**2 for i in range(6))}
+    assert count_calls(root)["squares.00000"] == 1
+
+
+def test_a_work_directory_that_only_workers_see_is_named(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_executor, "_SEEN", 0.1)
+    monkeypatch.setattr(Journal, "task_ids", lambda self: [])  # in this process only
+    with (
+        connected(cluster) as executor,
+        pytest.raises(EngineError, match="one that all workers and this process share"),
+    ):
+        executor.run(toy(tmp_path / "toy"), lambda event: None)
+
+
+def test_a_worker_with_too_little_memory_is_refused_and_the_remedy_works(ratings: Path, tmp_path: Path) -> None:
+    def on(cluster: Any) -> config.Config:
+        return settings(ratings, tmp_path, memory="2GiB", executor="dask", scheduler=cluster.scheduler_address)
+
+    with local_cluster(1, allowed=250 * MIB) as small:
+        with pytest.raises(BudgetError, match=r"is projected to take .* works in 250 MiB") as refused:
+            engine.run(on(small))
+        assert not list(tmp_path.glob("stages/split-*"))
+    (limit,) = re.findall(r"--memory-limit (\d+)MiB", str(refused.value))
+    with local_cluster(1, allowed=int(int(limit) * MIB * 0.8)) as large:
+        result = engine.run(on(large))
+    assert all(0 < stage.measured <= stage.projected for stage in result.stages)
+
+
+def test_a_worker_that_has_done_tasks_reserves_what_a_fresh_one_does(ratings: Path, tmp_path: Path) -> None:
+    modules = [f"engine.stages.{step.name}" for step in STEPS]
+    with local_cluster(1, allowed=BUDGET) as cluster:
+        with connected(cluster) as executor:
+            fresh = executor.reserved_bytes(modules, tmp_path)[0]
+        engine.run(settings(ratings, tmp_path / "w", executor="dask", scheduler=cluster.scheduler_address))
+        with connected(cluster) as executor:
+            assert abs(executor.reserved_bytes(modules, tmp_path)[0] - fresh) < 4 * MIB
+
+
+def test_a_budget_named_by_nobody_is_what_the_smallest_worker_works_in(cluster: Any) -> None:
+    with connected(cluster, allowed=None) as executor:
+        assert executor.allowed == BUDGET
+        assert executor.limit is not None
+        assert executor.limit.usable == BUDGET
+
+
+def test_workers_that_are_not_as_they_must_be_are_refused_with_how_to_start_them(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        pytest.raises(UsageError, match=r"lacks POLARS_CSV_CHUNK_SIZE.* --nthreads 1, .*OMP_NUM_THREADS=1"),
+        connect(
+            "dask",
+            allowed=None,
+            workers=None,
+            scheduler=cluster.scheduler_address,
+            environment=lambda workers: {**environment(workers), "POLARS_CSV_CHUNK_SIZE": "7"},
+        ),
+    ):
+        pass
+    found = {"tcp://w": {"threads": 4, "limit": 0, "usable": 0, "unset": {}}}
+    with pytest.raises(UsageError, match="tcp://w has 4 threads"):
+        dask_executor._refuse_unfit(found, {})
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path, ratings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_executor, "_CONNECT", 1)
+    with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
+        engine.run(settings(ratings, tmp_path, executor="dask", scheduler="tcp://127.0.0.1:9"))
+    with pytest.raises(UsageError, match="goes with --executor dask"):
+        engine.run(settings(ratings, tmp_path, scheduler="tcp://127.0.0.1:9"))
+    with pytest.raises(UsageError, match="--workers 2 goes with"):
+        engine.run(settings(ratings, tmp_path, executor="dask", workers=2, scheduler="tcp://127.0.0.1:9"))
+
+
+def test_a_worker_drops_what_it_holds_with_the_round_and_the_stage(tmp_path: Path) -> None:
+    loads: list[str] = []
+
+    class Stage:
+        def rounds(self) -> Iterator[Round]:
+            for name in ("a", "b"):
+                yield Round(name, 2, lambda index, context: None, Cost(task=1), partial(loads.append, name))
+
+    Opened.stage = Stage()
+    told = f'{{"name": "s", "open": "tests.chunked.test_dask:open_it", "spec": {{"root": "{tmp_path}"}}}}'
+    for round_name in ("a", "b"):
+        for index in range(2):
+            assert dask_tasks.do_task("t", told, round_name, index, 1, False)["event"] == "task"
+    assert loads == ["a", "b"]
+    written = Journal(tmp_path).read("a.00000")
+    assert dask_tasks.do_task("t", told, "a", 0, 1, False)["event"] == "task"
+    assert Journal(tmp_path).read("a.00000") == written  # done: not done again
+    assert list(dask_tasks._open) == ["t"]
+    dask_tasks.do_task("u", told, "a", 0, 1, False)
+    assert list(dask_tasks._open) == ["u"]
+    dask_tasks.release()
+    assert not dask_tasks._open
+
+
+class Opened:
+    stage: Any = None
+
+
+def open_it(root: str) -> tuple[Path, Any]:
+    return Path(root), Opened.stage
+
+
+def test_a_twin_in_a_bucket_on_two_workers_one_of_them_killed(bucket: Remote, tmp_path: Path) -> None:
+    """At another scale where ``TWIN_SCALE`` says so; 0.2 takes some minutes."""
+    scale = float(os.environ.get("TWIN_SCALE", "0.004"))
+    write_twin(tmp_path / "twin", scale=scale)
+    several = {} if scale >= 0.1 else {"neighbors": {"users_per_chunk": 256}, "evaluate": {"users_per_task": 256}}
+    asked = {"dataset": str(tmp_path / "twin"), "memory": "512MiB", **several}
+    took = {"local": time.monotonic()}
+    engine.run(config.load(asked, {"workdir": str(tmp_path / "local")}))
+    took["local"] = time.monotonic() - took["local"]
+    (tmp_path / "kills").mkdir()
+    with local_cluster(2, 512 * MIB) as cluster, distributed.Client(cluster) as client:
+        client.register_plugin(KillOnce(tmp_path / "kills", only="neighbors"))
+        on_dask = {"workdir": str(bucket / "twin"), "executor": "dask", "scheduler": cluster.scheduler_address}
+        took["dask"] = time.monotonic()
+        result = engine.run(config.load(asked, on_dask))
+        took["dask"] = time.monotonic() - took["dask"]
+    print(f"scale {scale:g}: {result.metrics['n_ratings']} ratings, {took}, {planned(result)}")
+    assert [path.name.partition("-")[0] for path in (tmp_path / "kills").iterdir()] == ["neighbors"]
+    bucket.store.get((bucket / "twin" / "stages").key, str(tmp_path / "copy" / "stages"), recursive=True)
+    assert contents(tmp_path / "copy" / "stages") == contents(tmp_path / "local" / "stages")
+    assert all(0 < stage.measured <= stage.projected <= 512 * MIB for stage in result.stages)
+
+
+def planned(result: engine.RunResult) -> dict[str, str]:
+    return {
+        each.stage: f"{each.measured / MIB:.0f} of {each.projected / MIB:.0f} MiB, {each.seconds:.1f} s"
+        for each in result.stages
+    }
+
+
+def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
+    process_environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env=process_environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def run_command(ratings: Path, workdir: Path, *more: object) -> list[object]:
+    sets = [f"--set={section}.{key}={value}" for section, keys in SETTINGS.items() for key, value in keys.items()]
+    return ["-m", "engine", "run", ratings, "--workdir", workdir, "--memory", BUDGET, *sets, *more]
+
+
+def test_a_dead_scheduler_leaves_what_a_local_run_finishes(
+    ratings: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "scheduler.json"
+    scheduler = start("-m", "distributed.cli.dask_scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", file)
+    variables = {**ENVIRONMENT, **environment(1)}
+    options = ("--nthreads", 1, "--memory-limit", GIB, "--scheduler-file", file, "--no-dashboard", "--death-timeout", 5)
+    worker = start("-m", "distributed.cli.dask_worker", *options, **variables)
+    try:
+        wait_for(file.exists)
+        address = re.findall(r'"address": "(.*?)"', file.read_text())[0]
+        with distributed.Client(address) as client:
+            client.wait_for_workers(1, timeout=30)
+        more = ("--executor", "dask", "--scheduler", address)
+        run = start(*run_command(ratings, tmp_path / "w", *more))
+        wait_for(lambda: any((tmp_path / "w").glob("stages/factors-*/records/basis-0*")))
+        scheduler.kill()
+        _, errors = run.communicate(timeout=20)
+    finally:
+        for process in (scheduler, worker):
+            with_group_killed(process)
+    assert run.returncode == 1
+    assert f"the Dask scheduler at {address} is gone in stage" in errors
+    assert "Traceback" not in errors, errors
+    engine.run(settings(ratings, tmp_path / "w"))
+    assert contents(tmp_path / "w") == expected
+
+
+def with_group_killed(process: subprocess.Popen[str]) -> None:
+    """End a process with all it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_ctrl_c_stops_a_cluster_started_here_soon_and_the_run_goes_on(
+    ratings: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    more = ("--executor", "dask", "--workers", 2)
+    run = start(*run_command(ratings, tmp_path / "w", *more))
+    wait_for(lambda: any((tmp_path / "w").glob("stages/factors-*/records/*")))
+    os.killpg(run.pid, signal.SIGINT)
+    begun = time.monotonic()
+    _, errors = run.communicate(timeout=20)
+    assert time.monotonic() - begun < 5
+    assert run.returncode == 130
+    assert "400 MiB allowed to each of 2 worker processes" in errors
+    assert "same command again" in errors
+    assert "Traceback" not in errors
+    again = start(*run_command(ratings, tmp_path / "w", *more))
+    assert again.wait(timeout=60) == 0
+    again.communicate()
+    assert contents(tmp_path / "w") == expected

@@ -1,0 +1,88 @@
+"""A disk that is really full, in the middle of ingest and of neighbours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hnswlib
+import msgspec
+import numpy as np
+import pytest
+
+import engine
+from bench.kill import SETTINGS, contents, write_ratings
+from engine.chunked.errors import EngineError
+from engine.chunked.storage.staging import local
+from engine.config import Config, load
+from engine.stages.index.graphs import save
+
+KIB = 1024
+SIZE = 16 * KIB * KIB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(where)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """Leave so many bytes free."""
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free - leave)
+    return ballast
+
+
+@pytest.fixture
+def settings(small_disk: Path, tmp_path: Path) -> Config:
+    write_ratings(tmp_path / "ratings.csv")
+    where = {"dataset": str(tmp_path / "ratings.csv"), "workdir": str(small_disk / "run"), "memory": "1GiB"}
+    return load({**where, **SETTINGS})
+
+
+@pytest.mark.parametrize(
+    ("round_", "leave"), [("convert", 16 * KIB), ("partition", 16 * KIB), ("build", 8 * KIB), ("search", 8 * KIB)]
+)
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
+    settings: Config, small_disk: Path, tmp_path: Path, round_: str, leave: int
+) -> None:
+    method = {"index": {"method": "hnsw" if round_ == "build" else "pruned", "shard_users": 90}}
+    settings = load(msgspec.to_builtins(settings), method)
+    undisturbed = engine.run(load(msgspec.to_builtins(settings), {"workdir": str(tmp_path / "run")}))
+    ballast = small_disk / "ballast"
+
+    def note(event: Any) -> None:
+        counting = round_ == "convert" and event["event"] == "explain"
+        if (counting or event.get("round") == round_) and not ballast.exists():
+            fill(small_disk, leave)
+
+    with pytest.raises(EngineError, match="no space left on the disk"):
+        engine.run(settings, note)
+    ballast.unlink()
+    result = engine.run(settings)
+    assert contents(local(result.workdir)) == contents(local(undisturbed.workdir))
+
+
+def test_a_graph_cut_short_by_a_full_disk_is_not_taken_for_whole(small_disk: Path) -> None:
+    graph = hnswlib.Index(space="cosine", dim=8)
+    graph.init_index(max_elements=100)
+    graph.add_items(np.random.default_rng(0).standard_normal((100, 8)))
+    ballast = fill(small_disk, 8 * KIB)
+    with pytest.raises(OSError, match="No space left"):
+        save(graph, small_disk / "graph")
+    ballast.unlink()
+    save(graph, small_disk / "graph")

@@ -1,0 +1,115 @@
+"""What a plan says: columns for people, bytes for programs, time from work, reasons for each stage."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine import estimates
+from engine.chunked import planning
+from engine.chunked.budget import MIB
+from engine.chunked.errors import BudgetError
+from engine.chunked.executors.base import WorkerLimit
+from engine.chunked.explain import explain
+from engine.chunked.journal import Journal, Record
+from engine.chunked.planning import RunPlan, StagePlan, refuse_misfits
+from engine.chunked.workdir import LastRun, StageEntry
+from engine.config import Config, load, to_json
+from engine.costs import COSTS, Shapes
+from engine.pipeline import STEPS, fingerprints, stage_folders
+
+STAGES = [
+    StagePlan("one", {"a": 3, "b": 4}, 2, 4096, False, 60 * MIB, 100 * MIB, 80 * MIB, 120 * MIB, 7 * MIB, 12.0),
+    StagePlan("two", {"c": 1}, 1, 1, True, 60 * MIB, 90 * MIB, 70 * MIB, 90 * MIB, 5 * MIB, 1.0),
+]
+
+
+def test_the_table_has_every_stage_and_the_totals() -> None:
+    lines = planning.table(RunPlan(STAGES, 128 * MIB, 512 * MIB)).splitlines()
+    assert " ".join(lines[1].split()) == "one 7 2 4096 80 MiB 100 MiB 120 MiB 7 MiB 12"
+    assert " ".join(lines[2].split()) == "two 1 1 70 MiB 90 MiB 90 MiB 5 MiB 1 and a cache"
+    assert "128 MiB allowed; the least that works is 88 MiB" in lines[3]
+    assert "up to 120 MiB" in lines[3]
+    assert "at most 12 MiB written, 512 MiB free" in lines[4]
+    assert "about 13 s" in lines[5]
+
+
+def test_programs_get_the_same_in_bytes() -> None:
+    found = planning.as_mapping(RunPlan(STAGES, 128 * MIB, 512 * MIB))
+    assert (found["allowed"], found["floor"], found["disk_free"]) == (128 * MIB, 88 * MIB, 512 * MIB)
+    stages = found["stages"]
+    assert isinstance(stages, list)
+    assert stages[0]["tasks"] == 7
+    assert stages[1]["cached"] is True
+
+
+def test_the_table_tells_what_each_worker_process_gets_and_all_together() -> None:
+    table = planning.table(RunPlan(STAGES, 128 * MIB, 512 * MIB, processes=4))
+    assert "128 MiB allowed to each of 4 worker processes, 512 MiB in all; the least that works is 88 MiB" in table
+
+
+def test_a_worker_that_would_be_ended_is_refused_with_remedies_that_work() -> None:
+    plan = RunPlan(STAGES, 128 * MIB, 0, limit=WorkerLimit("tcp://w", 120 * MIB, 96 * MIB))
+    with pytest.raises(BudgetError, match=r"one is projected to take 100 MiB.* tcp://w works in 96 MiB") as refused:
+        refuse_misfits(plan)
+    limit, memory = map(int, re.findall(r"--memory(?:-limit)? (\d+)MiB", str(refused.value)))
+    assert plan.floor <= memory * MIB <= 96 * MIB
+    refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", limit * MIB, int(limit * MIB * 0.8))))
+    with pytest.raises(BudgetError, match=r"--memory-limit 130MiB$"):  # no smaller budget is enough
+        refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", 100 * MIB, 80 * MIB)))
+
+
+@pytest.mark.parametrize("method", ["exact", "pruned", "hnsw"])
+def test_more_ratings_take_longer(method: str) -> None:
+    settings = load({"index": {"method": method}})
+    small = estimates.seconds(settings, Shapes(0, n_ratings=10**6, n_users=10**4, n_items=5000))
+    large = estimates.seconds(settings, Shapes(0, n_ratings=10**8, n_users=10**6, n_items=50_000))
+    assert list(small) == list(COSTS) == list(large)
+    assert all(small[name] <= large[name] for name in small)
+    assert sum(large.values()) > 20 * sum(small.values())
+
+
+def test_the_pace_of_a_run_is_that_of_its_stages_once_they_tell() -> None:
+    def entry(seconds: float, estimated: float, skipped: bool = False) -> StageEntry:
+        return StageEntry(stage="s", folder="s-1", seconds=seconds, estimated_seconds=estimated, skipped=skipped)
+
+    assert estimates.pace([]) == 1
+    assert estimates.pace([entry(4, 1), entry(0, 50)]) == 1  # too little to tell
+    assert estimates.pace([entry(30, 10), entry(10, 10), entry(99, 1, skipped=True)]) == 2
+
+
+def last_run(workdir: Path, settings: Config, identity: list[str]) -> LastRun:
+    folders = stage_folders(workdir, fingerprints(settings, identity))
+    entries = [StageEntry(stage=name, folder=folder.name) for name, folder in folders.items()]
+    sections = {step.name: to_json(getattr(settings, step.name)) for step in STEPS}
+    return LastRun(allowed=1, workers=1, settings=sections, identity=identity, stages=entries)
+
+
+def why(workdir: Path, before: Config | None, now: Config, identity: list[str], damaged: str = "") -> dict[str, str]:
+    folders = stage_folders(workdir, fingerprints(now, identity))
+    earlier = None if before is None else last_run(workdir, before, ["1", "x"])
+    return explain(now, identity, folders, earlier, {step.name: int(step.name == damaged) for step in STEPS})
+
+
+def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
+    assert set(why(tmp_path, None, Config(), ["1", "x"]).values()) == {"runs, nothing of it is done"}
+    changed = why(tmp_path, Config(), load({"neighbors": {"k": 80}, "evaluate": {"k": 10}}), ["1", "x"])
+    assert changed["neighbors"] == "runs, neighbors.k 50 -> 80"
+    assert changed["evaluate"] == "runs, evaluate.k 50 -> 10; it reads neighbors, which is another"
+    assert changed["predict"] == "runs, nothing of it is done"
+    assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, the ratings file is another"
+    assert why(tmp_path, Config(), Config(), ["2", "y"])["split"] == "runs, it reads ingest, which is another"
+
+
+def test_what_is_done_goes_on_or_is_damaged_says_so(tmp_path: Path) -> None:
+    folders = stage_folders(tmp_path, fingerprints(Config(), ["1", "x"]))
+    done, begun = Journal(folders["ingest"]), Journal(folders["split"])
+    for journal in (done, begun):
+        journal.write(Record("a.00000", []))
+    done.finish(["a.00000"])
+    found = why(tmp_path, Config(), Config(), ["1", "x"])
+    assert (found["ingest"], found["split"]) == ("skipped, done", "goes on, 1 of its tasks are done")
+    assert why(tmp_path, Config(), Config(), ["1", "x"], "split")["split"] == "runs, 1 damaged tasks are done again"

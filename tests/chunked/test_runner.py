@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.chunked.budget import GIB, MIB
+from engine.chunked.errors import BudgetError, EngineError, Interrupted, UsageError
+from engine.chunked.executors.local import LocalExecutor
+from engine.chunked.journal import Journal
+from engine.chunked.runner import Event, Limits, StageRunner
+from engine.chunked.store import StageStore
+from engine.chunked.task import Job
+from tests.support.toy import ToyStage, count_calls
+
+HERE = str(Path(__file__).parent.parent.parent)
+TOTAL = sum(i**2 for i in range(6))
+
+
+def run_here(
+    root: Path, *, workers: int = 2, allowed: int = GIB, stop: threading.Event | None = None, **options: Any
+) -> list[Any]:
+    events: list[Any] = []
+    stage = ToyStage(root, **options)
+    limits = Limits(allowed, 0, workers)
+    StageRunner("toy", stage, StageStore(root), Journal(root), limits, events.append, stop or threading.Event()).run()
+    return events
+
+
+def child_job(root: Path, **options: Any) -> Job:
+    return Job("toy", "tests.support.toy:open_stage", {"root": str(root), **options})
+
+
+def run_in_child(job: Job, on_event: Callable[[Event], None]) -> None:
+    LocalExecutor(GIB, 2, lambda workers: {"PYTHONPATH": HERE}).run(job, on_event)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "toy"
+
+
+def files(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_a_stage_runs_its_rounds_in_order_and_drops_temporary_files(root: Path) -> None:
+    run_here(root)
+    assert Journal(root).result("total.00000") == {"total": TOTAL}
+    assert Journal(root).finished()
+    assert files(root) == [
+        "half-0.txt",
+        "half-1.txt",
+        *(f"records/{name}.json" for name in ("halves.00000", "halves.00001", "stage", "total.00000")),
+    ]
+
+
+def test_what_is_done_is_not_done_again(root: Path) -> None:
+    run_here(root)
+    run_here(root)
+    assert set(count_calls(root).values()) == {1}
+
+
+def test_a_failed_task_stops_the_stage_and_is_the_only_one_redone(root: Path) -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_here(root, workers=1, trouble={"squares.00003": "crash"})
+    run_here(root, workers=1)
+    calls = count_calls(root)
+    assert calls.pop("squares.00003") == 2
+    assert set(calls.values()) == {1}
+
+
+def test_temporary_rounds_run_again_only_for_a_round_they_serve(root: Path) -> None:
+    run_here(root)
+    Journal(root).forget("total.00000")
+    run_here(root)
+    assert count_calls(root)["squares.00000"] == 1
+    Journal(root).forget("halves.00001")
+    run_here(root)
+    calls = count_calls(root)
+    assert calls["squares.00000"] == 2
+    assert calls["halves.00000"] == 1
+    assert calls["halves.00001"] == 2
+
+
+def test_a_stopped_run_goes_on_later(root: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        run_here(root, stop=stop)
+    assert count_calls(root) == {}
+    run_here(root)
+    assert Journal(root).finished()
+
+
+def test_the_budget_limits_the_workers_and_a_refusal_names_stage_and_round(root: Path) -> None:
+    events = run_here(root, workers=4, allowed=25 * MIB, cost=10 * MIB)
+    assert events[0] | {"workers": 2, "projected": 20 * MIB} == events[0]
+    with pytest.raises(BudgetError, match=r"toy \(squares\) needs 10 MiB"):
+        run_here(root.parent / "other" / "toy", allowed=5 * MIB, cost=10 * MIB)
+    assert not (root.parent / "other" / "toy" / "squares").exists()
+
+
+def test_a_child_process_reports_events_and_its_peak(root: Path) -> None:
+    events: list[Any] = []
+    run_in_child(child_job(root), events.append)
+    assert [event["event"] for event in events][:2] == ["start", "round"]
+    assert events[-1]["event"] == "end"
+    assert 5 * MIB < events[-1]["measured"] < 500 * MIB
+    assert Journal(root).finished()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "message"),
+    [
+        ("usage", UsageError, "no good: bring another"),
+        ("crash", EngineError, "RuntimeError: a bug"),
+        ("full", EngineError, "no space left on the disk"),
+        (
+            "kill",
+            EngineError,
+            r"round halves after [01] of 2 tasks \(at work on .*halves.00000.*\): .* projected, .* MiB last measured",
+        ),
+    ],
+)
+def test_a_child_that_fails_says_how(root: Path, trouble: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        run_in_child(child_job(root, trouble={"halves.00000": trouble}), lambda event: None)
+    assert not Journal(root).done("halves.00000")
+    run_in_child(child_job(root), lambda event: None)
+    assert Journal(root).result("total.00000") == {"total": TOTAL}
+    assert count_calls(root)["squares.00000"] == 1
+
+
+def test_results_do_not_depend_on_workers(tmp_path: Path) -> None:
+    digests = []
+    for workers in (1, 3):
+        root = tmp_path / str(workers) / "toy"
+        run_here(root, workers=workers)
+        digests.append([(record.task, record.files, record.result) for record in Journal(root).records()])
+    assert digests[0] == digests[1]

@@ -1,0 +1,173 @@
+"""Whole runs in an S3 bucket: the bytes of a local run, after damage and interruptions as well."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import engine
+from bench.kill import SETTINGS, contents, write_ratings
+from engine import cli
+from engine.chunked import status, workdir
+from engine.chunked.storage.location import Remote, sizes_below
+from engine.config import Config, load
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work directory of a run on this machine; the ratings are in ``data`` beside it."""
+    folder = tmp_path_factory.mktemp("local")
+    (folder / "data").mkdir()
+    write_ratings(folder / "data" / "ratings.csv")
+    (folder / "data" / "movies.csv").write_text(
+        "movieId,title,genres\n" + "".join(f"{i},Film {i},\n" for i in range(150))
+    )
+    engine.run(settings(folder / "data" / "ratings.csv", folder / "run"))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def remote(local: Path, bucket: Remote) -> Remote:
+    """Work directory of a run in the bucket, of the same ratings in the bucket; it was killed halfway and went on."""
+    for name in ("ratings.csv", "movies.csv"):
+        (bucket / "data" / name).upload(local.parent / "data" / name)
+    where = bucket / "run"
+    asked = settings(bucket / "data" / "ratings.csv", where)
+    kill_at_task(asked, 9)
+    assert (where / workdir.LOCK).exists()  # nobody could remove it, and yet it stops nobody
+    done = {(name.split("-")[0], Path(name).stem) for name in records(where)}
+    begun: set[tuple[str, str]] = set()
+    stage = "ingest"
+
+    def note(event: engine.Event) -> None:
+        nonlocal stage
+        stage = event.get("stage", stage)
+        if event["event"] == "begin":
+            begun.add((stage, event["task"]))
+
+    result = engine.run(asked, note)
+    assert len(done) >= 5
+    assert not done & begun
+    for entry in result.stages:
+        assert entry.skipped or 0 < entry.measured <= entry.projected, entry.stage
+    assert result.workdir == where
+    return where
+
+
+def kill_at_task(asked: Config, n: int) -> None:
+    """Start a run, and end it and its children with SIGKILL when its n-th task begins."""
+    code = (
+        "import sys, msgspec, engine\nfrom engine.config import load\nn = 0\n"
+        "def note(event):\n    global n\n    n += event['event'] == 'begin'\n"
+        f"    if n == {n}: print('now', flush=True)\n"
+        "engine.run(load(msgspec.json.decode(sys.argv[1])), note)"
+    )
+    command = [sys.executable, "-c", code, msgspec.json.encode(asked).decode()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"now\n"
+        os.killpg(run.pid, signal.SIGKILL)
+
+
+def records(where: Remote) -> list[str]:
+    """Tasks that are done, as ``stage-fingerprint/records/task.json``."""
+    return [name for name in sizes_below(where / "stages") if "/records/" in name and not name.endswith("stage.json")]
+
+
+def settings(dataset: Path | Remote, where: Path | Remote) -> Config:
+    return load({"dataset": str(dataset), "workdir": str(where), "memory": "1GiB", **SETTINGS})
+
+
+def left_in(where: Remote, scratch: Path) -> dict[str, str]:
+    """What `bench.kill.contents` says of the stages of a run in a bucket."""
+    where.store.get((where / "stages").key, str(scratch / "stages"), recursive=True)
+    return contents(scratch / "stages")
+
+
+def test_a_run_in_a_bucket_leaves_the_bytes_of_a_local_one(local: Path, remote: Remote, tmp_path: Path) -> None:
+    assert left_in(remote, tmp_path) == contents(local / "stages")
+    assert len(records(remote)) > 40
+    assert not (remote / workdir.LOCK).exists()
+    assert not list(Path(tempfile.gettempdir()).glob("engine-scratch-*/.scratch/*"))
+
+
+def test_it_is_looked_at_and_read_as_a_local_one(
+    local: Path, remote: Remote, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, expected = status.inspect(remote), status.inspect(local)
+    assert found["finished"]
+    assert found["running"] is None
+    told = ("folder", "complete", "tasks_done", "tasks_left", "used")
+    assert [[each[key] for key in told] for each in found["stages"]] == [
+        [each[key] for key in told] for each in expected["stages"]
+    ]
+    assert workdir.verify(remote) == {}
+    here, there = engine.Recommender.open(local), engine.Recommender.open(str(remote))
+    assert_frame_equal(there.recommend([3, 77], k=5), here.recommend([3, 77], k=5))
+    assert there.recommend([3], k=1)["title"].item().startswith("Film ")
+    assert_frame_equal(there.similar_users(3, k=4), here.similar_users(3, k=4))
+    me = there.fold_in([1, 2, 3], [5, 4, 1])
+    assert_frame_equal(there.recommend(me, k=3), here.recommend(here.fold_in([1, 2, 3], [5, 4, 1]), k=3))
+    for where, name in ((local, "here.parquet"), (remote, "there.parquet")):
+        engine.recommend_all(str(where), tmp_path / name, memory="1GiB")
+    assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+    assert pl.read_parquet(tmp_path / "there.parquet").height == 2400
+    assert cli.main(["clean", str(local), "--yes"]) == cli.main(["clean", str(remote), "--yes"]) == 0
+    assert "recommend-" in capsys.readouterr().out
+    assert workdir.verify(remote) == {}
+    assert not any("recommend-" in name for name in sizes_below(remote))
+
+
+def test_a_report_of_it_is_put_beside_it(remote: Remote) -> None:
+    pytest.importorskip("altair")
+    assert cli.main(["report", str(remote)]) == 0
+    page = (remote / "report.html").read_text()
+    (remote / "report.html").unlink()
+    assert str(remote) in page
+    assert "film" in page
+
+
+def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path) -> None:
+    names = sorted(sizes_below(remote))
+    flipped, gone = (next(remote / name for name in names if kind in name) for kind in ("train/data/c/1", "/ids/c/"))
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 4
+    flipped.write_bytes(bytes(content))
+    gone.unlink()
+    faults = " ".join(workdir.verify(remote).values())
+    assert f"{flipped}: content altered" in faults
+    assert f"{gone}: No such object" in faults
+    assert cli.main(["verify", str(remote)]) == 5
+    notes: list[str] = []
+    engine.run(
+        settings(remote.parent / "data" / "ratings.csv", remote),
+        lambda event: notes.append(event["text"]) if event["event"] == "note" else None,
+    )
+    assert sum("is done again" in note for note in notes) == 2
+    assert workdir.verify(remote) == {}
+    assert left_in(remote, tmp_path) == contents(local / "stages")
+
+
+def test_a_second_run_is_refused_and_changes_nothing(remote: Remote, capsys: pytest.CaptureFixture[str]) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            lock = f'{{"pid": {other.pid}, "host": "elsewhere", "since": "{time.strftime("%Y")}"}}'
+            (remote / workdir.LOCK).write_bytes(lock.encode())
+            before = sizes_below(remote)
+            ratings = str(remote.parent / "data" / "ratings.csv")
+            assert cli.main(["run", ratings, "--workdir", str(remote), "--quiet"]) == 4
+            assert f"remove {remote / workdir.LOCK}" in capsys.readouterr().err
+            assert sizes_below(remote) == before
+        finally:
+            other.kill()
+            (remote / workdir.LOCK).unlink()

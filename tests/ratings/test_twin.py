@@ -1,0 +1,144 @@
+"""The synthetic twin of ml-25m, at a hundredth of its users."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.ratings import twin
+from engine.ratings.twin import MODEL, TwinSummary, write_twin
+
+SCALE = 0.01
+NAMES = ["movies.csv", "ratings.csv", "synthetic.json"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> TwinSummary:
+    return write_twin(tmp_path_factory.mktemp("twin"), scale=SCALE)
+
+
+@pytest.fixture(scope="module")
+def ratings(made: TwinSummary) -> pl.DataFrame:
+    return pl.read_csv(made.path / "ratings.csv")
+
+
+def test_same_seed_gives_the_same_bytes(made: TwinSummary, tmp_path: Path) -> None:
+    write_twin(tmp_path, scale=SCALE)
+    assert list(contents(tmp_path)) == NAMES
+    assert contents(tmp_path) == contents(made.path)
+
+
+def test_another_seed_gives_other_ratings(made: TwinSummary, tmp_path: Path) -> None:
+    write_twin(tmp_path, scale=SCALE, seed=1)
+    assert (tmp_path / "ratings.csv").read_bytes() != (made.path / "ratings.csv").read_bytes()
+
+
+def test_a_larger_scale_adds_users_after_full_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twin, "MODEL", dataclasses.replace(MODEL, users=300, batch=100))
+    small = write_twin(tmp_path / "small").path / "ratings.csv"
+    large = write_twin(tmp_path / "large", scale=2.0).path / "ratings.csv"
+    assert large.read_bytes().startswith(small.read_bytes())
+
+
+def test_the_card_and_the_summary_tell_what_was_written(made: TwinSummary, ratings: pl.DataFrame) -> None:
+    counts = (ratings.height, ratings["userId"].n_unique(), ratings["movieId"].n_unique())
+    assert (made.n_ratings, made.n_users, made.n_items) == counts
+    assert made.n_users == round(MODEL.users * SCALE)
+    assert json.loads((made.path / "synthetic.json").read_text()) == {
+        **{"name": "twin", "scale": SCALE, "seed": 0, "generator_version": twin.GENERATOR_VERSION},
+        **{"n_ratings": made.n_ratings, "n_users": made.n_users, "n_items": made.n_items},
+    }
+
+
+def test_rows_are_written_as_movielens_does(made: TwinSummary, ratings: pl.DataFrame) -> None:
+    header, first, *_ = (made.path / "ratings.csv").read_text().splitlines()
+    assert header == "userId,movieId,rating,timestamp"
+    assert first.split(",")[0] == "1"
+    assert first.split(",")[2] in {f"{stars / 2:.1f}" for stars in range(1, 11)}
+    pairs = ratings["userId"].to_numpy() * 1_000_000 + ratings["movieId"].to_numpy()
+    assert (np.diff(pairs) > 0).all()  # sorted by user, then film, no pair twice
+
+
+def test_users_rate_as_many_films_as_in_ml25m(ratings: pl.DataFrame) -> None:
+    sizes = ratings.group_by("userId").len()["len"].to_numpy()
+    assert sizes.min() == 20
+    np.testing.assert_allclose(np.quantile(sizes, [0.25, 0.5, 0.75]), [36, 71, 162], rtol=0.15)
+
+
+def test_stars_follow_the_published_histogram(ratings: pl.DataFrame) -> None:
+    shares = np.bincount((ratings["rating"].to_numpy() * 2).astype(int), minlength=11) / ratings.height
+    assert shares[0] == 0
+    np.testing.assert_allclose(shares[1:], np.array(MODEL.stars) / sum(MODEL.stars), atol=0.025)
+
+
+def test_early_users_give_whole_stars(ratings: pl.DataFrame) -> None:
+    early = ratings.filter(pl.col("timestamp").min().over("userId") < MODEL.half_stars)
+    assert early.height > 0
+    assert (early["rating"] % 1 == 0).all()
+    assert ratings["timestamp"].is_between(MODEL.opening, MODEL.closing).all()
+
+
+def test_every_rated_film_is_listed(made: TwinSummary, ratings: pl.DataFrame) -> None:
+    movies = pl.read_csv(made.path / "movies.csv")
+    assert movies.columns == ["movieId", "title", "genres"]
+    assert movies.height == MODEL.films
+    assert movies["movieId"].is_unique().all()
+    assert movies["movieId"].max() == MODEL.max_film_id
+    assert movies["title"].str.contains(r"^Synthetic Film \d+ \(\d{4}\)$").all()
+    assert ratings["movieId"].is_in(movies["movieId"].implode()).all()
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_twin(tmp_path / "new", scale=SCALE, progress=interrupt)
+    assert contents(tmp_path / "new") == {}
+
+
+def test_an_interrupted_run_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twin, "MODEL", dataclasses.replace(MODEL, users=100, batch=50))
+    write_twin(tmp_path)
+    before = contents(tmp_path)
+    calls: list[tuple[int, int]] = []
+
+    def interrupt(done: int, total: int) -> None:
+        calls.append((done, total))
+        if done == total:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_twin(tmp_path, seed=1, progress=interrupt)
+    assert calls == [(50, 100), (100, 100)]
+    assert contents(tmp_path) == before
+
+
+def test_leftovers_of_a_killed_run_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twin, "MODEL", dataclasses.replace(MODEL, users=50, batch=50))
+    (tmp_path / ".twin.partial").mkdir()
+    (tmp_path / ".twin.partial" / "ratings.csv").write_text("half")
+    write_twin(tmp_path)
+    assert list(contents(tmp_path)) == NAMES
+
+
+def test_popularity_alone_does_not_explain_what_a_user_sees(ratings: pl.DataFrame) -> None:
+    """Films go together: the first direction of who saw what stands far above that of shuffled users."""
+    dense = ratings.with_columns(pl.col("movieId").rank("dense") - 1).filter(pl.len().over("movieId") >= 50)
+    users, films = (dense[c].to_numpy().astype(np.int64) for c in ("userId", "movieId"))
+    seen = np.zeros((users.max() + 1, films.max() + 1), dtype=np.float32)
+    seen[users, films] = 1.0
+    seen = seen[:, seen.any(axis=0)][seen.sum(axis=1) >= 20]
+    expected = seen.sum(axis=1, keepdims=True) * seen.mean(axis=0) / seen.mean(axis=0).sum()
+    spectrum = np.linalg.svd(seen - expected, compute_uv=False)
+    shuffled = np.random.default_rng(0).permuted(seen, axis=0)
+    assert spectrum[0] > 2 * np.linalg.svd(shuffled - shuffled.mean(axis=0), compute_uv=False)[0]

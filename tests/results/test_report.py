@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import engine
+from engine import cli, config
+from engine.chunked import workdir
+from engine.chunked.budget import MIB, parse_size
+from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked.storage import lock
+from engine.results import report
+from engine.results.report import content as contents
+from engine.results.report.content import collect, popularity_of, recall_over_users
+from engine.results.report.measures import OURS, measures, tables
+from engine.results.report.page import render
+from engine.results.report.reproduce import command
+from tests.support.ratings import synthetic_ratings, write_ratings
+from tests.support.report_content import NAME, content, metrics
+
+
+class Page(HTMLParser):
+    """Headings, figures and text of a page; everything that would have it ask for something."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.headings: list[int] = []
+        self.labels: list[str] = []
+        self.references: list[str] = []
+        self.specs: list[dict[str, Any]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.tags.append(tag)
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append(int(tag[1]))
+        if "id" in given:
+            self.ids.append(str(given["id"]))
+        if given.get("role") == "img":
+            self.labels.append(given.get("aria-label") or "")
+        self.references += [
+            str(value) for name, value in attributes if name in ("src", "href", "srcset", "data", "action")
+        ]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"] and data.startswith("{"):
+            self.specs.append(json.loads(data))
+        elif self.open[-1:] not in (["script"], ["style"]):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(content())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of a run on few ratings."""
+    folder = tmp_path_factory.mktemp("report")
+    ratings = write_ratings(folder, synthetic_ratings(60, 80))
+    engine.run(engine.Config(dataset=str(ratings), workdir=str(folder / "run"), memory="4GiB"))
+    return folder / "run"
+
+
+def test_the_page_is_well_formed_and_asks_for_nothing(html: str) -> None:
+    page = Page(html)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(reference == "data:," or reference.removeprefix("#") in page.ids for reference in page.references)
+    assert page.tags.count("script") == len(page.specs) + 1
+    assert "default-src 'none'" in html
+    assert "url(" not in html[: html.index("</style>")]
+
+
+def test_headings_are_in_order_and_figures_have_words_and_numbers(html: str) -> None:
+    page = Page(html)
+    assert page.headings[0] == 1
+    assert page.headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert page.tags.count("figure") == page.tags.count("figcaption") == len(page.specs) == 9
+    assert len(page.labels) == 9
+    assert all(label and ":" in label for label in page.labels)
+
+
+def test_what_is_said_is_there_and_escaped(html: str) -> None:
+    page = Page(html)
+    assert NAME in page.text
+    assert "<i>" not in html.replace("<i>default</i>", "")
+    for words in (
+        *("0.8612", "0.8774", "0.4275", "0.2490", "synthetic ratings", "3 rows <skipped>", "most popular", "NDCG@50"),
+        *("Promise kept", "512 MiB", "item_neighbors", "260 MiB", "engine run 'a b.csv' --memory 512MiB"),
+        *("b4239649fbf90ebf", "popularity_penalty"),
+    ):
+        assert words in page.text, words
+
+
+def test_a_broken_promise_is_said() -> None:
+    stages = content().stages
+    over = [*stages[:-1], replace(stages[-1], measured=stages[-1].projected + 1)]
+    assert "Promise broken: evaluate took more" in Page(render(content(stages=over))).text
+    assert "Promise broken: evaluate took more" in Page(render(content(allowed=stages[-2].measured))).text
+
+
+def test_what_a_run_lacks_is_said_and_the_rest_shown() -> None:
+    bare = {step: replace(stage, measured=0, samples=[]) for step, stage in enumerate(content().stages)}
+    page = Page(
+        render(content(metrics=metrics(baselines=False), recall=None, popularity=None, stages=list(bare.values())))
+    )
+    for words in ("measured no baselines", "no recall of each user", "no count of what it", "Memory was not measured"):
+        assert words in page.text
+    assert page.tags.count("figure") == 1
+    page = Page(render(content(stages=[], unknown=["ingest", "split"])))
+    assert "left no record of what it took: ingest, split" in page.text
+
+
+def test_a_run_without_test_ratings_says_why_it_has_no_figures() -> None:
+    why = {
+        "rmse": None,
+        "recall_at_50": None,
+        "why_no_rmse": "nobody has 5 ratings",
+        "why_no_recall": "nobody likes any",
+    }
+    page = Page(render(content(metrics=metrics(baselines=False) | why, recall=None)))
+    assert "Nobody has 5 ratings." in page.text
+    assert "There is none: nobody likes any." in page.text
+
+
+def test_a_budget_far_above_is_not_drawn() -> None:
+    far = Page(render(content(allowed=1 << 40)))
+    assert "far above this figure" in far.text
+    top = next(spec for spec in far.specs if "MiB" in json.dumps(spec))
+    assert "1048576" not in json.dumps(top)
+
+
+def test_measures_are_read_with_their_baselines_and_errors() -> None:
+    found = {each.key: each for each in measures(metrics())}
+    assert list(found["rmse"].values) == [OURS, "bias model"]
+    assert found["rmse"].values[OURS] == (0.8612, 0.0123)
+    assert (found["rmse"].best, found["recall_at_50"].best, found["gini"].best) == (0.8612, 0.4275, None)
+    assert (found["rmse"].over, found["recall_at_50"].over) == ("19,075 ratings", "655 users")
+    assert "ndcg_at_10" not in found
+    assert found["surprise_at_10"].name == "Surprise@10"
+    assert [row.key for table in tables(list(found.values()), 50) for row in table.rows] == [
+        *("rmse", "coverage", "recall_at_50", "ndcg_at_50", "gini", "surprise_at_10")
+    ]
+    assert [each.name for each in measures(metrics(baselines=False))] == ["RMSE", "Recall@50"]
+
+
+@given(st.lists(st.none() | st.fractions(0, 1, max_denominator=40).map(float), max_size=60))
+def test_recall_is_counted_as_by_hand(recall: list[float | None]) -> None:
+    known = [each for each in recall if each is not None]
+    found = recall_over_users(pl.LazyFrame({"recall": recall}, schema={"recall": pl.Float64}))
+    if found is None:
+        assert not known
+        return
+    assert (found.users, found.none, found.all) == (len(known), known.count(0), known.count(1))
+    assert found.mean == pytest.approx(sum(known) / len(known))
+    for place, bin_ in enumerate(found.bins):
+        inside = [each for each in known if min(int(each * contents.RECALL_BINS), contents.RECALL_BINS - 1) == place]
+        assert bin_.users == len(inside)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 3000)), min_size=1, max_size=60))
+def test_popularity_is_counted_as_by_hand(films: list[tuple[int, int]]) -> None:
+    rated, recommended = np.array(films).T
+    found = popularity_of(rated, recommended)
+
+    def inside(n: int, name: str) -> bool:
+        low, _, high = name.replace("k", "000").partition("–")
+        return int(low) <= n < int(high) if "k" in name else int(low) <= n <= int(high or low)
+
+    for share in found.shares:
+        of_share = [(n, times) for n, times in films if inside(n, share.films)]
+        assert share.n == len(of_share)
+        assert share.ratings == pytest.approx(sum(n for n, _ in of_share) / rated.sum())
+        assert share.recommended * recommended.sum() == pytest.approx(sum(times for _, times in of_share))
+    for cell in found.cells:
+        assert cell.films == sum(inside(n, cell.rated) and inside(times, cell.recommended) for n, times in films)
+    assert sum(share.n for share in found.shares) == sum(cell.films for cell in found.cells) == len(films)
+    assert {cell.rated for cell in found.cells} == set(found.rated)
+    assert {cell.recommended for cell in found.cells} <= set(found.recommended)
+    assert found.n_recommended == sum(times > 0 for _, times in films)
+    assert found.top_ratings == pytest.approx(rated.max() / rated.sum())
+
+
+@given(
+    dataset=st.none() | st.just("my films/it's.csv"),
+    preset=st.sampled_from(sorted(config.PRESETS)),
+    k=st.integers(1, 200),
+    penalty=st.floats(0, 4),
+    cutoffs=st.lists(st.integers(1, 50), max_size=3),
+    method=st.sampled_from(["auto", "exact", "pruned", "hnsw"]),
+    memory=st.none() | st.just("400MiB") | st.just(10**9),
+    columns=st.none() | st.just(("who", "what", "how much")),
+    workers=st.none() | st.just(3),
+)
+def test_the_command_makes_the_same_configuration(
+    dataset: str | None, memory: str | int | None, workers: int | None, columns: Any, preset: str, **keys: Any
+) -> None:
+    sections = {
+        "neighbors": {"k": keys["k"]},
+        "index": {"method": keys["method"]},
+        "evaluate": {"popularity_penalty": keys["penalty"], "cutoffs": keys["cutoffs"]},
+    }
+    top = {"dataset": dataset, "memory": memory, "workers": workers, "columns": columns, "preset": preset}
+    settings = config.load({"workdir": "runs/a b"}, top, sections)
+    words = shlex.split(command(settings, "ml-25m", 777 * MIB))
+    again = cli._settings(cli._parser().parse_args(words[1:]))
+    assert parse_size(str(again.memory)) == (777 * MIB if memory is None else parse_size(memory))
+    assert again.dataset == (dataset or "ml-25m")
+    assert msgspec.structs.replace(again, memory=settings.memory, dataset=dataset) == settings
+
+
+def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
+    assert report.write(finished) == finished / "report.html"
+    assert cli.main(["report", str(finished), "--out", str(tmp_path / "a" / "b.html")]) == 0
+    assert (tmp_path / "a" / "b.html").read_bytes() == (finished / "report.html").read_bytes()
+    assert workdir.verify(finished) == {}
+    found = collect(finished)
+    users = pl.read_parquet(finished / "stages" / "evaluate-*" / "users" / "*.parquet")
+    assert found.recall is not None
+    assert found.recall.mean == pytest.approx(found.metrics["recall_at_50"])
+    assert found.recall.users == found.metrics["n_users_with_liked"] == (users["n_liked"] > 0).sum()
+    assert found.popularity is not None
+    n_items = found.metrics["n_items"]
+    assert found.popularity.n_items == n_items
+    assert found.popularity.n_recommended / n_items == found.metrics["figures"]["model"]["item_coverage"]["value"]
+    assert np.load(next(finished.glob("stages/evaluate-*/recommended.npy"))).sum() == users["n_recommended"].sum()
+    assert sum(share.n for share in found.popularity.shares) == n_items
+    assert [stage.name for stage in found.stages] == [step.name for step in engine.pipeline.STEPS]
+    assert f"{found.metrics['rmse']:.4f}" in Page((finished / "report.html").read_text()).text
+
+
+def test_what_cannot_be_reported_is_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no work directory"):
+        report.write(tmp_path)
+    with lock.hold(finished / workdir.LOCK), pytest.raises(LockedError, match="in use"):
+        report.write(finished)
+    figures, last = (finished / workdir.METRICS).read_bytes(), workdir.last_run(finished)
+    assert last is not None
+    (finished / workdir.METRICS).write_bytes(figures + b" ")
+    with pytest.raises(DamagedError, match="altered"):
+        report.write(finished)
+    (finished / workdir.METRICS).unlink()
+    with pytest.raises(DamagedError, match=r"metrics\.json: No such file"):
+        report.write(finished)
+    workdir.write_last_run(finished, msgspec.structs.replace(last, figures=""))
+    with pytest.raises(UsageError, match="not finished"):
+        report.write(finished)
+    (finished / workdir.METRICS).write_bytes(figures)
+    workdir.write_last_run(finished, last)
+
+
+@pytest.mark.parametrize("name", ["altair", "jinja2", "vl_convert"])
+def test_a_missing_library_is_named_with_what_installs_it(
+    name: str, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("engine.results.report.page", "engine.results.report.charts"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError, match=rf"{name}.*pip install 'recsys-engine\[report\]'"):
+        report.write(finished)

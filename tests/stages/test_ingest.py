@@ -1,0 +1,200 @@
+"""From a ratings file to partitions: every rating in one of them, once, exactly."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.journal import Committed
+from engine.stages.ingest.stage import codes, first_users, latest_by_user
+from tests.support.pipeline import read_partitions, run_stages
+from tests.support.ratings import synthetic_ratings, write_ratings
+
+quick = settings(max_examples=100, deadline=None)
+
+
+@quick
+@given(counts=st.lists(st.integers(1, 30), min_size=1, max_size=40), size=st.integers(1, 100))
+def test_users_whose_first_ratings_fall_into_the_same_stretch_share_a_partition(counts: list[int], size: int) -> None:
+    expected, seen, stretch = [], 0, -1
+    for user, n in enumerate(counts):
+        if seen // size != stretch:
+            expected.append(user)
+            stretch = seen // size
+        seen += n
+    found = first_users(np.array(counts, dtype=np.int64), size).tolist()
+    assert found == expected
+    sizes = [sum(counts[start:stop]) for start, stop in zip(found, [*found[1:], None], strict=True)]
+    assert max(sizes) < size + max(counts)
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40))
+def test_of_a_repeated_pair_the_last_row_stays_and_users_keep_their_order(pairs: list[tuple[int, int]]) -> None:
+    latest = {pair: row for row, pair in enumerate(pairs)}
+    expected = sorted(latest.values(), key=lambda row: (pairs[row][0], row))
+    users, items = (np.array([pair[i] for pair in pairs], dtype=np.uint32) for i in (0, 1))
+    assert latest_by_user(users, items).tolist() == expected
+
+
+def test_codes_beyond_16_bits_are_not_mixed_up() -> None:
+    users = np.array([2**31, 1, 2**31, 1], dtype=np.uint32)
+    items = np.array([5, 2**32 - 1, 6, 2**32 - 1], dtype=np.uint32)
+    assert latest_by_user(users, items).tolist() == [3, 0, 2]
+
+
+def ingest(ratings: pl.DataFrame, folder: Path, **section: Any) -> dict[str, Committed]:
+    return run_stages(write_ratings(folder, ratings), folder / "run", "ingest", ingest=section)
+
+
+def partition_bytes(run: dict[str, Committed]) -> list[str]:
+    root = run["ingest"].path(".")
+    files = sorted(path for path in root.rglob("*.parquet"))
+    return [f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+
+
+@pytest.mark.parametrize(("size", "fewest", "most"), [(1, 30, 30), (37, 2, 29), (100, 2, 29), (10**6, 1, 1)])
+def test_partitions_hold_every_rating_once_whatever_their_size(
+    tmp_path: Path, size: int, fewest: int, most: int
+) -> None:
+    ratings = synthetic_ratings(30, 20)
+    run = ingest(ratings, tmp_path, ratings_per_partition=size)
+    assert read_partitions(run, "ingest", "ratings").equals(ratings)
+    starts = run["ingest"].result("profile.00000")["first_users"]
+    assert starts[0] == 0
+    parts = sorted(run["ingest"].path("ratings").iterdir())
+    assert fewest <= len(parts) == len(starts) <= most
+    for index, part in enumerate(parts):
+        users = pl.read_parquet(part)["user"]
+        assert users[0] == starts[index]
+        assert users[-1] < [*starts, 30][index + 1]
+
+
+def test_an_unsorted_file_gives_what_the_file_sorted_by_user_gives(tmp_path: Path) -> None:
+    shuffled = synthetic_ratings(30, 20).sample(fraction=1, shuffle=True, seed=3)
+    by_user = shuffled.sort("userId", maintain_order=True)
+    unsorted, ordered = (
+        ingest(frame, tmp_path / name, ratings_per_partition=50) for name, frame in (("a", shuffled), ("b", by_user))
+    )
+    assert partition_bytes(unsorted) == partition_bytes(ordered)
+    profiles = [run["ingest"].result("profile.00000") for run in (unsorted, ordered)]
+    assert [profile.pop("sorted_by_user") for profile in profiles] == [False, True]
+    assert profiles[0] == profiles[1]
+
+
+@pytest.mark.parametrize(
+    ("users", "is_sorted"),
+    [([1, 1, 2, 3], True), ([2, 1], False), ([1, 2, 1], False), ([5, 5, 9], True), ([1, 1, 2, 3, 3, 2], False)],
+)
+def test_a_file_is_called_sorted_only_if_its_users_ascend(tmp_path: Path, users: list[int], is_sorted: bool) -> None:
+    ratings = pl.DataFrame({"userId": users, "movieId": range(len(users)), "rating": 3.0})
+    assert ingest(ratings, tmp_path)["ingest"].result("profile.00000")["sorted_by_user"] is is_sorted
+
+
+@pytest.mark.parametrize("size", [2, 10**6])
+def test_a_pair_rated_twice_counts_with_its_later_rating(tmp_path: Path, size: int) -> None:
+    ratings = pl.DataFrame(
+        {
+            "userId": [7, 7, 4, 7, 4, 7],
+            "movieId": [1, 2, 1, 1, 9, 1],
+            "rating": [0.5, 1.0, 1.5, 5.0, 2.0, 4.5],
+        }
+    )
+    run = ingest(ratings, tmp_path, ratings_per_partition=size)
+    found = read_partitions(run, "ingest", "ratings")
+    assert found.rows() == [(4, 1, 1.5), (4, 9, 2.0), (7, 2, 1.0), (7, 1, 4.5)]
+    assert sum(part["n_repeated"] for part in run["ingest"].results("partition")) == 2
+
+
+def test_text_ids_are_coded_in_their_order(tmp_path: Path) -> None:
+    ratings = pl.DataFrame(
+        {"userId": ["b", "a", "10", "9"], "movieId": ["x", "é", "x", "Z"], "rating": [1.0, 2.0, 3.0, 4.0]}
+    )
+    run = ingest(ratings, tmp_path, ratings_per_partition=1)
+    assert pl.read_parquet(run["ingest"].path("users.parquet"))["user"].to_list() == ["10", "9", "a", "b"]
+    assert pl.read_parquet(run["ingest"].path("items.parquet"))["item"].to_list() == ["Z", "x", "é"]
+    assert sorted(read_partitions(run, "ingest", "ratings").rows()) == sorted(ratings.rows())
+
+
+def test_negative_and_large_ids_are_coded_in_their_order(tmp_path: Path) -> None:
+    ratings = pl.DataFrame({"userId": [2**62, -3, 0], "movieId": [5, -(2**62), 2**40], "rating": [1.0, 2.0, 3.0]})
+    assert read_partitions(ingest(ratings, tmp_path), "ingest", "ratings").rows() == [
+        (-3, -(2**62), 2.0),
+        (0, 2**40, 3.0),
+        (2**62, 5, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "dtype", "step"),
+    [
+        ([0.5, 3.0, 5.0], "uint8", 0.5),
+        ([0.0, 127.5], "uint8", 0.5),
+        ([1.0, 100.0], "uint8", 0.5),
+        ([128.0, 0.5], "float32", 1.0),
+        ([-0.5, 3.0], "float32", 1.0),
+        ([0.25, 3.0], "float32", 1.0),
+        ([3.1, 3.0], "float64", 1.0),
+        ([16777217.0, 1.0], "float64", 1.0),
+    ],
+)
+def test_ratings_are_kept_exactly_in_the_narrowest_type(
+    tmp_path: Path, ratings: list[float], dtype: str, step: float
+) -> None:
+    users = range(len(ratings))
+    run = ingest(pl.DataFrame({"userId": users, "movieId": users, "rating": ratings}), tmp_path)
+    profile = run["ingest"].result("profile.00000")
+    assert (profile["rating_dtype"], profile["rating_step"]) == (dtype, step)
+    assert (profile["rating_min"], profile["rating_max"]) == (min(ratings), max(ratings))
+    stored = pl.read_parquet(run["ingest"].path("ratings/00000.parquet"))["rating"].to_numpy()
+    assert stored.dtype == dtype
+    assert (stored * step).tolist() == ratings
+
+
+def test_the_profile_counts_what_is_in_the_file(tmp_path: Path) -> None:
+    ratings = synthetic_ratings(30, 20, seed=5)
+    profile = ingest(ratings, tmp_path)["ingest"].result("profile.00000")
+    counts = ratings["userId"].value_counts()["count"]
+    assert profile["n_rows"] == ratings.height
+    assert (profile["n_users"], profile["n_items"]) == (30, ratings["movieId"].n_unique())
+    assert profile["most_ratings_of_a_user"] == counts.max()
+
+
+def test_a_bad_line_far_down_is_named(tmp_path: Path) -> None:
+    path = write_ratings(tmp_path, synthetic_ratings(100, 60))
+    with path.open("a") as file:
+        file.write("5,5,five\n")
+    n_lines = len(path.read_text().splitlines())
+    assert n_lines > 1001  # beyond what is looked at when the file is opened
+    with pytest.raises(UsageError, match=f"line {n_lines}, column rating"):
+        run_stages(path, tmp_path / "run", "ingest")
+
+
+def test_the_converted_source_does_not_stay(tmp_path: Path) -> None:
+    run = ingest(synthetic_ratings(5, 6), tmp_path)
+    assert not run["ingest"].path("source.parquet").exists()
+
+
+@pytest.mark.parametrize("known", [[3, 4, 9], [-5, 0, 2**40], ["a", "b", "d"]], ids=["dense", "sparse", "text"])
+def test_ids_are_coded_by_their_position_and_unknown_ones_are_refused(known: list[Any]) -> None:
+    ids = pl.Series(known)
+    assert codes(ids.gather([2, 0, 0, 1]), ids).tolist() == [2, 0, 0, 1]
+    for unknown in (5, 100) if isinstance(known[0], int) else ("c", "e"):
+        with pytest.raises(EngineError, match="changed while it was read"):
+            codes(pl.Series([known[0], unknown]), ids)
+
+
+def test_text_ids_in_parquet_that_take_less_than_a_byte_a_row_are_read(tmp_path: Path) -> None:
+    users = [f"user-{row // 1000:02d}" for row in range(20_000)]
+    columns = {"user": users, "item": [7] * 20_000, "rating": [3.0] * 20_000}
+    pl.DataFrame(columns).write_parquet(tmp_path / "ratings.parquet", use_pyarrow=True)  # dictionaries throughout
+    run = run_stages(tmp_path / "ratings.parquet", tmp_path / "run", "ingest")
+    assert read_partitions(run, "ingest", "ratings")["userId"].to_list() == sorted(set(users))
