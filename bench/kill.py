@@ -65,7 +65,7 @@ def contents(workdir: Path) -> dict[str, str]:
         elif path.name == "run.json":
             last = json.loads(content)
             folders = [stage["folder"] for stage in last["stages"]]
-            content = json.dumps([last["identity"], last["figures"], folders]).encode()
+            content = json.dumps([last["figures"], folders]).encode()
         elif path.name == "lock":
             content = b""
         found[path.relative_to(workdir).as_posix()] = hashlib.sha256(content).hexdigest()

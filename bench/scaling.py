@@ -13,17 +13,16 @@ import argparse
 import heapq
 import re
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import engine
 from bench.measure import RESULTS, make_twin, read_result, write_result
 from bench.report import DOCS, table, where
-from engine import config, costs, driver, estimates
+from engine import config, costs, estimates
 from engine.chunked.budget import MIB, format_size
+from engine.chunked.events import RoundBegan, StageBegan, TaskEnded
 from engine.config import Config
 from engine.costs import Shapes
 from engine.pipeline import steps
@@ -73,31 +72,24 @@ def schedule(seconds: Iterable[float], workers: int) -> float:
 
 def recorded(dataset: Path, workers: int, memory: str) -> dict[str, Any]:
     """Run on so many Dask workers of this machine; return each stage's seconds and those of its tasks by round."""
-    stages: dict[str, dict[str, Any]] = {}
-    run_job = driver.run_job
+    stages: dict[str, dict[str, Any]] = {"ingest": {"rounds": {}}}  # which is surveyed before stages begin
+    stage = "ingest"
+    tasks: list[float] = []
 
-    def noting(executor: Any, job: Any, entry: Any, on_event: Any) -> Any:
-        stage = stages.setdefault(job.name, {"seconds": 0.0, "rounds": {}})
-        tasks: list[float] = []
+    def note(event: engine.Event) -> None:
+        nonlocal stage, tasks
+        if isinstance(event, StageBegan):
+            stage = event.stage
+        elif isinstance(event, RoundBegan):
+            tasks = stages.setdefault(stage, {"rounds": {}})["rounds"].setdefault(event.round, [])
+        elif isinstance(event, TaskEnded):
+            tasks.append(round(event.seconds, 4))
 
-        def note(event: Any) -> None:
-            nonlocal tasks
-            if event["event"] == "round":
-                tasks = stage["rounds"].setdefault(event["round"], [])
-            elif event["event"] == "task":
-                tasks.append(round(event["seconds"], 4))
-            on_event(event)
-
-        begun = time.monotonic()
-        took = run_job(executor, job, entry, note)
-        stage["seconds"] = round(stage["seconds"] + time.monotonic() - begun, 3)
-        return took
-
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(driver, "run_job", noting):
+    with tempfile.TemporaryDirectory() as folder:
         asked = {"dataset": str(dataset), "workdir": folder, "memory": memory, "workers": workers, "executor": "dask"}
-        result = engine.run(config.load(asked, {"index": {"method": "pruned"}}))
+        result = engine.run(config.load(asked, {"index": {"method": "pruned"}}), note)
     for entry in result.stages:
-        stages[entry.stage] |= {"projected": entry.projected, "measured": entry.measured}
+        stages[entry.stage] |= {"seconds": entry.seconds, "projected": entry.projected, "measured": entry.measured}
     return stages
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.chunked.runner import Event
+    from engine.chunked.events import Event
     from engine.config import Config
     from engine.driver import RunResult, plan, run
     from engine.serving.everybody import recommend_all
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "engine.config",
-    "Event": "engine.chunked.runner",
+    "Event": "engine.chunked.events",
     "Newcomer": "engine.serving.recommender",
     "Recommender": "engine.serving.recommender",
     "RunResult": "engine.driver",

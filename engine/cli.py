@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__, config, driver
-from engine.chunked import memory, planning, status, workdir
+from engine.chunked import loop, memory, overview, planning, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
+from engine.chunked.executors.base import environment
 from engine.chunked.progress import Progress
-from engine.chunked.storage.location import Location, locate
-from engine.chunked.workdir import StageEntry
+from engine.chunked.storage import Location, locate
 from engine.config import Config
 from engine.ratings import datasets
 from engine.results import summary
-from engine.serving import everybody as all_users
+from engine.serving import everybody
 
 _RUN_EXAMPLES = """examples:
   engine run                                        the sample, or ml-25m where it is present
@@ -46,16 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.command(options)
         sys.stdout.flush()
     except EngineError as error:
-        print(f"engine: {error}", file=sys.stderr)
+        print(f"engine: {error.told('--memory {}')}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
     except OSError as error:
-        print(f"engine: {error}: mend that, then run the same command again", file=sys.stderr)
+        print(f"engine: {error}: mend that, then run again", file=sys.stderr)
         return EngineError.exit_code
     except KeyboardInterrupt:
-        print("engine: interrupted; run the same command again to go on", file=sys.stderr)
+        print("engine: interrupted; run again to go on", file=sys.stderr)
         return Interrupted.exit_code
     return code
 
@@ -266,10 +266,7 @@ def _run(options: argparse.Namespace) -> int:
     with Progress(options.quiet, options.explain) as progress:
         result = driver.run(settings, progress, fresh=options.fresh)
     print(summary.describe(result.metrics))
-    print(_table(result.stages, result.processes))
-    peak = max((entry.measured for entry in result.stages if not entry.skipped), default=0)
-    if peak > result.allowed:
-        print(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
+    print(f"\n{loop.describe(result)}")
     print(f"\nfigures  {result.workdir / workdir.METRICS}")
     command = "engine" if shutil.which("engine") else os.path.relpath(sys.argv[0])
     print(f"next     {command} status {shlex.quote(str(result.workdir))}")
@@ -288,29 +285,9 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(stages: Sequence[StageEntry], processes: int) -> str:
-    """Memory and time of each stage."""
-    lines = [f"\n{'stage':<16}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
-    ran = [entry for entry in stages if not entry.skipped]
-    for entry in stages:
-        if entry.skipped:
-            lines.append(f"{entry.stage:<16}{'done before':>24}")
-        else:
-            projected, measured = format_size(entry.projected), format_size(entry.measured)
-            share = entry.measured / entry.projected if entry.projected else 0.0  # nothing was left to do
-            row = f"{entry.stage:<16}{projected:>12}{measured:>12}{share:>8.0%}{entry.seconds:>10.1f}"
-            lines.append(row if share <= 1 else f"{row}  WARNING: more than projected")
-    peak = max((entry.measured for entry in ran), default=0)
-    total = sum(entry.seconds for entry in ran)
-    lines.append(f"{'all':<16}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
-    if processes > 1:
-        lines.append(f"memory: of each of {processes} worker processes, the one that used most")
-    return "\n".join(lines)
-
-
 def _status(options: argparse.Namespace) -> int:
-    found = status.inspect(options.workdir)
-    print(json.dumps(found, indent=2) if options.json else status.describe(found))
+    found = overview.status(options.workdir)
+    print(json.dumps(found, indent=2) if options.json else overview.describe(found))
     return 0
 
 
@@ -370,7 +347,7 @@ def _recommend_all(options: argparse.Namespace) -> int:
     if options.out is None or options.json:
         raise UsageError("--all goes with --out FILE.parquet, and without --json")
     with Progress(options.quiet) as progress:
-        made = all_users.recommend_all(
+        made = everybody.recommend_all(
             options.workdir,
             options.out,
             k=options.k,
@@ -381,9 +358,9 @@ def _recommend_all(options: argparse.Namespace) -> int:
             scheduler=options.scheduler,
             on_event=progress,
         )
-    if not made.entry.skipped:
-        print(_table([made.entry], made.processes))
-    print(f"\n{made.out}: {made.n_films:,} films for {made.n_users:,} users")
+    if not made.run.stages[0].skipped:
+        print(f"\n{loop.describe(made.run)}")
+    print(f"\n{made.out}: {made.n_items:,} films for {made.n_users:,} users")
     return 0
 
 
@@ -399,7 +376,7 @@ def _similar(options: argparse.Namespace) -> int:
 
 def _ask(where: Location) -> tuple[Any, Any]:
     """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
-    os.environ.update(driver.environment(workers=1))
+    os.environ.update(environment(workers=1))
     from engine.serving import answers, recommender
 
     return answers, recommender.Recommender.open(where)

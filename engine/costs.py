@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Planned
 from engine.config import Config, Factors, Recommend
 from engine.model.index import choose
 
@@ -47,6 +48,8 @@ class Shapes:
         Of one stored rating.
     user_text_bytes, item_text_bytes : int
         Of the distinct ids, where they are text; about.
+    n_partitions, n_columns, n_train, n_test : int or None
+        Partitions of users, items with a column, and stored ratings; none while they are not counted.
     """
 
     source_bytes: int
@@ -61,6 +64,14 @@ class Shapes:
     value_bytes: int = 1
     user_text_bytes: int = 0
     item_text_bytes: int = 0
+    n_partitions: int | None = None
+    n_columns: int | None = None
+    n_train: int | None = None
+    n_test: int | None = None
+
+    def laid_out(self, layout: Mapping[str, Any]) -> Shapes:
+        """The same with what matrix's layout found."""
+        return replace(self, n_columns=layout["n_columns"], n_train=layout["train"][-1], n_test=layout["test"][-1])
 
     def profiled(self, profile: Mapping[str, Any]) -> Shapes:
         """The same with what ingest's profile found."""
@@ -70,6 +81,7 @@ class Shapes:
             n_users=profile["n_users"],
             n_items=profile["n_items"],
             most_ratings=profile["most_ratings_of_a_user"],
+            n_partitions=len(profile["first_users"]),
             value_bytes={"uint8": 1, "float32": 4, "float64": 8}[profile["rating_dtype"]],
         )
 
@@ -90,18 +102,23 @@ class Shapes:
         return -(-self.n_ratings // max(1, self.n_users))
 
 
-class Planned(NamedTuple):
-    """A round's number of tasks and their cost."""
-
-    n_tasks: int
-    cost: Cost
-
-
 Plan = dict[str, Planned]
 
 
 def _chunks(n: int, size: int) -> int:
     return -(-n // size)
+
+
+def _n_partitions(settings: Config, shapes: Shapes) -> int:
+    """Partitions, at most while that is not known."""
+    if shapes.n_partitions is not None:
+        return shapes.n_partitions
+    return _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+
+
+def _n_columns(shapes: Shapes) -> int:
+    """Items with a column, at most while that is not known."""
+    return shapes.n_items if shapes.n_columns is None else shapes.n_columns
 
 
 def _partition_rows(settings: Config, shapes: Shapes) -> int:
@@ -114,7 +131,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     stream = _POLARS_STREAM + 8 * MIB + 48 * MIB * shapes.compressed + 8 * MIB * times
     rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
     ids = 16 * (shapes.n_users + shapes.n_items)
-    partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+    partitions = _n_partitions(settings, shapes)
     distinct = 128 * (shapes.n_users + shapes.n_items) + 2 * (shapes.user_text_bytes + shapes.item_text_bytes)
     wide = 64 * MIB * shapes.texts
     # The allocator keeps some of it for the rounds that follow in the same process.
@@ -132,7 +149,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
 def split(settings: Config, shapes: Shapes) -> Plan:
     """Settle which rows are held out, write train and test."""
     rows = min(_partition_rows(settings, shapes), shapes.n_ratings)
-    partitions = _chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+    partitions = _n_partitions(settings, shapes)
     before = {
         "notebook": {"draw": Planned(1, Cost(task=_POLARS + int((18 + 120 * settings.split.test_fraction) * rows)))},
         "leave-last": {},
@@ -168,8 +185,8 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     size = settings.matrix.ratings_per_chunk
     return {
         "layout": Planned(1, Cost(task=layout)),
-        "train": Planned(_chunks(shapes.n_ratings - n_test, size), fill),
-        "test": Planned(_chunks(n_test, size), fill),
+        "train": Planned(_chunks(shapes.n_ratings - n_test if shapes.n_train is None else shapes.n_train, size), fill),
+        "test": Planned(_chunks(n_test if shapes.n_test is None else shapes.n_test, size), fill),
     }
 
 
@@ -249,7 +266,7 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
     inverted = min(section.items_per_task, items) * (16 * section.k + 48 * ranking_k)
     return {
         "layout": Planned(1, Cost(task=layout)),
-        "search": Planned(_chunks(items, section.items_per_task), search),
+        "search": Planned(_chunks(_n_columns(shapes), section.items_per_task), search),
         "near": Planned(1, Cost(task=_ZARR + 4 * MIB + (8 * ranking_k + 32) * items + inverted)),
     }
 

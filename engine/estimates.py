@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from engine.chunked.workdir import StageEntry
 from engine.config import Config
 from engine.costs import CENTRE_SAMPLE, Shapes
 from engine.model.index import choose
@@ -27,8 +24,6 @@ _NEAR_ITEM = 2.2e-9
 _NEAR_RATING = 3.5e-8
 # Times the clusters' centres are settled.
 _CENTRE_ROUNDS = 5
-# Below this many seconds a pace is mostly start-up.
-_ENOUGH = 10.0
 # Neighbours have rated more films than users on average.
 _NEIGHBOR_RATINGS = 2.0
 
@@ -71,10 +66,3 @@ def _finding_neighbors(settings: Config, users: int, dims: int) -> dict[str, flo
         "index": _SORT_USER * users * share + finding_centres + all_centres,
         "neighbors": _NEAR_USER * users * share + all_centres + 2 * sampling,
     }
-
-
-def pace(stages: Sequence[StageEntry]) -> float:
-    """How many times as long as estimated the stages of a run have taken so far; 1 while that cannot be told."""
-    ended = [entry for entry in stages if entry.seconds and entry.estimated_seconds and not entry.skipped]
-    took = sum(entry.seconds for entry in ended)
-    return took / sum(entry.estimated_seconds for entry in ended) if took > _ENOUGH else 1.0

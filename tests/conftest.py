@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from engine.chunked.journal import Committed
-from engine.chunked.storage.location import Remote
+from engine.chunked.storage import Remote
 from engine.ratings import datasets
 from tests.support.pipeline import finish_run, run_stages
 

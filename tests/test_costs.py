@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.errors import BudgetError
 from engine.chunked.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
+from engine.chunked.task import Costs, Planned
 from engine.config import Config, load
-from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Planned, Shapes, disk
-from engine.pipeline import STEPS
-from tests.support.pipeline import run_stages
+from engine.costs import COSTS, PASS_ROWS, PROJECT_ROWS, Shapes, disk
+from tests.support.pipeline import STEPS, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
 SHAPES = Shapes(10**9, n_ratings=25_000_000, n_users=160_000, n_items=59_000, most_ratings=32_000)
@@ -68,16 +68,16 @@ ROUNDS = {"small": Planned(5, Cost(task=10 * MIB)), "large": Planned(1, Cost(tas
 
 
 def test_a_stage_needs_what_its_largest_round_needs() -> None:
-    plan = plan_stage("s", ROUNDS, allowed=200 * MIB, reserved=50 * MIB, max_workers=2)
+    plan = plan_stage("s", Costs(ROUNDS), allowed=200 * MIB, reserved=50 * MIB, max_workers=2)
     assert (plan.tasks, plan.needed, plan.projected, plan.workers) == (6, 147 * MIB, 147 * MIB, 1)
 
 
 def test_the_remedy_of_a_refusal_works() -> None:
-    tight = plan_stage("s", ROUNDS, allowed=100 * MIB, reserved=50 * MIB, max_workers=2)
-    with pytest.raises(BudgetError, match=r"s needs 147 MiB .* 100 MiB are allowed: .* --memory 152MiB"):
+    tight = plan_stage("s", Costs(ROUNDS), allowed=100 * MIB, reserved=50 * MIB, max_workers=2)
+    with pytest.raises(BudgetError, match=r's needs 147 MiB .* 100 MiB are allowed: .* memory="152MiB"$'):
         refuse_misfits(RunPlan([tight], 100 * MIB, 0))
     assert RunPlan([tight], 100 * MIB, 0).floor == 152 * MIB
-    enough = plan_stage("s", ROUNDS, allowed=152 * MIB, reserved=50 * MIB, max_workers=2)
+    enough = plan_stage("s", Costs(ROUNDS), allowed=152 * MIB, reserved=50 * MIB, max_workers=2)
     refuse_misfits(RunPlan([enough], 152 * MIB, 0))
 
 
@@ -88,8 +88,8 @@ RESERVED |= dict.fromkeys(("biases", "item_neighbors", "predict"), 92)
 
 def test_a_run_of_ml_25m_needs_less_than_192_mib() -> None:
     plans = [
-        plan_stage(step, model(Config(), SHAPES), allowed=192 * MIB, reserved=RESERVED[step] * MIB, max_workers=2)
-        for step, model in COSTS.items()
+        plan_stage(step, Costs(rounds), allowed=192 * MIB, reserved=RESERVED[step] * MIB, max_workers=2)
+        for step, rounds in ((step, model(Config(), SHAPES)) for step, model in COSTS.items())
     ]
     refuse_misfits(RunPlan(plans, 192 * MIB, 0))
 
@@ -107,7 +107,7 @@ def test_a_disk_without_room_is_refused() -> None:
 def test_more_memory_than_is_useful_changes_nothing() -> None:
     rounds = {"only": Planned(3, Cost(task=10 * MIB, shared=5 * MIB, row=7, max_rows=1009, min_rows=11))}
     plans = [
-        plan_stage("s", rounds, allowed=size, reserved=20 * MIB, max_workers=2)
+        plan_stage("s", Costs(rounds), allowed=size, reserved=20 * MIB, max_workers=2)
         for size in (100 * MIB, 45 * MIB + 2 * 7 * 1009, 45 * MIB + 2 * 7 * 1009 - 1)
     ]
     assert plans[0].useful == plans[1].projected == plans[0].projected == 45 * MIB + 2 * 7 * 1009

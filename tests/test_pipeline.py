@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.chunked.storage.staging import local
 from engine.config import Config, load
 
 
@@ -130,13 +129,13 @@ def test_files_that_vanished_or_shrank_are_made_again_before_they_are_used(tmp_p
     settings = {"dataset": str(source), "workdir": str(tmp_path / "w"), "memory": "1GiB"}
     before = engine.run(load(settings))
     for name, pattern in (("neighbors", "ids/c/0/0"), ("matrix", "train/data/c/0"), ("split", "train/*.parquet")):
-        (victim,) = local(before.artifacts[name]).glob(pattern)
+        (victim,) = before.artifacts[name].local().glob(pattern)
         whole = victim.read_bytes()
         victim.write_bytes(whole[:-1]) if name == "matrix" else victim.unlink()
         after = engine.run(load(settings, {"evaluate": {"k": 49}}))
         assert victim.read_bytes() == whole
         assert after.metrics["recall_at_49"] == before.metrics["recall_at_50"]
-    (local(before.artifacts["split"]) / "records/draw.00000.json").write_text("{")
+    (before.artifacts["split"].local() / "records/draw.00000.json").write_text("{")
     assert engine.run(load(settings)).metrics == before.metrics
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from engine.chunked.storage.location import Location, Remote
+from engine.chunked.storage import Place, locate
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
 _CONFIG: dict[str, Any] = {"write_empty_chunks": True}
@@ -43,7 +43,7 @@ def create_array(
     zarr.create_array(str(scratch / name), shape=shape, chunks=chunks, dtype=np.dtype(dtype), fill_value=fill)
 
 
-def write_rows(root: Location, scratch: Path, name: str, start: int, values: NDArray[Any]) -> None:
+def write_rows(root: Place, scratch: Path, name: str, start: int, values: NDArray[Any]) -> None:
     """Write rows ``start`` to ``start + len(values)`` of a committed array; they must be whole chunks.
 
     The chunks land in the scratch folder and are committed with the task.
@@ -55,7 +55,7 @@ def write_rows(root: Location, scratch: Path, name: str, start: int, values: NDA
     """
     target = scratch / name
     target.mkdir(parents=True, exist_ok=True)
-    (target / _METADATA).write_bytes((root / name / _METADATA).read_bytes())
+    (target / _METADATA).write_bytes((locate(root) / name / _METADATA).read_bytes())
     array = open_array(scratch, name, mode="r+")
     stop = start + len(values)
     if start % array.chunks[0] or (stop % array.chunks[0] and stop != array.shape[0]):
@@ -64,14 +64,9 @@ def write_rows(root: Location, scratch: Path, name: str, start: int, values: NDA
     (target / _METADATA).unlink()
 
 
-def store_of(where: Location) -> Any:
-    """What Zarr opens an array or a group by."""
-    return where.zarr_store() if isinstance(where, Remote) else str(where)
-
-
-def open_array(root: Location, name: str, mode: Any = "r") -> zarr.Array[Any]:
+def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
     """Open a committed array."""
-    array: zarr.Array[Any] = zarr.open_array(store_of(root / name), mode=mode, zarr_format=3)
+    array: zarr.Array[Any] = zarr.open_array((locate(root) / name).zarr_store(), mode=mode, zarr_format=3)
     configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
     return configured
 

@@ -126,7 +126,7 @@ def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers:
     Raises
     ------
     BudgetError
-        Where not even one worker with the smallest batch fits; ``args[0]`` has the numbers.
+        Where not even one worker with the smallest batch fits.
     """
     free = allowed - reserved
     smallest = min(cost.min_rows, cost.max_rows)
@@ -136,8 +136,8 @@ def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers:
     else:
         needed = reserved + cost.least()
         raise BudgetError(
-            f"needs {format_size(needed)} ({format_size(reserved)} reserved), "
-            f"but {format_size(allowed)} are allowed: give it --memory {-(-needed // MIB)}MiB"
+            f"needs {format_size(needed)} ({format_size(reserved)} reserved), but {format_size(allowed)} are allowed",
+            needed,
         )
     cached = 0 < cost.cache <= free - cost.total(workers, smallest)
     cache = cost.cache if cached else 0

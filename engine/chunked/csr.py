@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.chunked import arrays
 from engine.chunked.ranges import consecutive
-from engine.chunked.storage.location import Location
+from engine.chunked.storage import Place, locate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -144,8 +144,8 @@ class CsrReader:
     indptr : int64 array, shape (rows + 1,)
     """
 
-    def __init__(self, root: Location, name: str) -> None:
-        group = zarr.open_group(arrays.store_of(root / name), mode="r", zarr_format=3)
+    def __init__(self, root: Place, name: str) -> None:
+        group = zarr.open_group((locate(root) / name).zarr_store(), mode="r", zarr_format=3)
         attributes: dict[str, Any] = dict(group.attrs)
         rows, columns = attributes["shape"]
         self.shape = (int(rows), int(columns))
@@ -158,11 +158,6 @@ class CsrReader:
     def nnz(self) -> int:
         """Number of stored values."""
         return int(self.indptr[-1])
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of one stored value with its column."""
-        return int(self._indices.dtype.itemsize + self._data.dtype.itemsize)
 
     def read(self, start: int, stop: int) -> NarrowRows:
         """Rows ``start`` to ``stop`` in their stored dtypes."""

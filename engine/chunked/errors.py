@@ -1,6 +1,7 @@
-"""Errors a user can act on, each with the exit code the command line gives it.
+"""Errors a user can act on, each with the exit code a command line gives it.
 
-Every message says what is wrong, where, and what to do about it.
+Every message says what is wrong, where, and what to do about it. Errors cross from process to process as
+`engine.chunked.events.Failed`: `describe` makes one, `rebuilt` the error again.
 """
 
 from __future__ import annotations
@@ -8,13 +9,18 @@ from __future__ import annotations
 import errno
 import re
 import traceback
-from typing import Any
+
+from engine.chunked.events import Failed
 
 
 class EngineError(Exception):
     """Base class: anything else that went wrong in a way worth a sentence."""
 
     exit_code = 1
+
+    def told(self, memory_option: str) -> str:
+        """The message for an interface in which ``memory_option`` sets the budget, such as ``--memory {}``."""
+        return str(self)
 
 
 class UsageError(EngineError):
@@ -24,9 +30,35 @@ class UsageError(EngineError):
 
 
 class BudgetError(EngineError):
-    """The work does not fit the memory budget, or the disk."""
+    """The work does not fit the memory budget, or the disk.
+
+    Parameters
+    ----------
+    problem : str
+        What does not fit, with the numbers.
+    enough : int or None
+        A budget in bytes that would be enough, in whole MiB; None where memory is not the matter.
+    remedy : str
+        What else may be done, if anything; it stands before the budget.
+    more : str
+        What is to be said of that budget.
+    """
 
     exit_code = 3
+
+    def __init__(self, problem: str, enough: int | None = None, remedy: str = "", more: str = "") -> None:
+        super().__init__(problem, enough, remedy, more)
+        self.problem, self.enough, self.remedy, self.more = problem, enough, remedy, more
+
+    def __str__(self) -> str:
+        return self.told('memory="{}"')
+
+    def told(self, memory_option: str) -> str:
+        """See `EngineError.told`."""
+        remedies = [self.remedy] if self.remedy else []
+        if self.enough is not None:
+            remedies.append(f"give the run {memory_option.format(f'{-(-self.enough // 2**20)}MiB')}{self.more}")
+        return ": ".join([self.problem, ", or ".join(remedies)] if remedies else [self.problem])
 
 
 class LockedError(EngineError):
@@ -47,6 +79,7 @@ class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
     exit_code = 130
 
 
+_KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Interrupted)
 # Rust libraries name the system's error only in their text; NumPy says how much of a write it got rid of.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
@@ -55,21 +88,29 @@ _NETWORK = ("botocore", "aiobotocore", "aiohttp")
 _USERS_TO_MEND = (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM)
 
 
-def describe(error: BaseException) -> dict[str, Any]:
-    """Turn an exception into an event the parent can raise again or print."""
+def describe(error: BaseException) -> Failed:
+    """Say what an exception means, for whoever cannot be given the exception itself."""
+    if isinstance(error, BudgetError):
+        return Failed("BudgetError", error.problem, error.enough)
     if isinstance(error, EngineError):
-        return {"event": "error", "kind": type(error).__name__, "message": str(error)}
+        return Failed(type(error).__name__, str(error))
     if unreachable(error):
-        message = f"the store does not answer ({error}): run the same command again"
-        return {"event": "error", "kind": "EngineError", "message": message}
+        return Failed("EngineError", f"the store does not answer ({error}): run again")
     number = system_error(error)
     if number in _FULL:
         where = getattr(error, "filename", None) or "work directory"
-        message = f"no space left on the disk ({where}): free some, then run again"
-        return {"event": "error", "kind": "EngineError", "message": message}
+        return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
     if number in _USERS_TO_MEND:
-        return {"event": "error", "kind": "EngineError", "message": f"{error}: mend that, then run again"}
-    return {"event": "error", "kind": "crash", "message": "".join(traceback.format_exception(error))}
+        return Failed("EngineError", f"{error}: mend that, then run again")
+    return Failed("", "".join(traceback.format_exception(error)))
+
+
+def rebuilt(failed: Failed, doing: str) -> EngineError:
+    """The same kind of error again; ``doing`` names what failed, such as ``stage matrix``."""
+    for kind in _KINDS:
+        if kind.__name__ == failed.kind:
+            return BudgetError(failed.message, failed.enough) if kind is BudgetError else kind(failed.message)
+    return EngineError(f"{doing} failed; this is a fault of the program:\n{failed.message}")
 
 
 def unreachable(error: BaseException) -> bool:

@@ -6,7 +6,6 @@ that a resumed run can trust what it finds and ``verify`` can check it.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import Any
 import msgspec
 
 from engine.chunked.errors import DamagedError
-from engine.chunked.storage import staging
-from engine.chunked.storage.files import fsync_path, read_sealed, remove, sha256_file, write_sealed
-from engine.chunked.storage.location import Location, names_in, sizes_below
+from engine.chunked.sealed import read_sealed, write_sealed
+from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import RECORDS, FileEntry
 
 STAGE_RECORD = "stage.json"
@@ -71,13 +69,13 @@ class Journal:
 
     Parameters
     ----------
-    root : Path or Remote
+    root : path or URL
         The stage's folder.
     """
 
-    def __init__(self, root: Location) -> None:
-        self._root = root
-        self._folder = root / RECORDS
+    def __init__(self, root: Place) -> None:
+        self._root = locate(root)
+        self._folder = self._root / RECORDS
 
     def _path(self, task_id: str) -> Location:
         return self._folder / f"{task_id}.json"
@@ -96,7 +94,7 @@ class Journal:
         """
         record = read_sealed(self._path(task_id), Record)
         if (record.task, record.stage) != (task_id, self._root.name):
-            raise DamagedError(f"{self._path(task_id)}: the record of another task; engine run makes it again")
+            raise DamagedError(f"{self._path(task_id)}: the record of another task; the next run makes it again")
         return record
 
     def write(self, record: Record) -> None:
@@ -105,9 +103,8 @@ class Journal:
 
     def forget(self, task_id: str) -> None:
         """Take back that a task is done."""
-        remove(self._path(task_id))
-        if isinstance(self._folder, Path) and self._folder.exists():
-            fsync_path(self._folder)
+        self._path(task_id).remove()
+        self._folder.flush()
 
     def result(self, task_id: str) -> dict[str, Any]:
         """Return what a finished task returned."""
@@ -119,7 +116,7 @@ class Journal:
 
     def task_ids(self) -> list[str]:
         """Names of all finished tasks, sorted."""
-        names = (name for name in names_in(self._folder) if name.endswith(".json") and name != STAGE_RECORD)
+        names = (name for name in self._folder.names() if name.endswith(".json") and name != STAGE_RECORD)
         return sorted(name.removesuffix(".json") for name in names)
 
     def damaged(self, *, content: bool = True) -> dict[str, str]:
@@ -136,23 +133,9 @@ class Journal:
             What is wrong with each.
         """
         known = self._tasks_of_stage()
-        size_of = self._size_of()
+        size_of = self._root.sizer()
         faults = {task_id: self._fault(task_id, known, size_of, content) for task_id in self.task_ids()}
         return {task_id: fault for task_id, fault in faults.items() if fault is not None}
-
-    def _size_of(self) -> Callable[[str], int]:
-        """What tells a file's size by its name: a disk, asked for each, or one listing of a store."""
-        root = self._root
-        if isinstance(root, Path):
-            return lambda name: (root / name).stat().st_size
-        sizes = root.sizes()
-
-        def listed(name: str) -> int:
-            if name not in sizes:
-                raise FileNotFoundError(errno.ENOENT, "No such object")
-            return sizes[name]
-
-        return listed
 
     def _tasks_of_stage(self) -> list[str] | None:
         """The tasks of the complete stage; None where it is not complete, or that cannot be read."""
@@ -174,7 +157,7 @@ class Journal:
                 size = size_of(entry.path)
                 if size != entry.bytes:
                     return f"{path}: {size} bytes, recorded are {entry.bytes}"
-                if content and sha256_file(path, size) != entry.sha256:
+                if content and path.digest(size) != entry.sha256:
                     return f"{path}: content altered, its digest is not the recorded one"
             except OSError as error:
                 return f"{path}: {error.strerror or error}"
@@ -192,7 +175,7 @@ class Journal:
     def strays(self) -> list[str]:
         """Files in the stage's folder that belong to no task, by name."""
         owned = {entry.path for task_id in self.task_ids() for entry in self._files(task_id)}
-        found = (name for name in sizes_below(self._root) if not name.startswith(f"{RECORDS}/"))
+        found = (name for name in self._root.sizes() if not name.startswith(f"{RECORDS}/"))
         return sorted(set(found) - owned)
 
     def _files(self, task_id: str) -> list[FileEntry]:
@@ -218,17 +201,17 @@ class Committed:
 
     Parameters
     ----------
-    root : Path or Remote
+    root : path or URL
         The stage's folder.
     """
 
-    def __init__(self, root: Location) -> None:
-        self.root = root
-        self._journal = Journal(root)
+    def __init__(self, root: Place) -> None:
+        self.root = locate(root)
+        self._journal = Journal(self.root)
 
     def path(self, name: str) -> Path:
         """Where a file is; of one in a store, where a local copy of it is."""
-        return staging.local(self.root / name)
+        return (self.root / name).local()
 
     def result(self, task_id: str) -> dict[str, Any]:
         """Return what a task returned."""

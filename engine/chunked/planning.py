@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from engine.chunked.budget import MIB, allot, format_size
 from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
-from engine.costs import Plan
+from engine.chunked.storage import Location
+from engine.chunked.task import Costs
 
 # What processes reserve differs a little from one start to the next; a remedy must hold all the same.
 _MARGIN = 4 * MIB
@@ -33,7 +35,7 @@ class StagePlan:
     disk : int
         Bytes it writes at most, temporary files included.
     seconds : float
-        Estimated, with these workers on the machine that `engine.estimates` knows.
+        Estimated, with these workers; 0 where the stage tells no time.
     """
 
     stage: str
@@ -63,9 +65,8 @@ class RunPlan:
     stages : list of StagePlan
     allowed, disk_free : int
         Bytes; what is allowed, each of the processes is.
-    counted : bool
-        Whether the ratings have been counted; otherwise the one stage is their counting, and what the others need
-        is not known.
+    survey : str
+        Empty, or what has to be done before the rest can be planned; the one stage is then that.
     processes : int
         How many run tasks.
     limit : WorkerLimit or None
@@ -75,7 +76,7 @@ class RunPlan:
     stages: list[StagePlan]
     allowed: int
     disk_free: int
-    counted: bool = True
+    survey: str = ""
     processes: int = 1
     limit: WorkerLimit | None = None
 
@@ -94,19 +95,18 @@ class RunPlan:
 
 def plan_stage(
     stage: str,
-    rounds: Plan,
+    expected: Costs,
     *,
     allowed: int,
     reserved: int,
     max_workers: int,
     processes: int = 1,
-    disk: int = 0,
-    worker_seconds: float = 0.0,
 ) -> StagePlan:
     """Share the budget in every round of a stage, and keep the round that takes the most.
 
-    The budget is that of each of ``processes`` processes; ``worker_seconds`` is what the stage would take one worker.
+    The budget is that of each of ``processes`` processes.
     """
+    rounds, disk = expected.rounds, expected.disk
     costs = [planned.cost for planned in rounds.values()]
     tasks = {name: planned.n_tasks for name, planned in rounds.items()}
     needed = reserved + max(cost.least() for cost in costs)
@@ -118,7 +118,7 @@ def plan_stage(
         for n, cost in rounds.values()
     ]
     most = max(allotments, key=lambda each: each.projected)
-    seconds = round(worker_seconds / (max(1, most.workers) * processes), 1)
+    seconds = round(expected.seconds / (max(1, most.workers) * processes), 1)
     return StagePlan(
         stage,
         tasks,
@@ -144,10 +144,12 @@ def refuse_misfits(plan: RunPlan) -> None:
     """
     if plan.misfits:
         worst = max(plan.misfits, key=lambda stage: stage.needed)
-        more = "" if plan.counted else " to count the ratings with; what the rest needs is told then"
+        more = f" to {plan.survey} with; what the rest needs is told then" if plan.survey else ""
         raise BudgetError(
             f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
-            f"but {format_size(plan.allowed)} are allowed: give the run --memory {plan.floor // MIB}MiB{more}"
+            f"but {format_size(plan.allowed)} are allowed",
+            plan.floor,
+            more=more,
         )
     most = max(plan.stages, key=lambda stage: stage.projected, default=None)
     if plan.limit is not None and most is not None and most.projected > plan.limit.usable:
@@ -156,14 +158,18 @@ def refuse_misfits(plan: RunPlan) -> None:
 
 def _refuse_limit(plan: RunPlan, limit: WorkerLimit, most: StagePlan) -> None:
     enough = -(-(most.projected + _MARGIN) * limit.bytes // limit.usable // MIB)
-    remedy = f"start the workers with --memory-limit {enough}MiB"
-    if plan.counted and plan.floor <= limit.usable:
-        remedy += f", or give the run --memory {limit.usable // MIB}MiB"
+    less = limit.usable // MIB * MIB if not plan.survey and plan.floor <= limit.usable else None
     raise BudgetError(
         f"{most.stage} is projected to take {format_size(most.projected)} of a worker, but the Dask worker "
-        f"{limit.worker} works in {format_size(limit.usable)}, its memory limit being {format_size(limit.bytes)}: "
-        f"{remedy}"
+        f"{limit.worker} works in {format_size(limit.usable)}, its memory limit being {format_size(limit.bytes)}",
+        less,
+        f"start the workers with --memory-limit {enough}MiB",
     )
+
+
+def free_bytes(workdir: Location) -> int:
+    """Bytes free on the disk that a work directory takes."""
+    return shutil.disk_usage(workdir.disk).free
 
 
 def refuse_full_disk(plan: RunPlan, where: str) -> None:
@@ -179,8 +185,8 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
         most = max(plan.stages, key=lambda stage: stage.disk)
         raise BudgetError(
             f"{where}: the run may write {format_size(total)} ({format_size(most.disk)} of it in {most.stage}), but "
-            f"{format_size(plan.disk_free)} are free: free some, or use a larger disk "
-            "(--workdir, or TMPDIR where that is in a store)"
+            f"{format_size(plan.disk_free)} are free: free some, or put the work directory (TMPDIR, where that is "
+            "in a store) on a larger disk"
         )
 
 
@@ -217,7 +223,7 @@ def as_mapping(plan: RunPlan) -> Mapping[str, object]:
     return {
         "allowed": plan.allowed,
         "processes": plan.processes,
-        "counted": plan.counted,
+        "counted": not plan.survey,
         "floor": plan.floor,
         "disk_free": plan.disk_free,
         "stages": stages,

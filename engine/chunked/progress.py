@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from tqdm import tqdm
 
 from engine.chunked.budget import format_size
-from engine.chunked.runner import Event
+from engine.chunked.events import (
+    Event,
+    Explained,
+    Note,
+    RoundBegan,
+    RunBegan,
+    StageBegan,
+    StageEnded,
+    StageSkipped,
+    TaskEnded,
+)
 
 
 class Progress:
@@ -32,6 +43,16 @@ class Progress:
         self._bars = self._stream.isatty()
         self._bar: tqdm[NoReturn] | None = None
         self._tasks = 0
+        self._shown: dict[type[Event], Callable[[Any], None]] = {
+            RunBegan: self._run_began,
+            Note: self._note,
+            Explained: self._explained,
+            StageBegan: self._stage_began,
+            RoundBegan: self._round_began,
+            TaskEnded: self._task_ended,
+            StageSkipped: self._stage_skipped,
+            StageEnded: self._stage_ended,
+        }
 
     def __enter__(self) -> Progress:
         return self
@@ -44,57 +65,57 @@ class Progress:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if not self._quiet:
-            show = getattr(self, f"_on_{event['event']}", None)
+            show = self._shown.get(type(event))
             if show is not None:
                 show(event)
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
-    def _on_run(self, event: Event) -> None:
-        each = f" to each of {event['processes']} worker processes" if event["processes"] > 1 else ""
-        self._say(f"{event['source']} in {event['workdir']}, {format_size(event['allowed'])} allowed{each}")
-        for note in event["notes"]:
+    def _run_began(self, event: RunBegan) -> None:
+        each = f" to each of {event.processes} worker processes" if event.processes > 1 else ""
+        self._say(f"{event.name} in {event.workdir}, {format_size(event.allowed)} allowed{each}")
+        for note in event.notes:
             self._say(f"note: {note}")
 
-    def _on_note(self, event: Event) -> None:
-        self._say(f"note: {event['text']}")
+    def _note(self, event: Note) -> None:
+        self._say(f"note: {event.text}")
 
-    def _on_stage(self, event: Event) -> None:
-        self._tasks = event["tasks"]
+    def _stage_began(self, event: StageBegan) -> None:
+        self._tasks = event.tasks
         if self._bars:
             form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
-            title = f"{event['stage']}: {event['does']}"
-            self._bar = tqdm(total=event["tasks"], desc=title, bar_format=form, file=self._stream, unit="task")
+            title = f"{event.stage}: {event.does}"
+            self._bar = tqdm(total=event.tasks, desc=title, bar_format=form, file=self._stream, unit="task")
 
-    def _on_round(self, event: Event) -> None:
+    def _round_began(self, event: RoundBegan) -> None:
         if self._bar is not None:
-            self._bar.update(event["done"])
+            self._bar.update(event.done)
 
-    def _on_task(self, event: Event) -> None:
+    def _task_ended(self, event: TaskEnded) -> None:
         if self._bar is not None:
-            self._bar.set_postfix_str(format_size(event["measured"]), refresh=False)
+            self._bar.set_postfix_str(format_size(event.measured), refresh=False)
             self._bar.update()
 
-    def _on_skip(self, event: Event) -> None:
+    def _stage_skipped(self, event: StageSkipped) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str("done before")
         else:
-            self._say(f"{event['stage']}: done before")
+            self._say(f"{event.stage}: done before")
         self._close()
 
-    def _on_stage_end(self, event: Event) -> None:
+    def _stage_ended(self, event: StageEnded) -> None:
         if self._bar is not None:
             self._bar.n = self._bar.total or 0  # temporary tasks whose results are not needed any more do not run
-            self._bar.set_postfix_str(f"peak {format_size(event['measured'])}")
+            self._bar.set_postfix_str(f"peak {format_size(event.measured)}")
         else:
-            peak = format_size(event["measured"])
-            self._say(f"{event['stage']}: {self._tasks} tasks in {event['seconds']:.1f} s, peak {peak}")
+            peak = format_size(event.measured)
+            self._say(f"{event.stage}: {self._tasks} tasks in {event.seconds:.1f} s, peak {peak}")
         self._close()
 
-    def _on_explain(self, event: Event) -> None:
+    def _explained(self, event: Explained) -> None:
         if self._explain:
-            for stage, why in event["why"].items():
+            for stage, why in event.why.items():
                 self._say(f"{stage}: {why}")
 
     def _close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,12 @@ from typing import Any
 from engine.chunked import memory
 from engine.chunked.budget import Allotment, allot
 from engine.chunked.errors import BudgetError, Interrupted
+from engine.chunked.events import RoundBegan, RoundEnded, TaskBegan, TaskEnded, WorkerEvent
 from engine.chunked.journal import Journal, Record
 from engine.chunked.store import StageStore
 from engine.chunked.task import Round, Stage, TaskContext
 
-Event = Mapping[str, Any]
-Emit = Callable[[Event], None]
+Emit = Callable[[WorkerEvent], Any]
 
 
 @dataclass(frozen=True)
@@ -129,20 +129,19 @@ class StageRunner:
         allotment = self._allot(round_, len(missing))
         memory.reset_peak()
         self._emit(
-            {
-                "event": "round",
-                "round": round_.name,
-                "tasks": round_.n_tasks,
-                "done": round_.n_tasks - len(missing),
-                "workers": allotment.workers,
-                "batch_rows": allotment.batch_rows,
-                "cached": allotment.cached,
-                "projected": allotment.projected,
-            }
+            RoundBegan(
+                round=round_.name,
+                tasks=round_.n_tasks,
+                done=round_.n_tasks - len(missing),
+                workers=allotment.workers,
+                batch_rows=allotment.batch_rows,
+                cached=allotment.cached,
+                projected=allotment.projected,
+            )
         )
         if missing:
             self._perform(round_, missing, allotment)
-        self._emit({"event": "round_end", "round": round_.name})
+        self._emit(RoundEnded(round_.name))
 
     def _allot(self, round_: Round, n_tasks: int) -> Allotment:
         try:
@@ -154,7 +153,7 @@ class StageRunner:
                 max_workers=self._limits.max_workers,
             )
         except BudgetError as error:
-            raise BudgetError(f"{self._name} ({round_.name}) {error}") from None
+            raise BudgetError(f"{self._name} ({round_.name}) {error.problem}", error.enough) from None
 
     def _on_threads(self, round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
         shared = load_shared(round_, cached=allotment.cached)
@@ -170,9 +169,9 @@ class StageRunner:
         if self._stop.is_set():
             raise Interrupted("stopped")
         task_id = round_.task_id(index)
-        self._emit({"event": "begin", "task": task_id})
+        self._emit(TaskBegan(task_id))
         seconds = run_task(round_, index, batch_rows, shared, self._store, self._journal)
-        self._emit({"event": "task", "task": task_id, "seconds": seconds})
+        self._emit(TaskEnded(task_id, seconds))
 
 
 def load_shared(round_: Round, *, cached: bool) -> Any:

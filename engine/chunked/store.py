@@ -1,9 +1,8 @@
 """Where a stage's files live, and how they get there: whole, durable, and checked.
 
-A task writes into a scratch folder. Committing moves each file to its place: flush to disk, hash,
-rename, flush the folder. A crash leaves either the old state or leftovers in scratch, never half a file
-under a final name. Where the stage's folder is in a store, scratch is on a local disk, and committing puts each
-file as an object, which is there whole or not at all.
+A task writes into a scratch folder. Committing hashes each file and hands it to the stage's folder, which takes it over
+whole (`engine.chunked.storage.base.Location.adopt`). A crash leaves either the old state or leftovers in scratch, never
+half a file under a final name.
 """
 
 from __future__ import annotations
@@ -15,11 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.chunked.storage import staging
-from engine.chunked.storage.files import fsync_path, remove, sha256_file, sweep_unfinished
-from engine.chunked.storage.location import Location, Remote, sizes_below
+from engine.chunked.storage import Local, Location, Place, locate
 
-SCRATCH = ".scratch"
 RECORDS = "records"
 
 
@@ -36,12 +32,12 @@ class StageStore:
 
     Parameters
     ----------
-    root : Path or Remote
+    root : path or URL
         Where it is; made when first written to.
     """
 
-    def __init__(self, root: Location) -> None:
-        self.root = root
+    def __init__(self, root: Place) -> None:
+        self.root = locate(root)
 
     def path(self, name: str) -> Location:
         """Where a committed file is."""
@@ -49,8 +45,7 @@ class StageStore:
 
     def new_scratch(self, task_id: str) -> Path:
         """Make an empty scratch folder for a task, another at every call: two processes may be at the same task."""
-        above = staging.folder() / self.root.name if isinstance(self.root, Remote) else self.root
-        scratch = above / SCRATCH / f"{task_id}.{secrets.token_hex(4)}"
+        scratch = self.root.scratch() / f"{task_id}.{secrets.token_hex(4)}"
         scratch.mkdir(parents=True)
         return scratch
 
@@ -62,59 +57,26 @@ class StageStore:
         list of FileEntry
             What was committed, sorted by name.
         """
-        sources = sorted(path for path in scratch.rglob("*") if path.is_file())
-        if isinstance(self.root, Remote):
-            entries = [self._put(self.root, scratch, source) for source in sources]
-        else:
-            entries = self._move(self.root, scratch, sources)
+        paths = sorted(path for path in scratch.rglob("*") if path.is_file())
+        sources = {path.relative_to(scratch).as_posix(): path for path in paths}
+        entries = [FileEntry(name, path.stat().st_size, Local(path).digest()) for name, path in sources.items()]
+        self.root.adopt(sources)
         shutil.rmtree(scratch)
         return entries
-
-    @staticmethod
-    def _put(root: Remote, scratch: Path, source: Path) -> FileEntry:
-        """Upload one file."""
-        name = source.relative_to(scratch).as_posix()
-        (root / name).upload(source)
-        return FileEntry(name, source.stat().st_size, sha256_file(source))
-
-    def _move(self, root: Path, scratch: Path, sources: Iterable[Path]) -> list[FileEntry]:
-        """Move files of the same disk, and flush every folder whose list of names that changes."""
-        entries = []
-        folders: set[Path] = set()
-        for source in sources:
-            name = source.relative_to(scratch)
-            target = root / name
-            folders.update(self._make_folders(root, target.parent))
-            fsync_path(source)
-            entries.append(FileEntry(name.as_posix(), source.stat().st_size, sha256_file(source)))
-            if target.is_dir():
-                remove(target)  # something else's folder; a file is replaced in one step
-            source.replace(target)
-        for folder in sorted(folders, reverse=True):
-            fsync_path(folder)
-        return entries
-
-    @staticmethod
-    def _make_folders(root: Path, folder: Path) -> list[Path]:
-        """Make a folder of the stage; return all folders whose list of names a commit may change."""
-        folder.mkdir(parents=True, exist_ok=True)
-        chain = [folder, *folder.parents]
-        return chain[: chain.index(root) + 1]
 
     def remove(self, entries: Iterable[FileEntry]) -> None:
         """Delete committed files, those already gone included."""
         for entry in entries:
-            remove(self.path(entry.path))
+            self.path(entry.path).remove()
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove every file but the named ones and the records."""
         keep = set(names)
-        for name in sizes_below(self.root):
+        for name in self.root.sizes():
             if name not in keep and not name.startswith(f"{RECORDS}/"):
-                self.path(name).unlink()
+                self.path(name).remove()
 
     def sweep(self) -> None:
         """Remove what killed tasks left behind."""
-        if isinstance(self.root, Path):
-            shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
-        sweep_unfinished(self.root / RECORDS)
+        self.root.clear_scratch()
+        (self.root / RECORDS).sweep()

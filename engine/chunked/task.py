@@ -1,15 +1,13 @@
-"""What the runner needs to know of a step: stages, rounds and tasks."""
+"""What a stage is made of: rounds of tasks, and what they cost."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from engine.chunked.budget import Cost
-from engine.chunked.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,34 @@ class TaskContext:
 TaskResult = Mapping[str, Any] | None
 
 
+class Planned(NamedTuple):
+    """A round as it is planned: its number of tasks, and what they cost.
+
+    Tasks are numbered 0 to ``n_tasks - 1``; their number depends on data and parameters only.
+    """
+
+    n_tasks: int
+    cost: Cost
+
+
+class Costs(NamedTuple):
+    """What a stage will take.
+
+    Attributes
+    ----------
+    rounds : mapping of str to Planned
+        Its rounds, in order.
+    disk : int
+        Bytes it writes at most, temporary files included.
+    seconds : float
+        What it would take one worker; 0 where that is not known.
+    """
+
+    rounds: Mapping[str, Planned]
+    disk: int = 0
+    seconds: float = 0.0
+
+
 def _load_nothing() -> None:
     return None
 
@@ -46,13 +72,11 @@ class Round:
     Attributes
     ----------
     name : str
-        Unique within the stage; with the task's index it names the task and its record.
-    n_tasks : int
-        Tasks are numbered 0 to ``n_tasks - 1``. Depends on data and configuration only.
+        Unique within the stage; with the task's number it names the task and its record.
+    planned : Planned
+        Number of tasks and cost, from the stage's plan: `engine.chunked.pipeline.Inputs.plan`.
     run : callable
         ``run(index, context)`` does one task. What it returns (JSON, small) is kept in its record.
-    cost : Cost
-        The memory it takes.
     load : callable
         Called once in the process before the first task; its value reaches the tasks as
         ``context.shared``.
@@ -64,24 +88,38 @@ class Round:
     """
 
     name: str
-    n_tasks: int
+    planned: Planned
     run: Callable[[int, TaskContext], TaskResult]
-    cost: Cost
     load: Callable[[], Any] = _load_nothing
     load_cached: Callable[[], Any] | None = None
     until: str | None = None
 
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return self.planned.n_tasks
+
+    @property
+    def cost(self) -> Cost:
+        """The memory the round takes."""
+        return self.planned.cost
+
     def task_id(self, index: int) -> str:
         """Name of a task within its stage, e.g. ``pass-2.00004``."""
-        return f"{self.name}.{index:05d}"
+        return task_id(self.name, index)
 
     def task_ids(self) -> list[str]:
         """Names of all the tasks, in order."""
         return [self.task_id(i) for i in range(self.n_tasks)]
 
 
+def task_id(round_name: str, index: int = 0) -> str:
+    """Name of a round's task within its stage."""
+    return f"{round_name}.{index:05d}"
+
+
 class Stage(Protocol):
-    """A step of a pipeline."""
+    """A sequence of rounds."""
 
     def rounds(self) -> Iterator[Round]:
         """Yield the rounds in order.
@@ -90,31 +128,3 @@ class Stage(Protocol):
         a round's shape may depend on what earlier rounds committed.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """A stage to run in some other process.
-
-    Attributes
-    ----------
-    name : str
-        The stage's name, for messages.
-    open : str
-        ``"module:function"``; called with ``spec`` it returns the stage's folder and the stage.
-    spec : mapping
-        JSON.
-    upto : str or None
-        Leave after the round of this name.
-    """
-
-    name: str
-    open: str
-    spec: Mapping[str, Any]
-    upto: str | None = None
-
-    def opened(self) -> tuple[Location, Stage]:
-        """Construct the stage in this process; return its folder, too."""
-        module, function = self.open.split(":")
-        found: tuple[Location, Stage] = getattr(importlib.import_module(module), function)(**self.spec)
-        return found

@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
 
 from engine.chunked.errors import DamagedError, LockedError, UsageError
 from engine.chunked.journal import Journal
-from engine.chunked.storage import lock
-from engine.chunked.storage.files import read_sealed, remove_folder, sha256_file, write_atomic, write_sealed
-from engine.chunked.storage.location import Location, names_in, sizes_below
+from engine.chunked.pipeline import STAGES
+from engine.chunked.sealed import read_sealed, write_sealed
+from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import RECORDS
 
 METRICS = "metrics.json"
 RUN = "run.json"
 LOCK = "lock"
 MARKER = "workdir.json"
-STAGES = "stages"
 VERSION = 2
 
 
@@ -44,10 +43,16 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
         Of the last run that did some of it.
     samples : list of (float, int)
         Its memory over time: seconds since it began, bytes.
+    params : dict
+        Its parameters, as JSON values.
+    reads : list of str
+        What identifies what it reads from outside.
     """
 
     stage: str
     folder: str
+    params: dict[str, Any] = {}
+    reads: list[str] = []
     rounds: list[tuple[str, int]] = []
     estimated_seconds: float = 0.0
     skipped: bool = False
@@ -64,33 +69,30 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     allowed, workers, processes : int
         Bytes of each process, tasks at a time at most, and processes that they were shared out among.
-    settings : dict
-        The configuration.
-    identity : list of str
-        What identifies the ratings file.
     stages : list of StageEntry
         In the order of the pipeline.
+    details : dict
+        The pipeline's.
+    origin : str
+        What the run is of.
     figures : str
         SHA-256 of ``metrics.json``; empty until there is one.
-    source : dict
-        The ratings file, as `engine.ratings.source.Source.to_json` gives it; its paths are absolute.
     """
 
     allowed: int
     workers: int
-    settings: dict[str, Any]
-    identity: list[str]
-    stages: list[StageEntry]
-    figures: str = ""
-    source: dict[str, Any] = {}
     processes: int = 1
+    stages: list[StageEntry]
+    details: dict[str, Any] = {}
+    origin: str = ""
+    figures: str = ""
 
 
 class _Marker(msgspec.Struct, frozen=True):
     version: int
 
 
-def make(workdir: Location) -> None:
+def make(where: Place) -> None:
     """Make a work directory, or see that what is there is one.
 
     Raises
@@ -100,19 +102,19 @@ def make(workdir: Location) -> None:
     DamagedError
         As `check`.
     """
+    workdir = locate(where)
     try:
-        if all(map(_begun_marker, names_in(workdir))):
-            if isinstance(workdir, Path):
-                workdir.mkdir(parents=True, exist_ok=True)
+        if all(map(_begun_marker, workdir.names())):
+            workdir.make()
         elif not (workdir / MARKER).exists() and last_run(workdir) is None:
-            raise UsageError(f"{workdir}: not empty and no work directory: name another --workdir")
+            raise UsageError(f"{workdir}: not empty and no work directory: name another work directory")
         else:
             check(workdir)
         if not _marked(workdir):
             write_sealed(workdir / MARKER, _Marker(VERSION))
     except OSError as error:
         raise UsageError(
-            f"{workdir}: cannot be used as a work directory ({error.strerror or error}): name another --workdir"
+            f"{workdir}: cannot be used as a work directory ({error.strerror or error}): name another work directory"
         ) from None
 
 
@@ -121,7 +123,7 @@ def _begun_marker(name: str) -> bool:
     return PurePath(name).match(f".{MARKER}.*.tmp")
 
 
-def check(workdir: Location) -> None:
+def check(where: Place) -> None:
     """See that this is a work directory of this version; where its marker is damaged, the last run is enough.
 
     Raises
@@ -131,12 +133,14 @@ def check(workdir: Location) -> None:
     DamagedError
         Where another version of the program made it, or too much of it is damaged to tell.
     """
+    workdir = locate(where)
     if _marked(workdir) or last_run(workdir) is not None:
         return
     if not (workdir / MARKER).is_file():
         raise UsageError(f"{workdir}: no work directory (no {MARKER} in it)")
     raise DamagedError(
-        f"{workdir}: made by another version of this program, or {MARKER} and {RUN} are damaged: use another --workdir"
+        f"{workdir}: made by another version of this program, or {MARKER} and {RUN} are damaged: name another work "
+        "directory"
     )
 
 
@@ -147,15 +151,15 @@ def _marked(workdir: Location) -> bool:
         return False
 
 
-def write_last_run(workdir: Location, last: LastRun) -> None:
+def write_last_run(where: Place, last: LastRun) -> None:
     """Keep what the present run is."""
-    write_sealed(workdir / RUN, last)
+    write_sealed(locate(where) / RUN, last)
 
 
-def last_run(workdir: Location) -> LastRun | None:
+def last_run(where: Place) -> LastRun | None:
     """What the last run was; None where there was none, or what it left cannot be read."""
     try:
-        return read_sealed(workdir / RUN, LastRun)
+        return read_sealed(locate(where) / RUN, LastRun)
     except DamagedError:
         return None
 
@@ -163,16 +167,17 @@ def last_run(workdir: Location) -> LastRun | None:
 def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) -> None:
     """Write ``metrics.json``, and its digest into ``run.json``."""
     content = msgspec.json.format(msgspec.json.encode(figures))
-    write_atomic(workdir / METRICS, content)
+    (workdir / METRICS).put(content)
     write_last_run(workdir, msgspec.structs.replace(last, figures=hashlib.sha256(content).hexdigest()))
 
 
-def withdraw_figures(workdir: Location) -> None:
+def withdraw_figures(where: Place) -> None:
     """Take ``metrics.json`` back, so that nobody believes it while what it rests on is made again."""
+    workdir = locate(where)
     last = last_run(workdir)
     if last is not None and last.figures:
         write_last_run(workdir, msgspec.structs.replace(last, figures=""))
-    (workdir / METRICS).unlink(missing_ok=True)
+    (workdir / METRICS).remove()
 
 
 @dataclass(frozen=True)
@@ -186,17 +191,17 @@ class Folder:
 
 def folders(workdir: Location) -> list[Folder]:
     """All stages' folders, those of earlier configurations included."""
-    places = [workdir / STAGES / name for name in names_in(workdir / STAGES) if "-" in name]
+    places = [workdir / STAGES / name for name in (workdir / STAGES).names() if "-" in name]
     found = [place for place in places if place.is_dir()]
     return [Folder(place.name.rpartition("-")[0], place, bytes_below(place)) for place in found]
 
 
 def bytes_below(folder: Location) -> int:
     """Size of all files below a folder; files that vanish meanwhile do not count."""
-    return sum(sizes_below(folder).values())
+    return sum(folder.sizes().values())
 
 
-def unused(workdir: Location) -> list[Folder]:
+def unused(where: Place) -> list[Folder]:
     """The folders that the configuration of the last run does not use.
 
     Raises
@@ -204,6 +209,7 @@ def unused(workdir: Location) -> list[Folder]:
     DamagedError
         Where it cannot be told what the last run was.
     """
+    workdir = locate(where)
     last = last_run(workdir)
     if last is None:
         raise DamagedError(f"{workdir / RUN}: missing or damaged, so it cannot be told what is used: run first")
@@ -214,28 +220,29 @@ def unused(workdir: Location) -> list[Folder]:
 def remove(found: list[Folder]) -> None:
     """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
     for folder in found:
-        remove_folder(folder.path / RECORDS)
-        remove_folder(folder.path)
+        (folder.path / RECORDS).remove()
+        folder.path.remove()
 
 
-def clean(workdir: Location, *, really: bool) -> list[Folder]:
-    """Find what the configuration of the last run does not use, and remove it if ``really``.
+def clean(where: Place, *, really: bool = False) -> list[Folder]:
+    """Find what the last run of a work directory does not use, and remove it if ``really``.
 
     Raises
     ------
     UsageError, DamagedError, LockedError
         As `check` and `unused`; where a run is in progress.
     """
+    workdir = locate(where)
     check(workdir)
-    with lock.hold(workdir / LOCK):
+    with (workdir / LOCK).hold():
         found = unused(workdir)
         if really:
             remove(found)
     return found
 
 
-def verify(workdir: Location) -> dict[str, str]:
-    """Compare every file with its recorded size and digest.
+def verify(where: Place) -> dict[str, str]:
+    """Compare every file of a work directory with its recorded size and digest.
 
     Returns
     -------
@@ -247,8 +254,9 @@ def verify(workdir: Location) -> dict[str, str]:
     UsageError, DamagedError, LockedError
         As `check`; where a run is in progress, which changes files all the time.
     """
+    workdir = locate(where)
     check(workdir)
-    holder = lock.holder(workdir / LOCK)
+    holder = (workdir / LOCK).holder()
     if holder is not None:
         raise LockedError(f"{workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")
     last = last_run(workdir)
@@ -281,6 +289,6 @@ def verify(workdir: Location) -> dict[str, str]:
 
 def _digest(path: Location) -> str | None:
     try:
-        return sha256_file(path)
+        return path.digest()
     except OSError:
         return None

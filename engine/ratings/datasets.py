@@ -22,8 +22,9 @@ from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
 from engine.chunked.errors import UsageError
-from engine.chunked.storage.location import Remote, locate
-from engine.ratings.source import Source, open_source, ratings_in
+from engine.chunked.storage import locate
+from engine.ratings.opening import open_source, ratings_in
+from engine.ratings.source import Source
 
 __all__ = ["DatasetInfo", "fetch_ml25m", "list_datasets", "make_sample", "resolve"]
 
@@ -78,12 +79,9 @@ def resolve(
         return open_source(make_sample(data_dir), columns, times=times)
     if dataset == ML25M:
         return open_source(_present_ml25m(data_dir), columns, times=times)
-    path = locate(dataset)
-    if isinstance(path, Remote):
-        return open_source(path, columns, times=times)
-    path = path.expanduser()
+    path = locate(os.path.expanduser(dataset))  # noqa: PTH111  (a URL is no path)
     if not path.exists() and path.name == dataset:
-        path = _among(dataset, data_dir)
+        return open_source(_among(dataset, data_dir), columns, times=times)
     return open_source(path, columns, times=times)
 
 

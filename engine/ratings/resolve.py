@@ -11,16 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.chunked import errors
-from engine.chunked.errors import EngineError, describe
+import msgspec
+
+from engine.chunked.errors import describe, rebuilt
+from engine.chunked.events import Failed
 from engine.chunked.executors.processes import PYTHON, ask
 from engine.config import Config
 from engine.ratings import datasets
-from engine.ratings.source import Source, digest, state
+from engine.ratings.source import Source, digest
 
 
 def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
-    """Find the ratings a configuration names; return them with their size in bytes, SHA-256 and `source.state`.
+    """Find the ratings a configuration names; return them with their size in bytes, SHA-256 and its state.
 
     Raises
     ------
@@ -33,8 +35,7 @@ def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
     if "source" in found:
         size, sha256 = found["digest"]
         return Source.from_json(found["source"]), (size, sha256), found["state"]
-    kind: type[EngineError] = getattr(errors, found["kind"], EngineError)
-    raise kind(found["message"])
+    raise rebuilt(msgspec.convert(found["failed"], Failed), "finding the ratings")
 
 
 def answer() -> None:
@@ -47,7 +48,7 @@ def _find(asked: dict[str, Any]) -> dict[str, Any]:
         source = datasets.resolve(
             asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"], times=asked["times"]
         )
-        before = state(source.path)  # taken first: what changes while it is hashed is noticed, too
+        before = source.path.state()  # taken first: what changes while it is hashed is noticed, too
         return {"source": source.to_json(), "digest": digest(source), "state": before}
     except Exception as error:
-        return describe(error)
+        return {"failed": msgspec.to_builtins(describe(error))}

@@ -7,9 +7,8 @@ from typing import Any
 
 from engine import config
 from engine.chunked.journal import Committed
-from engine.chunked.storage.location import Location
+from engine.chunked.storage import Location
 from engine.config import Config, Split
-from engine.pipeline import steps
 from engine.ratings.source import Source
 
 
@@ -50,8 +49,7 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -
         "sorted_by_user": profile["sorted_by_user"],
         "figures": means["figures"],
         "notes": list(source.notes),
-        "config": {"preset": settings.preset}
-        | {step.name: config.to_json(getattr(settings, step.name)) for step in steps(settings)},
+        "config": {"preset": settings.preset} | {name: config.to_json(getattr(settings, name)) for name in folders},
     }
     if not metrics["n_test"]:
         metrics["why_no_rmse"] = f"{_why_no_test(settings.split)}, so none was held out"

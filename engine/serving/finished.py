@@ -9,8 +9,8 @@ import msgspec
 from engine.chunked import workdir
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.journal import Committed, Journal
-from engine.chunked.storage import lock
-from engine.chunked.storage.location import Location
+from engine.chunked.pipeline import STAGES
+from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
 from engine.ratings.source import Source
 
@@ -39,7 +39,7 @@ class FinishedRun:
     stages: dict[str, Committed]
 
 
-def open_finished(where: Location) -> FinishedRun:
+def open_finished(place: Place) -> FinishedRun:
     """Open a work directory that the last run finished; files are checked for their sizes.
 
     Raises
@@ -49,29 +49,29 @@ def open_finished(where: Location) -> FinishedRun:
     DamagedError
         Where records or files of it are missing, or not of the recorded size.
     """
+    where = locate(place)
     workdir.check(where)
-    holder = lock.holder(where / workdir.LOCK)
+    holder = (where / workdir.LOCK).holder()
     last = workdir.last_run(where)
     if last is None and (where / workdir.RUN).exists():
-        raise DamagedError(f"{where / workdir.RUN}: altered since it was written; engine run makes it again")
+        raise DamagedError(f"{where / workdir.RUN}: altered since it was written; the next run makes it again")
     if last is None or not last.figures:
-        wait = (
-            f"process {holder.get('pid', '?')} is at it: wait" if holder else "run the same engine run again to go on"
-        )
+        wait = f"process {holder.get('pid', '?')} is at it: wait" if holder else "run it again to go on"
         raise UsageError(f"{where}: its run is not finished; {wait}")
-    if not last.source:
+    if not last.details:
         raise UsageError(f"{where}: an earlier version ran it; run it once more, which only redoes what has changed")
     try:
-        settings = msgspec.convert(last.settings, Config)
-        source = Source.from_json(last.source)
+        settings = msgspec.convert(last.details["settings"], Config)
+        source = Source.from_json(dict(last.details["source"]))
     except (msgspec.ValidationError, TypeError, KeyError) as error:
         raise UsageError(f"{where}: another version ran it ({error}): run it again") from None
-    roots = {entry.stage: where / workdir.STAGES / entry.folder for entry in last.stages}
-    run = FinishedRun(where, settings, last.identity, source, {name: Committed(root) for name, root in roots.items()})
+    roots = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
+    stages = {name: Committed(root) for name, root in roots.items()}
+    run = FinishedRun(where, settings, list(last.details["identity"]), source, stages)
     for root in roots.values():
         fault = Journal(root).fault_of_stage(complete=True)
         if fault is not None:
-            raise DamagedError(f"{fault}; engine run mends it")
+            raise DamagedError(f"{fault}; the next run mends it")
     refuse_damage(run, content=False)
     return run
 
@@ -86,4 +86,4 @@ def refuse_damage(run: FinishedRun, cause: Exception | None = None, *, content: 
     """
     for stage in run.stages.values():
         for fault in Journal(stage.root).damaged(content=content).values():
-            raise DamagedError(f"{fault}; engine run mends it") from cause
+            raise DamagedError(f"{fault}; the next run mends it") from cause

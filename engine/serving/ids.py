@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from engine.chunked.errors import UsageError
-from engine.chunked.storage.location import Location
+from engine.chunked.storage import Location
 
 
 def read_ids(path: Path) -> list[str]:

@@ -19,8 +19,7 @@ from scipy.sparse import csr_matrix
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import EngineError, UsageError
-from engine.chunked.storage import staging
-from engine.chunked.storage.location import Remote, locate
+from engine.chunked.storage import Place, locate
 from engine.costs import PREDICT_USERS, READ_RATINGS, SCORE_USERS
 from engine.model.biases import damped
 from engine.model.factors import unit_rows
@@ -28,7 +27,7 @@ from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.ranking import Ranking, rank
 from engine.model.scoring import cut_by_work, row_numbers, weighted_sums
 from engine.model.topk import top_per_row
-from engine.ratings.source import read_person
+from engine.ratings.person import read_person
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
 from engine.stages.biases import load_biases
@@ -158,7 +157,7 @@ class Recommender:
         self._near_films = load_near(run.stages["item_neighbors"]) if votes else None
 
     @classmethod
-    def open(cls, workdir: str | os.PathLike[str] | Remote) -> Recommender:
+    def open(cls, workdir: Place) -> Recommender:
         """Open the work directory of a finished run.
 
         Raises
@@ -167,7 +166,7 @@ class Recommender:
             As `engine.serving.finished.open_finished`: where it is no work directory, its run is not finished, or files
             of it are missing or cut.
         """
-        run = open_finished(locate(workdir))
+        run = open_finished(workdir)
         try:
             return cls(run)
         except EngineError:
@@ -370,7 +369,7 @@ class Recommender:
         if path is None or not path.is_file():
             return pl.Series("title", [None] * len(items), dtype=pl.String)
         try:
-            named = pl.scan_csv(staging.local(path), infer_schema=False).select(
+            named = pl.scan_csv(path.local(), infer_schema=False).select(
                 item=pl.col("movieId").cast(self._items.dtype, strict=False), title="title"
             )
             table = named.filter(pl.col("item").is_in(items.unique().implode())).unique("item").collect()

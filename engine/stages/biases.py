@@ -23,25 +23,25 @@ from scipy.sparse import csr_matrix
 from engine import config
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.costs import BIAS_RATINGS
 from engine.model.biases import Biases, damped
 from engine.model.scoring import cut_by_work
-from engine.stages.inputs import StageInputs
 from engine.stages.names import BIASES, ITEM_BIAS, TRAIN, USER_BIAS
 
 
 class BiasesStage:
     """One task: it takes seconds."""
 
-    def __init__(self, inputs: StageInputs[config.Biases]) -> None:
+    def __init__(self, inputs: Inputs[config.Biases]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._train = CsrReader(inputs.upstream["matrix"].root, TRAIN)
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        yield Round("fit", 1, self._fit, self._inputs.plan(self._inputs.shapes)["fit"].cost)
+        yield Round("fit", self._inputs.plan()["fit"], self._fit)
 
     def _fit(self, index: int, context: TaskContext) -> dict[str, Any]:
         n_users = self._train.shape[0]

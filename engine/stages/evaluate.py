@@ -26,6 +26,7 @@ from scipy.sparse import csr_matrix
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.costs import ASK_USERS, READ_RATINGS, READ_USERS, SCORE_USERS
 from engine.model.evaluation import RANKED, Baselines, measure_batch, per_user, summarise
@@ -35,7 +36,6 @@ from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking, Voters, weigh_votes
 from engine.model.scoring import cut_by_work, multiply_adds, weighted_sums
 from engine.stages.biases import load_biases
-from engine.stages.inputs import StageInputs
 from engine.stages.item_neighbors import load_near
 from engine.stages.names import IDS, SIMILARITIES, TEST, TIMES, TRAIN, USERS
 from engine.stages.predict import read_predicted
@@ -63,12 +63,12 @@ class _Block(NamedTuple):
 class EvaluateStage:
     """One task a block of users, then the means."""
 
-    def __init__(self, inputs: StageInputs[config.Evaluate]) -> None:
+    def __init__(self, inputs: Inputs[config.Evaluate]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._own = inputs.own
         self._upstream = inputs.upstream
-        self._votes = inputs.section.model == "votes"
+        self._votes = inputs.params.model == "votes"
         matrix = inputs.upstream["matrix"].root
         self._train = CsrReader(matrix, TRAIN)
         self._test = CsrReader(matrix, TEST)
@@ -78,11 +78,9 @@ class EvaluateStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        n_blocks = -(-self._train.shape[0] // self._section.users_per_task)
-        cost = costs["users"].cost
-        yield Round("users", n_blocks, self._users, cost, self._load, self._load_wide, until="mean")
-        yield Round("mean", 1, self._mean, costs["mean"].cost)
+        plan = self._inputs.plan()
+        yield Round("users", plan["users"], self._users, self._load, self._load_wide, until="mean")
+        yield Round("mean", plan["mean"], self._mean)
 
     def _load(self) -> _Shared:
         ratings, counts = self._train.read(0, self._train.shape[0]), self._counts()

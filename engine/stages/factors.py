@@ -39,10 +39,10 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.costs import PROJECT_ROWS, READ_RATINGS
 from engine.model.factors import add_gram_product, gram, orthonormalise, ritz, unit_rows
-from engine.stages.inputs import StageInputs
 from engine.stages.names import LOADINGS, SINGULAR_VALUES, TRAIN, VECTORS
 
 
@@ -56,31 +56,29 @@ class _Basis(NamedTuple):
 class FactorsStage:
     """Passes, then the rotation, then the vectors."""
 
-    def __init__(self, inputs: StageInputs[config.Factors]) -> None:
+    def __init__(self, inputs: Inputs[config.Factors]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._own = inputs.own
         self._matrix = CsrReader(inputs.upstream["matrix"].root, TRAIN)
         smaller = min(self._matrix.shape)
-        self._dims = min(inputs.section.dims, smaller)
-        self._width = min(inputs.section.dims + inputs.section.oversamples, smaller)
-        self._ranges = self._matrix.split_rows(inputs.section.partial_sums)
+        self._dims = min(inputs.params.dims, smaller)
+        self._width = min(inputs.params.dims + inputs.params.oversamples, smaller)
+        self._ranges = self._matrix.split_rows(inputs.params.partial_sums)
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        n = len(self._ranges)
-        yield Round("order", 1, self._order, costs["order"].cost)
+        plan = self._inputs.plan()
+        yield Round("order", plan["order"], self._order)
         for p in range(self._section.passes):
             load = partial(self._load, p - 1)
-            yield Round(f"pass-{p}", n, partial(self._pass, p), costs[f"pass-{p}"].cost, load, until=f"basis-{p}")
-            yield Round(f"basis-{p}", 1, partial(self._reduce, p), costs[f"basis-{p}"].cost)
+            yield Round(f"pass-{p}", plan[f"pass-{p}"], partial(self._pass, p), load, until=f"basis-{p}")
+            yield Round(f"basis-{p}", plan[f"basis-{p}"], partial(self._reduce, p))
         last = partial(self._load, self._section.passes - 1)
-        yield Round("project", n, self._project, costs["project"].cost, last, until="rotation")
-        yield Round("rotation", 1, self._rotate, costs["rotation"].cost, last)
-        n_chunks = -(-self._matrix.shape[0] // self._section.users_per_chunk)
-        yield Round("layout", 1, self._layout, costs["layout"].cost)
-        yield Round("vectors", n_chunks, self._vectors, costs["vectors"].cost, self._load_loadings)
+        yield Round("project", plan["project"], self._project, last, until="rotation")
+        yield Round("rotation", plan["rotation"], self._rotate, last)
+        yield Round("layout", plan["layout"], self._layout)
+        yield Round("vectors", plan["vectors"], self._vectors, self._load_loadings)
 
     def _order(self, index: int, context: TaskContext) -> None:
         counts = self._matrix.count_columns(READ_RATINGS)

@@ -26,12 +26,12 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
-from engine.chunked.storage.location import Location
+from engine.chunked.pipeline import Inputs
+from engine.chunked.storage import Location
 from engine.chunked.task import Round, TaskContext
 from engine.costs import READ_RATINGS
 from engine.model.factors import unit_rows
 from engine.model.item_neighbors import near_rows, nearest_items, significance
-from engine.stages.inputs import StageInputs
 from engine.stages.names import COUNTS, IDS, LOADINGS, NEAR, SIMILARITIES, SINGULAR_VALUES, TRAIN
 
 
@@ -61,9 +61,9 @@ class _Blocks:
 class ItemNeighborsStage:
     """Lay out, then one task a block of films."""
 
-    def __init__(self, inputs: StageInputs[config.ItemNeighbors]) -> None:
+    def __init__(self, inputs: Inputs[config.ItemNeighbors]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._own = inputs.own
         self._factors = inputs.upstream["factors"]
         self._train = CsrReader(inputs.upstream["matrix"].root, TRAIN)
@@ -71,11 +71,10 @@ class ItemNeighborsStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        yield Round("layout", 1, self._layout, costs["layout"].cost)
-        n_blocks = -(-self._n_items // self._section.items_per_task)
-        yield Round("search", n_blocks, self._search, costs["search"].cost, self._load)
-        yield Round("near", 1, self._invert, costs["near"].cost)
+        plan = self._inputs.plan()
+        yield Round("layout", plan["layout"], self._layout)
+        yield Round("search", plan["search"], self._search, self._load)
+        yield Round("near", plan["near"], self._invert)
 
     def _layout(self, index: int, context: TaskContext) -> None:
         shape = (self._n_items, self._section.k)

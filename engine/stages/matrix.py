@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays, csr
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.stages.inputs import StageInputs
 from engine.stages.names import COLUMNS, ITEMS, TEST, TRAIN, partition_path
 
 _COLUMN_OF_ITEM = "column-of-item.npy"
@@ -35,20 +35,19 @@ _NO_COLUMN = -1
 class MatrixStage:
     """Lay out, then fill chunk by chunk."""
 
-    def __init__(self, inputs: StageInputs[config.Matrix]) -> None:
+    def __init__(self, inputs: Inputs[config.Matrix]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._ingest = inputs.upstream["ingest"]
         self._split = inputs.upstream["split"]
         self._own = inputs.own
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        yield Round("layout", 1, self._layout, costs["layout"].cost)
+        yield Round("layout", self._inputs.plan()["layout"], self._layout)
+        plan = self._inputs.plan()  # how many ratings each matrix has is known now
         for kind in (TRAIN, TEST):
-            n_chunks = -(-self._own.result("layout.00000")[kind][-1] // self._section.ratings_per_chunk)
-            yield Round(kind, n_chunks, partial(self._fill, kind), costs[kind].cost, load=self._load_columns)
+            yield Round(kind, plan[kind], partial(self._fill, kind), load=self._load_columns)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = self._ingest.result("profile.00000")

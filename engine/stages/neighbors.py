@@ -24,20 +24,20 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.costs import SAMPLE_TASKS
 from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, n_found, reach_for_recall, shortfall
 from engine.stages.index.tiles import ClusterTiles, PlainTiles, search_all, search_near
-from engine.stages.inputs import StageInputs
 from engine.stages.names import IDS, SIMILARITIES, VECTORS
 
 
 class NeighborsStage:
     """Lay out, settle where to look, one task a block of users, measure what was found."""
 
-    def __init__(self, inputs: StageInputs[config.Neighbors]) -> None:
+    def __init__(self, inputs: Inputs[config.Neighbors]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._own = inputs.own
         self._index = inputs.upstream["index"]
         self._factors = inputs.upstream["factors"]
@@ -47,14 +47,13 @@ class NeighborsStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        yield Round("layout", 1, self._layout, costs["layout"].cost)
+        plan = self._inputs.plan()
+        yield Round("layout", plan["layout"], self._layout)
         if self._method == "pruned":
-            yield Round("sample", SAMPLE_TASKS, self._look, costs["sample"].cost, self._load, until="reach")
-            yield Round("reach", 1, self._settle, costs["reach"].cost)
-        n_blocks = -(-self._n_users // self._section.users_per_chunk)
-        yield Round("search", n_blocks, self._search, costs["search"].cost, self._load)
-        yield Round("recall", SAMPLE_TASKS, self._compare, costs["recall"].cost, self._load)
+            yield Round("sample", plan["sample"], self._look, self._load, until="reach")
+            yield Round("reach", plan["reach"], self._settle)
+        yield Round("search", plan["search"], self._search, self._load)
+        yield Round("recall", plan["recall"], self._compare, self._load)
 
     def _load(self) -> ClusterTiles | None:
         return ClusterTiles(self._index) if self._method == "pruned" else None

@@ -23,29 +23,27 @@ from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.costs import PREDICT_USERS
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.scoring import row_numbers
 from engine.stages.biases import load_biases
-from engine.stages.inputs import StageInputs
 from engine.stages.names import IDS, SIMILARITIES, TEST, TRAIN, covered_path, predicted_path
 
 
 class PredictStage:
     """One task a block of users."""
 
-    def __init__(self, inputs: StageInputs[config.Predict]) -> None:
+    def __init__(self, inputs: Inputs[config.Predict]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         matrix = inputs.upstream["matrix"].root
         self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        n_blocks = -(-self._train.shape[0] // self._section.users_per_task)
-        cost = self._inputs.plan(self._inputs.shapes)["users"].cost
-        yield Round("users", n_blocks, self._predict, cost, self._load)
+        yield Round("users", self._inputs.plan()["users"], self._predict, self._load)
 
     def _load(self) -> RatingModel:
         near = self._inputs.upstream["item_neighbors"].root

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.costs import ASK_USERS, PREDICT_USERS, READ_RATINGS, SCORE_USERS
 from engine.model.prediction import RatingModel, predict_ratings
 from engine.model.ranking import Ranking, Voters, rank
 from engine.model.scoring import cut_by_work, multiply_adds, row_numbers
 from engine.stages.biases import load_biases
-from engine.stages.inputs import StageInputs
 from engine.stages.item_neighbors import load_near
 from engine.stages.names import (
     COLUMNS,
@@ -74,23 +74,23 @@ class _Known(NamedTuple):
 class RecommendStage:
     """Two tasks a block of users, one that ranks and one that predicts; then one that joins."""
 
-    def __init__(self, inputs: StageInputs[config.Recommend]) -> None:
+    def __init__(self, inputs: Inputs[config.Recommend]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._own = inputs.own
         self._upstream = inputs.upstream
         matrix, neighbors = (inputs.upstream[name].root for name in ("matrix", "neighbors"))
         self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
         self._ids = arrays.open_array(neighbors, IDS)
         self._similarities = arrays.open_array(neighbors, SIMILARITIES)
-        self._n_blocks = -(-self._train.shape[0] // inputs.section.users_per_task)
+        self._n_blocks = -(-self._train.shape[0] // inputs.params.users_per_task)
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        yield Round("rank", self._n_blocks, self._rank, costs["rank"].cost, self._load, until="join")
-        yield Round("predict", self._n_blocks, self._predict, costs["predict"].cost, self._load_known, until="join")
-        yield Round("join", 1, self._join, costs["join"].cost)
+        plan = self._inputs.plan()
+        yield Round("rank", plan["rank"], self._rank, self._load, until="join")
+        yield Round("predict", plan["predict"], self._predict, self._load_known, until="join")
+        yield Round("join", plan["join"], self._join)
 
     def _load(self) -> _Shared:
         ranking = Ranking.of(self._section.ranking, self._train.count_columns(READ_RATINGS))

@@ -31,30 +31,30 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.split import draw_held_out, held_out_of_each, last_of_each, smallest
 from engine.stages.ingest.stage import count_users
-from engine.stages.inputs import StageInputs
 from engine.stages.names import CUT, PROFILE, partition_path
 
 
 class SplitStage:
     """Settle what is held out as far as that takes all users, then split."""
 
-    def __init__(self, inputs: StageInputs[config.Split]) -> None:
+    def __init__(self, inputs: Inputs[config.Split]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
+        self._section = inputs.params
         self._ingest = inputs.upstream["ingest"]
         self._own = inputs.own
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
+        plan = self._inputs.plan()
         if self._section.method == "notebook":
-            yield Round("draw", 1, self._draw, costs["draw"].cost)
+            yield Round("draw", plan["draw"], self._draw)
         elif self._section.method == "global-time":
-            yield Round("cut", 1, self._find_cut, costs["cut"].cost)
-        yield Round("split", len(self._first_users()) - 1, self._split, costs["split"].cost)
+            yield Round("cut", plan["cut"], self._find_cut)
+        yield Round("split", plan["split"], self._split)
 
     def _first_users(self) -> list[int]:
         """Code of the first user of each partition, and the number of users."""

@@ -11,9 +11,9 @@ import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine.chunked import status, workdir
+from engine.chunked import overview, workdir
 from engine.chunked.errors import DamagedError, UsageError
-from engine.chunked.storage.staging import local
+from engine.chunked.events import TaskBegan
 from engine.config import Config, load
 
 # Temporary, so all of it is made again for the means.
@@ -31,7 +31,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def whole(settings: Config) -> dict[str, str]:
     """What an undamaged run leaves."""
-    return contents(local(engine.run(settings).workdir))
+    return contents(engine.run(settings).workdir.local())
 
 
 def kinds(run: Path) -> dict[str, Path]:
@@ -112,9 +112,9 @@ def test_only_what_is_damaged_is_done_again(
 
     def note(event: engine.Event) -> None:
         nonlocal stage
-        stage = event.get("stage", stage)
-        if event["event"] == "begin":
-            done.append(f"{stage}/{event['task']}")
+        stage = getattr(event, "stage", stage)
+        if isinstance(event, TaskBegan):
+            done.append(f"{stage}/{event.task}")
 
     engine.run(settings, note)
     assert sorted(done) == sorted(begun)
@@ -126,7 +126,7 @@ def test_with_marker_and_last_run_gone_nothing_is_touched(settings: Config, tmp_
     shutil.copytree(settings.workdir or "", run)
     flip(run / "run.json")
     flip(run / "workdir.json")
-    with pytest.raises(DamagedError, match="another --workdir"):
+    with pytest.raises(DamagedError, match="another work directory"):
         engine.run(load({"dataset": settings.dataset, "workdir": str(run)}))
     (run / "workdir.json").unlink()
     with pytest.raises(UsageError, match="no work directory"):
@@ -183,4 +183,4 @@ def test_figures_of_results_that_are_gone_are_not_believed(settings: Config, tmp
     run = tmp_path / "run"
     shutil.copytree(settings.workdir or "", run)
     shutil.rmtree(run / "stages")
-    assert not status.inspect(run)["finished"]
+    assert not overview.status(run)["finished"]

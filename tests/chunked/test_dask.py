@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import engine
@@ -23,16 +24,17 @@ from bench.kill import SETTINGS, contents, write_ratings
 from engine import config
 from engine.chunked.budget import GIB, MIB, Cost
 from engine.chunked.errors import BudgetError, EngineError, UsageError
-from engine.chunked.executors.base import ENVIRONMENT, Executor
+from engine.chunked.events import TaskEnded, from_line
+from engine.chunked.executors.base import Executor, environment
 from engine.chunked.executors.connect import connect
 from engine.chunked.journal import Journal
+from engine.chunked.pipeline import Inputs, Known, Pipeline, Step, job
 from engine.chunked.runner import run_task
-from engine.chunked.storage.location import Remote
-from engine.chunked.task import Job, Round
-from engine.driver import environment
-from engine.pipeline import STEPS
+from engine.chunked.storage import Remote, locate
+from engine.chunked.task import Costs, Planned, Round
 from engine.ratings.twin import write_twin
-from tests.support.toy import count_calls
+from tests.support.pipeline import STEPS
+from tests.support.toy import count_calls, toy_job
 
 distributed = pytest.importorskip("distributed")
 from engine.chunked.executors import dask as dask_executor  # noqa: E402
@@ -72,8 +74,7 @@ class KillOnce(distributed.WorkerPlugin):  # type: ignore[name-defined,misc]
 
 @contextmanager
 def local_cluster(workers: int, allowed: int = BUDGET) -> Iterator[Any]:
-    variables = {**ENVIRONMENT, **environment(1)}
-    with dask_executor._environment(variables), dask_executor._local_cluster(workers, allowed) as cluster:
+    with dask_executor._environment(environment(1)), dask_executor._local_cluster(workers, allowed) as cluster:
         yield cluster
 
 
@@ -161,7 +162,7 @@ def test_lists_for_everybody_are_made_there_too(cluster: Any, local_run: Path, t
     made = engine.recommend_all(
         tmp_path / "w", tmp_path / "dask.parquet", executor="dask", scheduler=cluster.scheduler_address
     )
-    assert made.entry.measured <= made.entry.projected
+    assert made.run.stages[0].measured <= made.run.stages[0].projected
     for folder in (tmp_path / "w/stages").glob("recommend-*"):
         folder.rename(tmp_path / "elsewhere")
     engine.recommend_all(tmp_path / "w", tmp_path / "local.parquet")
@@ -171,12 +172,8 @@ def test_lists_for_everybody_are_made_there_too(cluster: Any, local_run: Path, t
 @contextmanager
 def connected(cluster: Any, allowed: int | None = BUDGET) -> Iterator[Executor]:
     address = cluster.scheduler_address
-    with connect("dask", allowed=allowed, workers=None, scheduler=address, environment=environment) as executor:
+    with connect("dask", allowed=allowed, workers=None, scheduler=address) as executor:
         yield executor
-
-
-def toy(root: Path, **options: Any) -> Job:
-    return Job("toy", "tests.support.toy:open_stage", {"root": str(root), **options})
 
 
 @pytest.mark.parametrize(
@@ -194,9 +191,9 @@ def test_a_task_that_fails_says_how(
     root = tmp_path / "toy"
     with connected(cluster) as executor:
         with pytest.raises(kind, match=message):
-            executor.run(toy(root, trouble={"halves.00000": trouble}), lambda event: None)
+            executor.run(toy_job(root, trouble={"halves.00000": trouble}), lambda event: None)
         assert not Journal(root).done("halves.00000")
-        executor.run(toy(root), lambda event: None)
+        executor.run(toy_job(root), lambda event: None)
     wait_for(lambda: len(cluster.scheduler.workers) == 2)
     assert Journal(root).result("total.00000") == {"total": sum(i**2 for i in range(6))}
     assert count_calls(root)["squares.00000"] == 1
@@ -211,7 +208,7 @@ def test_a_work_directory_that_only_workers_see_is_named(
         connected(cluster) as executor,
         pytest.raises(EngineError, match="one that all workers and this process share"),
     ):
-        executor.run(toy(tmp_path / "toy"), lambda event: None)
+        executor.run(toy_job(tmp_path / "toy"), lambda event: None)
 
 
 def test_a_worker_with_too_little_memory_is_refused_and_the_remedy_works(ratings: Path, tmp_path: Path) -> None:
@@ -229,13 +226,13 @@ def test_a_worker_with_too_little_memory_is_refused_and_the_remedy_works(ratings
 
 
 def test_a_worker_that_has_done_tasks_reserves_what_a_fresh_one_does(ratings: Path, tmp_path: Path) -> None:
-    modules = [f"engine.stages.{step.name}" for step in STEPS]
+    stages, where = [step.stage_reference for step in STEPS], locate(tmp_path)
     with local_cluster(1, allowed=BUDGET) as cluster:
         with connected(cluster) as executor:
-            fresh = executor.reserved_bytes(modules, tmp_path)[0]
+            fresh = executor.reserved_bytes(stages, where)[0]
         engine.run(settings(ratings, tmp_path / "w", executor="dask", scheduler=cluster.scheduler_address))
         with connected(cluster) as executor:
-            assert abs(executor.reserved_bytes(modules, tmp_path)[0] - fresh) < 4 * MIB
+            assert abs(executor.reserved_bytes(stages, where)[0] - fresh) < 4 * MIB
 
 
 def test_a_budget_named_by_nobody_is_what_the_smallest_worker_works_in(cluster: Any) -> None:
@@ -248,15 +245,10 @@ def test_a_budget_named_by_nobody_is_what_the_smallest_worker_works_in(cluster: 
 def test_workers_that_are_not_as_they_must_be_are_refused_with_how_to_start_them(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dask_executor, "environment", lambda workers: environment(1) | {"POLARS_CSV_CHUNK_SIZE": "7"})
     with (
         pytest.raises(UsageError, match=r"lacks POLARS_CSV_CHUNK_SIZE.* --nthreads 1, .*OMP_NUM_THREADS=1"),
-        connect(
-            "dask",
-            allowed=None,
-            workers=None,
-            scheduler=cluster.scheduler_address,
-            environment=lambda workers: {**environment(workers), "POLARS_CSV_CHUNK_SIZE": "7"},
-        ),
+        connect("dask", allowed=None, workers=None, scheduler=cluster.scheduler_address),
     ):
         pass
     found = {"tcp://w": {"threads": 4, "limit": 0, "usable": 0, "unset": {}}}
@@ -268,9 +260,9 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, ratings: Path, mon
     monkeypatch.setattr(dask_executor, "_CONNECT", 1)
     with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):
         engine.run(settings(ratings, tmp_path, executor="dask", scheduler="tcp://127.0.0.1:9"))
-    with pytest.raises(UsageError, match="goes with --executor dask"):
+    with pytest.raises(UsageError, match="goes with the executor dask"):
         engine.run(settings(ratings, tmp_path, scheduler="tcp://127.0.0.1:9"))
-    with pytest.raises(UsageError, match="--workers 2 goes with"):
+    with pytest.raises(UsageError, match="workers 2: goes with"):
         engine.run(settings(ratings, tmp_path, executor="dask", workers=2, scheduler="tcp://127.0.0.1:9"))
 
 
@@ -280,19 +272,25 @@ def test_a_worker_drops_what_it_holds_with_the_round_and_the_stage(tmp_path: Pat
     class Stage:
         def rounds(self) -> Iterator[Round]:
             for name in ("a", "b"):
-                yield Round(name, 2, lambda index, context: None, Cost(task=1), partial(loads.append, name))
+                planned = Planned(2, Cost(task=1))
+                yield Round(name, planned, lambda index, context: None, partial(loads.append, name))
 
     Opened.stage = Stage()
-    told = f'{{"name": "s", "open": "tests.chunked.test_dask:open_it", "spec": {{"root": "{tmp_path}"}}}}'
+    pipeline = Pipeline("s", [Step("s", open_it, plan_it)])
+    told = msgspec.json.encode(job(pipeline, pipeline.steps[0], {"s": locate(tmp_path)}))
+
+    def do(token: str, round_name: str, index: int) -> bool:
+        return isinstance(from_line(dask_tasks.do_task(token, told, round_name, index, 1, False)), TaskEnded)
+
     for round_name in ("a", "b"):
         for index in range(2):
-            assert dask_tasks.do_task("t", told, round_name, index, 1, False)["event"] == "task"
+            assert do("t", round_name, index)
     assert loads == ["a", "b"]
     written = Journal(tmp_path).read("a.00000")
-    assert dask_tasks.do_task("t", told, "a", 0, 1, False)["event"] == "task"
+    assert do("t", "a", 0)
     assert Journal(tmp_path).read("a.00000") == written  # done: not done again
     assert list(dask_tasks._open) == ["t"]
-    dask_tasks.do_task("u", told, "a", 0, 1, False)
+    assert do("u", "a", 0)
     assert list(dask_tasks._open) == ["u"]
     dask_tasks.release()
     assert not dask_tasks._open
@@ -302,8 +300,12 @@ class Opened:
     stage: Any = None
 
 
-def open_it(root: str) -> tuple[Path, Any]:
-    return Path(root), Opened.stage
+def open_it(inputs: Inputs[Any]) -> Any:
+    return Opened.stage
+
+
+def plan_it(known: Known) -> Costs:
+    return Costs({})
 
 
 def test_a_twin_in_a_bucket_on_two_workers_one_of_them_killed(bucket: Remote, tmp_path: Path) -> None:
@@ -352,7 +354,7 @@ def test_a_dead_scheduler_leaves_what_a_local_run_finishes(
 ) -> None:
     file = tmp_path / "scheduler.json"
     scheduler = start("-m", "distributed.cli.dask_scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", file)
-    variables = {**ENVIRONMENT, **environment(1)}
+    variables = environment(1)
     options = ("--nthreads", 1, "--memory-limit", GIB, "--scheduler-file", file, "--no-dashboard", "--death-timeout", 5)
     worker = start("-m", "distributed.cli.dask_worker", *options, **variables)
     try:
@@ -393,7 +395,7 @@ def test_ctrl_c_stops_a_cluster_started_here_soon_and_the_run_goes_on(
     assert time.monotonic() - begun < 5
     assert run.returncode == 130
     assert "400 MiB allowed to each of 2 worker processes" in errors
-    assert "same command again" in errors
+    assert "run again to go on" in errors
     assert "Traceback" not in errors
     again = start(*run_command(ratings, tmp_path / "w", *more))
     assert again.wait(timeout=60) == 0

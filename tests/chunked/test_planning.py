@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from engine import estimates
-from engine.chunked import planning
+from engine.chunked import overview, planning
 from engine.chunked.budget import MIB
 from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
 from engine.chunked.explain import explain
 from engine.chunked.journal import Journal, Record
+from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan, StagePlan, refuse_misfits
+from engine.chunked.storage import locate
 from engine.chunked.workdir import LastRun, StageEntry
-from engine.config import Config, load, to_json
+from engine.config import Config, load
 from engine.costs import COSTS, Shapes
-from engine.pipeline import STEPS, fingerprints, stage_folders
+from engine.pipeline import steps
 
 STAGES = [
     StagePlan("one", {"a": 3, "b": 4}, 2, 4096, False, 60 * MIB, 100 * MIB, 80 * MIB, 120 * MIB, 7 * MIB, 12.0),
@@ -55,7 +57,7 @@ def test_a_worker_that_would_be_ended_is_refused_with_remedies_that_work() -> No
     plan = RunPlan(STAGES, 128 * MIB, 0, limit=WorkerLimit("tcp://w", 120 * MIB, 96 * MIB))
     with pytest.raises(BudgetError, match=r"one is projected to take 100 MiB.* tcp://w works in 96 MiB") as refused:
         refuse_misfits(plan)
-    limit, memory = map(int, re.findall(r"--memory(?:-limit)? (\d+)MiB", str(refused.value)))
+    limit, memory = map(int, re.findall(r"--memory(?:-limit)? (\d+)MiB", refused.value.told("--memory {}")))
     assert plan.floor <= memory * MIB <= 96 * MIB
     refuse_misfits(replace(plan, limit=WorkerLimit("tcp://w", limit * MIB, int(limit * MIB * 0.8))))
     with pytest.raises(BudgetError, match=r"--memory-limit 130MiB$"):  # no smaller budget is enough
@@ -76,22 +78,29 @@ def test_the_pace_of_a_run_is_that_of_its_stages_once_they_tell() -> None:
     def entry(seconds: float, estimated: float, skipped: bool = False) -> StageEntry:
         return StageEntry(stage="s", folder="s-1", seconds=seconds, estimated_seconds=estimated, skipped=skipped)
 
-    assert estimates.pace([]) == 1
-    assert estimates.pace([entry(4, 1), entry(0, 50)]) == 1  # too little to tell
-    assert estimates.pace([entry(30, 10), entry(10, 10), entry(99, 1, skipped=True)]) == 2
+    assert overview.pace_of([]) == 1
+    assert overview.pace_of([entry(4, 1), entry(0, 50)]) == 1  # too little to tell
+    assert overview.pace_of([entry(30, 10), entry(10, 10), entry(99, 1, skipped=True)]) == 2
 
 
-def last_run(workdir: Path, settings: Config, identity: list[str]) -> LastRun:
-    folders = stage_folders(workdir, fingerprints(settings, identity))
-    entries = [StageEntry(stage=name, folder=folder.name) for name, folder in folders.items()]
-    sections = {step.name: to_json(getattr(settings, step.name)) for step in STEPS}
-    return LastRun(allowed=1, workers=1, settings=sections, identity=identity, stages=entries)
+def pipeline(settings: Config, identity: list[str]) -> Pipeline:
+    return Pipeline("p", steps(settings, tuple(identity)))
+
+
+def last_run(workdir: Path, before: Pipeline) -> LastRun:
+    folders = before.folders(locate(workdir))
+    entries = [
+        StageEntry(stage=s.name, folder=folders[s.name].name, params=s.json_params(), reads=list(s.reads))
+        for s in before.steps
+    ]
+    return LastRun(allowed=1, workers=1, stages=entries)
 
 
 def why(workdir: Path, before: Config | None, now: Config, identity: list[str], damaged: str = "") -> dict[str, str]:
-    folders = stage_folders(workdir, fingerprints(now, identity))
-    earlier = None if before is None else last_run(workdir, before, ["1", "x"])
-    return explain(now, identity, folders, earlier, {step.name: int(step.name == damaged) for step in STEPS})
+    today = pipeline(now, identity)
+    earlier = None if before is None else last_run(workdir, pipeline(before, ["1", "x"]))
+    found = {step.name: int(step.name == damaged) for step in today.steps}
+    return explain(today, today.folders(locate(workdir)), earlier, found)
 
 
 def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
@@ -100,12 +109,12 @@ def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
     assert changed["neighbors"] == "runs, neighbors.k 50 -> 80"
     assert changed["evaluate"] == "runs, evaluate.k 50 -> 10; it reads neighbors, which is another"
     assert changed["predict"] == "runs, nothing of it is done"
-    assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, the ratings file is another"
+    assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, what it reads from outside is another"
     assert why(tmp_path, Config(), Config(), ["2", "y"])["split"] == "runs, it reads ingest, which is another"
 
 
 def test_what_is_done_goes_on_or_is_damaged_says_so(tmp_path: Path) -> None:
-    folders = stage_folders(tmp_path, fingerprints(Config(), ["1", "x"]))
+    folders = pipeline(Config(), ["1", "x"]).folders(locate(tmp_path))
     done, begun = Journal(folders["ingest"]), Journal(folders["split"])
     for journal in (done, begun):
         journal.write(Record("a.00000", []))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,14 @@ import pytest
 
 from engine.chunked.budget import GIB, MIB
 from engine.chunked.errors import BudgetError, EngineError, Interrupted, UsageError
+from engine.chunked.events import OnEvent, RoundBegan, WorkerEnded, WorkerReady
 from engine.chunked.executors.local import LocalExecutor
 from engine.chunked.journal import Journal
-from engine.chunked.runner import Event, Limits, StageRunner
+from engine.chunked.pipeline import Job
+from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
-from engine.chunked.task import Job
-from tests.support.toy import ToyStage, count_calls
+from tests.support.toy import count_calls, toy_job
 
-HERE = str(Path(__file__).parent.parent.parent)
 TOTAL = sum(i**2 for i in range(6))
 
 
@@ -24,18 +23,14 @@ def run_here(
     root: Path, *, workers: int = 2, allowed: int = GIB, stop: threading.Event | None = None, **options: Any
 ) -> list[Any]:
     events: list[Any] = []
-    stage = ToyStage(root, **options)
+    _, stage = toy_job(root, **options).opened()
     limits = Limits(allowed, 0, workers)
     StageRunner("toy", stage, StageStore(root), Journal(root), limits, events.append, stop or threading.Event()).run()
     return events
 
 
-def child_job(root: Path, **options: Any) -> Job:
-    return Job("toy", "tests.support.toy:open_stage", {"root": str(root), **options})
-
-
-def run_in_child(job: Job, on_event: Callable[[Event], None]) -> None:
-    LocalExecutor(GIB, 2, lambda workers: {"PYTHONPATH": HERE}).run(job, on_event)
+def run_in_child(job: Job, on_event: OnEvent) -> None:
+    LocalExecutor(GIB, 2).run(job, on_event)
 
 
 @pytest.fixture
@@ -98,7 +93,7 @@ def test_a_stopped_run_goes_on_later(root: Path) -> None:
 
 def test_the_budget_limits_the_workers_and_a_refusal_names_stage_and_round(root: Path) -> None:
     events = run_here(root, workers=4, allowed=25 * MIB, cost=10 * MIB)
-    assert events[0] | {"workers": 2, "projected": 20 * MIB} == events[0]
+    assert (events[0].workers, events[0].projected) == (2, 20 * MIB)
     with pytest.raises(BudgetError, match=r"toy \(squares\) needs 10 MiB"):
         run_here(root.parent / "other" / "toy", allowed=5 * MIB, cost=10 * MIB)
     assert not (root.parent / "other" / "toy" / "squares").exists()
@@ -106,10 +101,10 @@ def test_the_budget_limits_the_workers_and_a_refusal_names_stage_and_round(root:
 
 def test_a_child_process_reports_events_and_its_peak(root: Path) -> None:
     events: list[Any] = []
-    run_in_child(child_job(root), events.append)
-    assert [event["event"] for event in events][:2] == ["start", "round"]
-    assert events[-1]["event"] == "end"
-    assert 5 * MIB < events[-1]["measured"] < 500 * MIB
+    run_in_child(toy_job(root), events.append)
+    assert [type(event) for event in events][:2] == [WorkerReady, RoundBegan]
+    assert isinstance(events[-1], WorkerEnded)
+    assert 5 * MIB < events[-1].measured < 500 * MIB
     assert Journal(root).finished()
 
 
@@ -128,9 +123,9 @@ def test_a_child_process_reports_events_and_its_peak(root: Path) -> None:
 )
 def test_a_child_that_fails_says_how(root: Path, trouble: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        run_in_child(child_job(root, trouble={"halves.00000": trouble}), lambda event: None)
+        run_in_child(toy_job(root, trouble={"halves.00000": trouble}), lambda event: None)
     assert not Journal(root).done("halves.00000")
-    run_in_child(child_job(root), lambda event: None)
+    run_in_child(toy_job(root), lambda event: None)
     assert Journal(root).result("total.00000") == {"total": TOTAL}
     assert count_calls(root)["squares.00000"] == 1
 

@@ -18,8 +18,9 @@ from polars.testing import assert_frame_equal
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import cli
-from engine.chunked import status, workdir
-from engine.chunked.storage.location import Remote, sizes_below
+from engine.chunked import overview, workdir
+from engine.chunked.events import Note, TaskBegan
+from engine.chunked.storage import Remote
 from engine.config import Config, load
 
 
@@ -51,9 +52,9 @@ def remote(local: Path, bucket: Remote) -> Remote:
 
     def note(event: engine.Event) -> None:
         nonlocal stage
-        stage = event.get("stage", stage)
-        if event["event"] == "begin":
-            begun.add((stage, event["task"]))
+        stage = getattr(event, "stage", stage)
+        if isinstance(event, TaskBegan):
+            begun.add((stage, event.task))
 
     result = engine.run(asked, note)
     assert len(done) >= 5
@@ -68,7 +69,7 @@ def kill_at_task(asked: Config, n: int) -> None:
     """Start a run, and end it and its children with SIGKILL when its n-th task begins."""
     code = (
         "import sys, msgspec, engine\nfrom engine.config import load\nn = 0\n"
-        "def note(event):\n    global n\n    n += event['event'] == 'begin'\n"
+        "def note(event):\n    global n\n    n += type(event).__name__ == 'TaskBegan'\n"
         f"    if n == {n}: print('now', flush=True)\n"
         "engine.run(load(msgspec.json.decode(sys.argv[1])), note)"
     )
@@ -81,7 +82,7 @@ def kill_at_task(asked: Config, n: int) -> None:
 
 def records(where: Remote) -> list[str]:
     """Tasks that are done, as ``stage-fingerprint/records/task.json``."""
-    return [name for name in sizes_below(where / "stages") if "/records/" in name and not name.endswith("stage.json")]
+    return [name for name in (where / "stages").sizes() if "/records/" in name and not name.endswith("stage.json")]
 
 
 def settings(dataset: Path | Remote, where: Path | Remote) -> Config:
@@ -104,7 +105,7 @@ def test_a_run_in_a_bucket_leaves_the_bytes_of_a_local_one(local: Path, remote: 
 def test_it_is_looked_at_and_read_as_a_local_one(
     local: Path, remote: Remote, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, expected = status.inspect(remote), status.inspect(local)
+    found, expected = overview.status(remote), overview.status(local)
     assert found["finished"]
     assert found["running"] is None
     told = ("folder", "complete", "tasks_done", "tasks_left", "used")
@@ -125,25 +126,25 @@ def test_it_is_looked_at_and_read_as_a_local_one(
     assert cli.main(["clean", str(local), "--yes"]) == cli.main(["clean", str(remote), "--yes"]) == 0
     assert "recommend-" in capsys.readouterr().out
     assert workdir.verify(remote) == {}
-    assert not any("recommend-" in name for name in sizes_below(remote))
+    assert not any("recommend-" in name for name in remote.sizes())
 
 
 def test_a_report_of_it_is_put_beside_it(remote: Remote) -> None:
     pytest.importorskip("altair")
     assert cli.main(["report", str(remote)]) == 0
     page = (remote / "report.html").read_text()
-    (remote / "report.html").unlink()
+    (remote / "report.html").remove()
     assert str(remote) in page
     assert "film" in page
 
 
 def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path) -> None:
-    names = sorted(sizes_below(remote))
+    names = sorted(remote.sizes())
     flipped, gone = (next(remote / name for name in names if kind in name) for kind in ("train/data/c/1", "/ids/c/"))
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 4
-    flipped.write_bytes(bytes(content))
-    gone.unlink()
+    flipped.put(bytes(content))
+    gone.remove()
     faults = " ".join(workdir.verify(remote).values())
     assert f"{flipped}: content altered" in faults
     assert f"{gone}: No such object" in faults
@@ -151,7 +152,7 @@ def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path)
     notes: list[str] = []
     engine.run(
         settings(remote.parent / "data" / "ratings.csv", remote),
-        lambda event: notes.append(event["text"]) if event["event"] == "note" else None,
+        lambda event: notes.append(event.text) if isinstance(event, Note) else None,
     )
     assert sum("is done again" in note for note in notes) == 2
     assert workdir.verify(remote) == {}
@@ -162,12 +163,12 @@ def test_a_second_run_is_refused_and_changes_nothing(remote: Remote, capsys: pyt
     with subprocess.Popen(["sleep", "60"]) as other:
         try:
             lock = f'{{"pid": {other.pid}, "host": "elsewhere", "since": "{time.strftime("%Y")}"}}'
-            (remote / workdir.LOCK).write_bytes(lock.encode())
-            before = sizes_below(remote)
+            (remote / workdir.LOCK).put(lock.encode())
+            before = remote.sizes()
             ratings = str(remote.parent / "data" / "ratings.csv")
             assert cli.main(["run", ratings, "--workdir", str(remote), "--quiet"]) == 4
             assert f"remove {remote / workdir.LOCK}" in capsys.readouterr().err
-            assert sizes_below(remote) == before
+            assert remote.sizes() == before
         finally:
             other.kill()
-            (remote / workdir.LOCK).unlink()
+            (remote / workdir.LOCK).remove()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Journal, Record, fingerprint
-from engine.chunked.storage.files import read_sealed, write_atomic, write_sealed
+from engine.chunked.sealed import read_sealed, write_sealed
+from engine.chunked.storage import locate
 from engine.chunked.store import FileEntry, StageStore
 
 
@@ -33,7 +34,7 @@ def test_a_commit_moves_files_and_says_what_they_are(tmp_path: Path) -> None:
 def test_leftovers_are_swept_and_unowned_files_removed(tmp_path: Path) -> None:
     store = StageStore(tmp_path)
     for name in ("keep", "drop", "deep/drop", "records/a.json"):
-        write_atomic(tmp_path / name, b"")
+        locate(tmp_path / name).put(b"")
     (store.new_scratch("a.00000") / "half").write_bytes(b"")
     store.sweep()
     store.keep_only(["keep"])
@@ -44,15 +45,15 @@ def test_leftovers_are_swept_and_unowned_files_removed(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "file"
-    write_atomic(target, b"old")
+    target = locate(tmp_path / "file")
+    target.put(b"old")
 
     def fail(descriptor: int) -> None:
         raise OSError("no")
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="no"):
-        write_atomic(target, b"new")
+        target.put(b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert target.read_bytes() == b"old"
 
@@ -74,7 +75,7 @@ def test_only_a_record_says_done(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_record_is_damage(tmp_path: Path) -> None:
-    write_atomic(tmp_path / "records/a.00000.json", b'{"task": ')
+    locate(tmp_path / "records/a.00000.json").put(b'{"task": ')
     with pytest.raises(DamagedError, match=r"a\.00000\.json"):
         Journal(tmp_path).read("a.00000")
 
@@ -97,12 +98,12 @@ class Sealed(msgspec.Struct):
 @given(data=st.data())
 def test_any_altered_byte_of_a_sealed_file_is_noticed(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "x.json"
-        write_sealed(path, Sealed("films", [1, 2**40], 0.1))
-        assert read_sealed(path, Sealed) == Sealed("films", [1, 2**40], 0.1)
+        path = locate(Path(folder) / "x.json")
+        write_sealed(path, Sealed("names", [1, 2**40], 0.1))
+        assert read_sealed(path, Sealed) == Sealed("names", [1, 2**40], 0.1)
         content = bytearray(path.read_bytes())
         place = data.draw(st.integers(0, len(content) - 1))
         content[place] ^= data.draw(st.integers(1, 255))
-        path.write_bytes(content)
+        path.put(bytes(content))
         with pytest.raises(DamagedError, match=r"x\.json"):
             read_sealed(path, Sealed)

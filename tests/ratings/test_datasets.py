@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from engine.chunked.errors import UsageError
+from engine.chunked.storage import locate
 from engine.ratings.datasets import fetch_ml25m, list_datasets, make_sample, resolve
 
 # pooch leaves the connection of a failed download to the garbage collector.
@@ -195,7 +196,7 @@ def test_resolve_names(tmp_path: Path, sample_dir: Path) -> None:
     for name in ("sample", "ml-latest-small", None):
         source = resolve(name, data_dir=sample_dir)
         assert (source.name, source.synthetic) == ("ml-latest-small", False)
-        assert source.titles == sample_dir / "ml-latest-small" / "movies.csv"
+        assert source.titles == locate(sample_dir / "ml-latest-small" / "movies.csv")
     with pytest.raises(UsageError, match=r"ml-25m/ratings\.csv is not there: run `engine data fetch ml-25m`\. By hand"):
         resolve("ml-25m", data_dir=tmp_path)
     (tmp_path / "ml-25m").mkdir()
@@ -212,7 +213,7 @@ def test_resolve_paths_and_folders_of_the_data(tmp_path: Path, monkeypatch: pyte
     (data / "twin" / "synthetic.json").write_text('{"name": "twin-2"}')
     (data / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve("mine").path == Path("data/mine/ratings.csv")
+    assert resolve("mine").path == locate("data/mine/ratings.csv")
     assert resolve("data/mine/ratings.csv").name == "mine"
     assert (resolve("twin").name, resolve("twin").synthetic) == ("twin-2", True)
     assert resolve("mine", columns=["userId", "movieId", "timestamp"]).columns[2] == "timestamp"

@@ -20,13 +20,14 @@ from engine import cli, config
 from engine.chunked import workdir
 from engine.chunked.budget import MIB, parse_size
 from engine.chunked.errors import DamagedError, LockedError, UsageError
-from engine.chunked.storage import lock
+from engine.chunked.storage import locate
 from engine.results import report
 from engine.results.report import content as contents
 from engine.results.report.content import collect, popularity_of, recall_over_users
 from engine.results.report.measures import OURS, measures, tables
 from engine.results.report.page import render
 from engine.results.report.reproduce import command
+from tests.support.pipeline import STEPS
 from tests.support.ratings import synthetic_ratings, write_ratings
 from tests.support.report_content import NAME, content, metrics
 
@@ -236,7 +237,7 @@ def test_the_command_makes_the_same_configuration(
 
 
 def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
-    assert report.write(finished) == finished / "report.html"
+    assert report.write(finished) == locate(finished / "report.html")
     assert cli.main(["report", str(finished), "--out", str(tmp_path / "a" / "b.html")]) == 0
     assert (tmp_path / "a" / "b.html").read_bytes() == (finished / "report.html").read_bytes()
     assert workdir.verify(finished) == {}
@@ -251,14 +252,14 @@ def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
     assert found.popularity.n_recommended / n_items == found.metrics["figures"]["model"]["item_coverage"]["value"]
     assert np.load(next(finished.glob("stages/evaluate-*/recommended.npy"))).sum() == users["n_recommended"].sum()
     assert sum(share.n for share in found.popularity.shares) == n_items
-    assert [stage.name for stage in found.stages] == [step.name for step in engine.pipeline.STEPS]
+    assert [stage.name for stage in found.stages] == [step.name for step in STEPS]
     assert f"{found.metrics['rmse']:.4f}" in Page((finished / "report.html").read_text()).text
 
 
 def test_what_cannot_be_reported_is_refused(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no work directory"):
         report.write(tmp_path)
-    with lock.hold(finished / workdir.LOCK), pytest.raises(LockedError, match="in use"):
+    with locate(finished / workdir.LOCK).hold(), pytest.raises(LockedError, match="in use"):
         report.write(finished)
     figures, last = (finished / workdir.METRICS).read_bytes(), workdir.last_run(finished)
     assert last is not None

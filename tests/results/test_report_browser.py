@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine.pipeline import STEPS
 from engine.results.report.page import render
+from tests.support.pipeline import STEPS
 from tests.support.report_content import content, metrics
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser")

@@ -294,16 +294,16 @@ def test_a_run_that_is_not_finished_or_damaged_is_no_ground_to_recommend(tmp_pat
     chunk = next(path for path in open_finished(where).stages["neighbors"].path("ids/c").rglob("*") if path.is_file())
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:-1])
-    with pytest.raises(DamagedError, match=r"recorded are .* engine run mends it"):
+    with pytest.raises(DamagedError, match=r"recorded are .* the next run mends it"):
         Recommender.open(where)
     chunk.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
-    with pytest.raises(DamagedError, match=r"content altered.*engine run mends it"):
+    with pytest.raises(DamagedError, match=r"content altered.*the next run mends it"):
         Recommender.open(where).recommend([2])
-    with pytest.raises(DamagedError, match=r"content altered.*engine run does neighbors again"):
+    with pytest.raises(DamagedError, match=r"content altered.*the next run does neighbors again"):
         recommend_all(where, tmp_path / "lists.parquet")
     chunk.write_bytes(whole)
     workdir.withdraw_figures(where)
-    with pytest.raises(UsageError, match="not finished; run the same engine run again"):
+    with pytest.raises(UsageError, match="not finished; run it again"):
         Recommender.open(where)
     with held(where), pytest.raises(UsageError, match=r"not finished; process .* is at it"):
         Recommender.open(where)
@@ -319,16 +319,16 @@ def test_everybodys_lists_are_each_ones(tmp_path: Path, more: dict[str, Any]) ->
         expected = recommender.recommend(recommender.users, 4, include_test=include_test).drop("title")
         found = pl.read_parquet(out)
         assert found.equals(expected.select(found.columns))
-        assert (made.n_films, made.n_users) == (found.height, 90)
-        assert 0 < made.entry.measured <= made.entry.projected <= made.allowed
+        assert (made.n_items, made.n_users) == (found.height, 90)
+        assert 0 < made.run.stages[0].measured <= made.run.stages[0].projected <= made.run.allowed
     again = recommend_all(where, out, k=4, include_test=True)
-    assert again.entry.skipped
+    assert again.run.stages[0].skipped
     assert pl.read_parquet(out).equals(found)
 
 
 def test_lists_for_everybody_are_mended_and_refused_as_a_run_is(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "lists.parquet"
-    with pytest.raises(BudgetError, match=r"recommend needs .* give the run --memory"):
+    with pytest.raises(BudgetError, match=r"recommend needs .* give the run memory="):
         recommend_all(small, out, memory="60MiB")
     for target in (tmp_path, tmp_path / "no" / "lists.parquet"):
         with pytest.raises(UsageError, match="cannot be written"):
@@ -340,5 +340,5 @@ def test_lists_for_everybody_are_mended_and_refused_as_a_run_is(small: Path, tmp
     before = out.read_bytes()
     made = next(small.glob("stages/recommend-*/recommended.parquet"))
     made.write_bytes(before[:-7])
-    assert not recommend_all(small, out).entry.skipped
+    assert not recommend_all(small, out).run.stages[0].skipped
     assert out.read_bytes() == made.read_bytes() == before

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import msgspec
 import polars as pl
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -19,16 +18,18 @@ from engine.chunked import workdir
 from engine.chunked.budget import GIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed, Journal
+from engine.chunked.pipeline import Pipeline, job
 from engine.chunked.runner import Limits, StageRunner
-from engine.chunked.storage.location import Location
+from engine.chunked.storage import Place, locate
 from engine.chunked.store import StageStore
-from engine.chunked.task import Round, Stage
-from engine.pipeline import fingerprints, identify, known_shapes, open_stage, stage_folders, steps
-from engine.ratings.source import digest, open_source, state
-from engine.results import figures
+from engine.chunked.task import Planned, Round, Stage
+from engine.pipeline import identify, pipeline_of, steps
+from engine.ratings.opening import open_source
+from engine.ratings.source import digest
 
 # Enough for small synthetic ratings, and quick.
 SMALL: dict[str, Any] = {"dims": 12, "oversamples": 4, "passes": 2, "partial_sums": 2}
+STEPS = steps(config.Config())
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,22 @@ class FixedBatches:
 
     def rounds(self) -> Iterator[Round]:
         for each in self.stage.rounds():
-            yield replace(each, cost=Cost(task=0, max_rows=self.batch_rows))
+            yield replace(each, planned=Planned(each.n_tasks, Cost(task=0, max_rows=self.batch_rows)))
 
 
-def _settings(sections: dict[str, Any]) -> config.Config:
+def notebook_settings(sections: dict[str, Any]) -> config.Config:
     return config.load({"preset": "notebook", "index": {"method": "auto"}}, sections)
+
+
+def open_pipeline(ratings: Path, settings: config.Config) -> Pipeline:
+    """The pipeline of a configuration on a ratings file."""
+    source = open_source(ratings)
+    return pipeline_of(settings, source, identify(source, digest(source)), locate(ratings).state())
 
 
 def run_stages(
     ratings: Path,
-    workdir: Location,
+    where: Place,
     upto: str = "evaluate",
     *,
     batch_rows: int | None = None,
@@ -62,20 +69,17 @@ def run_stages(
 
     A section is a dict of its keys: ``run_stages(ratings, folder, "neighbors", neighbors={"k": 5})``.
     """
-    settings = _settings(sections)
-    source = open_source(ratings)
-    folders = stage_folders(workdir, fingerprints(settings, identify(source, digest(source))))
-    names = [step.name for step in steps(settings)]
-    for name in names[: names.index(upto) + 1]:
-        paths = {each: str(folder) for each, folder in folders.items()}
-        shapes = asdict(known_shapes(source, ratings.stat().st_size, folders["ingest"]))
-        root, stage = open_stage(name, msgspec.to_builtins(settings), source.to_json(), state(ratings), shapes, paths)
+    pipeline = open_pipeline(ratings, notebook_settings(sections))
+    folders = pipeline.folders(locate(where))
+    names = [step.name for step in pipeline.steps]
+    for step in pipeline.steps[: names.index(upto) + 1]:
+        root, stage = job(pipeline, step, folders).opened()
         if batch_rows is not None:
             stage = FixedBatches(stage, batch_rows)
         if not Journal(root).finished():
             limits = Limits(allowed=4 * GIB, reserved=0, max_workers=workers)
             store, journal = StageStore(root), Journal(root)
-            runner = StageRunner(name, stage, store, journal, limits, lambda event: None, threading.Event())
+            runner = StageRunner(step.name, stage, store, journal, limits, lambda event: None, threading.Event())
             # One BLAS thread as in a worker process; and no waiting for the disk, which would be most of the time.
             with threadpool_limits(1), mock.patch("os.fsync"):
                 runner.run()
@@ -86,17 +90,16 @@ def finish_run(ratings: Path, where: Path, **sections: Any) -> Path:
     """`run_stages`, and what else a finished run leaves; return the work directory."""
     workdir.make(where)
     stages = run_stages(ratings, where, **sections)
-    settings, source = _settings(sections), open_source(ratings)
+    pipeline = open_pipeline(ratings, notebook_settings(sections))
     last = workdir.LastRun(
         allowed=4 * GIB,
         workers=2,
-        settings=msgspec.to_builtins(settings),
-        identity=identify(source, digest(source)),
         stages=[workdir.StageEntry(stage=name, folder=stage.root.name) for name, stage in stages.items()],
-        source=source.located().to_json(),
+        details=dict(pipeline.details),
+        origin=pipeline.origin,
     )
-    metrics = figures.collect(settings, source, {name: stage.root for name, stage in stages.items()})
-    workdir.write_figures(where, last, metrics)
+    assert pipeline.collect is not None
+    workdir.write_figures(locate(where), last, pipeline.collect(stages))
     return where
 
 

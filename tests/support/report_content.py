@@ -10,8 +10,8 @@ import polars as pl
 
 from engine import config
 from engine.chunked.budget import MIB
-from engine.pipeline import STEPS
 from engine.results.report.content import Content, Stage, popularity_of, recall_over_users
+from tests.support.pipeline import STEPS
 
 NAME = """<i>"films" & 'users'</i></script><script>alert(1)</script>"""
 

@@ -5,35 +5,44 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.chunked import errors
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.journal import Committed
-from engine.chunked.task import Round, TaskContext
+from engine.chunked.pipeline import Inputs, Job, Known, Pipeline, Step, job
+from engine.chunked.storage import Place, locate
+from engine.chunked.task import Costs, Planned, Round, TaskContext
 
 
 class ToyStage:
     """``squares`` leaves one file a task (temporary), ``halves`` two sums, ``total`` the sum of those.
 
-    Every start of a task is noted in the folder ``calls`` beside the stage's, so that work redone can be counted.
-    ``trouble`` maps a task id to what is to happen when it runs.
+    Every start of a task is noted in the folder ``calls`` of the details, so that work redone can be counted.
+    ``trouble`` there maps a task id to what is to happen when it runs; ``cost`` is what a task costs.
     """
 
-    def __init__(self, root: Path, n: int = 6, trouble: dict[str, str] | None = None, cost: int = MIB) -> None:
-        self.own = Committed(root)
-        self.n = n
-        self.trouble = trouble or {}
-        self.cost = Cost(task=cost)
-        self.calls = root.parent / "calls"
+    def __init__(self, inputs: Inputs[Mapping[str, Any]]) -> None:
+        self.own: Committed = inputs.own
+        self.inputs = inputs
+        self.n = inputs.params["n"]
+        self.trouble: dict[str, str] = inputs.details.get("trouble", {})
+        self.calls = Path(inputs.details["calls"])
         self.calls.mkdir(exist_ok=True, parents=True)
 
+    @staticmethod
+    def plan(known: Known) -> Costs:
+        cost = Cost(task=known.details.get("cost", MIB))
+        rounds = {"squares": known.params["n"], "halves": 2, "total": 1}
+        return Costs({name: Planned(n, cost) for name, n in rounds.items()})
+
     def rounds(self) -> Iterator[Round]:
-        yield Round("squares", self.n, self._square, self.cost, until="halves")
-        yield Round("halves", 2, self._half, self.cost)
-        yield Round("total", 1, self._total, self.cost)
+        plan = self.inputs.plan()
+        yield Round("squares", plan["squares"], self._square, until="halves")
+        yield Round("halves", plan["halves"], self._half)
+        yield Round("total", plan["total"], self._total)
 
     def _begin(self, task_id: str) -> None:
         with (self.calls / task_id).open("a") as file:
@@ -66,9 +75,21 @@ class ToyStage:
         return {"total": sum(int(self.own.path(f"half-{i}.txt").read_text()) for i in range(2))}
 
 
-def open_stage(root: str, **options: Any) -> tuple[Path, ToyStage]:
-    return Path(root), ToyStage(Path(root), **options)
+def toy_pipeline(calls: Path, n: int = 6, **details: Any) -> Pipeline:
+    """One step, the toy."""
+    return Pipeline("toys", [Step("toy", ToyStage, params={"n": n})], {"calls": str(calls), **details})
 
 
-def count_calls(root: Path) -> dict[str, int]:
-    return {path.name: len(path.read_text()) for path in sorted((root.parent / "calls").iterdir())}
+def toy_job(root: Place, **options: Any) -> Job:
+    """The toy in a folder of one's own choosing."""
+    pipeline = toy_pipeline(calls_of(root), **options)
+    return job(pipeline, pipeline.steps[0], {"toy": locate(root)})
+
+
+def calls_of(root: Place) -> Path:
+    """The folder beside a stage's in which its calls are noted."""
+    return Path(str(root)).parent / "calls"
+
+
+def count_calls(root: Place) -> dict[str, int]:
+    return {path.name: len(path.read_text()) for path in sorted(calls_of(root).iterdir())}

@@ -1,30 +1,41 @@
 """Who runs a stage: what every executor offers.
 
 An executor passes on what to do, never data: tasks read and write storage. To add one, write a module like
-`engine.chunked.executors.local` and name it in `engine.chunked.executors.connect`.
+`engine.chunked.executors.local`, name it in `engine.chunked.executors.connect`, and let it pass
+`engine.chunked.testing.ExecutorContract`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.chunked import errors
-from engine.chunked.errors import EngineError
-from engine.chunked.runner import Event
-from engine.chunked.storage.location import Location
-from engine.chunked.task import Job
+from engine.chunked.events import OnEvent
+from engine.chunked.pipeline import Job
+from engine.chunked.references import Reference
+from engine.chunked.storage import Location
 
 # BLAS on one thread: tasks are the unit of parallelism, and a sum's order must not depend on a machine's cores.
-ENVIRONMENT = {
+# Polars reads its variables when it is loaded; its defaults would hold hundreds of MiB of a CSV at a time.
+_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "1048576",
     "MALLOC_TRIM_THRESHOLD_": "8388608",
+    "POLARS_CSV_CHUNK_SIZE": "1000000",
+    "POLARS_CSV_CHUNK_PREFETCH_LIMIT": "1",
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",
 }
+# Polars' buffers grow with its threads: no more of them than memory models are measured with.
+_POLARS_THREADS = 2
+
+
+def environment(workers: int) -> dict[str, str]:
+    """Variables to set for a process that runs so many tasks at a time, before libraries are loaded."""
+    return _ENVIRONMENT | {"POLARS_MAX_THREADS": str(min(workers, _POLARS_THREADS))}
 
 
 @dataclass(frozen=True)
@@ -56,14 +67,14 @@ class Executor(Protocol):
     max_workers: int
     limit: WorkerLimit | None
 
-    def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
-        """Bytes held in a process that has loaded a stage's module, before any data: tried out, for each module.
+    def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
+        """Bytes held in a process that has loaded a stage's module, before any data: tried out, for each stage.
 
         What it takes to reach ``where``, the work directory, is counted.
         """
         ...
 
-    def run(self, job: Job, on_event: Callable[[Event], None]) -> None:
+    def run(self, job: Job, on_event: OnEvent) -> None:
         """Run a stage and tell what happens; sizes are those of the process that uses most.
 
         Raises
@@ -78,11 +89,3 @@ class Executor(Protocol):
     def bytes_in_use(self) -> int:
         """Memory of the process that uses most, now or when it was last heard of."""
         ...
-
-
-def as_error(stage: str, event: Event) -> EngineError:
-    """What `engine.chunked.errors.describe` told, as the same kind of error again."""
-    kind: type[EngineError] | None = getattr(errors, event["kind"], None)
-    if kind is None:
-        return EngineError(f"stage {stage} failed; this is a fault of the program:\n{event['message']}")
-    return kind(event["message"])

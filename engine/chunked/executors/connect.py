@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -19,7 +19,6 @@ def connect(
     allowed: int | None,
     workers: int | None,
     scheduler: str | None,
-    environment: Callable[[int], Mapping[str, str]],
     keep_open: tuple[int, ...] = (),
 ) -> Iterator[Executor]:
     """Make an executor ready; its processes end with the block.
@@ -34,8 +33,6 @@ def connect(
         Tasks at a time at most, or worker processes to start; none: as many as processors.
     scheduler : str or None
         ``dask``: address of a running cluster's scheduler; none: one on this machine for the time of the block.
-    environment : callable
-        Variables that must be set before libraries are loaded, for a number of tasks at a time in a process.
     keep_open : tuple of int
         Descriptors that processes inherit (the work directory's lock).
 
@@ -44,16 +41,18 @@ def connect(
     UsageError, EngineError
         Where that cannot be had.
     """
+    if kind not in ("local", "dask"):
+        raise UsageError(f"no executor {kind!r}: there are 'local' and 'dask'")
     if scheduler is not None and kind != "dask":
-        raise UsageError(f"--scheduler {scheduler} goes with --executor dask")
+        raise UsageError(f"scheduler {scheduler}: goes with the executor dask")
     if kind == "local":
         from engine.chunked.executors.local import LocalExecutor
 
-        yield LocalExecutor(allowed, workers, environment, keep_open)
+        yield LocalExecutor(allowed, workers, keep_open)
         return
     try:
-        from engine.chunked.executors import dask as dask_executor
+        from engine.chunked.executors import dask
     except ImportError as error:
-        raise UsageError(f"--executor dask needs pip install 'recsys-engine[dask]' ({error})") from None
-    with dask_executor.connect(allowed, workers, scheduler, environment) as executor:
+        raise UsageError(f"the executor dask needs pip install 'recsys-engine[dask]' ({error})") from None
+    with dask.connect(allowed, workers, scheduler) as executor:
         yield executor

@@ -6,7 +6,6 @@ task, which the scheduler gives to another; a scheduler that is lost ends the ru
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -15,24 +14,36 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from signal import SIGKILL
 from typing import Any
 
 import dask
+import msgspec
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from engine.chunked import memory
 from engine.chunked.budget import GIB, Allotment, format_size
-from engine.chunked.errors import EngineError, Interrupted, UsageError, describe
+from engine.chunked.errors import EngineError, Interrupted, UsageError, describe, rebuilt
+from engine.chunked.events import (
+    Failed,
+    OnEvent,
+    RoundBegan,
+    WorkerEnded,
+    WorkerEvent,
+    WorkerReady,
+    from_line,
+)
 from engine.chunked.executors import dask_tasks
-from engine.chunked.executors.base import ENVIRONMENT, WorkerLimit, as_error
+from engine.chunked.executors.base import WorkerLimit, environment
 from engine.chunked.executors.processes import interrupts_held
+from engine.chunked.executors.seen import Seen
 from engine.chunked.journal import Journal
-from engine.chunked.runner import Event, Limits, StageRunner
-from engine.chunked.storage.location import Location
+from engine.chunked.pipeline import Job
+from engine.chunked.references import Reference
+from engine.chunked.runner import Limits, StageRunner
+from engine.chunked.storage import Location
 from engine.chunked.store import StageStore
-from engine.chunked.task import Job, Round
+from engine.chunked.task import Round
 
 # A worker takes no task while it holds more than this share of its memory limit.
 _PAUSE = 0.8
@@ -45,9 +56,7 @@ _SEEN = 10.0
 
 
 @contextmanager
-def connect(
-    allowed: int | None, workers: int | None, scheduler: str | None, environment: Callable[[int], Mapping[str, str]]
-) -> Iterator[DaskExecutor]:
+def connect(allowed: int | None, workers: int | None, scheduler: str | None) -> Iterator[DaskExecutor]:
     """Connect to a cluster, or start one on this machine for as long; parameters as `connect.connect`.
 
     Raises
@@ -58,11 +67,11 @@ def connect(
         Where nobody answers.
     """
     _silence()
-    variables = {**ENVIRONMENT, **environment(1)}
+    variables = environment(1)
     if scheduler is not None:
         if workers is not None:
-            raise UsageError(f"--workers {workers} goes with a cluster that is started here, not with --scheduler")
-        os.environ.update(environment(1))  # stages are opened in this process, too
+            raise UsageError(f"workers {workers}: goes with a cluster started here, not with a scheduler that runs")
+        os.environ.update(variables)  # stages are opened in this process, too
         with _client(scheduler) as client:
             executor = DaskExecutor(client, scheduler, allowed, variables)
             yield executor
@@ -86,7 +95,7 @@ def _client(scheduler: str | LocalCluster) -> Iterator[Client]:
     try:
         client = Client(scheduler, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise EngineError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from None
+        raise EngineError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from None
     try:
         yield client
     finally:
@@ -184,11 +193,11 @@ class DaskExecutor:
                 "and of its libraries, there"
             ) from None
 
-    def reserved_bytes(self, modules: Sequence[str], where: Location) -> list[int]:
+    def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
         """See `base.Executor`: the same for all, since a worker has them all loaded in the end."""
-        held = self._everywhere(dask_tasks.reserved_bytes, list(modules), str(where))
+        held = self._everywhere(dask_tasks.reserved_bytes, msgspec.json.encode(list(stages)), str(where))
         self._reserved = max(held.values(), default=0)
-        return [self._reserved] * len(modules)
+        return [self._reserved] * len(stages)
 
     def bytes_in_use(self) -> int:
         """See `engine.chunked.executors.base.Executor`."""
@@ -199,36 +208,35 @@ class DaskExecutor:
         with suppress(EngineError, OSError, CancelledError):
             self._everywhere(dask_tasks.release)
 
-    def run(self, job: Job, on_event: Callable[[Event], None]) -> None:
+    def run(self, job: Job, on_event: OnEvent) -> None:
         """See `engine.chunked.executors.base.Executor`."""
-        seen = {"round": "start", "done": 0, "tasks": 0}
+        seen = Seen()
 
-        def emit(event: Event) -> None:
-            if event["event"] in ("start", "round"):
+        def emit(event: WorkerEvent) -> None:
+            if isinstance(event, WorkerReady | RoundBegan):
                 self._in_use = 0
-            self._in_use = max(self._in_use, event.get("measured", 0))
-            seen.update({key: event[key] for key in seen if key in event})
-            seen["done"] += event["event"] == "task"
-            on_event({**event, "measured": self._in_use})
+            self._in_use = max(self._in_use, event.measured)
+            seen.take(event)
+            on_event(msgspec.structs.replace(event, measured=self._in_use))
 
         try:
             self._run(job, emit)
         except KeyboardInterrupt:
-            raise Interrupted(f"stopped in {_where(job, seen)}; run the same command again to go on") from None
+            raise Interrupted(f"stopped in {seen.where(job.step)}; run again to go on") from None
         except _SchedulerLost as lost:
             raise EngineError(
-                f"the Dask scheduler at {self._address} {lost} in {_where(job, seen)}: what is done is kept; start it "
-                "again, or leave out --executor and --scheduler to go on here, and run the same command again"
+                f"the Dask scheduler at {self._address} {lost} in {seen.where(job.step)}: what is done is kept; start "
+                "it and run again, or go on with the executor local"
             ) from None
         except EngineError:
             raise
         except Exception as error:
-            raise as_error(job.name, describe(error)) from error
+            raise rebuilt(describe(error), f"stage {job.step}") from error
 
-    def _run(self, job: Job, emit: Callable[[Event], None]) -> None:
+    def _run(self, job: Job, emit: Callable[[WorkerEvent], None]) -> None:
         root, stage = job.opened()
         journal = Journal(root)
-        token, told = uuid.uuid4().hex, json.dumps(asdict(job))
+        token, told = uuid.uuid4().hex, msgspec.json.encode(job)
 
         def perform(round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
             # The key names the task in Dask's own displays; it is this run's alone.
@@ -241,15 +249,15 @@ class DaskExecutor:
                     index,
                     allotment.batch_rows,
                     allotment.cached,
-                    key=f"{job.name}-{round_.task_id(index)}-{token}",
+                    key=f"{job.step}-{round_.task_id(index)}-{token}",
                     pure=False,
                 )
                 for index in missing
             ]
             try:
                 for event in self._results(futures):
-                    if event["event"] == "error":
-                        raise as_error(job.name, event)
+                    if isinstance(event, Failed):
+                        raise rebuilt(event, f"stage {job.step}")
                     emit(event)
             except BaseException:
                 with suppress(OSError, CancelledError):
@@ -257,13 +265,13 @@ class DaskExecutor:
                 raise
             _wait_for_records(journal, [round_.task_id(index) for index in missing])
 
-        emit({"event": "start", "reserved": self._reserved})
+        emit(WorkerReady(self._reserved))
         limits = Limits(self.allowed, self._reserved, self.max_workers)
         store = StageStore(root)
-        StageRunner(job.name, stage, store, journal, limits, emit, threading.Event(), perform).run(job.upto)
-        emit({"event": "end"})
+        StageRunner(job.step, stage, store, journal, limits, emit, threading.Event(), perform).run(job.upto)
+        emit(WorkerEnded())
 
-    def _results(self, futures: Sequence[Future[Any]]) -> Iterator[Event]:
+    def _results(self, futures: Sequence[Future[Any]]) -> Iterator[WorkerEvent]:
         """What tasks tell, as they end."""
         running = as_completed(futures, loop=self._client.loop)
         last_seen = last_look = time.monotonic()
@@ -280,15 +288,15 @@ class DaskExecutor:
                 elif last_look - last_seen > _ALONE:
                     raise _SchedulerLost("has no workers left")
 
-    def _result(self, future: Future[Any]) -> Event:
+    def _result(self, future: Future[Any]) -> WorkerEvent:
         try:
-            told: Event = future.result()
+            told = from_line(future.result())
         except KilledWorker as error:
             task, times = str(error.task).rpartition("-")[0], error.allowed_failures + 1
             raise EngineError(
                 f"task {task} has taken {times} workers down, the last at "
                 f"{error.last_worker.address}, probably for want of memory: {format_size(self.allowed)} are allowed, "
-                "see that workers have more; what is done is kept, run the same command again"
+                "see that workers have more; what is done is kept, run again"
             ) from None
         except (CancelledError, OSError):
             raise _SchedulerLost("is gone") from None
@@ -297,10 +305,6 @@ class DaskExecutor:
 
 class _SchedulerLost(Exception):  # noqa: N818  (a state, made an error where it is told)
     """The scheduler, or all its workers, cannot be reached."""
-
-
-def _where(job: Job, seen: Mapping[str, Any]) -> str:
-    return f"stage {job.name}, round {seen['round']}, {seen['done']} of {seen['tasks']} tasks done"
 
 
 def _how(environment: Mapping[str, str]) -> str:

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
-import json
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from distributed import get_worker
 
 from engine.chunked import memory
 from engine.chunked.budget import MIB
 from engine.chunked.errors import describe
+from engine.chunked.events import TaskEnded, to_line
 from engine.chunked.journal import Journal
-from engine.chunked.runner import Event, load_shared, run_task
-from engine.chunked.storage import staging
-from engine.chunked.storage.location import locate, warm
+from engine.chunked.pipeline import Job
+from engine.chunked.references import Reference, load
+from engine.chunked.runner import load_shared, run_task
+from engine.chunked.storage import locate, staging
 from engine.chunked.store import StageStore
-from engine.chunked.task import Job, Round
+from engine.chunked.task import Round
 
 # A worker is ended by its nanny beyond this share of its memory limit, and takes no task beyond a lower one.
 _ENDED = 0.95
@@ -77,8 +78,8 @@ def release() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def do_task(token: str, job: str, round_name: str, index: int, batch_rows: int, cached: bool) -> Event:
-    """Do a task unless it is done; tell what a runner's ``task`` event tells, or what went wrong.
+def do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cached: bool) -> str:
+    """Do a task unless it is done; tell that it ended, or what went wrong, as `engine.chunked.events.to_line` does.
 
     The seconds are all that passed here, with what had to be opened and loaded first.
 
@@ -86,27 +87,28 @@ def do_task(token: str, job: str, round_name: str, index: int, batch_rows: int, 
     """
     with _lock:
         try:
-            return _do_task(token, job, round_name, index, batch_rows, cached)
+            return to_line(_do_task(token, job, round_name, index, batch_rows, cached))
         except Exception as error:
-            return describe(error)
+            return to_line(describe(error))
 
 
-def _do_task(token: str, job: str, round_name: str, index: int, batch_rows: int, cached: bool) -> Event:
+def _do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cached: bool) -> TaskEnded:
     begun = time.monotonic()
     if token not in _open:
         release()
-        _open[token] = _OpenStage(Job(**json.loads(job)))
+        _open[token] = _OpenStage(msgspec.json.decode(job, type=Job))
     stage = _open[token]
     round_ = stage.round(round_name)
     task_id = round_.task_id(index)
     if not stage.journal.done(task_id):  # a worker may be lost after its task is done, before it has said so
         run_task(round_, index, batch_rows, stage.shared(round_, cached), stage.store, stage.journal)
-    seconds = time.monotonic() - begun
-    return {"event": "task", "task": task_id, "seconds": seconds, "measured": memory.peak_bytes()}
+    return TaskEnded(task_id, time.monotonic() - begun, measured=memory.peak_bytes())
 
 
-def reserved_bytes(modules: Sequence[str], where: str) -> int:
-    """Bytes this process holds between stages, with all these modules loaded and what it takes to reach ``where``.
+def reserved_bytes(stages: bytes, where: str) -> int:
+    """Bytes this process holds between stages, with all these stages loaded and what it takes to reach ``where``.
+
+    ``stages`` is a list of `engine.chunked.references.Reference`, as JSON.
 
     The same, nearly, in a fresh process and in one that has done tasks: a plan made in one must hold in the other.
     """
@@ -114,9 +116,9 @@ def reserved_bytes(modules: Sequence[str], where: str) -> int:
     with _lock:
         release()
         before = memory.resident_bytes()
-        for module in modules:
-            importlib.import_module(module)
-        warm(locate(where))
+        for stage in msgspec.json.decode(stages, type=list[Reference]):
+            load(stage)
+        locate(where).warm()
         now = memory.resident_bytes()
         _fresh_bytes = (_fresh_bytes or before) + now - before
         return max(_fresh_bytes + _KEPT, now)

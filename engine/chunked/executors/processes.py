@@ -41,7 +41,5 @@ def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | 
             child.kill()  # it would only complain that nobody listens any more
             raise
     if child.returncode:
-        raise EngineError(
-            f"a process ended with exit code {child.returncode} ({' '.join(command)}); run the same command again"
-        )
+        raise EngineError(f"a process ended with exit code {child.returncode} ({' '.join(command)}); run again")
     return output

@@ -11,16 +11,19 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from engine.chunked import memory
 from engine.chunked.errors import Interrupted, describe
+from engine.chunked.events import WorkerEnded, WorkerEvent, WorkerReady, to_line
 from engine.chunked.journal import Journal
-from engine.chunked.runner import Event, Limits, StageRunner
+from engine.chunked.pipeline import Job
+from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.storage import staging
-from engine.chunked.storage.location import warm
 from engine.chunked.store import StageStore
-from engine.chunked.task import Job
 
 # A stopping worker has this long to finish its tasks; then it drops them.
 GRACE_SECONDS = 4.0
@@ -36,14 +39,14 @@ def _watch_parent(stop: threading.Event) -> None:
     os._exit(1)
 
 
-def _run(asked: dict[str, Any], emit: Any, stop: threading.Event) -> None:
-    job = Job(**asked["job"])
+def _run(asked: dict[str, Any], emit: Callable[[WorkerEvent], None], stop: threading.Event) -> None:
+    job = msgspec.convert(asked["job"], Job)
     root, stage = job.opened()
-    warm(root)
+    root.warm()
     reserved = memory.peak_bytes() + asked["parent_bytes"]
-    emit({"event": "start", "reserved": reserved})
+    emit(WorkerReady(reserved))
     limits = Limits(asked["allowed"], reserved, asked["max_workers"])
-    StageRunner(job.name, stage, StageStore(root), Journal(root), limits, emit, stop).run(job.upto)
+    StageRunner(job.step, stage, StageStore(root), Journal(root), limits, emit, stop).run(job.upto)
 
 
 def main() -> int:
@@ -52,9 +55,9 @@ def main() -> int:
     os.dup2(2, 1)  # whatever a library prints must not end up between the events
     lock = threading.Lock()
 
-    def emit(event: Event) -> None:
+    def emit(event: WorkerEvent) -> None:
         with lock:
-            out.write(json.dumps({**event, "measured": memory.peak_bytes()}) + "\n")
+            out.write(to_line(msgspec.structs.replace(event, measured=memory.peak_bytes())))
 
     asked = json.loads(sys.stdin.readline())
     stop = threading.Event()
@@ -64,7 +67,7 @@ def main() -> int:
     except BaseException as error:
         emit(describe(error))
         return 1
-    emit({"event": "end"})
+    emit(WorkerEnded())
     return 0
 
 

@@ -1,1 +1,24 @@
-"""Storage: where files are, on a disk of this machine or in a store, and how they get there."""
+"""Where files are and how they get there: a disk of this machine, or a store that fsspec knows."""
+
+from __future__ import annotations
+
+import os
+
+from engine.chunked.storage.base import Location
+from engine.chunked.storage.local import Local
+from engine.chunked.storage.remote import Remote
+
+__all__ = ["Local", "Location", "Place", "Remote", "locate"]
+
+Place = str | os.PathLike[str] | Location
+"""What a user names a location by: a path, or a URL such as ``s3://bucket/folder``."""
+
+
+def locate(where: Place) -> Location:
+    """Turn what a user wrote into a location; ``file://`` is a path, too."""
+    if isinstance(where, Local | Remote):
+        return where
+    text = os.fspath(where)  # type: ignore[arg-type]
+    if text.startswith("file://"):
+        return Local(text.removeprefix("file://"))
+    return Remote(text.rstrip("/")) if "://" in text else Local(text)

@@ -17,20 +17,45 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from engine.chunked.errors import LockedError
 from engine.chunked.storage import staging
-from engine.chunked.storage.location import Location, Remote
+
+
+class LockObject(Protocol):
+    """An object in a store, as far as a lock is concerned."""
+
+    @property
+    def parent(self) -> object:
+        """The folder it is in."""
+        ...
+
+    def read_text(self) -> str:
+        """Its content."""
+        ...
+
+    def create(self, content: bytes) -> bool:
+        """Put it unless it is there; whether that was so."""
+        ...
+
+    def remove(self) -> None:
+        """Remove it, if it is there."""
+        ...
+
 
 # A killed run's worker sees its parent gone and leaves at once; wait for that rather than refuse.
 _PATIENCE_SECONDS = 3.0
 
 
-def holder(path: Location) -> dict[str, object] | None:
-    """Who holds the lock now (``pid``, ``host``, ``since``), or None."""
-    if isinstance(path, Remote):
-        who = _read_holder(path)
-        return who if _alive(who) else None
+def holder_of_object(where: LockObject) -> dict[str, object] | None:
+    """Who holds the lock now, or None."""
+    who = _read_holder(where)
+    return who if _alive(who) else None
+
+
+def holder_of_folder(path: Path) -> dict[str, object] | None:
+    """Who holds the lock on the folder of ``path`` now, or None."""
     try:
         folder = os.open(path.parent, os.O_RDONLY)
     except FileNotFoundError:
@@ -44,7 +69,7 @@ def holder(path: Location) -> dict[str, object] | None:
     return None
 
 
-def _read_holder(path: Location) -> dict[str, object]:
+def _read_holder(path: Path | LockObject) -> dict[str, object]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -79,61 +104,43 @@ def _me() -> dict[str, object]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
-def _refusal(path: Location, who: dict[str, object]) -> LockedError:
-    stale = f"; if it is gone, remove {path}" if isinstance(path, Remote) else ""
+def _refusal(path: Path | LockObject, who: dict[str, object], more: str = "") -> LockedError:
     return LockedError(
         f"{path.parent} is in use by process {who.get('pid', '?')} on {who.get('host', '?')} "
-        f"since {who.get('since', '?')}: wait for it, or use another --workdir{stale}"
+        f"since {who.get('since', '?')}: wait for it, or use another work directory{more}"
     )
 
 
 @contextmanager
-def hold(path: Location) -> Iterator[int]:
-    """Hold a work directory; ``path`` is the file in it that says who does.
-
-    Yields
-    ------
-    int
-        A descriptor that child processes inherit: on a disk it keeps the lock held until the last of them is gone.
-
-    Raises
-    ------
-    LockedError
-        Where another process holds it; names the holder.
-    """
-    with _hold_object(path) if isinstance(path, Remote) else _hold_folder(path) as descriptor:
-        yield descriptor
-
-
-@contextmanager
-def _hold_object(where: Remote) -> Iterator[int]:
+def hold_object(where: LockObject) -> Iterator[int]:
+    """Hold the folder of an object; see `engine.chunked.storage.base.Location.hold`."""
     me = _me() | {"token": secrets.token_hex(8)}
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not where.create(json.dumps(me).encode()):
         who = _read_holder(where)
         if _alive(who) or time.monotonic() > deadline:
-            raise _refusal(where, who)
+            raise _refusal(where, who, f"; if it is gone, remove {where}")
         _take_from(who, where)
     try:
         yield staging.descriptor()
     finally:
         if _read_holder(where) == me:
-            where.unlink(missing_ok=True)
+            where.remove()
 
 
-def _take_from(who: dict[str, object], where: Remote) -> None:
+def _take_from(who: dict[str, object], where: LockObject) -> None:
     """Remove the lock of a process that is gone, unless another process on this machine just has."""
     folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         if who and _read_holder(where) == who:
-            where.unlink(missing_ok=True)
+            where.remove()
     finally:
         os.close(folder)
 
 
 @contextmanager
-def _hold_folder(path: Path) -> Iterator[int]:
+def hold_folder(path: Path) -> Iterator[int]:
     """Lock the folder of ``path``, so that removing the file lets nobody in.
 
     The kernel drops the lock when its last holder dies: it never outlives a run.

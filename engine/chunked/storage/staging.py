@@ -16,10 +16,28 @@ import threading
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError
-from engine.chunked.storage.location import Location, Remote
+
+
+class Stored(Protocol):
+    """An object in a store, as far as copying it is concerned."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its name."""
+        ...
+
+    def state(self) -> list[int]:
+        """Its size, and a number that is another once it is written again."""
+        ...
+
+    def download(self, target: Path) -> None:
+        """Copy it into a file."""
+        ...
+
 
 _PREFIX = "engine-scratch-"
 _guard = threading.Lock()
@@ -89,8 +107,8 @@ def clear() -> None:
             _held = None
 
 
-def local(where: Location) -> Path:
-    """A file on a local disk with the content of ``where``: itself, or a copy, made once and kept by this process.
+def copy_of(where: Stored) -> Path:
+    """A local copy of an object, made once and kept by this process; another once the object is another.
 
     Raises
     ------
@@ -99,8 +117,6 @@ def local(where: Location) -> Path:
     EngineError
         Where the disk has no room for the copy.
     """
-    if isinstance(where, Path):
-        return where
     size, version = where.state()
     of = hashlib.sha256(f"{where} {version}".encode()).hexdigest()[:16]
     target = folder() / "copies" / of / where.name
@@ -112,7 +128,7 @@ def local(where: Location) -> Path:
     return target
 
 
-def _copy(where: Remote, size: int, target: Path) -> None:
+def _copy(where: Stored, size: int, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if size > free:
@@ -123,13 +139,3 @@ def _copy(where: Remote, size: int, target: Path) -> None:
     part = target.with_name(f"{target.name}.part")
     where.download(part)
     part.replace(target)
-
-
-def free_bytes(where: Location) -> int:
-    """Bytes free on the disk that a work directory there takes: its own, or that of this process's folder."""
-    return shutil.disk_usage(disk_of(where)).free
-
-
-def disk_of(where: Location) -> Path:
-    """A folder of that disk."""
-    return where if isinstance(where, Path) else Path(tempfile.gettempdir())

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from engine.chunked.errors import UsageError
-from engine.chunked.storage.files import write_atomic
-from engine.chunked.storage.location import Location
+from engine.chunked.storage import Location, Place, locate
 
 REPORT = "report.html"
 INSTALL = "pip install 'recsys-engine[report]'"
 
 
-def write(where: Location, target: Location | None = None) -> Location:
+def write(where: Place, target: Place | None = None) -> Location:
     """Write the report of a finished run.
 
     Parameters
@@ -41,6 +40,6 @@ def write(where: Location, target: Location | None = None) -> Location:
         from engine.results.report.page import render
     except ModuleNotFoundError as error:
         raise UsageError(f"a report is drawn by libraries of which {error.name} is missing: {INSTALL}") from None
-    target = where / REPORT if target is None else target
-    write_atomic(target, render(collect(where)).encode())
-    return target
+    page = locate(where) / REPORT if target is None else locate(target)
+    page.put(render(collect(where)).encode())
+    return page

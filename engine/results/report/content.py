@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from engine.chunked import workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import DamagedError, LockedError, UsageError
-from engine.chunked.storage import lock, staging
-from engine.chunked.storage.files import sha256_file
-from engine.chunked.storage.location import Location, names_in
+from engine.chunked.pipeline import STAGES
+from engine.chunked.storage import Location, Place, locate
 from engine.chunked.workdir import LastRun
 from engine.config import Config
 from engine.costs import READ_RATINGS
@@ -148,7 +147,7 @@ class Content:
         ]
 
 
-def collect(where: Location) -> Content:
+def collect(place: Place) -> Content:
     """Read a finished work directory.
 
     Raises
@@ -160,18 +159,19 @@ def collect(where: Location) -> Content:
     DamagedError
         Where it cannot be read.
     """
+    where = locate(place)
     workdir.check(where)
-    if (holder := lock.holder(where / workdir.LOCK)) is not None:
+    if (holder := (where / workdir.LOCK).holder()) is not None:
         raise LockedError(f"{where} is in use by process {holder.get('pid', '?')}: report when it has finished")
     last = workdir.last_run(where)
     if last is None or not last.figures:
         raise UsageError(f"{where}: its run has not finished, so there are no figures: engine run goes on with it")
     metrics = _metrics(where, last)
     try:
-        settings = msgspec.convert(last.settings, Config)
-    except msgspec.ValidationError as error:
+        settings = msgspec.convert(last.details["settings"], Config)
+    except (KeyError, msgspec.ValidationError) as error:
         raise DamagedError(f"{where}: configured by another version of this program ({error})") from None
-    folders = {entry.stage: where / workdir.STAGES / entry.folder for entry in last.stages}
+    folders = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
     return Content(
         metrics=metrics,
         settings=settings,
@@ -187,15 +187,15 @@ def collect(where: Location) -> Content:
         popularity=_popularity(folders["evaluate"], folders["matrix"]),
         command=command(settings, metrics["dataset"], last.allowed),
         changed=dict(changed(settings)),
-        ratings_bytes=int(last.identity[0]),
-        ratings_sha256=last.identity[1],
+        ratings_bytes=int(last.details["identity"][0]),
+        ratings_sha256=last.details["identity"][1],
     )
 
 
 def _metrics(where: Location, last: LastRun) -> dict[str, Any]:
     path = where / workdir.METRICS
     try:
-        if sha256_file(path) == last.figures:
+        if path.digest() == last.figures:
             metrics: dict[str, Any] = msgspec.json.decode(path.read_bytes())
             return metrics
     except OSError as error:
@@ -287,7 +287,7 @@ def _range(low: int, high: int) -> str:
 def _recall(evaluate: Location, k: int) -> Recall | None:
     """None also where the run kept none of each user."""
     folder, column = evaluate / "users", f"recall_at_{k}"
-    users = pl.scan_parquet([staging.local(folder / name) for name in names_in(folder)])
+    users = pl.scan_parquet([(folder / name).local() for name in folder.names()])
     return recall_over_users(users.select(recall=column)) if column in users.collect_schema() else None
 
 
@@ -297,4 +297,4 @@ def _popularity(evaluate: Location, matrix: Location) -> Popularity | None:
     if not path.is_file():
         return None
     rated = CsrReader(matrix, TRAIN).count_columns(READ_RATINGS)
-    return popularity_of(rated, np.load(staging.local(path)))
+    return popularity_of(rated, np.load(path.local()))

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked import arrays
+from engine.chunked.pipeline import Inputs
 from engine.chunked.ranges import consecutive
-from engine.chunked.task import Round, TaskContext
-from engine.costs import CENTRE_SAMPLE, GROUP_USERS, Planned
+from engine.chunked.task import Planned, Round, TaskContext
+from engine.costs import CENTRE_SAMPLE, GROUP_USERS
 from engine.model.neighbors import cluster_centres, nearest_centre
-from engine.stages.inputs import StageInputs
 from engine.stages.names import CENTRES, EDGES, VECTORS, tile_codes_path, tile_vectors_path
 
 _ROUNDS = 5
@@ -25,22 +25,21 @@ _ROUNDS = 5
 class Clusters:
     """Find centres, sort users by centre."""
 
-    def __init__(self, inputs: StageInputs[config.Index]) -> None:
-        self._section = inputs.section
+    def __init__(self, inputs: Inputs[config.Index]) -> None:
+        self._section = inputs.params
         self._own = inputs.own
         self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
         self._n_users = int(self._vectors.shape[0])
-        self._n_clusters = -(-self._n_users // inputs.section.users_per_cluster)
+        self._n_clusters = -(-self._n_users // inputs.params.users_per_cluster)
         self._chunk = int(self._vectors.chunks[0])
         self._n_chunks = -(-self._n_users // self._chunk)
 
-    def rounds(self, costs: Mapping[str, Planned]) -> Iterator[Round]:
+    def rounds(self, plan: Mapping[str, Planned]) -> Iterator[Round]:
         """As `engine.chunked.task.Stage`."""
-        yield Round("centres", 1, self._find_centres, costs["centres"].cost)
-        yield Round("sort", self._n_chunks, self._sort, costs["sort"].cost, self._load_centres, until="collect")
-        yield Round("edges", 1, self._find_edges, costs["edges"].cost)
-        n_groups = -(-self._n_users // GROUP_USERS)
-        yield Round("collect", n_groups, self._collect, costs["collect"].cost, self._load_places)
+        yield Round("centres", plan["centres"], self._find_centres)
+        yield Round("sort", plan["sort"], self._sort, self._load_centres, until="collect")
+        yield Round("edges", plan["edges"], self._find_edges)
+        yield Round("collect", plan["collect"], self._collect, self._load_places)
 
     def _find_centres(self, index: int, context: TaskContext) -> None:
         n_sample = min(self._n_users, CENTRE_SAMPLE * self._n_clusters)

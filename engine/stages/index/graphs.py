@@ -20,24 +20,23 @@ from numpy.typing import NDArray
 from engine import config
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
-from engine.chunked.task import Round, TaskContext
-from engine.costs import TILE_USERS, Planned
+from engine.chunked.pipeline import Inputs
+from engine.chunked.task import Planned, Round, TaskContext
+from engine.costs import TILE_USERS
 from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, merge_nearest
-from engine.stages.inputs import StageInputs
 from engine.stages.names import VECTORS, shard_path
 
 
 class Graphs:
     """One task a shard."""
 
-    def __init__(self, inputs: StageInputs[config.Index]) -> None:
-        self._section = inputs.section
+    def __init__(self, inputs: Inputs[config.Index]) -> None:
+        self._section = inputs.params
         self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
 
-    def rounds(self, costs: Mapping[str, Planned]) -> Iterator[Round]:
+    def rounds(self, plan: Mapping[str, Planned]) -> Iterator[Round]:
         """As `engine.chunked.task.Stage`."""
-        n_shards = -(-self._vectors.shape[0] // self._section.shard_users)
-        yield Round("build", n_shards, self._build, costs["build"].cost)
+        yield Round("build", plan["build"], self._build)
 
     def _build(self, shard: int, context: TaskContext) -> dict[str, int]:
         n_users, dims = self._vectors.shape

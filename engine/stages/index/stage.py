@@ -17,31 +17,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine import config
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.index import choose
 from engine.stages.index.clusters import Clusters
-from engine.stages.inputs import StageInputs
 
 
 class IndexStage:
     """Choose a method, then build what it needs."""
 
-    def __init__(self, inputs: StageInputs[config.Index]) -> None:
+    def __init__(self, inputs: Inputs[config.Index]) -> None:
         self._inputs = inputs
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        costs = self._inputs.plan(self._inputs.shapes)
-        yield Round("choose", 1, self._choose, costs["choose"].cost)
+        plan = self._inputs.plan()
+        yield Round("choose", plan["choose"], self._choose)
         method = self._inputs.own.result("choose.00000")["method"]
         if method == "hnsw":
             from engine.stages.index.graphs import Graphs  # hnswlib, which the others do without
 
-            yield from Graphs(self._inputs).rounds(costs)
+            yield from Graphs(self._inputs).rounds(plan)
         elif method == "pruned":
-            yield from Clusters(self._inputs).rounds(costs)
+            yield from Clusters(self._inputs).rounds(plan)
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, str]:
         n_users = self._inputs.upstream["factors"].result("layout.00000")["n_users"]
-        method, why = choose(self._inputs.section.method, n_users)
+        method, why = choose(self._inputs.params.method, n_users)
         return {"method": method, "why": why}

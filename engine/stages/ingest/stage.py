@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.chunked.errors import EngineError, UsageError, system_error
+from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.ratings import source
+from engine.ratings.faults import locate_fault
 from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
-from engine.stages.inputs import StageInputs
 from engine.stages.names import ITEMS, PROFILE, SURVEY, USERS, partition_path
 
 SOURCE = "source.parquet"
@@ -47,26 +48,21 @@ _UNKNOWN = np.uint32(2**32 - 1)
 class IngestStage:
     """Convert, profile, partition."""
 
-    def __init__(self, inputs: StageInputs[config.Ingest]) -> None:
+    def __init__(self, inputs: Inputs[config.Ingest]) -> None:
         self._inputs = inputs
-        self._section = inputs.section
-        self._source = inputs.source
+        self._section = inputs.params
+        self._source = source.Source.from_json(dict(inputs.details["source"]))
         self._own = inputs.own
         types = {"user": self._source.user_type, "item": self._source.item_type}
         self._texts = [kind for kind, type_ in types.items() if type_ == "string"]
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        shapes = self._inputs.shapes
-        costs = self._inputs.plan(shapes)
-        yield Round("convert", 1, self._convert, costs["convert"].cost, until="partition")
-        yield Round("survey", 1, self._survey, costs["survey"].cost)
-        shapes = shapes.surveyed(self._own.result(SURVEY))
-        yield Round("profile", 1, self._profile, self._inputs.plan(shapes)["profile"].cost)
-        profile = self._own.result(PROFILE)
-        costs = self._inputs.plan(shapes.profiled(profile))
-        n_partitions = len(profile["first_users"])
-        yield Round("partition", n_partitions, self._partition, costs["partition"].cost, load=self._load_keys)
+        plan = self._inputs.plan()
+        yield Round("convert", plan["convert"], self._convert, until="partition")
+        yield Round("survey", plan["survey"], self._survey)
+        yield Round("profile", self._inputs.plan()["profile"], self._profile)
+        yield Round("partition", self._inputs.plan()["partition"], self._partition, load=self._load_keys)
 
     def _convert(self, index: int, context: TaskContext) -> None:
         try:
@@ -81,12 +77,12 @@ class IngestStage:
 
     def _refuse_change(self) -> None:
         """Refuse a source that is not the one whose digest is in the fingerprint."""
-        if source.state(self._source.path) != self._inputs.source_state:
+        if self._source.path.state() != self._inputs.details["source_state"]:
             raise EngineError(f"{self._source.path}: changed while it was read: run again")
 
     def _refuse(self, error: BaseException | None) -> NoReturn:
         """Say where the source is wrong; called once the fast path saw that it is."""
-        fault = source.locate_fault(self._source)
+        fault = locate_fault(self._source)
         if fault is not None:
             raise UsageError(str(fault))
         if error is not None and system_error(error) is not None:

@@ -1,23 +1,23 @@
-"""Where files are: on a disk of this machine, or in a store that fsspec knows, such as ``s3://bucket/folder``.
+"""A place in a store that fsspec knows, such as ``s3://bucket/folder``.
 
-A place on disk is a `pathlib.Path`. `Remote` is a place in a store, with those of its methods that are used here; what
-differs more is a function below. In a store there are no folders to make and nothing is renamed: an object is there
-whole or not at all.
+In a store there are no folders to make and nothing is renamed: an object is there whole or not at all.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from engine.chunked.errors import EngineError, UsageError, unreachable
+from engine.chunked.storage import lock, staging
 
 # Bytes of an object in memory at a time. S3 takes no smaller parts, and of one object no more than 10 000.
 _BLOCK = 5 * 2**20
@@ -62,14 +62,14 @@ def _fault(error: Exception, url: str) -> EngineError | None:
     if unreachable(error):
         return EngineError(
             f"{url}: the store does not answer ({error}): see that it is up and AWS_ENDPOINT_URL is right, then run "
-            "the same command again"
+            "again"
         )
     return None
 
 
 @dataclass(frozen=True, order=True)
 class Remote:
-    """A place in a store: an object, or the folder of all whose names begin with its name.
+    """An object, or the folder of all whose names begin with its name; see `engine.chunked.storage.base.Location`.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Remote:
         """The folder this is in."""
         return Remote(self.url.rstrip("/").rpartition("/")[0])
 
-    def __truediv__(self, name: str | PurePosixPath) -> Remote:
+    def __truediv__(self, name: str | PurePath) -> Remote:
         return Remote(f"{self.url.rstrip('/')}/{name}")
 
     def __str__(self) -> str:
@@ -132,6 +132,29 @@ class Remote:
         """Its name in the store."""
         return str(self.store._strip_protocol(self.url))
 
+    @property
+    def shared(self) -> bool:
+        """Not where the store is in the memory of one process."""
+        return self.protocol != "memory"
+
+    @property
+    def copied_bytes(self) -> int:
+        """The size of the object."""
+        return self.state()[0]
+
+    @property
+    def disk(self) -> Path:
+        """The disk of temporary files: scratch and copies are there."""
+        return Path(tempfile.gettempdir())
+
+    def absolute(self) -> Remote:
+        """The same."""
+        return self
+
+    def resolve(self) -> Remote:
+        """The same."""
+        return self
+
     def exists(self) -> bool:
         """Whether there is such an object or folder."""
         with _asking(self.url):
@@ -147,20 +170,16 @@ class Remote:
         with _asking(self.url):
             return bool(self.store.isdir(self.key))
 
-    def iterdir(self) -> Iterator[Remote]:
-        """What is directly below; nothing where there is no such folder."""
-        yield from (self / name for name in sorted(self._kinds()))
-
-    def _kinds(self) -> dict[str, str]:
-        """What is directly below: names, and whether each is a file or a directory."""
+    def names(self) -> list[str]:
+        """Names of what is directly below."""
         key = self.key
         try:
             with _asking(self.url):
-                found = self.store.ls(key, detail=True)
+                listed = self.store.ls(key, detail=False)
         except FileNotFoundError:
-            return {}
-        kinds = {each["name"].rstrip("/").rpartition("/")[2]: each["type"] for each in found if each["name"] != key}
-        return {name: kind for name, kind in kinds.items() if name}
+            return []
+        names = {name.rstrip("/").rpartition("/")[2] for name in listed if name != key}
+        return sorted(name for name in names if name)
 
     def read_bytes(self) -> bytes:
         """The content of a small object."""
@@ -171,7 +190,7 @@ class Remote:
         """The same as text."""
         return self.read_bytes().decode()
 
-    def write_bytes(self, content: bytes) -> None:
+    def put(self, content: bytes) -> None:
         """Put a small object, or replace it."""
         with _asking(self.url):
             self.store.pipe_file(self.key, content)
@@ -185,19 +204,19 @@ class Remote:
             return False
         return self.read_bytes() == content  # in a store that cannot tell, the last one to write has it
 
-    def unlink(self, missing_ok: bool = False) -> None:
-        """Remove an object."""
-        try:
-            with _asking(self.url):
-                self.store.rm_file(self.key)
-        except FileNotFoundError:
-            if not missing_ok:
-                raise
-
     def remove(self) -> None:
-        """Remove all objects below."""
+        """Remove an object, and all objects below."""
         with suppress(FileNotFoundError), _asking(self.url):
             self.store.rm(self.key, recursive=True)
+
+    def make(self) -> None:
+        """Nothing to do: a store has no folders."""
+
+    def flush(self) -> None:
+        """Nothing to do: an object that is put is durable."""
+
+    def sweep(self) -> None:
+        """Nothing to do: an object that was put in part is not there."""
 
     def sizes(self) -> dict[str, int]:
         """All objects below by their names relative to this, with their bytes; one listing."""
@@ -207,18 +226,60 @@ class Remote:
         prefix = key.rstrip("/") + "/"
         return {name.removeprefix(prefix): int(each["size"]) for name, each in found.items() if name.startswith(prefix)}
 
-    def state(self) -> tuple[int, str]:
-        """Bytes of an object, and a digest of all the store tells of it, which is another once it is written again."""
+    def sizer(self) -> Callable[[str], int]:
+        """One listing, made now."""
+        sizes = self.sizes()
+
+        def listed(name: str) -> int:
+            if name not in sizes:
+                raise FileNotFoundError(errno.ENOENT, "No such object")
+            return sizes[name]
+
+        return listed
+
+    def state(self) -> list[int]:
+        """The size, and a number made of all that the store tells of the object."""
         with _asking(self.url):
             told = self.store.info(self.key)
-        return int(told["size"]), hashlib.sha256(str(sorted(told.items(), key=str)).encode()).hexdigest()
+        version = hashlib.sha256(str(sorted(told.items(), key=str)).encode()).hexdigest()
+        return [int(told["size"]), int(version[:15], 16)]
 
-    def blocks(self, size: int | None = None) -> Iterator[bytes]:
-        """The content of an object, some MiB at a time; ``size`` where it is known."""
+    def digest(self, size: int | None = None) -> str:
+        """SHA-256 of the content, which is read some MiB at a time."""
+        digest = hashlib.sha256()
         size = self.state()[0] if size is None else size
         for start in range(0, size, _BLOCK):
             with _asking(self.url):
-                yield self.store.cat_file(self.key, start=start, end=min(size, start + _BLOCK))
+                digest.update(self.store.cat_file(self.key, start=start, end=min(size, start + _BLOCK)))
+        return digest.hexdigest()
+
+    def local(self) -> Path:
+        """A copy in this process's folder in ``TMPDIR``, made once."""
+        return staging.copy_of(self)
+
+    def scratch(self) -> Path:
+        """A folder in ``TMPDIR``, of this process."""
+        return staging.folder() / self.name / ".scratch"
+
+    def clear_scratch(self) -> None:
+        """Nothing to do: each process clears its own."""
+
+    def adopt(self, sources: Mapping[str, Path]) -> None:
+        """Upload each file."""
+        for name, source in sources.items():
+            (self / name).upload(source)
+
+    def warm(self) -> None:
+        """Load the library of the store, and connect."""
+        self.exists()
+
+    def hold(self) -> AbstractContextManager[int]:
+        """Put this object unless it is there."""
+        return lock.hold_object(self)
+
+    def holder(self) -> dict[str, object] | None:
+        """Whoever has put this object and is not known to be gone."""
+        return lock.holder_of_object(self)
 
     def download(self, target: Path) -> None:
         """Copy an object into a file."""
@@ -241,47 +302,3 @@ class Remote:
         from zarr.storage import FsspecStore
 
         return FsspecStore(AsyncFileSystemWrapper(self.store, asynchronous=True), path=self.key)
-
-
-Location = Path | Remote
-"""Where a file or a folder is."""
-
-
-def locate(where: str | os.PathLike[str] | Remote) -> Location:
-    """Turn what a user wrote into a location: a path, or a URL; ``file://`` is a path, too."""
-    if isinstance(where, Remote):
-        return where
-    text = os.fspath(where)
-    if text.startswith("file://"):
-        return Path(text.removeprefix("file://"))
-    return Remote(text.rstrip("/")) if "://" in text else Path(text)
-
-
-def absolute(where: Location) -> Location:
-    """The same for whoever stands in another folder."""
-    return where if isinstance(where, Remote) else where.absolute()
-
-
-def warm(where: Location) -> None:
-    """Load all that reading and writing there takes, so that it is counted as what a process holds before data."""
-    if isinstance(where, Remote):
-        where.exists()
-
-
-def sizes_below(folder: Location) -> dict[str, int]:
-    """All files below a folder by their names relative to it, with their bytes; without files that vanish meanwhile."""
-    if isinstance(folder, Remote):
-        return folder.sizes()
-    found = {}
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            if not path.is_dir():
-                found[path.relative_to(folder).as_posix()] = path.lstat().st_size
-    return found
-
-
-def names_in(folder: Location) -> list[str]:
-    """Names of what is directly in a folder, sorted; none where there is no such folder."""
-    if isinstance(folder, Remote):
-        return [each.name for each in folder.iterdir()]
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from engine import estimates
 from engine.chunked import workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Journal
-from engine.chunked.storage import lock
-from engine.chunked.storage.location import Location
+from engine.chunked.pipeline import STAGES
+from engine.chunked.storage import Place, locate
 from engine.chunked.workdir import Folder, StageEntry
-from engine.pipeline import STEPS
+
+# Below this many seconds a pace is mostly start-up.
+_ENOUGH = 10.0
 
 
-def inspect(where: Location) -> dict[str, Any]:
+def status(where: Place) -> dict[str, Any]:
     """Look at a work directory without changing it.
 
     Raises
@@ -25,19 +26,20 @@ def inspect(where: Location) -> dict[str, Any]:
     UsageError, DamagedError
         As `engine.chunked.workdir.check`.
     """
-    workdir.check(where)
-    last = workdir.last_run(where)
+    place = locate(where)
+    workdir.check(place)
+    last = workdir.last_run(place)
     entries = {entry.folder: entry for entry in last.stages} if last else {}
-    pace = estimates.pace(list(entries.values()))
-    order = {step.name: place for place, step in enumerate(STEPS)}
-    folders = {folder.path.name: folder for folder in workdir.folders(where)}
+    pace = pace_of(list(entries.values()))
+    order = {entry.stage: number for number, entry in enumerate(entries.values())}
+    folders = {folder.path.name: folder for folder in workdir.folders(place)}
     for name, entry in entries.items():  # planned, but not begun
-        folders.setdefault(name, Folder(entry.stage, where / workdir.STAGES / name, 0))
+        folders.setdefault(name, Folder(entry.stage, place / STAGES / name, 0))
     ordered = sorted(folders.values(), key=lambda folder: (order.get(folder.stage, len(order)), folder.path.name))
     stages = [_inspect_stage(folder, entries.get(folder.path.name), pace) for folder in ordered]
     return {
         "workdir": str(where),
-        "running": lock.holder(where / workdir.LOCK),
+        "running": (place / workdir.LOCK).holder(),
         "finished": bool(last and last.figures) and all(stage["complete"] for stage in stages if stage["used"]),
         "stages": stages,
         "bytes": sum(stage["bytes"] for stage in stages),
@@ -67,6 +69,13 @@ def _inspect_stage(folder: Folder, entry: StageEntry | None, pace: float) -> dic
         "seconds_left": round(estimated * left / planned, 1) if planned else 0.0,
         "bytes": folder.bytes,
     }
+
+
+def pace_of(stages: Sequence[StageEntry]) -> float:
+    """How many times as long as estimated the stages of a run have taken so far; 1 while that cannot be told."""
+    ended = [entry for entry in stages if entry.seconds and entry.estimated_seconds and not entry.skipped]
+    took = sum(entry.seconds for entry in ended)
+    return took / sum(entry.estimated_seconds for entry in ended) if took > _ENOUGH else 1.0
 
 
 def tasks_left(rounds: list[tuple[str, int]], done: list[str]) -> int:

@@ -1,0 +1,438 @@
+"""How a pipeline is run: hold the work directory, mend what is damaged, plan, refuse, run what is left, collect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any, TypedDict, Unpack
+
+import msgspec
+
+from engine.chunked import memory, references, workdir
+from engine.chunked.budget import format_size, parse_size
+from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked.events import (
+    Event,
+    Explained,
+    Note,
+    OnEvent,
+    RoundBegan,
+    RunBegan,
+    StageBegan,
+    StageEnded,
+    StageSkipped,
+    WorkerEvent,
+    ignore,
+)
+from engine.chunked.executors.base import Executor
+from engine.chunked.executors.connect import Kind, connect
+from engine.chunked.explain import explain
+from engine.chunked.journal import Committed, Journal
+from engine.chunked.pipeline import Known, Pipeline, Step, job
+from engine.chunked.planning import RunPlan, StagePlan, free_bytes, plan_stage, refuse_full_disk, refuse_misfits
+from engine.chunked.storage import Location, Place, locate
+from engine.chunked.store import StageStore
+from engine.chunked.task import Costs, task_id
+from engine.chunked.workdir import LastRun, StageEntry
+
+# Points kept of each stage's memory over time.
+_SAMPLES = 200
+
+
+class Resources(TypedDict, total=False):
+    """What a run may use, and who does its work. No result ever depends on it.
+
+    Attributes
+    ----------
+    memory : str, int or None
+        Bytes, or a size like ``512MiB``, that all processes together may use beside what this process held before; on
+        a Dask cluster, each worker. None: the smaller of 1 GiB and half of what is free.
+    workers : int or None
+        Tasks at a time, at most; with Dask, worker processes to start. None: as many as processors.
+    executor : str
+        ``local``, the default: a process here; ``dask``: the workers of a Dask cluster.
+    scheduler : str or None
+        ``dask``: the scheduler's address, such as ``tcp://10.0.0.5:8786``; none: a cluster of processes here.
+    """
+
+    memory: str | int | None
+    workers: int | None
+    executor: Kind
+    scheduler: str | None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left.
+
+    Attributes
+    ----------
+    metrics : dict
+        The content of ``metrics.json``; empty where the pipeline collects nothing.
+    workdir : location
+        The work directory; a path, where it is on a disk.
+    artifacts : dict of str to location
+        The folder of each step.
+    stages : list of StageEntry
+        What each step took.
+    allowed, processes : int, int
+        Bytes each of so many processes was allowed.
+    """
+
+    metrics: dict[str, Any] = field(repr=False)
+    workdir: Location
+    artifacts: dict[str, Location] = field(repr=False)
+    stages: list[StageEntry] = field(repr=False)
+    allowed: int
+    processes: int
+
+    def committed(self, step: str) -> Committed:
+        """What a step has left: its files, and what its tasks returned."""
+        return Committed(self.artifacts[step])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything settled before the first step starts."""
+
+    pipeline: Pipeline
+    workdir: Location
+    folders: dict[str, Location]
+    earlier: LastRun | None
+    executor: Executor
+
+    def finished(self, step: Step) -> bool:
+        return Journal(self.folders[step.name]).finished()
+
+    @property
+    def left(self) -> list[Step]:
+        """The steps that are not finished."""
+        return [step for step in self.pipeline.steps if not self.finished(step)]
+
+    def costs(self, step: Step) -> Costs:
+        """What a step will take, by what is known now."""
+        return step.planner(Known(step.name, step.params, self.pipeline.details, self.folders))
+
+    def planned(self, step: Step, costs: Costs, reserved: int) -> StagePlan:
+        """What a step gets of the budget."""
+        executor = self.executor
+        return plan_stage(
+            step.name,
+            costs,
+            allowed=executor.allowed,
+            reserved=reserved,
+            max_workers=executor.max_workers,
+            processes=executor.processes,
+        )
+
+    def plan(self, stages: list[StagePlan], survey: str = "") -> RunPlan:
+        """Plans of stages, together."""
+        executor = self.executor
+        return RunPlan(stages, executor.allowed, free_bytes(self.workdir), survey, executor.processes, executor.limit)
+
+
+def plan(pipeline: Pipeline, where: Place, *, on_event: OnEvent = ignore, **resources: Unpack[Resources]) -> RunPlan:
+    """Project what a run will take; parameters as those of `run`. Of the run itself only a survey is done.
+
+    Raises
+    ------
+    UsageError, LockedError, DamagedError, Interrupted
+        As `run`. A stage that does not fit is told by its plan.
+    """
+    with _prepare(pipeline, where, resources, on_event) as setup:
+        _mend(setup, on_event)
+        reserved = _reserved(setup, setup.left)
+        survey = _plan_survey(setup, reserved)
+        if survey is not None and survey.misfits:
+            return survey
+        _survey(setup, on_event, survey)
+        return _plan(setup, reserved)
+
+
+def run(
+    pipeline: Pipeline,
+    where: Place,
+    *,
+    on_event: OnEvent = ignore,
+    fresh: bool = False,
+    **resources: Unpack[Resources],
+) -> RunResult:
+    """Run a pipeline, or what is left of it.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    where : path or URL
+        The work directory: made, or one of an earlier run, whose results count where nothing they depend on has
+        changed.
+    on_event : callable
+        Told what happens: `engine.chunked.progress.Progress` shows it.
+    fresh : bool
+        Remove what earlier runs of these steps left, and start over.
+    **resources
+        ``memory``, ``workers``, ``executor`` and ``scheduler``: see `Resources`.
+
+    Raises
+    ------
+    UsageError, BudgetError, LockedError, DamagedError, Interrupted
+        See `engine.chunked.errors`.
+    """
+    with _prepare(pipeline, where, resources, on_event) as setup:
+        if fresh:
+            workdir.withdraw_figures(setup.workdir)
+            mine = set(setup.folders.values())
+            workdir.remove([folder for folder in workdir.folders(setup.workdir) if folder.path in mine])
+        _mend(setup, on_event)
+        reserved = _reserved(setup, setup.left)
+        surveyed = _survey(setup, on_event, _plan_survey(setup, reserved))
+        planned = _plan(setup, reserved)
+        refuse_misfits(planned)
+        refuse_full_disk(planned, str(setup.workdir.disk))
+        last = _begin(setup, planned)
+        for number, step in enumerate(pipeline.steps):
+            entry = _run_step(setup, step, last.stages[number], on_event)
+            if number == 0 and surveyed is not None:
+                entry = _together(surveyed, entry)
+            last = msgspec.structs.replace(last, stages=[*last.stages[:number], entry, *last.stages[number + 1 :]])
+            workdir.write_last_run(setup.workdir, last)
+        metrics = _collect(setup)
+        workdir.write_figures(setup.workdir, last, metrics)
+    return RunResult(
+        metrics, setup.workdir, setup.folders, last.stages, setup.executor.allowed, setup.executor.processes
+    )
+
+
+def run_beside(
+    pipeline: Pipeline, step: str, where: Place, *, on_event: OnEvent = ignore, **resources: Unpack[Resources]
+) -> RunResult:
+    """Run one step beside a finished run of the steps it needs; parameters as those of `run`.
+
+    The run's figures and its record stay as they are; `workdir.clean` removes what the step leaves.
+
+    Raises
+    ------
+    UsageError, BudgetError, LockedError, Interrupted
+        As `run`.
+    DamagedError
+        Where what the step reads is not finished, or damaged.
+    """
+    with _prepare(pipeline, where, resources, on_event) as setup:
+        wanted = next(each for each in pipeline.steps if each.name == step)
+        for name in wanted.needs:
+            _refuse_unfit(name, Journal(setup.folders[name]))
+        journal = Journal(setup.folders[step])
+        for task in journal.damaged():
+            journal.forget(task)
+        entry = _entry(setup, wanted)
+        if not journal.finished():
+            reserved = _reserved(setup, [wanted])
+            planned = setup.plan([setup.planned(wanted, setup.costs(wanted), reserved[step])])
+            refuse_misfits(planned)
+            refuse_full_disk(planned, str(setup.workdir.disk))
+            entry = _entry(setup, wanted, planned.stages[0])
+        entry = _run_step(setup, wanted, entry, on_event)
+    return RunResult({}, setup.workdir, setup.folders, [entry], setup.executor.allowed, setup.executor.processes)
+
+
+def _refuse_unfit(name: str, journal: Journal) -> None:
+    if not journal.finished():
+        raise DamagedError(f"step {name} is not finished: run the pipeline first")
+    for fault in journal.damaged().values():
+        raise DamagedError(f"{fault}; the next run does {name} again")
+
+
+@contextmanager
+def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: OnEvent) -> Iterator[_Run]:
+    """Make the work directory, hold it, and make an executor ready."""
+    references.refuse_unguarded()
+    place = locate(where)
+    if not place.shared:
+        raise UsageError(f"{place}: in the memory of one process, and a run has several: name another work directory")
+    budget = resources.get("memory")
+    allowed = None if budget is None else parse_size(budget)
+    folders = pipeline.folders(place)
+    workdir.make(place)
+    with (place / workdir.LOCK).hold() as descriptor:
+        place.sweep()
+        earlier = workdir.last_run(place)
+        with connect(
+            resources.get("executor", "local"),
+            allowed=allowed,
+            workers=resources.get("workers"),
+            scheduler=resources.get("scheduler"),
+            keep_open=(descriptor,),
+        ) as chosen:
+            notes = [*pipeline.notes, *_of_another_origin(earlier, pipeline, place)]
+            on_event(RunBegan(pipeline.name, str(place), chosen.allowed, chosen.processes, notes))
+            yield _Run(pipeline, place, folders, earlier, chosen)
+
+
+def _of_another_origin(earlier: LastRun | None, pipeline: Pipeline, where: Location) -> list[str]:
+    """Say so where the run before this one was of something else: its results look unused from now on."""
+    if earlier is None or earlier.origin in ("", pipeline.origin):
+        return []
+    return [f"{where} was of {earlier.origin}; what is of that alone stays until it is cleaned"]
+
+
+def _mend(setup: _Run, on_event: OnEvent) -> None:
+    """Take back every task whose files are not what was recorded, before anything reads them; say why steps run."""
+    journals = {step.name: Journal(setup.folders[step.name]) for step in setup.pipeline.steps}
+    with ThreadPoolExecutor() as pool:
+        faults = dict(zip(journals, pool.map(Journal.damaged, journals.values()), strict=True))
+    for name, of_step in faults.items():
+        for task, fault in of_step.items():
+            journals[name].forget(task)
+            on_event(Note(f"{fault}; task {task} of {name} is done again"))
+    if any(faults.values()):
+        workdir.withdraw_figures(setup.workdir)
+    for step in filter(setup.finished, setup.pipeline.steps):
+        entries = (entry for record in journals[step.name].records() for entry in record.files)
+        StageStore(setup.folders[step.name]).keep_only(entry.path for entry in entries)
+    damaged = {name: len(of_step) for name, of_step in faults.items()}
+    on_event(Explained(explain(setup.pipeline, setup.folders, setup.earlier, damaged)))
+
+
+def _reserved(setup: _Run, left: Sequence[Step]) -> dict[str, int]:
+    """What each step that is left has reserved: asked once, before anything runs, so that all projections agree."""
+    if not left:
+        return {}
+    reserved = setup.executor.reserved_bytes([step.stage_reference for step in left], setup.workdir)
+    return {step.name: held for step, held in zip(left, reserved, strict=True)}
+
+
+def _plan_survey(setup: _Run, reserved: Mapping[str, int]) -> RunPlan | None:
+    """Project the survey that every other projection needs; None where there is none, or it is done."""
+    step = setup.pipeline.steps[0]
+    if step.survey is None or Journal(setup.folders[step.name]).done(task_id(step.survey.round)):
+        return None
+    costs = setup.costs(step)
+    last = step.survey.round
+    rounds = {name: costs.rounds[name] for name in takewhile(lambda name: name != last, costs.rounds)}
+    rounds[last] = costs.rounds[last]
+    planned = setup.planned(step, Costs(rounds), reserved[step.name])
+    return setup.plan([planned], step.survey.does)
+
+
+def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntry | None:
+    """Do the survey, unless that is done; return what it took."""
+    step = setup.pipeline.steps[0]
+    if planned is None or step.survey is None:
+        return None
+    refuse_misfits(planned)
+    on_event(Note(f"first: {step.survey.does}"))
+    return _run_rounds(setup, step, _entry(setup, step), on_event, upto=step.survey.round)
+
+
+def _plan(setup: _Run, reserved: Mapping[str, int]) -> RunPlan:
+    """Project every stage that is left; a survey has been done."""
+    left = [step for step in setup.pipeline.steps if step.name in reserved]
+    return setup.plan([setup.planned(step, setup.costs(step), reserved[step.name]) for step in left])
+
+
+def _entry(setup: _Run, step: Step, planned: StagePlan | None = None) -> StageEntry:
+    """What is known of a step before it runs: its plan, or what it took when it was done before."""
+    folder = setup.folders[step.name].name
+    entry = StageEntry(
+        stage=step.name, folder=folder, params=step.json_params(), reads=list(step.reads), skipped=planned is None
+    )
+    if planned is not None:
+        rounds = list(planned.rounds.items())
+        return msgspec.structs.replace(entry, rounds=rounds, estimated_seconds=planned.seconds)
+    earlier = setup.earlier.stages if setup.earlier else []
+    known = next((each for each in earlier if each.folder == folder), entry)
+    return msgspec.structs.replace(known, params=entry.params, reads=entry.reads, skipped=True)
+
+
+def _begin(setup: _Run, planned: RunPlan) -> LastRun:
+    """Say in the work directory what this run is; take the figures back until all is done."""
+    plans = {each.stage: each for each in planned.stages}
+    last = LastRun(
+        allowed=setup.executor.allowed,
+        workers=setup.executor.max_workers * setup.executor.processes,
+        processes=setup.executor.processes,
+        stages=[_entry(setup, step, plans.get(step.name)) for step in setup.pipeline.steps],
+        details=dict(setup.pipeline.details),
+        origin=setup.pipeline.origin,
+    )
+    workdir.write_last_run(setup.workdir, last)
+    (setup.workdir / workdir.METRICS).remove()
+    return last
+
+
+def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> StageEntry:
+    """Run a step unless it is complete; return what it took."""
+    on_event(StageBegan(step.name, step.does, sum(n for _, n in entry.rounds)))
+    if setup.finished(step):
+        on_event(StageSkipped(step.name))
+        return entry
+    took = _run_rounds(setup, step, entry, on_event)
+    on_event(StageEnded(step.name, took.seconds, took.measured))
+    return took
+
+
+def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, upto: str | None = None) -> StageEntry:
+    """Run what is left of a step, or of it up to a round; return what it took."""
+    projected = measured = 0
+
+    def note(event: Event) -> None:
+        nonlocal projected, measured
+        if isinstance(event, RoundBegan):
+            projected = max(projected, event.projected)
+        if isinstance(event, WorkerEvent):
+            measured = max(measured, event.measured)
+        on_event(event)
+
+    start = time.monotonic()
+    with memory.Sampler(setup.executor.bytes_in_use, 0.1) as sampler:
+        setup.executor.run(job(setup.pipeline, step, setup.folders, upto), note)
+    return msgspec.structs.replace(
+        entry,
+        skipped=False,
+        seconds=round(time.monotonic() - start, 3),
+        samples=memory.thin(sampler.samples, _SAMPLES),
+        projected=projected,
+        measured=measured,
+    )
+
+
+def _together(survey: StageEntry, rest: StageEntry) -> StageEntry:
+    """What a step took, its survey included."""
+    later = [(round(second + survey.seconds, 3), size) for second, size in rest.samples]
+    return msgspec.structs.replace(
+        rest,
+        projected=max(rest.projected, survey.projected),
+        measured=max(rest.measured, survey.measured),
+        seconds=round(rest.seconds + survey.seconds, 3),
+        samples=[*survey.samples, *later],
+    )
+
+
+def _collect(setup: _Run) -> dict[str, Any]:
+    collect = setup.pipeline.collect
+    return {} if collect is None else dict(collect({name: Committed(at) for name, at in setup.folders.items()}))
+
+
+def describe(result: RunResult) -> str:
+    """Memory and time of each stage of a run, for people."""
+    lines = [f"{'stage':<16}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
+    ran = [entry for entry in result.stages if not entry.skipped]
+    for entry in result.stages:
+        if entry.skipped:
+            lines.append(f"{entry.stage:<16}{'done before':>24}")
+        else:
+            projected, measured = format_size(entry.projected), format_size(entry.measured)
+            share = entry.measured / entry.projected if entry.projected else 0.0  # nothing was left to do
+            row = f"{entry.stage:<16}{projected:>12}{measured:>12}{share:>8.0%}{entry.seconds:>10.1f}"
+            lines.append(row if share <= 1 else f"{row}  WARNING: more than projected")
+    peak = max((entry.measured for entry in ran), default=0)
+    total = sum(entry.seconds for entry in ran)
+    lines.append(f"{'all':<16}{'':>12}{format_size(peak):>12}{'':>8}{total:>10.1f}")
+    if result.processes > 1:
+        lines.append(f"memory: of each of {result.processes} worker processes, the one that used most")
+    if peak > result.allowed:
+        lines.append(f"WARNING: {format_size(peak)} measured, but {format_size(result.allowed)} were allowed")
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+"""One person's ratings, in a file of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from engine.chunked.errors import UsageError
+from engine.chunked.storage import Location, Place, locate
+from engine.ratings.faults import OR_TEXT, THE_FIRST, locate_fault
+from engine.ratings.opening import USUAL_NAMES, compression_of, named, read_head, read_magic
+from engine.ratings.records import NUMBER, read_records
+from engine.ratings.source import Source
+
+# The columns, as they are called in messages.
+_ITEM_AND_RATING = "movieId,rating"
+
+
+def read_person(where: Place, usual: Source) -> tuple[list[Any], list[float]]:
+    """Read one person's ratings: a text file with a column of items and one of ratings; others are ignored.
+
+    Parameters
+    ----------
+    where
+        CSV, TSV or ``::``-separated, with a header; plain, gzip or zstd.
+    usual
+        The ratings file that the items are of. Its names are looked for first, then the usual ones.
+
+    Returns
+    -------
+    list of int or str, list of float
+        Items and ratings, in the order of the file.
+
+    Raises
+    ------
+    UsageError
+        For all that is wrong, with line and column, and what to do about it.
+    """
+    path = locate(where)
+    source = _open_person(path, usual)
+    if fault := locate_fault(source):
+        problem = fault.problem.replace(THE_FIRST, "those of the run").removesuffix(OR_TEXT)
+        raise UsageError(str(replace(fault, problem=problem)))
+    item, rating = source.layout
+    as_id = int if item.type == "int64" else str
+    rows = [row.fields for row in islice(read_records(source), 1, None) if any(row.fields)]
+    return [as_id(row[item.place]) for row in rows], [float(row[rating.place]) for row in rows]
+
+
+def _open_person(path: Location, usual: Source) -> Source:
+    """Say what the file is, from its head: its item ids are of the type of the run's."""
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist or is no file: give a file with the columns {_ITEM_AND_RATING}")
+    magic = read_magic(path)
+    if magic == b"PAR1":
+        raise UsageError(f"{path} is Parquet: give a person's ratings as text, with the columns {_ITEM_AND_RATING}")
+    source, first = read_head(Source(path, path.stem, False, None, compression=compression_of(magic)))
+    fields = [field.strip() for field in first[0].fields[:: len(source.separator)]]
+    item, rating = _item_and_rating(path, fields, usual)
+    if not any(row.problem or any(row.fields) for row in first[1:]):
+        raise UsageError(f"{path} has a header and no ratings")
+    return replace(source, fields=tuple(fields), columns=("", item, rating, None), item_type=usual.item_type)
+
+
+def _item_and_rating(path: Location, fields: list[str], usual: Source) -> tuple[str, str]:
+    """Find the names of the two columns: those of the run's own file, or else the usual ones."""
+    if len(fields) > 1 and all(NUMBER.fullmatch(field) for field in fields[:2]):
+        raise UsageError(f"{path}, line 1 holds a rating, not column names: put {_ITEM_AND_RATING} above it")
+    item, rating = usual.columns[1:3]
+    if not {item, rating} <= set(fields):
+        item, rating = named(path, fields, USUAL_NAMES[1:3], f"call them {_ITEM_AND_RATING}")
+    return item, rating

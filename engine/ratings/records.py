@@ -1,0 +1,106 @@
+"""The records of a text file, one at a time: slower than Polars, but each with its line and with what is wrong with it.
+
+Also what Polars reads as a number, so that who looks at a record judges as Polars does.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from engine.ratings.source import Source
+
+# What Polars reads as a number: int() and float() also take "1_0", and digits of other scripts.
+INTEGER = re.compile(r"[ \t]*[+-]?[0-9]+")
+NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+_MAX_LINE = 1 << 17
+
+
+class Record(NamedTuple):
+    """A record: the number of its first line, its text, its fields, and what is wrong with it, if anything."""
+
+    line: int
+    text: str
+    fields: list[str]
+    problem: str
+
+
+def read_records(source: Source, skip: re.Pattern[bytes] | None = None) -> Iterator[Record]:
+    """Yield the records of a text file, each with the number of its first line; one with a problem is the last.
+
+    Records in a single line that `skip` matches are left out.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened. What goes wrong further on is the problem of a record.
+    """
+    line = 1
+    taken: list[bytes] = []
+
+    def lines(stream: BinaryIO) -> Iterator[str]:
+        nonlocal line
+        while raw := stream.readline(_MAX_LINE):
+            if skip and not taken and skip.fullmatch(raw):
+                line += 1
+                continue
+            taken.append(raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw)
+            if len(raw) == _MAX_LINE:
+                raise csv.Error(f"line of {_MAX_LINE} bytes or more")
+            yield taken[-1].decode()
+
+    with open_bytes(source) as stream:
+        quoting: Any = {"quoting": csv.QUOTE_NONE} if source.separator == "::" else {"strict": True}
+        reader = csv.reader(lines(stream), delimiter=source.separator[0], **quoting)
+        problem = ""
+        while not problem:
+            line += len(taken)
+            taken.clear()
+            fields: list[str] = []
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except (csv.Error, OSError, EOFError, zlib.error, ValueError) as exc:
+                problem = _problem(exc)
+            yield Record(line, b"".join(taken).decode(errors="backslashreplace"), fields, problem)
+
+
+def _problem(error: Exception) -> str:
+    """Say what is wrong where a record could not be read, and what to do."""
+    if isinstance(error, csv.Error):
+        return f"not a valid record ({error}); look for a stray quote, carriage return or missing line end"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 ({error.reason}); convert the file, e.g. with iconv -f latin1 -t utf-8"
+    return f"the file is cut or damaged here ({error}); fetch it again"
+
+
+def open_bytes(source: Source) -> BinaryIO:
+    """Open the file, decompressed; a block at a time is in memory.
+
+    Raises
+    ------
+    OSError, EOFError, zlib.error, ValueError
+        While it is read, where it is cut or damaged.
+    """
+    if source.compression == "none":
+        return source.local.open("rb")
+    if source.compression == "gzip":
+        stream: Any = gzip.GzipFile(source.local)
+    else:
+        import pyarrow
+
+        stream = pyarrow.input_stream(str(source.local), compression="zstd")
+    return cast("BinaryIO", io.BufferedReader(stream, 1 << 16))
+
+
+def fits_int64(text: str) -> bool:
+    """Whether a whole number can be stored."""
+    return -(2**63) <= int(text) < 2**63

@@ -1,0 +1,229 @@
+"""The line that is wrong: whatever reading sees is found, and named."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.ratings.faults import locate_fault
+from engine.ratings.opening import HEAD_ROWS, open_source
+from engine.ratings.source import Source, scan
+from tests.support.ratings_files import GOOD, HEADER, ROWS, Write, parquet, rows, zstd
+
+
+def looks_faulty(source: Source) -> bool:
+    """Judge by the fast path alone."""
+    try:
+        frame = scan(source).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return True
+    return any(frame.null_count().row(0))
+
+
+def spoilt(path: Path, content: str | bytes) -> Source:
+    """Open a good file, then put bad content in its place: as if the fault were far below the head."""
+    source = open_source(path)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return source
+
+
+def test_ids_of_a_late_line_do_not_change_the_type(write: Write) -> None:
+    many = "".join(f"{k},1,3.0,5\n" for k in range(HEAD_ROWS))
+    source = open_source(write(HEADER + many + "x,1,3.0,5\n"))
+    assert source.user_type == "int64"
+    fault = locate_fault(source)
+    assert looks_faulty(source)
+    assert fault
+    assert (fault.line, fault.column, fault.text) == (HEAD_ROWS + 2, "userId", "x")
+    assert "move the line to the top of the data to have ids read as text" in str(fault)
+    moved = open_source(write(HEADER + "x,1,3.0,5\n" + many))
+    assert not looks_faulty(moved)
+    assert moved.user_type == "string"
+
+
+FAULTS = {
+    "12,34": ("rating", "missing rating"),
+    "12,34,": ("rating", "missing rating"),
+    "12": ("movieId", "missing item id"),
+    "12,34,3.5": ("timestamp", "missing timestamp"),
+    ",34,3.5,7": ("userId", "missing user id"),
+    "12,,3.5,7": ("movieId", "missing item id"),
+    "12,34,,7": ("rating", "missing rating"),
+    "12,34,good,7": ("rating", "rating is not a finite number"),
+    "12,34,NaN,7": ("rating", "rating is not a finite number"),
+    "12,34,-inf,7": ("rating", "rating is not a finite number"),
+    "12,34,1e999,7": ("rating", "rating is not a finite number"),
+    '12,34,"3,5",7': ("rating", "rating is not a finite number"),
+    "12,34,3,5,7": (None, "5 fields where the file has 4"),
+    "12,34,3.5,7,": (None, "5 fields where the file has 4"),
+    "12,34,3.5,712,34,3.5,7": (None, "7 fields where the file has 4"),
+    "u12,34,3.5,7": ("userId", "user id is not a whole number"),
+    "1.0,34,3.5,7": ("userId", "user id is not a whole number"),
+    "12,9223372036854775808,3.5,7": ("movieId", "item id does not fit 64 bits"),
+    "12,34,3.5,noon": ("timestamp", "timestamp is not a whole number"),
+    '12,"34,3.5,7': (None, "not a valid record"),
+    '12,34",3.5,7': (None, "a stray quote"),
+    '12,"34"x,3.5,7': (None, "not a valid record"),
+    "12,34,3.5,\u00e9": ("timestamp", "timestamp is not a whole number"),
+    "12,34,3.5,\udce9": (None, "not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize(("bad", "expected"), FAULTS.items(), ids=[ascii(bad) for bad in FAULTS])
+def test_finds_the_line(write: Write, bad: str, expected: tuple[str, str], compress: Callable[[bytes], bytes]) -> None:
+    text = GOOD + bad + "\n" + ROWS * 3
+    source = spoilt(write(compress(GOOD.encode())), compress(text.encode(errors="surrogateescape")))
+    fault = locate_fault(source)
+    assert looks_faulty(source)
+    assert fault
+    assert (fault.line, fault.column) == (5, expected[0])
+    assert fault.problem.startswith(expected[1])
+    assert str(fault).startswith(f"{source.path}, line 5" + (f", column {expected[0]}: " if expected[0] else ": "))
+
+
+DAT_FAULTS = (
+    "1::2::3.5",
+    "1::2::3.5::7::8",
+    "1::2:3.5::7",
+    "1:9:2::3.5::7",
+    "1::2::3:5::7",
+    "1,2,3.5,7",
+    "1::2",
+    "::2::3.5::7",
+)
+
+
+@pytest.mark.parametrize("bad", DAT_FAULTS)
+def test_finds_the_line_of_a_dat_file(write: Write, bad: str) -> None:
+    good = ROWS.replace(",", "::")
+    source = spoilt(write(good, "ratings.dat"), good * 2 + bad + "\n" + good)
+    fault = locate_fault(source)
+    assert looks_faulty(source)
+    assert fault
+    assert (fault.line, fault.text) == (7, bad)
+
+
+def test_a_cut_last_line_is_found(write: Write) -> None:
+    for end in ("12,3", "12,34,", "12,34,3.", '12,34,3.5,"'):
+        source = spoilt(write(GOOD), GOOD + end)
+        fault = locate_fault(source)
+        assert looks_faulty(source), end
+        assert fault
+        assert (fault.line, fault.text) == (5, end)
+
+
+def test_quotes_that_swallow_lines_are_found(write: Write) -> None:
+    good = "user,item,rating\na,b,3\n"
+    source = spoilt(write(good), good + 'c,"d,4\ne,f"x,5\n' + "g,h,3\n" * 3)
+    assert looks_faulty(source)
+    assert "line 3: not a valid record" in str(locate_fault(source))
+    source = spoilt(write(good), good + 'c,"d\ne,f",5\n')
+    assert looks_faulty(source)
+    assert "line 3, column item: item id over several lines: a quote is missing" in str(locate_fault(source))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_a_cut_archive_is_found(write: Write, compress: Callable[[bytes], bytes]) -> None:
+    text = HEADER + "".join(f"{k},{k * 7919 % 9973},3.5,{k * 104729 % 10**9}\n" for k in range(20_000))
+    whole = compress(text.encode())
+    source = open_source(write(whole))
+    for cut in (len(whole) - 3, len(whole) * 2 // 3):
+        source.path.put(whole[:cut])
+        fault = locate_fault(source)
+        assert looks_faulty(source)
+        assert fault
+        assert "cut or damaged here" in str(fault)
+        assert 10_000 < fault.line <= 20_002
+
+
+def test_long_text_is_shortened(write: Write) -> None:
+    fault = locate_fault(spoilt(write(GOOD), GOOD + "1,2," + "x" * 1000 + ",4\n"))
+    assert str(fault).endswith("'" + "x" * 57 + "...'")
+
+
+def test_text_beside_the_columns_does_not_matter(write: Write) -> None:
+    good = "userId,movieId,rating,note\n" + 'a,1,2.5,\nb,2,3,"x, y"\nc,3,4\n' + 'd,4,5,"two\nlines"\n'
+    source = open_source(write(good))
+    assert len(rows(source)) == 4
+    assert locate_fault(source) is None
+    source = spoilt(source.local, good + "e,5,bad,z\n")
+    assert "line 7, column rating" in str(locate_fault(source))
+
+
+quiet = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ratings = st.lists(
+    st.tuples(st.integers(-5, 10**12), st.integers(0, 99), st.sampled_from(["0.5", "3", "5.0", ".5", "1e1"])),
+    min_size=1,
+    max_size=30,
+)
+
+
+@quiet
+@given(ratings=ratings, at=st.integers(0, 30), bad=st.sampled_from(sorted(FAULTS)), eol=st.sampled_from(["\n", "\r\n"]))
+def test_a_fault_anywhere_is_found_there(write: Write, ratings: list[Any], at: int, bad: str, eol: str) -> None:
+    lines = [f"{user},{item},{rating},7" for user, item, rating in ratings]
+    source = open_source(write(HEADER + eol.join(lines) + eol))
+    assert rows(source) == [(user, item, float(rating)) for user, item, rating in ratings]
+    assert locate_fault(source) is None
+    at = min(at, len(lines))
+    text = HEADER + eol.join([*lines[:at], bad, *lines[at:]]) + eol
+    source.path.put(text.encode(errors="surrogateescape"))
+    fault = locate_fault(source)
+    assert looks_faulty(source)
+    assert fault
+    assert fault.line == at + 2
+
+
+edits = st.sampled_from([b"", *(bytes([byte]) for byte in b'07.,:"\n-ex \xc3\x00')])
+
+
+@quiet
+@given(data=st.data(), kind=st.sampled_from(["numbers", "text", "dat"]))
+def test_whatever_the_fast_path_sees_is_located(write: Write, data: st.DataObject, kind: str) -> None:
+    body = ROWS.replace("31", 'x"y"' if kind == "text" else "31").replace(",", "::" if kind == "dat" else ",")
+    source = open_source(write(body if kind == "dat" else HEADER + body, "r.dat" if kind == "dat" else "r.csv"))
+    content = bytearray(body.encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + data.draw(st.integers(0, 2))] = data.draw(edits)
+    source.path.put((b"" if kind == "dat" else HEADER.encode()) + content)
+    if looks_faulty(source):
+        assert locate_fault(source) is not None
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("user", None, "row 3, column user: missing user id"),
+        ("user", 2**63, "row 3, column user: user id does not fit 64 bits"),
+        ("item", "", "row 3, column item: missing item id"),
+        ("rating", None, "row 3, column rating: missing rating"),
+        ("rating", float("nan"), "row 3, column rating: rating is not a finite number"),
+        ("timestamp", None, "row 3, column timestamp: missing timestamp"),
+    ],
+)
+def test_finds_the_row_of_parquet(tmp_path: Path, column: str, value: Any, expected: str) -> None:
+    columns = {"user": [1, 2, 3, 4], "item": [*"abcd"], "rating": [1.0, 2, 3, 4], "timestamp": [1, 2, 3, 4]}
+    columns[column][2] = value
+    users = pl.Series(columns.pop("user"), dtype=pl.UInt64)
+    source = open_source(parquet(tmp_path / "r.parquet", user=users, **columns))
+    assert looks_faulty(source)
+    assert expected in str(locate_fault(source))
+
+
+def test_damaged_parquet(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "r.parquet", user=list(range(9000)), item=list(range(9000)), rating=[1.0] * 9000)
+    source = open_source(path)
+    content = bytearray(path.read_bytes())
+    content[20:2000] = bytes(1980)
+    path.write_bytes(content)
+    assert looks_faulty(source)
+    assert "r.parquet: cannot be read, it is cut or damaged: write it again" in str(locate_fault(source))

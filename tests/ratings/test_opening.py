@@ -1,0 +1,205 @@
+"""Opening a ratings file: what its head says, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from engine.chunked.errors import UsageError
+from engine.chunked.storage import locate
+from engine.ratings.faults import locate_fault
+from engine.ratings.opening import open_source
+from tests.support.ratings_files import GOOD, HEADER, READ, ROWS, Write, parquet, rows, zstd
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ratings.csv", GOOD),
+        ("ratings.dat", ROWS.replace(",", "::")),
+        ("ratings.csv", GOOD.replace("userId", '"userId"')),
+    ],
+)
+def test_byte_order_mark_and_crlf_are_noted_and_leave_no_trace(write: Write, name: str, content: str) -> None:
+    path = write(b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode() + b"\r\n", name)
+    source = open_source(path)
+    assert rows(source) == READ
+    assert source.columns[0] in ("userId", "user")
+    assert [note.split(",")[0] for note in source.notes] == [
+        "the file has a byte order mark",
+        "the file has CR LF line ends",
+    ]
+    assert locate_fault(source) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "userId,movieId,rating",
+        "user,item,rating",
+        "USER_ID,Item-Id,Rating",
+        "user_id,movie_id,rating",
+        "UserID,MovieID,Rating",
+    ],
+)
+def test_usual_column_names(write: Write, header: str) -> None:
+    assert rows(open_source(write(f"{header}\n1,2,3.5\n"))) == [(1, 2, 3.5)]
+
+
+def test_named_columns_in_any_order_among_others(write: Write) -> None:
+    path = write('review,stars,who,what,when,who2\n"two\nlines, ""quoted""",4,1,9,77,\n,3,2,9,78,z\n')
+    source = open_source(path, ["who", "what", "stars"])
+    assert source.columns == ("who", "what", "stars", None)
+    assert rows(source) == [(1, 9, 4.0), (2, 9, 3.0)]
+    assert rows(open_source(path, ["who", "what", "stars", "when"]), timestamp=True)[1] == (2, 9, 3.0, 78)
+    assert locate_fault(source) is None
+
+
+def test_unreadable_timestamps_are_ignored_and_noted(write: Write) -> None:
+    source = open_source(write("userId,movieId,rating,timestamp\n1,2,3.5,2015-03-01\n1,3,3.5,2015-03-02\n"))
+    assert source.columns[3] is None
+    assert source.notes == ("column timestamp is ignored: its values are no whole seconds",)
+    assert rows(source) == [(1, 2, 3.5), (1, 3, 3.5)]
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.csv.gz", "ratings.tsv.zst", "ratings.dat", "ratings.parquet"])
+def test_folder(tmp_path: Path, write: Write, name: str) -> None:
+    text = ROWS.replace(",", "::") if ".dat" in name else GOOD.replace(",", "\t" if ".tsv" in name else ",")
+    compress = gzip.compress if name.endswith(".gz") else zstd if name.endswith(".zst") else bytes
+    path = write(compress(text.encode()), f"tiny/{name}")
+    if name.endswith(".parquet"):
+        pl.DataFrame(READ, schema=["userId", "movieId", "rating"], orient="row").write_parquet(path)
+    source = open_source(tmp_path / "tiny")
+    assert (source.path, source.name, source.titles, source.synthetic) == (locate(path), "tiny", None, False)
+    assert rows(source) == READ
+
+
+def test_name_titles_and_synthetic(tmp_path: Path, write: Write) -> None:
+    folder = write(GOOD, "some/ratings.csv").parent
+    titles = write("movieId,title\n1,Jumanji\n", "some/movies.csv")
+    assert open_source(folder).titles == locate(titles)
+    assert open_source(folder, name="mine").name == "mine"
+    assert open_source(write(GOOD, "some/other.csv.bak")).name == "other"
+    write(json.dumps({"name": "twin"}), "some/synthetic.json")
+    assert (open_source(folder).name, open_source(folder).synthetic) == ("twin", True)
+    write("{", "some/synthetic.json")
+    with pytest.raises(UsageError, match=r"synthetic\.json names no data set: generate"):
+        open_source(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty: it should hold a header and ratings"),
+        ("\n\n", "has only blank lines"),
+        (HEADER, "has a header and no ratings"),
+        (HEADER + "\n\n", "has a header and no ratings"),
+        ("\n" + GOOD, "has no header in line 1, or it goes on in line 2: put all column names into line 1"),
+        ('user,item,rating,"two\nlines"\n1,2,3,4\n', "or it goes on in line 2"),
+        ("a,b,c\n1,2,3\n", "a, b, c: say which of them to read with --columns user,item,rating[,timestamp]"),
+        ("1,31,2.5,1260759144\n", "line 1 holds a rating, not column names: put userId,movieId,rating,... above it"),
+        ("user,userId,item,rating\n1,1,2,3\n", "has the columns user, userId, item, rating: say which"),
+        ("user,user,item,rating\n1,1,2,3\n", "has the columns user, user, item, rating: say which"),
+        ("user,item,rating\n1.5,1,2\n", "line 2, column user: a number with a decimal point is no id: write whole"),
+        ("user,item,rating\n1,1,2\n1,1.0,2\n", "line 3, column item: a number with a decimal point is no id"),
+        ("user,item,rating\n1,2,good\n", "line 2, column rating: rating is not a finite number: 'good'"),
+        ("user,item,rating\n1,2,3\n1,2\n", "line 3, column rating: missing rating; complete or delete the line: '1,2'"),
+        (b"user,item,rating\n1,2\x00,3\n", "is not text: give a CSV, TSV or .dat file in UTF-8, or Parquet"),
+        ("user,item,rating\n1,2,3\n".encode("utf-16"), "is not text"),
+        ("user,item,rating\n1,\u00e9t\u00e9,3\n".encode("latin1"), "line 2: not UTF-8 (invalid continuation byte)"),
+        (b"PK\x03\x04rest", "is a zip archive: unpack it, then give the ratings file or its folder"),
+        (b"\x1f\x8b\x08\x00rest", "cannot be decompressed"),
+        (gzip.compress(GOOD.encode(), mtime=0)[:-12], "cut or damaged"),
+        (zstd(GOOD.encode())[:12], "cut or damaged"),
+        (b"PAR1 and no more", "cannot be read as Parquet"),
+        ('user,item,rating\n1,"2,3\n' + "1,2,3\n" * 40_000, "line 2: not a valid record (field larger than"),
+        ("user,item,rating\r1,2,3\r", "line 1: not a valid record (new-line character seen in unquoted field"),
+        ("user,item,rating\n" + "1" * 200_000, "line 2: not a valid record (line of 131072 bytes or more)"),
+    ],
+)  # fmt: skip
+def test_refuses_what_the_head_shows(write: Write, content: str | bytes, message: str) -> None:
+    path = write(content)
+    with pytest.raises(UsageError, match=re.escape(message)) as error:
+        open_source(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_refuses_paths(tmp_path: Path, write: Write) -> None:
+    with pytest.raises(UsageError, match=r"gone\.csv does not exist: give a ratings file, or a folder"):
+        open_source(tmp_path / "gone.csv")
+    with pytest.raises(UsageError, match=r"holds no ratings\.csv .* only: nothing$"):
+        open_source(tmp_path)
+    for k in range(9):
+        write("", f"{k}.txt")
+    with pytest.raises(UsageError, match=r"only: 0\.txt, 1\.txt, .* 7\.txt, \.\.\.$"):
+        open_source(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="pipe is no regular file: save the ratings as a file first"):
+        open_source(tmp_path / "pipe")
+
+
+def test_refuses_what_it_may_not_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(GOOD)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UsageError, match=r"ratings\.csv cannot be read \(Permission denied\): check its permissions"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("columns", [["userId", "movieId"], ["userId", "userId", "rating"], [*"abcde"]])
+def test_refuses_a_wrong_number_of_columns(write: Write, columns: list[str]) -> None:
+    with pytest.raises(UsageError, match="takes three or four different names"):
+        open_source(write(GOOD), columns)
+
+
+def test_refuses_columns_that_are_not_there(write: Write) -> None:
+    with pytest.raises(UsageError, match="has the columns userId, movieId, rating, timestamp, but no stars: say which"):
+        open_source(write(GOOD), ["userId", "movieId", "stars"])
+    with pytest.raises(UsageError, match="has no header: its columns are user, item, rating, timestamp by their place"):
+        open_source(write(ROWS.replace(",", "::"), "r.dat"), ["userId", "movieId", "rating"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"user": [1.0], "item": [1], "rating": [1.0]},
+            "column user has type Float64 where whole numbers or text are needed",
+        ),
+        (
+            {"user": [1], "item": [1], "rating": ["1"]},
+            "column rating has type String where numbers are needed: cast it",
+        ),
+        ({"u": [1], "item": [1], "rating": [1]}, "has the columns u, item, rating: say which of them to read"),
+        ({"user": [], "item": [], "rating": []}, "has columns and no ratings"),
+    ],
+)
+def test_refuses_parquet(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        open_source(parquet(tmp_path / "r.parquet", **columns))
+
+
+def test_large_row_groups_are_noted(tmp_path: Path) -> None:
+    n = 300_000
+    frame = pl.DataFrame({"user": [1] * n, "item": [2] * n, "rating": [3] * n})
+    frame.write_parquet(tmp_path / "r.parquet", row_group_size=n)
+    assert open_source(tmp_path / "r.parquet").notes[0].startswith("row groups of 300000 rows take about 9 MiB to read")
+    frame.write_parquet(tmp_path / "r.parquet", row_group_size=1000)
+    assert open_source(tmp_path / "r.parquet").notes == ()
+
+
+def test_opening_text_does_not_load_polars(write: Write) -> None:
+    code = "import sys, pathlib; from engine.ratings.opening import open_source; "
+    code += f"open_source(pathlib.Path({str(write(GOOD))!r})); "
+    subprocess.run([sys.executable, "-c", code + "sys.exit('polars' in sys.modules)"], check=True)
