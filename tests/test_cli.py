@@ -103,7 +103,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     assert fresh.stderr.count("runs, nothing of it is done") == 10
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine(*arguments)
-    assert "ingest: runs, the ratings file is another" in changed.stderr
+    assert "ingest: runs, what it reads from outside is another" in changed.stderr
     assert "stays until engine clean" not in changed.stderr
     other = good.rename(tmp_path / "other.csv")
     assert f"was of {good}; what is of those" in engine("run", other, *arguments[2:]).stderr

@@ -2,7 +2,7 @@
 
 ``indptr``, ``indices`` and ``data`` are flat arrays of one group. A chunk is a fixed number of stored
 values, not of rows, so chunks never depend on how rows were grouped while writing. Values are stored as
-multiples of ``value_step`` (an attribute), so that half-star ratings fit one byte.
+multiples of ``value_step`` (an attribute), so that halves up to 127.5 fit one byte.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Survey:
     round : str
         The last of them.
     does : str
-        What they do, for people: ``count the ratings``.
+        What they do, for people: ``count the rows``.
     """
 
     round: str

@@ -277,7 +277,7 @@ def verify(where: Place) -> dict[str, str]:
         faults[MARKER] = f"{workdir / MARKER}: missing or altered"
     if last is None and (workdir / RUN).exists():
         faults[RUN] = f"{workdir / RUN}: altered since it was written"
-    begun = len({folder.stage for folder in folders(workdir)}) > 1  # while the ratings are counted there is none
+    begun = len({folder.stage for folder in folders(workdir)}) > 1  # during a survey there is none
     if last is None and begun and RUN not in faults:
         faults[RUN] = f"{workdir / RUN}: missing"
     if last and not last.figures and (workdir / METRICS).exists():

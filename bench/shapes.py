@@ -1,0 +1,120 @@
+"""Measured against projected memory of every round, on ratings of awkward shapes.
+
+``python -m bench.shapes`` runs each shape of `tests.support.shapes` at the least budget its plan names and at 1 GiB,
+and prints the rounds whose share is above 1, or below 0.4 where that is more than a few MiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import engine
+from engine.chunked import memory
+from engine.chunked.budget import MIB, parse_size
+from engine.chunked.errors import BudgetError
+from engine.chunked.events import Event, RoundBegan, StageBegan, WorkerEvent, WorkerReady
+
+# A share is of no interest below so many bytes more than what is reserved.
+_SMALL = 24 * MIB
+
+
+@dataclass
+class Row:
+    """A round: bytes reserved, projected and measured."""
+
+    stage: str
+    round: str
+    reserved: int
+    projected: int
+    measured: int = 0
+
+    @property
+    def share(self) -> float:
+        """Measured over projected."""
+        return self.measured / self.projected
+
+    @property
+    def wrong(self) -> bool:
+        """Whether more is used than projected, or much less."""
+        return self.share > 1 or (self.share < 0.4 and self.projected - self.reserved > _SMALL)
+
+
+def rows_of(settings: engine.Config) -> list[Row]:
+    """Run, and note every round."""
+    rows: list[Row] = []
+    stage, reserved = "ingest", 0
+
+    def note(event: Event) -> None:
+        nonlocal stage, reserved
+        if isinstance(event, StageBegan):
+            stage = event.stage
+        elif isinstance(event, WorkerReady):
+            reserved = event.reserved
+        elif isinstance(event, RoundBegan):
+            rows.append(Row(stage, event.round, reserved, event.projected))
+        elif isinstance(event, WorkerEvent) and rows:
+            rows[-1].measured = max(rows[-1].measured, event.measured)
+
+    engine.run(settings, note)
+    return rows
+
+
+def least_budget(dataset: str, workdir: str) -> int:
+    """The least budget in which every stage runs."""
+    budget = 32 * MIB
+    while True:  # the counting may need less than the rest
+        try:
+            plan = engine.plan(engine.Config(dataset=dataset, workdir=workdir, memory=budget))
+        except BudgetError as error:
+            budget = error.enough or 2 * budget
+            continue
+        if not plan.misfits:
+            return budget
+        budget = plan.floor
+
+
+def shapes(*arguments: str) -> list[str]:
+    """Ask for names, or write ratings, in a process of its own: what that loads would count as this one's."""
+    command = [sys.executable, "-m", "tests.support.shapes", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")[:-1]
+
+
+def try_shape(shape: str, dataset: str, budget_named: str, folder: Path, every: bool) -> None:
+    """Run a shape at a budget, and print what is wrong."""
+    least = budget_named == "least"
+    budget = least_budget(dataset, str(folder / "floor")) if least else parse_size(budget_named)
+    rows = rows_of(engine.Config(dataset=dataset, workdir=str(folder / budget_named), memory=budget))
+    worst = max(rows, key=lambda row: row.share)
+    print(f"{shape}, {budget_named}: {budget / MIB:.0f} MiB, worst {worst.stage} {worst.round} {worst.share:.2f}")
+    for row in rows:
+        if every or row.wrong:
+            print(
+                f"    {row.stage:<16}{row.round:<12}{row.measured / MIB:>7.0f} measured of"
+                f"{row.projected / MIB:>7.0f} projected, {row.reserved / MIB:.0f} reserved: {row.share:.2f}"
+            )
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", nargs="+")
+    parser.add_argument("--size", type=float, default=1.0)
+    parser.add_argument("--budgets", nargs="+", default=["least", "1GiB"])
+    parser.add_argument("--all", action="store_true", help="every round, not only those that are wrong")
+    options = parser.parse_args()
+    with memory.process_claimed():
+        for shape in options.shapes or shapes():
+            with tempfile.TemporaryDirectory() as folder:
+                dataset = Path(folder) / "data" / "ratings.csv"
+                shapes(shape, str(options.size), str(dataset))
+                for budget in options.budgets:
+                    try_shape(shape, str(dataset), budget, Path(folder), options.all)
+
+
+if __name__ == "__main__":
+    main()
