@@ -26,8 +26,10 @@ import polars as pl
 import engine
 from bench.measure import HERE, write_result
 from bench.trials import FIGURES, Values, default, figures, settings
+from engine.artifacts import tables
+from engine.artifacts.names import TRAIN
+from engine.artifacts.records import Profile
 from engine.chunked.journal import Committed
-from engine.stages.names import ITEMS, PROFILE, TRAIN, USERS
 
 Space = Mapping[str, Sequence[Any]]
 """Parameters, in the order they are varied, and the values tried of each."""
@@ -147,11 +149,13 @@ def write_train(dataset: str, workdir: Path, target: Path, **layer: Any) -> int:
         Sections or keys of the configuration.
     """
     artifacts = engine.run(settings({}, dataset=dataset, workdir=str(workdir), **layer)).artifacts
-    ingest = Committed(artifacts["ingest"])
-    users, items = (pl.read_parquet(ingest.path(name)) for name in (USERS, ITEMS))
-    coded = pl.read_parquet(Committed(artifacts["split"]).path(TRAIN) / "*.parquet")
-    rating = coded["rating"].cast(pl.Float64) * ingest.result(PROFILE)["rating_step"]
-    user, item = users["user"].gather(coded["user"]), items["item"].gather(coded["item"])
+    ingest, split = Committed(artifacts["ingest"]), Committed(artifacts["split"])
+    profile = Profile.of(ingest)
+    columns, parts = ("user", "item", "rating"), range(len(profile.first_users))
+    coded = pl.concat([tables.read_partition(split, part, *columns, kind=TRAIN) for part in parts])
+    rating = coded["rating"].cast(pl.Float64) * profile.rating_step
+    user = tables.user_ids(ingest).gather(coded["user"])
+    item = tables.all_item_ids(ingest).gather(coded["item"])
     target.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"userId": user, "movieId": item, "rating": rating}).write_parquet(target)
     return coded.height

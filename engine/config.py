@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.chunked.errors import UsageError
+from engine.model.parameters import RankingParameters
 
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -186,6 +187,18 @@ class Evaluate(Section, frozen=True):
     def lengths(self) -> tuple[int, ...]:
         """Numbers of first films that are measured, ascending; the last is ``k``."""
         return (*sorted({n for n in self.cutoffs if n < self.k}), self.k)
+
+    @property
+    def ranking_parameters(self) -> RankingParameters:
+        """What of it the ranking model takes."""
+        return RankingParameters(
+            votes=self.model == "votes",
+            amplification=self.amplification,
+            popularity_penalty=self.popularity_penalty,
+            disliked_vote=self.disliked_vote,
+            liked_from=self.liked_from,
+            liked_share=self.liked_share,
+        )
 
 
 class Recommend(Section, frozen=True):

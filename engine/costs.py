@@ -16,6 +16,30 @@ from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config, Factors, Recommend
 from engine.model.index import choose
+from engine.model.sizes import (
+    ASK_USERS,
+    BEST_ROOM,
+    BIAS_RATINGS,
+    CENTRE_SAMPLE,
+    GRAM_ROWS,
+    GROUP_USERS,
+    LEAST_PASS_ROWS,
+    LEAST_SCORE_WORK,
+    NEAR_ITEMS,
+    PASS_ROWS,
+    PREDICT_PAIRS,
+    PREDICT_USERS,
+    PROJECT_ROWS,
+    QUERY_USERS,
+    RANK_USERS,
+    READ_RATINGS,
+    READ_USERS,
+    SAMPLE_TASKS,
+    SCORE_USERS,
+    SCORE_WORK,
+    TILE_ITEMS,
+    TILE_USERS,
+)
 
 # Bytes of what is there once for all tasks: streaming buffers and pools of Polars (and without streaming), of Zarr.
 _POLARS_STREAM = 56 * MIB
@@ -190,13 +214,6 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     }
 
 
-# Stored ratings read at a time where all are gone through.
-READ_RATINGS = 2**20
-# Users multiplied at a time where a sum's order must not depend on the budget, and at most where it does not.
-PROJECT_ROWS = 1024
-PASS_ROWS = 4096
-
-
 def factors(settings: Config, shapes: Shapes) -> Plan:
     """Passes over the matrix with a tall basis (films x width), a partial sum of its size per task; user vectors."""
     section = settings.factors
@@ -219,8 +236,8 @@ def _decompose(section: Factors, shapes: Shapes) -> Plan:
     indptr = 8 * shapes.n_users + 16 * shapes.n_items
     # Stored, widened and SciPy's own copies of a user's ratings; the user's row of the product.
     row = 24 * shapes.ratings_per_user + 4 * width
-    pass_ = Cost(task=_ZARR + tall, shared=tall + indptr, row=row, max_rows=PASS_ROWS, min_rows=64)
-    one = Cost(task=_ZARR + 4 * MIB + 2 * tall + 4096 * width * 8 + 24 * shapes.n_items)
+    pass_ = Cost(task=_ZARR + tall, shared=tall + indptr, row=row, max_rows=PASS_ROWS, min_rows=LEAST_PASS_ROWS)
+    one = Cost(task=_ZARR + 4 * MIB + 2 * tall + GRAM_ROWS * width * 8 + 24 * shapes.n_items)
     plan = {"order": Planned(1, Cost(task=_ZARR + 32 * shapes.n_items + 12 * READ_RATINGS))}
     for p in range(section.passes):
         plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
@@ -229,10 +246,6 @@ def _decompose(section: Factors, shapes: Shapes) -> Plan:
     plan["project"] = Planned(section.partial_sums, project)
     plan["rotation"] = Planned(1, Cost(task=one.task + 8 * MIB))
     return plan
-
-
-# Ratings gone through at a time for the biases: a sum's order must not depend on the budget.
-BIAS_RATINGS = 2**18
 
 
 def _stored(settings: Config, shapes: Shapes) -> int:
@@ -245,13 +258,6 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
     piece = 64 * min(BIAS_RATINGS + shapes.most_ratings, shapes.n_ratings)
     stored = _stored(settings, shapes)
     return {"fit": Planned(1, Cost(task=_ZARR + stored + piece + 40 * (shapes.n_users + shapes.n_items)))}
-
-
-# Films compared at a time, with how many; users, and pairs, whose ratings are predicted at a time.
-NEAR_ITEMS = 256
-TILE_ITEMS = 1024
-PREDICT_USERS = 16
-PREDICT_PAIRS = 2048
 
 
 def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
@@ -289,18 +295,6 @@ def _graph(settings: Config, shapes: Shapes) -> int:
     """Bytes of a shard: vectors, 2 M links at the bottom and a few above, labels, locks."""
     users = min(settings.index.shard_users, shapes.n_users)
     return users * (4 * _dims(settings, shapes) + 8 * settings.index.m + 100)
-
-
-# Users in a group of tiles, which is read at once; in a tile, which is multiplied at once; queries multiplied at once.
-# Fixed, because the last bits of a product may depend on its shape.
-GROUP_USERS = 8192
-TILE_USERS = 1024
-QUERY_USERS = 256
-# Places each query has for what is found between two selections of its best.
-BEST_ROOM = 64
-# Users looked at for each cluster's centre. Tasks that samples of users are shared out among.
-CENTRE_SAMPLE = 16
-SAMPLE_TASKS = 4
 
 
 def _clusters(settings: Config, shapes: Shapes) -> int:
@@ -363,16 +357,6 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
     return plan
 
 
-# Users scored at a time at most; beyond that their flags, a byte for each film, leave the processor's cache.
-SCORE_USERS = 128
-# Users whose questions are put together at a time.
-ASK_USERS = 256
-# Users read at a time, since a read unpacks whole chunks of many more.
-READ_USERS = 2048
-# Users whose hits are gone through at a time, rank by rank.
-RANK_USERS = 1024
-
-
 def _near_bytes(shapes: Shapes) -> int:
     """Of a near film as it is stored: its column and its similarity."""
     return 4 + (2 if shapes.n_items <= 2**16 else 4)
@@ -404,8 +388,8 @@ def evaluate(settings: Config, shapes: Shapes) -> Plan:
         + SCORE_USERS * (32 * shapes.ratings_per_user + 40 * settings.evaluate.k),
         shared=stored + 20 * shapes.n_users + (_near_bytes(shapes) * near + 32) * shapes.n_items,
         row=32 + _chunks(64, settings.neighbors.k),  # sorting the users' own ratings, one for each neighbour's
-        max_rows=min(2**21, block * work),
-        min_rows=min(2**16, block * work),
+        max_rows=min(SCORE_WORK, block * work),
+        min_rows=min(LEAST_SCORE_WORK, block * work),
         cache=8 * (n_train + near * shapes.n_items) - stored + 6 * READ_RATINGS if n_train < 2**31 else 0,
     )
     tasks = _chunks(shapes.n_users, settings.evaluate.users_per_task)

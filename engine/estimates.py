@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from engine.config import Config
-from engine.costs import CENTRE_SAMPLE, Shapes
+from engine.costs import Shapes
 from engine.model.index import choose
+from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE
 
 # Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the twin at
 # scale 1 (seconds x workers / units).
@@ -22,8 +23,6 @@ _SCORE = 1.5e-8
 _BIAS = 4e-9
 _NEAR_ITEM = 2.2e-9
 _NEAR_RATING = 3.5e-8
-# Times the clusters' centres are settled.
-_CENTRE_ROUNDS = 5
 # Neighbours have rated more films than users on average.
 _NEIGHBOR_RATINGS = 2.0
 
@@ -60,7 +59,7 @@ def _finding_neighbors(settings: Config, users: int, dims: int) -> dict[str, flo
     if method == "exact":
         return {"index": 0.0, "neighbors": _COMPARE * users * users * dims + sampling}
     clusters = -(-users // settings.index.users_per_cluster)
-    finding_centres = _CENTRE_ROUNDS * _COMPARE * CENTRE_SAMPLE * clusters * clusters * dims
+    finding_centres = CENTRE_ROUNDS * _COMPARE * CENTRE_SAMPLE * clusters * clusters * dims
     all_centres = _COMPARE * users * clusters * dims
     return {
         "index": _SORT_USER * users * share + finding_centres + all_centres,

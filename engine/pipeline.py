@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from engine import costs, estimates
+from engine.artifacts import names
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Known, Pipeline, Step, Survey
 from engine.chunked.task import Costs
@@ -131,10 +132,10 @@ def known_shapes(known: Known) -> Shapes:
         source.group_bytes,
         texts,
     )
-    if survey := known.result("ingest", "survey.00000"):
+    if survey := known.result("ingest", names.SURVEY):
         shapes = shapes.surveyed(survey)
-    if profile := known.result("ingest", "profile.00000"):
+    if profile := known.result("ingest", names.PROFILE):
         shapes = shapes.profiled(profile)
-    if layout := known.result("matrix", "layout.00000"):
+    if layout := known.result("matrix", names.LAYOUT):
         shapes = shapes.laid_out(layout)
     return shapes

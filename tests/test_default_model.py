@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.artifacts.readers import read_biases, read_predictions
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.config import Evaluate, Factors, ItemNeighbors, Predict
 from engine.model.item_neighbors import significance
-from engine.stages.biases import load_biases
-from engine.stages.predict import read_predicted
 from tests.support.pipeline import SMALL, read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -76,9 +75,9 @@ def test_films_near_by_are_those_with_the_largest_shrunk_cosine(run: dict[str, C
 
 def test_predictions_are_the_bias_models_and_what_near_films_add(run: dict[str, Committed]) -> None:
     train, test = read_matrix(run).toarray(), read_matrix(run, "test")
-    biases = load_biases(run["biases"])
+    biases = read_biases(run["biases"])
     ids, similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
-    found = read_predicted(run["predict"], test.indptr, 0, test.shape[0])
+    found = read_predictions(run["predict"], test.indptr, 0, test.shape[0])
     users = np.repeat(np.arange(test.shape[0]), np.diff(test.indptr))
     for place, (user, item) in enumerate(zip(users, test.indices, strict=True)):
         base = biases.mean + biases.users[user] + biases.items[item]
@@ -116,7 +115,7 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
     mean = run["evaluate"].result("mean.00000")
     assert mean["recall"] == pytest.approx(np.mean(recalls))
     assert mean["n_users_with_liked"] == len(recalls)
-    found = read_predicted(run["predict"], test.indptr, 0, test.shape[0])
+    found = read_predictions(run["predict"], test.indptr, 0, test.shape[0])
     assert mean["rmse"] == pytest.approx(np.sqrt(np.mean((found.values.astype(np.float64) - test.data) ** 2)))
     assert mean["n_test_covered"] == found.covered.sum()
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from engine.costs import RANK_USERS
 from engine.model.biases import Biases, expected
 from engine.model.metrics import Mean, ranking_per_user
 from engine.model.popularity import Popularity, popular_lists
 from engine.model.prediction import Predicted
 from engine.model.ranking import best_candidates
 from engine.model.scoring import row_numbers
+from engine.model.sizes import RANK_USERS
 
 _UNSEEN, _WATCHED, _TEST, _LIKED = range(4)
 

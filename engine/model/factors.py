@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import _sparsetools, csr_matrix
 
-# Rows of a tall matrix widened to float64 at a time.
-_BLOCK = 4096
+from engine.model.sizes import GRAM_ROWS
+
 # Relative eigenvalue below which a direction is rounding noise: float32's epsilon squared, and a margin.
 _NOISE = 1e-11
 
@@ -43,8 +43,8 @@ def add_gram_product(rows: csr_matrix, weights: Float32, basis: Float32, total: 
 def gram(tall: NDArray[Any]) -> Float64:
     """``tall.T @ tall`` in float64, shape (width, width); rows taken in blocks of fixed size."""
     total = np.zeros((tall.shape[1], tall.shape[1]))
-    for start in range(0, len(tall), _BLOCK):
-        block = tall[start : start + _BLOCK].astype(np.float64)
+    for start in range(0, len(tall), GRAM_ROWS):
+        block = tall[start : start + GRAM_ROWS].astype(np.float64)
         total += block.T @ block
     return total
 
@@ -64,8 +64,8 @@ def orthonormalise(tall: Float32) -> None:
     real = values > _NOISE * max(values[-1], 0.0)
     scale = np.where(real, 1.0 / np.sqrt(np.where(real, values, 1.0)), 0.0)
     transform = vectors * scale
-    for start in range(0, len(tall), _BLOCK):
-        tall[start : start + _BLOCK] = tall[start : start + _BLOCK].astype(np.float64) @ transform
+    for start in range(0, len(tall), GRAM_ROWS):
+        tall[start : start + GRAM_ROWS] = tall[start : start + GRAM_ROWS].astype(np.float64) @ transform
 
 
 def ritz(projected_gram: Float64) -> tuple[Float64, Float64]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-# Comparing everybody with everybody takes a few seconds up to here, and grows with the square.
-EXACT_USERS = 32768
+from engine.model.sizes import EXACT_USERS
 
 
 def choose(method: str, n_users: int) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows, narrowest_index
-from engine.costs import NEAR_ITEMS, TILE_ITEMS
 from engine.model.neighbors import Best
+from engine.model.sizes import NEAR_ITEMS, TILE_ITEMS
 
 Ids = NDArray[np.int32]
 Float32 = NDArray[np.float32]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.costs import BEST_ROOM, QUERY_USERS
+from engine.model.sizes import BEST_ROOM, QUERY_USERS
 
 NO_NEIGHBOR = -1
 

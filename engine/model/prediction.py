@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from engine.costs import PREDICT_PAIRS
 from engine.model.biases import Biases, expected, remove_bias
 from engine.model.item_neighbors import predict_residuals
+from engine.model.sizes import PREDICT_PAIRS
 
 
 class RatingModel(NamedTuple):

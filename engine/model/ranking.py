@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows
-from engine.config import Evaluate
+from engine.model.parameters import RankingParameters
 from engine.model.scoring import ask_neighbors, distance_weights, row_numbers, vote_weights, weighted_sums
 from engine.model.topk import top_per_row
 
@@ -32,28 +32,27 @@ class Ranking:
 
     Attributes
     ----------
-    section : Evaluate
-        Its parameters.
+    parameters : RankingParameters
     factor : float32 array, shape (films,)
         What neighbours' votes for a film are multiplied by.
     """
 
-    section: Evaluate
+    parameters: RankingParameters
     factor: NDArray[np.float32]
 
     @classmethod
-    def of(cls, section: Evaluate, counts: NDArray[np.integer[Any]]) -> Ranking:
+    def of(cls, parameters: RankingParameters, counts: NDArray[np.integer[Any]]) -> Ranking:
         """The model for films with so many train ratings; integer array, shape (films,)."""
-        return cls(section, (np.maximum(counts, 1) ** -section.popularity_penalty).astype(np.float32))
+        return cls(parameters, (np.maximum(counts, 1) ** -parameters.popularity_penalty).astype(np.float32))
 
     @property
     def votes(self) -> bool:
         """Whether neighbours vote; else the notebook's one score stands for the rating, too."""
-        return self.section.model == "votes"
+        return self.parameters.votes
 
     def vote(self, ratings: NDArray[np.float32]) -> NDArray[np.float32]:
         """What each rating counts."""
-        return np.where(ratings >= self.section.liked_from, np.float32(1), np.float32(self.section.disliked_vote))
+        return np.where(ratings >= self.parameters.liked_from, np.float32(1), np.float32(self.parameters.disliked_vote))
 
     def voters(self, ratings: NarrowRows, near: NarrowRows | None) -> Voters | NarrowRows:
         """What users ask: ``ratings``, and where there are votes similar films, too (`item_neighbors.near_rows`)."""
@@ -79,17 +78,17 @@ class Ranking:
         """
         if not self.votes:
             return ask_neighbors(ids, distance_weights(similarities), n_users)
-        weights = vote_weights(similarities, self.section.amplification)
+        weights = vote_weights(similarities, self.parameters.amplification)
         weights /= np.maximum(weights.sum(axis=1, keepdims=True), _LEAST)
         liked = self._mean_of_liked(own)
         return csr_matrix(scipy.sparse.hstack([ask_neighbors(ids, weights, n_users), liked], format="csr"))
 
     def _mean_of_liked(self, own: csr_matrix) -> csr_matrix:
         """What each of some users asks of the films: those it liked in equal parts, as much as their share is."""
-        liked = own.data >= self.section.liked_from
+        liked = own.data >= self.parameters.liked_from
         indptr = np.concatenate([[0], np.cumsum(liked)])[own.indptr].astype(np.int32)
         counts = np.diff(indptr)
-        parts = np.repeat((self.section.liked_share / np.maximum(counts, 1)).astype(np.float32), counts)
+        parts = np.repeat((self.parameters.liked_share / np.maximum(counts, 1)).astype(np.float32), counts)
         return csr_matrix((parts, own.indices[liked], indptr), shape=own.shape, copy=False)
 
 

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.ranges import consecutive
+from engine.model.sizes import CUT_BINS
 
 # Ratings of a user up to which numpy's ``choice`` draws by Floyd's algorithm.
 _FLOYD = 10_000
-# Bins a range of values is counted in at a time.
-_BINS = 2**16
 
 
 def held_out_of_each(counts: NDArray[np.int64], test_fraction: float, min_ratings: int) -> NDArray[np.int64]:
@@ -156,15 +155,15 @@ def smallest(pieces: Callable[[], Iterable[NDArray[np.int64]]], rank: int, low: 
     20
     """
     while low < high:
-        width = -(-(high - low + 1) // _BINS)
-        counts = np.zeros(_BINS, dtype=np.int64)
+        width = -(-(high - low + 1) // CUT_BINS)
+        counts = np.zeros(CUT_BINS, dtype=np.int64)
         below = 0
         for values in pieces():
             below += int(np.count_nonzero(values < low))
             within = values[(values >= low) & (values <= high)]
             # Unsigned: the differences of 64-bit integers need all 64 bits.
             bins = (within.view(np.uint64) - np.uint64(low % 2**64)) // np.uint64(width)
-            counts += np.bincount(bins.astype(np.int64), minlength=_BINS)
+            counts += np.bincount(bins.astype(np.int64), minlength=CUT_BINS)
         found = int(np.searchsorted(below + np.cumsum(counts), rank, side="right"))
         low, high = low + found * width, min(high, low + (found + 1) * width - 1)
     return low

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine import config
+from engine.artifacts.records import (
+    IndexChoice,
+    MatrixLayout,
+    Means,
+    Profile,
+    found,
+    looked,
+    partition_counts,
+    split_counts,
+)
 from engine.chunked.journal import Committed
 from engine.chunked.storage import Location
 from engine.config import Config, Split
@@ -14,48 +24,46 @@ from engine.ratings.source import Source
 
 def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -> dict[str, Any]:
     """Collect the figures; ``folders`` are those of the finished steps."""
-    ingest, split, matrix, evaluate = (Committed(folders[name]) for name in ("ingest", "split", "matrix", "evaluate"))
-    profile = ingest.result("profile.00000")
-    partitions = ingest.results("partition")
-    splits = split.results("split")
-    means = evaluate.result("mean.00000")
+    stages = {name: Committed(folder) for name, folder in folders.items()}
+    profile, means = Profile.of(stages["ingest"]), Means.of(stages["evaluate"])
+    splits = split_counts(stages["split"])
     k = settings.evaluate.k
-    found = Committed(folders["neighbors"]).results("recall")
-    looked = [part["clusters_looked_at"] for part in Committed(folders["neighbors"]).results("search")]
-    n_true = sum(part["n_true"] for part in found)
-    method = Committed(folders["index"]).result("choose.00000")
+    compared = found(stages["neighbors"])
+    clusters = [block.clusters_looked_at for block in looked(stages["neighbors"])]
+    n_true = sum(part.n_true for part in compared)
+    choice = IndexChoice.of(stages["index"])
     metrics = {
         "dataset": source.name,
         "synthetic": source.synthetic,
-        "rmse": means["rmse"],
-        f"recall_at_{k}": means["recall"],
-        "n_ratings": profile["n_rows"],
-        "n_repeated": sum(part["n_repeated"] for part in partitions),
-        "n_train": sum(part["n_train"] for part in splits),
-        "n_test": sum(part["n_test"] for part in splits),
-        "n_left_out": sum(part["n_left_out"] for part in splits),
-        "n_test_scored": means["n_test_scored"],
-        "n_test_covered": means["n_test_covered"],
-        "n_users": profile["n_users"],
-        "n_items": matrix.result("layout.00000")["n_columns"],
-        "n_users_with_liked": means["n_users_with_liked"],
+        "rmse": means.rmse,
+        f"recall_at_{k}": means.recall,
+        "n_ratings": profile.n_rows,
+        "n_repeated": sum(part.n_repeated for part in partition_counts(stages["ingest"])),
+        "n_train": sum(part.n_train for part in splits),
+        "n_test": sum(part.n_test for part in splits),
+        "n_left_out": sum(part.n_left_out for part in splits),
+        "n_test_scored": means.n_test_scored,
+        "n_test_covered": means.n_test_covered,
+        "n_users": profile.n_users,
+        "n_items": MatrixLayout.of(stages["matrix"]).n_columns,
+        "n_users_with_liked": means.n_users_with_liked,
         "neighbors": {
-            "method": method["method"],
-            "why": method["why"],
-            "recall": sum(part["n_found"] for part in found) / n_true if n_true else None,
-            "clusters_per_user": sum(looked) / profile["n_users"] if any(looked) else None,
-            "n_users_sampled": min(settings.neighbors.sample_users, profile["n_users"]),
+            "method": choice.method,
+            "why": choice.why,
+            "recall": sum(part.n_found for part in compared) / n_true if n_true else None,
+            "clusters_per_user": sum(clusters) / profile.n_users if any(clusters) else None,
+            "n_users_sampled": min(settings.neighbors.sample_users, profile.n_users),
         },
-        "sorted_by_user": profile["sorted_by_user"],
-        "figures": means["figures"],
+        "sorted_by_user": profile.sorted_by_user,
+        "figures": means.figures,
         "notes": list(source.notes),
         "config": {"preset": settings.preset} | {name: config.to_json(getattr(settings, name)) for name in folders},
     }
     if not metrics["n_test"]:
         metrics["why_no_rmse"] = f"{_why_no_test(settings.split)}, so none was held out"
-    elif means["rmse"] is None:
+    elif means.rmse is None:
         metrics["why_no_rmse"] = "no test rating is of a film that occurs in train"
-    if means["recall"] is None:
+    if means.recall is None:
         liked = settings.evaluate.liked_from
         metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for a film that occurs in train"
     return metrics

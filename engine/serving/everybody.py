@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
+from engine.artifacts.records import Joined
+from engine.artifacts.tables import recommended
 from engine.chunked import RunResult
 from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
@@ -21,7 +23,6 @@ from engine.chunked.storage import Place
 from engine.config import Recommend
 from engine.pipeline import pipeline_of, recommend_step
 from engine.serving.finished import open_finished
-from engine.stages.names import RECOMMENDED
 
 
 class AllUsers(NamedTuple):
@@ -73,10 +74,10 @@ def recommend_all(
     step = recommend_step(run.settings, section)
     pipeline = replace(pipeline, steps=[*pipeline.steps, step], notes=())
     made = run_beside(pipeline, step.name, run.workdir, on_event=on_event, **resources)
-    recommended = made.committed(step.name)
-    counts = recommended.result("join.00000")
-    _copy(recommended.path(RECOMMENDED), target)
-    return AllUsers(target, counts["n_films"], counts["n_users"], made)
+    lists = made.committed(step.name)
+    joined = Joined.of(lists)
+    _copy(recommended(lists), target)
+    return AllUsers(target, joined.n_rows, joined.n_users, made)
 
 
 def _copy(made: Path, target: Path) -> None:

@@ -16,40 +16,27 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
+from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, read_biases
+from engine.artifacts.records import Profile
+from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.storage import Place, locate
-from engine.costs import PREDICT_USERS, READ_RATINGS, SCORE_USERS
 from engine.model.biases import damped
 from engine.model.factors import unit_rows
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.ranking import Ranking, rank
 from engine.model.scoring import cut_by_work, row_numbers, weighted_sums
+from engine.model.sizes import PREDICT_USERS, READ_RATINGS, SCORE_USERS, SCORE_WORK
 from engine.model.topk import top_per_row
 from engine.ratings.person import read_person
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
-from engine.stages.biases import load_biases
-from engine.stages.item_neighbors import load_near
-from engine.stages.names import (
-    COLUMNS,
-    COUNTS,
-    IDS,
-    LOADINGS,
-    PROFILE,
-    SIMILARITIES,
-    TEST,
-    TRAIN,
-    USERS,
-    VECTORS,
-)
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 
-# Multiply-adds of a batch of users: about 64 MiB.
-_BATCH_WORK = 2**21
 # Films that two users are shown to share.
 _SHARED_FILMS = 3
 
@@ -141,20 +128,17 @@ class Recommender:
     def __init__(self, run: FinishedRun) -> None:
         self._run = run
         self._settings = run.settings
-        self._profile = run.stages["ingest"].result(PROFILE)
-        matrix, neighbors = (run.stages[name].root for name in ("matrix", "neighbors"))
-        self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
-        self._neighbors = arrays.open_array(neighbors, IDS)
-        self._similarities = arrays.open_array(neighbors, SIMILARITIES)
-        self._users = pl.read_parquet(run.stages["ingest"].path(USERS), columns=["user"])["user"]
-        self._items = pl.read_parquet(run.stages["matrix"].path(COLUMNS), columns=["item"])["item"]
+        self._profile = Profile.of(run.stages["ingest"])
+        matrix = Matrix(run.stages["matrix"])
+        self._train, self._test = matrix.train, matrix.test
+        self._factors, self._neighbors = Factors(run.stages["factors"]), Nearest(run.stages["neighbors"])
+        self._users, self._items = user_ids(run.stages["ingest"]), item_ids(run.stages["matrix"])
         votes = self._settings.evaluate.model == "votes"
-        self._counts = (
-            np.load(run.stages["item_neighbors"].path(COUNTS)) if votes else self._train.count_columns(READ_RATINGS)
-        )
-        self._ranking = Ranking.of(self._settings.evaluate, self._counts)
-        self._biases = load_biases(run.stages["biases"]) if votes else None
-        self._near_films = load_near(run.stages["item_neighbors"]) if votes else None
+        self._near_items = NearItems(run.stages["item_neighbors"]) if votes else None
+        self._counts = self._near_items.counts() if self._near_items else self._train.count_columns(READ_RATINGS)
+        self._ranking = Ranking.of(self._settings.evaluate.ranking_parameters, self._counts)
+        self._biases = read_biases(run.stages["biases"]) if votes else None
+        self._inverted = self._near_items.inverted() if self._near_items else None
 
     @classmethod
     def open(cls, workdir: Place) -> Recommender:
@@ -326,7 +310,7 @@ class Recommender:
             raise UsageError(f"ratings: {error}: give a number for each film") from None
         if given.shape != values.shape:
             raise UsageError(f"{len(given)} films and {len(values)} ratings: give a rating for each film")
-        low, high = self._profile["rating_min"], self._profile["rating_max"]
+        low, high = self._profile.rating_min, self._profile.rating_max
         for film, value in zip(given, values.tolist(), strict=True):
             if not low <= value <= high:
                 raise UsageError(
@@ -339,7 +323,7 @@ class Recommender:
         own = np.array(sorted(latest), dtype=np.int32)
         data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
         rated = csr_matrix((data, own, [0, len(own)]), shape=(1, len(self._items)))
-        vector = unit_rows(rated @ np.load(self._run.stages["factors"].path(LOADINGS), mmap_mode="r"))[0]
+        vector = unit_rows(rated @ self._factors.loadings(mmap_mode="r"))[0]
         left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
         return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
 
@@ -388,7 +372,7 @@ class Recommender:
         codes = self._find(users, self._users, "user")
         neighbors = np.concatenate([self._near(codes[i : i + 1024])[0] for i in range(0, len(codes), 1024)])
         work = np.where(neighbors >= 0, np.diff(self._train.indptr)[neighbors], 0).sum(axis=1)
-        for first, last in cut_by_work(work, _BATCH_WORK, SCORE_USERS):
+        for first, last in cut_by_work(work, SCORE_WORK, SCORE_USERS):
             people = self._known(codes[first:last])
             test, places = self._rows(self._test, codes[first:last])
             yield people, [people.rated] if include_test else [people.rated, test[places]]
@@ -400,7 +384,7 @@ class Recommender:
         ids[valid] = places
         ratings = self._train.read_some(needed)
         asking = self._ranking.ask(ids, people.similarities, people.rated, len(needed))
-        found = rank(self._ranking.voters(ratings, self._near_films), asking, ratings, ids, taken, k)
+        found = rank(self._ranking.voters(ratings, self._inverted), asking, ratings, ids, taken, k)
         rows = row_numbers(found.indptr)
         predicted = self._predict(people, rows, found.items).values if self.predicts_ratings else found.scores
         return pl.DataFrame(
@@ -431,11 +415,10 @@ class Recommender:
 
     def _predict(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
         """Predictions for pairs of rows of ``people``, ascending, and films."""
-        if self._biases is None:
+        if self._biases is None or self._near_items is None:
             return self._scores_of(people, rows, items)
         films = np.unique(items).astype(np.int64)
-        root = self._run.stages["item_neighbors"].root
-        ids, similarities = (arrays.take_rows(arrays.open_array(root, name), films) for name in (IDS, SIMILARITIES))
+        ids, similarities = self._near_items.take(films)
         biases = self._biases._replace(users=people.biases)
         model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, films)
         known = np.zeros(min(PREDICT_USERS, people.rated.shape[0]) * len(self._items) + 1, dtype=np.complex64)
@@ -470,8 +453,8 @@ class Recommender:
     def _near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Neighbours and similarities of some users, in the order given."""
         some, places = np.unique(codes, return_inverse=True)
-        ids, similarities = (arrays.take_rows(each, some)[places] for each in (self._neighbors, self._similarities))
-        return ids, similarities
+        ids, similarities = self._neighbors.take(some)
+        return ids[places], similarities[places]
 
     def _rows(self, matrix: CsrReader, codes: NDArray[np.integer[Any]]) -> tuple[csr_matrix, NDArray[np.intp]]:
         """Rows of some users, each once, and where each of those asked for is."""
@@ -480,7 +463,7 @@ class Recommender:
 
     def _nearest(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The nearest users of a vector, as many as the run keeps; reads all users' vectors, a chunk at a time."""
-        vectors = arrays.open_array(self._run.stages["factors"].root, VECTORS)
+        vectors = self._factors.vectors
         n_users, chunk, k = vectors.shape[0], vectors.chunks[0], self._settings.neighbors.k
         cosines = [arrays.read_rows(vectors, i, min(i + chunk, n_users)) @ vector for i in range(0, n_users, chunk)]
         found = np.concatenate(cosines)

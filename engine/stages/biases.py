@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine import config
-from engine.chunked.csr import CsrReader, NarrowRows
-from engine.chunked.journal import Committed
+from engine.artifacts.names import ITEM_BIAS, USER_BIAS
+from engine.artifacts.readers import Matrix
+from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.costs import BIAS_RATINGS
-from engine.model.biases import Biases, damped
+from engine.model.biases import damped
 from engine.model.scoring import cut_by_work
-from engine.stages.names import BIASES, ITEM_BIAS, TRAIN, USER_BIAS
+from engine.model.sizes import BIAS_RATINGS
 
 
 class BiasesStage:
@@ -37,7 +37,7 @@ class BiasesStage:
     def __init__(self, inputs: Inputs[config.Biases]) -> None:
         self._inputs = inputs
         self._section = inputs.params
-        self._train = CsrReader(inputs.upstream["matrix"].root, TRAIN)
+        self._train = Matrix(inputs.upstream["matrix"]).train
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -84,10 +84,3 @@ def _pieces(ratings: NarrowRows) -> Iterator[tuple[int, int, csr_matrix]]:
     lengths = np.diff(ratings.indptr)
     for start, stop in cut_by_work(lengths, BIAS_RATINGS, len(lengths)):
         yield start, stop, ratings.part(start, stop).widen()
-
-
-def load_biases(stage: Committed) -> Biases:
-    """What the stage left."""
-    fit = stage.result(BIASES)
-    users, items = (np.load(stage.path(name)) for name in (USER_BIAS, ITEM_BIAS))
-    return Biases(fit["mean"], users, items, fit["low"], fit["high"])

@@ -24,21 +24,19 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine import config
-from engine.chunked import arrays
-from engine.chunked.csr import CsrReader, NarrowRows
+from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
+from engine.artifacts.readers import Matrix, Nearest, NearItems, read_biases, read_predictions
+from engine.artifacts.tables import user_ids
+from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.costs import ASK_USERS, READ_RATINGS, READ_USERS, SCORE_USERS
 from engine.model.evaluation import RANKED, Baselines, measure_batch, per_user, summarise
 from engine.model.metrics import Mean, gini, item_coverage, self_information
 from engine.model.popularity import Popularity
 from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking, Voters, weigh_votes
 from engine.model.scoring import cut_by_work, multiply_adds, weighted_sums
-from engine.stages.biases import load_biases
-from engine.stages.item_neighbors import load_near
-from engine.stages.names import IDS, SIMILARITIES, TEST, TIMES, TRAIN, USERS
-from engine.stages.predict import read_predicted
+from engine.model.sizes import ASK_USERS, READ_RATINGS, READ_USERS, SCORE_USERS
 
 
 class _Shared(NamedTuple):
@@ -69,12 +67,9 @@ class EvaluateStage:
         self._own = inputs.own
         self._upstream = inputs.upstream
         self._votes = inputs.params.model == "votes"
-        matrix = inputs.upstream["matrix"].root
-        self._train = CsrReader(matrix, TRAIN)
-        self._test = CsrReader(matrix, TEST)
-        neighbors = inputs.upstream["neighbors"].root
-        self._ids = arrays.open_array(neighbors, IDS)
-        self._similarities = arrays.open_array(neighbors, SIMILARITIES)
+        matrix = Matrix(inputs.upstream["matrix"])
+        self._train, self._test = matrix.train, matrix.test
+        self._neighbors = Nearest(inputs.upstream["neighbors"])
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -84,14 +79,14 @@ class EvaluateStage:
 
     def _load(self) -> _Shared:
         ratings, counts = self._train.read(0, self._train.shape[0]), self._counts()
-        ranking = Ranking.of(self._section, counts)
+        ranking = Ranking.of(self._section.ranking_parameters, counts)
         return _Shared(ranking.voters(ratings, self._near()), ranking, self._baselines(counts))
 
     def _load_wide(self) -> _Shared:
         near = self._near()
         voters = self._train.read_wide(READ_RATINGS, None if near is None else near.widen())
         counts = self._counts()
-        ranking = Ranking.of(self._section, counts)
+        ranking = Ranking.of(self._section.ranking_parameters, counts)
         if self._votes:
             for start in range(0, self._train.nnz, READ_RATINGS):
                 some = slice(start, min(start + READ_RATINGS, self._train.nnz))
@@ -99,14 +94,14 @@ class EvaluateStage:
         return _Shared(voters, ranking, self._baselines(counts))
 
     def _near(self) -> NarrowRows | None:
-        return load_near(self._upstream["item_neighbors"]) if self._votes else None
+        return NearItems(self._upstream["item_neighbors"]).inverted() if self._votes else None
 
     def _counts(self) -> NDArray[np.int64]:
         return self._train.count_columns(READ_RATINGS)
 
     def _baselines(self, counts: NDArray[np.int64]) -> Baselines:
         information = self_information(counts, self._train.shape[0])
-        return Baselines(Popularity.of(counts), load_biases(self._upstream["biases"]), information)
+        return Baselines(Popularity.of(counts), read_biases(self._upstream["biases"]), information)
 
     def _users(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_task
@@ -122,9 +117,9 @@ class EvaluateStage:
         np.save(context.scratch / _counts_path(index), counts)
 
     def _read(self, start: int, stop: int) -> _Block:
-        ids, similarities = (arrays.read_rows(array, start, stop) for array in (self._ids, self._similarities))
+        ids, similarities = self._neighbors.read(start, stop)
         watched, test = self._train.read(start, stop), self._test.read(start, stop)
-        predicted = read_predicted(self._upstream["predict"], self._test.indptr, start, stop) if self._votes else None
+        predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop) if self._votes else None
         return _Block(start, ids, similarities, watched, test, predicted)
 
     def _measure(
@@ -155,20 +150,20 @@ class EvaluateStage:
         return measured
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
-        from engine.stages.tables import read_ids, write_users  # Polars, which scoring has no room for
+        from engine.stages.tables import write_users  # Polars, which scoring has no room for
 
         n_users, n_items = self._train.shape
         lengths, per_task = self._section.lengths, self._section.users_per_task
-        ids = read_ids(self._upstream["ingest"].path(USERS))
+        ids = user_ids(self._upstream["ingest"])
         means: dict[str, dict[str, Mean]] = {}
         counts = np.zeros((len(RANKED), n_items), dtype=np.int64)
-        (context.scratch / "users").mkdir()
+        (context.scratch / USER_TABLES).mkdir()
         for block in range(-(-n_users // per_task)):
             table, of_block = summarise(np.load(self._own.path(_measured_path(block))), lengths)
             for name, found in of_block.items():
                 known = means.setdefault(name, dict.fromkeys(found, Mean()))
                 means[name] = {figure: known[figure] + mean for figure, mean in found.items()}
-            path = context.scratch / f"users/{block:05d}.parquet"
+            path = context.scratch / user_table_path(block)
             write_users(path, ids[block * per_task : (block + 1) * per_task], table)
             counts += np.load(self._own.path(_counts_path(block)))
         np.save(context.scratch / TIMES, counts[RANKED.index("model")])

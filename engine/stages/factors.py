@@ -37,13 +37,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts.names import LOADINGS, SINGULAR_VALUES, VECTORS
+from engine.artifacts.readers import Factors, Matrix
 from engine.chunked import arrays
-from engine.chunked.csr import CsrReader
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.costs import PROJECT_ROWS, READ_RATINGS
 from engine.model.factors import add_gram_product, gram, orthonormalise, ritz, unit_rows
-from engine.stages.names import LOADINGS, SINGULAR_VALUES, TRAIN, VECTORS
+from engine.model.sizes import PROJECT_ROWS, READ_RATINGS
 
 
 class _Basis(NamedTuple):
@@ -60,7 +60,7 @@ class FactorsStage:
         self._inputs = inputs
         self._section = inputs.params
         self._own = inputs.own
-        self._matrix = CsrReader(inputs.upstream["matrix"].root, TRAIN)
+        self._matrix = Matrix(inputs.upstream["matrix"]).train
         smaller = min(self._matrix.shape)
         self._dims = min(inputs.params.dims, smaller)
         self._width = min(inputs.params.dims + inputs.params.oversamples, smaller)
@@ -113,7 +113,7 @@ class FactorsStage:
         return _Basis(order, rows)
 
     def _load_loadings(self) -> NDArray[np.float32]:
-        return np.asarray(np.load(self._own.path(LOADINGS)))
+        return Factors(self._own).loadings()
 
     def _pass(self, p: int, index: int, context: TaskContext) -> None:
         start, stop = self._ranges[index]

@@ -23,10 +23,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts import tables
+from engine.artifacts.names import COLUMNS, TEST, TRAIN
+from engine.artifacts.records import MatrixLayout, Profile
 from engine.chunked import arrays, csr
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.stages.names import COLUMNS, ITEMS, TEST, TRAIN, partition_path
 
 _COLUMN_OF_ITEM = "column-of-item.npy"
 _NO_COLUMN = -1
@@ -50,10 +52,10 @@ class MatrixStage:
             yield Round(kind, plan[kind], partial(self._fill, kind), load=self._load_columns)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
-        profile = self._ingest.result("profile.00000")
-        starts = [*profile["first_users"], profile["n_users"]]
-        seen = np.zeros(profile["n_items"], dtype=bool)
-        lengths = {kind: np.zeros(profile["n_users"], dtype=np.int64) for kind in (TRAIN, TEST)}
+        profile = Profile.of(self._ingest)
+        starts = profile.bounds
+        seen = np.zeros(profile.n_items, dtype=bool)
+        lengths = {kind: np.zeros(profile.n_users, dtype=np.int64) for kind in (TRAIN, TEST)}
         for kind in (TRAIN, TEST):  # in this order: test ratings count where train has the film
             for part, (first, last) in enumerate(itertools.pairwise(starts)):
                 rows = self._read(kind, part, "user", "item")
@@ -61,7 +63,7 @@ class MatrixStage:
                     seen[rows["item"]] = True
                 users = rows["user"][seen[rows["item"]]] - np.uint32(first)
                 lengths[kind][first:last] = np.bincount(users, minlength=last - first)
-        ids = pl.read_parquet(self._ingest.path(ITEMS), columns=["item"]).filter(pl.Series(seen))
+        ids = tables.all_item_ids(self._ingest).to_frame().filter(pl.Series(seen))
         ids.write_parquet(context.scratch / COLUMNS)
         column_of = np.where(seen, np.cumsum(seen) - 1, _NO_COLUMN)
         np.save(context.scratch / _COLUMN_OF_ITEM, column_of)
@@ -70,21 +72,21 @@ class MatrixStage:
 
     def _lay_out(self, kind: str, lengths: NDArray[np.int64], n_columns: int, context: TaskContext) -> list[int]:
         """Create a matrix's group; return where each partition starts in its flat arrays, and the end."""
-        profile = self._ingest.result("profile.00000")
+        profile = Profile.of(self._ingest)
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         csr.create(
             context.scratch,
             kind,
             indptr=indptr,
             n_columns=n_columns,
-            value_dtype=profile["rating_dtype"],
-            value_step=profile["rating_step"],
+            value_dtype=profile.rating_dtype,
+            value_step=profile.rating_step,
             chunk=self._section.ratings_per_chunk,
         )
-        return [int(n) for n in indptr[[*profile["first_users"], profile["n_users"]]]]
+        return [int(n) for n in indptr[profile.bounds]]
 
     def _read(self, kind: str, part: int, *columns: str) -> dict[str, NDArray[Any]]:
-        rows = pl.read_parquet(self._split.path(partition_path(part, kind)), columns=list(columns))
+        rows = tables.read_partition(self._split, part, *columns, kind=kind)
         return {name: rows[name].to_numpy() for name in columns}
 
     def _load_columns(self) -> NDArray[np.int64]:
@@ -93,7 +95,8 @@ class MatrixStage:
         return column_of
 
     def _fill(self, kind: str, index: int, context: TaskContext) -> None:
-        offsets = self._own.result("layout.00000")[kind]
+        layout = MatrixLayout.of(self._own)
+        offsets = layout.offsets(kind)
         chunk = self._section.ratings_per_chunk
         start, stop = index * chunk, min((index + 1) * chunk, offsets[-1])
         pieces = []
@@ -102,7 +105,7 @@ class MatrixStage:
                 columns, values = self._known(kind, part, context.shared)
                 wanted = slice(max(0, start - first), stop - first)
                 pieces.append((columns[wanted], values[wanted]))
-        index_dtype = csr.narrowest_index(self._own.result("layout.00000")["n_columns"])
+        index_dtype = csr.narrowest_index(layout.n_columns)
         indices = np.concatenate([columns for columns, _ in pieces]).astype(index_dtype)
         values = np.concatenate([values for _, values in pieces])
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.INDICES}", start, indices)

@@ -23,13 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts.names import REACH
+from engine.artifacts.readers import Factors, Index, Nearest, lay_out_nearest, write_nearest
+from engine.artifacts.records import IndexChoice
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.costs import SAMPLE_TASKS
-from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, n_found, reach_for_recall, shortfall
+from engine.model.neighbors import Best, n_found, reach_for_recall, shortfall
+from engine.model.sizes import SAMPLE_TASKS
 from engine.stages.index.tiles import ClusterTiles, PlainTiles, search_all, search_near
-from engine.stages.names import IDS, SIMILARITIES, VECTORS
 
 
 class NeighborsStage:
@@ -39,11 +41,11 @@ class NeighborsStage:
         self._inputs = inputs
         self._section = inputs.params
         self._own = inputs.own
-        self._index = inputs.upstream["index"]
-        self._factors = inputs.upstream["factors"]
-        self._vectors = arrays.open_array(self._factors.root, VECTORS)
+        self._index = Index(inputs.upstream["index"])
+        self._factors = Factors(inputs.upstream["factors"])
+        self._vectors = self._factors.vectors
         self._n_users = int(self._vectors.shape[0])
-        self._method = self._index.result("choose.00000")["method"]
+        self._method = IndexChoice.of(inputs.upstream["index"]).method
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -59,10 +61,7 @@ class NeighborsStage:
         return ClusterTiles(self._index) if self._method == "pruned" else None
 
     def _layout(self, index: int, context: TaskContext) -> None:
-        shape = (self._n_users, self._section.k)
-        chunks = (self._section.users_per_chunk, self._section.k)
-        for name, dtype, fill in ((IDS, np.int32, NO_NEIGHBOR), (SIMILARITIES, np.float32, np.nan)):
-            arrays.create_array(context.scratch, name, shape=shape, chunks=chunks, dtype=dtype, fill=fill)
+        lay_out_nearest(context.scratch, (self._n_users, self._section.k), self._section.users_per_chunk)
 
     def _sample(self, task: int, offset: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Some users of a random sample of ``n``, with their vectors; another offset, another sample.
@@ -78,7 +77,7 @@ class NeighborsStage:
 
     def _exact(
         self, users: NDArray[np.int32], queries: NDArray[np.float32], tiles: ClusterTiles | PlainTiles
-    ) -> Nearest:
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The nearest among all of some users, whose vectors are ``queries``."""
         best = Best(users, queries, self._section.k)
         if isinstance(tiles, ClusterTiles):
@@ -118,10 +117,9 @@ class NeighborsStage:
             if self._method == "exact":
                 search_all(best, PlainTiles(self._factors), len(users))
             else:
-                looked = search_near(best, context.shared, queries, self._own.result("reach.00000")["reach"])
+                looked = search_near(best, context.shared, queries, self._own.result(REACH)["reach"])
             ids, similarities = best.result()
-        arrays.write_rows(self._own.root, context.scratch, IDS, start, ids)
-        arrays.write_rows(self._own.root, context.scratch, SIMILARITIES, start, similarities)
+        write_nearest(self._own.root, context.scratch, start, ids, similarities)
         return {"clusters_looked_at": looked}
 
     def _compare(self, task: int, context: TaskContext) -> dict[str, int]:
@@ -130,6 +128,6 @@ class NeighborsStage:
         there = min(self._section.k, self._n_users - 1)
         if not len(users) or not there:
             return {"n_found": 0, "n_true": 0}
-        found = arrays.take_rows(arrays.open_array(self._own.root, SIMILARITIES), users.astype(np.int64))
+        found = arrays.take_rows(Nearest(self._own).similarities, users.astype(np.int64))
         _, true = self._exact(users, queries, context.shared or PlainTiles(self._factors))
         return {"n_found": int(n_found(found, true).sum()), "n_true": there * len(users)}

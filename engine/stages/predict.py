@@ -17,19 +17,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine import config
-from engine.chunked import arrays
-from engine.chunked.csr import CsrReader
-from engine.chunked.journal import Committed
+from engine.artifacts.names import covered_path, predicted_path
+from engine.artifacts.readers import Matrix, Nearest, read_biases
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.costs import PREDICT_USERS
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.scoring import row_numbers
-from engine.stages.biases import load_biases
-from engine.stages.names import IDS, SIMILARITIES, TEST, TRAIN, covered_path, predicted_path
+from engine.model.sizes import PREDICT_USERS
 
 
 class PredictStage:
@@ -38,18 +34,16 @@ class PredictStage:
     def __init__(self, inputs: Inputs[config.Predict]) -> None:
         self._inputs = inputs
         self._section = inputs.params
-        matrix = inputs.upstream["matrix"].root
-        self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
+        matrix = Matrix(inputs.upstream["matrix"])
+        self._train, self._test = matrix.train, matrix.test
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         yield Round("users", self._inputs.plan()["users"], self._predict, self._load)
 
     def _load(self) -> RatingModel:
-        near = self._inputs.upstream["item_neighbors"].root
-        found = (arrays.open_array(near, name) for name in (IDS, SIMILARITIES))
-        ids, similarities = (arrays.read_rows(array, 0, self._train.shape[1]) for array in found)
-        return RatingModel(load_biases(self._inputs.upstream["biases"]), ids, similarities, self._section.shrink)
+        ids, similarities = Nearest(self._inputs.upstream["item_neighbors"]).read(0, self._train.shape[1])
+        return RatingModel(read_biases(self._inputs.upstream["biases"]), ids, similarities, self._section.shrink)
 
     def _predict(self, index: int, context: TaskContext) -> dict[str, Any]:
         start = index * self._section.users_per_task
@@ -65,16 +59,3 @@ class PredictStage:
         np.save(context.scratch / predicted_path(index), np.concatenate([each.values for each in found]))
         np.save(context.scratch / covered_path(index), np.packbits(np.concatenate([each.covered for each in found])))
         return {"first_user": start, "last_user": stop}
-
-
-def read_predicted(stage: Committed, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:
-    """Predictions for users ``start`` to ``stop``; ``indptr`` is that of the whole test matrix."""
-    values, covered = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=bool)]
-    for block, result in enumerate(stage.results("users")):
-        first, last = max(start, result["first_user"]), min(stop, result["last_user"])
-        if first < last:
-            offset = indptr[result["first_user"]]
-            some = slice(indptr[first] - offset, indptr[last] - offset)
-            values.append(np.load(stage.path(predicted_path(block)))[some])
-            covered.append(np.unpackbits(np.load(stage.path(covered_path(block))))[some].astype(bool))
-    return Predicted(np.concatenate(values), np.concatenate(covered))

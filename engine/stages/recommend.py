@@ -20,27 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
-from engine.chunked import arrays
-from engine.chunked.csr import CsrReader, NarrowRows
+from engine.artifacts.names import RECOMMENDED
+from engine.artifacts.readers import Matrix, Nearest, NearItems, read_biases
+from engine.artifacts.tables import item_ids, user_ids
+from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.costs import ASK_USERS, PREDICT_USERS, READ_RATINGS, SCORE_USERS
 from engine.model.prediction import RatingModel, predict_ratings
 from engine.model.ranking import Ranking, Voters, rank
 from engine.model.scoring import cut_by_work, multiply_adds, row_numbers
-from engine.stages.biases import load_biases
-from engine.stages.item_neighbors import load_near
-from engine.stages.names import (
-    COLUMNS,
-    IDS,
-    RECOMMENDED,
-    SIMILARITIES,
-    TEST,
-    TRAIN,
-    USERS,
-    part_path,
-    ranked_path,
-)
+from engine.model.sizes import ASK_USERS, PREDICT_USERS, READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
 
 _RANKED = np.dtype(
     [
@@ -53,8 +42,6 @@ _RANKED = np.dtype(
         ("mean_rating", "f4"),
     ]
 )
-# Rows of the result that are written together.
-_ROW_GROUP = 2**17
 
 
 class _Shared(NamedTuple):
@@ -79,10 +66,9 @@ class RecommendStage:
         self._section = inputs.params
         self._own = inputs.own
         self._upstream = inputs.upstream
-        matrix, neighbors = (inputs.upstream[name].root for name in ("matrix", "neighbors"))
-        self._train, self._test = CsrReader(matrix, TRAIN), CsrReader(matrix, TEST)
-        self._ids = arrays.open_array(neighbors, IDS)
-        self._similarities = arrays.open_array(neighbors, SIMILARITIES)
+        matrix = Matrix(inputs.upstream["matrix"])
+        self._train, self._test = matrix.train, matrix.test
+        self._neighbors = Nearest(inputs.upstream["neighbors"])
         self._n_blocks = -(-self._train.shape[0] // inputs.params.users_per_task)
 
     def rounds(self) -> Iterator[Round]:
@@ -93,9 +79,9 @@ class RecommendStage:
         yield Round("join", plan["join"], self._join)
 
     def _load(self) -> _Shared:
-        ranking = Ranking.of(self._section.ranking, self._train.count_columns(READ_RATINGS))
+        ranking = Ranking.of(self._section.ranking.ranking_parameters, self._train.count_columns(READ_RATINGS))
         ratings = self._train.read(0, self._train.shape[0])
-        near = load_near(self._upstream["item_neighbors"]) if ranking.votes else None
+        near = NearItems(self._upstream["item_neighbors"]).inverted() if ranking.votes else None
         return _Shared(ratings, ranking, ranking.voters(ratings, near))
 
     def _bounds(self, index: int) -> tuple[int, int]:
@@ -107,12 +93,12 @@ class RecommendStage:
         lists = []
         for first in range(start, stop, ASK_USERS):
             lists += self._lists(first, min(first + ASK_USERS, stop), context)
-        np.save(context.scratch / ranked_path(index), np.concatenate(lists))
+        np.save(context.scratch / _ranked_path(index), np.concatenate(lists))
 
     def _lists(self, start: int, stop: int, context: TaskContext) -> list[NDArray[np.void]]:
         """Rank films for users ``start`` to ``stop``."""
         ratings, ranking, voters = context.shared
-        ids, similarities = (arrays.read_rows(array, start, stop) for array in (self._ids, self._similarities))
+        ids, similarities = self._neighbors.read(start, stop)
         own, test = ratings.part(start, stop).widen(), self._test.read(start, stop)
         asking = ranking.ask(ids, similarities, own, self._train.shape[0])
         lists = []
@@ -132,23 +118,18 @@ class RecommendStage:
         return lists
 
     def _load_known(self) -> _Known:
-        import polars as pl  # late: ranking has no room for it in a small budget
-
-        users = pl.read_parquet(self._upstream["ingest"].path(USERS), columns=["user"])["user"]
-        items = pl.read_parquet(self._upstream["matrix"].path(COLUMNS), columns=["item"])["item"]
+        users, items = user_ids(self._upstream["ingest"]), item_ids(self._upstream["matrix"])
         if "item_neighbors" not in self._upstream:
             return _Known(users, items, None)
-        near = self._upstream["item_neighbors"].root
-        found = (arrays.open_array(near, name) for name in (IDS, SIMILARITIES))
-        ids, similarities = (arrays.read_rows(array, 0, self._train.shape[1]) for array in found)
-        biases = load_biases(self._upstream["biases"])
+        ids, similarities = Nearest(self._upstream["item_neighbors"]).read(0, self._train.shape[1])
+        biases = read_biases(self._upstream["biases"])
         return _Known(users, items, RatingModel(biases, ids, similarities, self._section.prediction.shrink))
 
     def _predict(self, index: int, context: TaskContext) -> None:
-        import polars as pl
+        import polars as pl  # late: ranking has no room for it in a small budget
 
         known: _Known = context.shared
-        ranked = np.load(self._own.path(ranked_path(index)))
+        ranked = np.load(self._own.path(_ranked_path(index)))
         start, stop = self._bounds(index)
         predicted = ranked["score"] if known.model is None else self._ratings(known.model, start, stop, ranked)
         plain = {
@@ -163,7 +144,7 @@ class RecommendStage:
                 **plain,
             }
         )
-        rows.write_parquet(context.scratch / part_path(index))
+        rows.write_parquet(context.scratch / _part_path(index))
 
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:
         """Predicted ratings of a block's lists."""
@@ -182,7 +163,17 @@ class RecommendStage:
     def _join(self, index: int, context: TaskContext) -> dict[str, Any]:
         import polars as pl
 
-        parts = pl.scan_parquet([self._own.path(part_path(block)) for block in range(self._n_blocks)])
-        parts.sink_parquet(context.scratch / RECOMMENDED, row_group_size=_ROW_GROUP)
+        parts = pl.scan_parquet([self._own.path(_part_path(block)) for block in range(self._n_blocks)])
+        parts.sink_parquet(context.scratch / RECOMMENDED, row_group_size=RECOMMEND_ROW_GROUP)
         n_rows = pl.scan_parquet(context.scratch / RECOMMENDED).select(pl.len()).collect().item()
         return {"n_films": n_rows, "n_users": self._train.shape[0]}
+
+
+def _ranked_path(block: int) -> str:
+    """The best items of a block of users, in codes."""
+    return f"ranked-{block:05d}.npy"
+
+
+def _part_path(block: int) -> str:
+    """The same with original ids and predicted ratings."""
+    return f"part-{block:05d}.parquet"

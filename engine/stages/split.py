@@ -31,11 +31,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts import tables
+from engine.artifacts.names import CUT, partition_path
+from engine.artifacts.records import Profile, partition_counts
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.split import draw_held_out, held_out_of_each, last_of_each, smallest
-from engine.stages.ingest.stage import count_users
-from engine.stages.names import CUT, PROFILE, partition_path
 
 
 class SplitStage:
@@ -58,32 +59,32 @@ class SplitStage:
 
     def _first_users(self) -> list[int]:
         """Code of the first user of each partition, and the number of users."""
-        profile = self._ingest.result(PROFILE)
-        return [*profile["first_users"], profile["n_users"]]
+        return Profile.of(self._ingest).bounds
 
     def _draw(self, index: int, context: TaskContext) -> dict[str, Any]:
         rng = np.random.default_rng(self._section.seed)
         (context.scratch / "held_out").mkdir()
         for part, (first, last) in enumerate(itertools.pairwise(self._first_users())):
-            counts = count_users(self._ingest.path(partition_path(part)), first, last - first)
+            users = tables.read_partition(self._ingest, part, "user")["user"].to_numpy()
+            counts = np.bincount(users - np.uint32(first), minlength=last - first).astype(np.int64)
             mask = draw_held_out(rng, counts, self._section.test_fraction, self._section.min_ratings)
             np.save(context.scratch / f"held_out/{part:05d}.npy", np.packbits(mask))
         return {}
 
     def _find_cut(self, index: int, context: TaskContext) -> dict[str, Any]:
         """Find the moment after which ratings are test's."""
-        profile = self._ingest.result(PROFILE)
-        n = sum(part["n_ratings"] for part in self._ingest.results("partition"))
+        profile = Profile.of(self._ingest)
+        n = sum(part.n_ratings for part in partition_counts(self._ingest))
         n_test = max(1, int(n * self._section.test_fraction))
-        return {"time": smallest(self._times, max(0, n - n_test - 1), profile["time_min"], profile["time_max"])}
+        return {"time": smallest(self._times, max(0, n - n_test - 1), profile.time_min, profile.time_max)}
 
     def _times(self) -> Iterator[NDArray[np.int64]]:
         for part in range(len(self._first_users()) - 1):
-            yield pl.read_parquet(self._ingest.path(partition_path(part)), columns=["time"])["time"].to_numpy()
+            yield tables.read_partition(self._ingest, part, "time")["time"].to_numpy()
 
     def _split(self, index: int, context: TaskContext) -> dict[str, Any]:
         columns = ["user", "item", "rating", *(["time"] if self._section.by_time else [])]
-        ratings = pl.read_parquet(self._ingest.path(partition_path(index)), columns=columns)
+        ratings = tables.read_partition(self._ingest, index, *columns)
         held_out, left_out = self._held_out(index, ratings)
         counts = {"n_left_out": int(left_out.sum())}
         for kind, mask in (("train", ~held_out), ("test", held_out & ~left_out)):

@@ -10,11 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 
-def read_ids(path: Path) -> pl.Series:
-    """Read original ids, in order of code."""
-    return pl.read_parquet(path).to_series()
-
-
 def write_users(path: Path, users: pl.Series, table: Mapping[str, NDArray[Any]]) -> None:
     """Write a table of users: their original ids, then the columns given; NaN is written as null."""
     pl.DataFrame({"user": users, **table}, nan_to_null=True).write_parquet(path)

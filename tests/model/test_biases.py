@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.costs import BIAS_RATINGS
+from engine.artifacts.readers import read_biases
 from engine.model.biases import Biases, expected, remove_bias
+from engine.model.sizes import BIAS_RATINGS
 from engine.stages import biases
 from tests.support.pipeline import read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -20,7 +21,7 @@ def test_biases_minimise_the_damped_squared_error(tmp_path: Path, piece: int, mo
     ratings = write_ratings(tmp_path, synthetic_ratings(30, 20))
     section = {"passes": 300, "user_damping": 2.0, "item_damping": 4.0}
     run = run_stages(ratings, tmp_path / "run", "biases", preset="default", biases=section)
-    found = biases.load_biases(run["biases"])
+    found = read_biases(run["biases"])
     train = read_matrix(run).tocoo()
     n_users, n_items = train.shape
     assert found.mean == pytest.approx(train.data.mean())

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.artifacts.readers import read_biases
 from engine.chunked import arrays, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
@@ -20,7 +21,6 @@ from engine.serving.everybody import recommend_all
 from engine.serving.finished import open_finished
 from engine.serving.ids import read_ids
 from engine.serving.recommender import Recommender
-from engine.stages.biases import load_biases
 from tests.chunked.test_lock import hold_elsewhere
 from tests.support.pipeline import SMALL, finish_run
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -79,7 +79,7 @@ class Loops:
         self.train, self.test = (each.read(0, each.shape[0]).widen().toarray().astype(np.float64) for each in readers)
         self.ids, self.similarities = self._pair(stages["neighbors"].path("."))
         self.near, self.near_similarities = self._pair(stages["item_neighbors"].path("."))
-        self.biases = load_biases(stages["biases"])
+        self.biases = read_biases(stages["biases"])
 
     def _pair(self, root: Path) -> tuple[Any, Any]:
         ids, similarities = (arrays.open_array(root, name)[:] for name in ("ids", "similarities"))

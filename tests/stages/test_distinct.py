@@ -23,7 +23,7 @@ pieces = st.lists(st.lists(near, min_size=1, max_size=20) | st.lists(far, min_si
 @given(pieces, st.integers(1, 50))
 def test_counts_are_those_of_the_whole_column(parts: Pieces, held: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids, "_HELD", held)
+        patch.setattr(ids, "HELD_IDS", held)
         counts = IdCounts()
         for part in parts:
             counts.add(np.array(part, dtype=np.int64))
@@ -38,7 +38,7 @@ def test_counts_are_those_of_the_whole_column(parts: Pieces, held: int) -> None:
 def test_a_sample_tells_the_number_of_ids_and_the_bytes_of_their_texts(
     make: object, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ids, "_HELD", held)
+    monkeypatch.setattr(ids, "HELD_IDS", held)
     distinct = make(50_000).astype(np.int64)  # type: ignore[operator]
     sample = IdSample()
     for _ in range(3):

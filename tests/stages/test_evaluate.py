@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.artifacts.readers import read_biases
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
-from engine.costs import RANK_USERS
 from engine.model.biases import Biases
 from engine.model.evaluation import RANKED, RATED, Baselines, measure_batch, per_user, summarise
 from engine.model.metrics import self_information
 from engine.model.popularity import Popularity
-from engine.stages.biases import load_biases
+from engine.model.sizes import RANK_USERS
 from tests.support.notebook import predict_user_all_movies
 from tests.support.pipeline import SMALL, read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -208,7 +208,7 @@ def test_the_catalogues_figures_are_those_of_plain_loops(small_run: dict[str, Co
 
 def test_the_bias_model_beside_it_is_that_of_its_stage(small_run: dict[str, Committed]) -> None:
     _, tuples, _, _ = notebooks_inputs(small_run)
-    biases = load_biases(small_run["biases"])
+    biases = read_biases(small_run["biases"])
     errors = [
         float(np.clip(biases.mean + biases.users[user] + biases.items[film], biases.low, biases.high)) - rating
         for user, film, rating in tuples

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from engine import costs
+from engine.artifacts.readers import Index
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.model.index import choose
@@ -136,13 +138,13 @@ def test_a_user_without_a_direction_is_everybodys_equal(tmp_path: Path, index: d
 def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (clusters, tiles):
+    for module in (clusters, tiles, costs):
         monkeypatch.setattr(module, "GROUP_USERS", 13)
     monkeypatch.setattr(tiles, "TILE_USERS", 5)
     sections: dict[str, Any] = {"factors": SMALL | {"users_per_chunk": 17}, "index": METHODS["pruned"]}
     run = run_stages(write_ratings(tmp_path, synthetic_ratings(90, 40)), tmp_path / "run", "index", **sections)
     vectors = arrays.read_rows(arrays.open_array(run["factors"].root, "vectors"), 0, 90)
-    found = tiles.ClusterTiles(run["index"])
+    found = tiles.ClusterTiles(Index(run["index"]))
     seen = [code for tile in found for code in tile.codes.tolist()]
     assert sorted(seen) == list(range(90))
     for tile in found:

@@ -12,16 +12,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.artifacts.readers import Matrix, read_times
+from engine.artifacts.tables import measured_users
 from engine.chunked import workdir
-from engine.chunked.csr import CsrReader
 from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked.journal import Committed
 from engine.chunked.pipeline import STAGES
 from engine.chunked.storage import Location, Place, locate
 from engine.chunked.workdir import LastRun
 from engine.config import Config
-from engine.costs import READ_RATINGS
+from engine.model.sizes import READ_RATINGS
 from engine.results.report.reproduce import changed, command
-from engine.stages.names import TIMES, TRAIN
 
 RECALL_BINS = 20
 """Of the distribution of recall over users, equally wide."""
@@ -171,7 +172,7 @@ def collect(place: Place) -> Content:
         settings = msgspec.convert(last.details["settings"], Config)
     except (KeyError, msgspec.ValidationError) as error:
         raise DamagedError(f"{where}: configured by another version of this program ({error})") from None
-    folders = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
+    stages = {entry.stage: Committed(where / STAGES / entry.folder) for entry in last.stages}
     return Content(
         metrics=metrics,
         settings=settings,
@@ -183,8 +184,8 @@ def collect(place: Place) -> Content:
             if entry.seconds
         ],
         unknown=[entry.stage for entry in last.stages if not entry.seconds],
-        recall=_recall(folders["evaluate"], settings.evaluate.k),
-        popularity=_popularity(folders["evaluate"], folders["matrix"]),
+        recall=_recall(stages["evaluate"], settings.evaluate.k),
+        popularity=_popularity(stages["evaluate"], stages["matrix"]),
         command=command(settings, metrics["dataset"], last.allowed),
         changed=dict(changed(settings)),
         ratings_bytes=int(last.details["identity"][0]),
@@ -284,17 +285,14 @@ def _range(low: int, high: int) -> str:
     return f"{low}–{high - 1}" if low < 1000 else f"{low // 1000}k–{high // 1000}k"
 
 
-def _recall(evaluate: Location, k: int) -> Recall | None:
+def _recall(evaluate: Committed, k: int) -> Recall | None:
     """None also where the run kept none of each user."""
-    folder, column = evaluate / "users", f"recall_at_{k}"
-    users = pl.scan_parquet([(folder / name).local() for name in folder.names()])
+    column = f"recall_at_{k}"
+    users = pl.scan_parquet(measured_users(evaluate))
     return recall_over_users(users.select(recall=column)) if column in users.collect_schema() else None
 
 
-def _popularity(evaluate: Location, matrix: Location) -> Popularity | None:
+def _popularity(evaluate: Committed, matrix: Committed) -> Popularity | None:
     """None where the run kept no record of what is recommended."""
-    path = evaluate / TIMES
-    if not path.is_file():
-        return None
-    rated = CsrReader(matrix, TRAIN).count_columns(READ_RATINGS)
-    return popularity_of(rated, np.load(path.local()))
+    times = read_times(evaluate)
+    return None if times is None else popularity_of(Matrix(matrix).train.count_columns(READ_RATINGS), times)

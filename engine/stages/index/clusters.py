@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts.names import CENTRES, EDGES, tile_codes_path, tile_vectors_path
+from engine.artifacts.readers import Factors, Index
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.ranges import consecutive
 from engine.chunked.task import Planned, Round, TaskContext
-from engine.costs import CENTRE_SAMPLE, GROUP_USERS
 from engine.model.neighbors import cluster_centres, nearest_centre
-from engine.stages.names import CENTRES, EDGES, VECTORS, tile_codes_path, tile_vectors_path
-
-_ROUNDS = 5
+from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, GROUP_USERS
 
 
 class Clusters:
@@ -28,7 +27,7 @@ class Clusters:
     def __init__(self, inputs: Inputs[config.Index]) -> None:
         self._section = inputs.params
         self._own = inputs.own
-        self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
+        self._vectors = Factors(inputs.upstream["factors"]).vectors
         self._n_users = int(self._vectors.shape[0])
         self._n_clusters = -(-self._n_users // inputs.params.users_per_cluster)
         self._chunk = int(self._vectors.chunks[0])
@@ -45,10 +44,10 @@ class Clusters:
         n_sample = min(self._n_users, CENTRE_SAMPLE * self._n_clusters)
         chosen = np.random.default_rng(self._section.seed).choice(self._n_users, n_sample, replace=False)
         sample = arrays.take_rows(self._vectors, np.sort(chosen))
-        np.save(context.scratch / CENTRES, cluster_centres(sample, self._n_clusters, _ROUNDS, self._section.seed))
+        np.save(context.scratch / CENTRES, cluster_centres(sample, self._n_clusters, CENTRE_ROUNDS, self._section.seed))
 
     def _load_centres(self) -> NDArray[np.float32]:
-        return np.asarray(np.load(self._own.path(CENTRES)))
+        return Index(self._own).centres()
 
     def _sort(self, index: int, context: TaskContext) -> None:
         start = index * self._chunk
@@ -70,7 +69,7 @@ class Clusters:
         """Counts, and the place where each chunk's users of each cluster begin."""
         counts = self._load_counts()
         earlier_chunks = np.cumsum(counts, axis=0) - counts
-        return counts, np.load(self._own.path(EDGES))[:-1] + earlier_chunks
+        return counts, Index(self._own).edges()[:-1] + earlier_chunks
 
     def _collect(self, group: int, context: TaskContext) -> None:
         counts, begin = context.shared

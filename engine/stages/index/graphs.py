@@ -18,13 +18,13 @@ import zarr
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts.names import shard_path
+from engine.artifacts.readers import Factors, Index
 from engine.chunked import arrays
-from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Planned, Round, TaskContext
-from engine.costs import TILE_USERS
 from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, merge_nearest
-from engine.stages.names import VECTORS, shard_path
+from engine.model.sizes import TILE_USERS
 
 
 class Graphs:
@@ -32,7 +32,7 @@ class Graphs:
 
     def __init__(self, inputs: Inputs[config.Index]) -> None:
         self._section = inputs.params
-        self._vectors = arrays.open_array(inputs.upstream["factors"].root, VECTORS)
+        self._vectors = Factors(inputs.upstream["factors"]).vectors
 
     def rounds(self, plan: Mapping[str, Planned]) -> Iterator[Round]:
         """As `engine.chunked.task.Stage`."""
@@ -68,14 +68,13 @@ def save(graph: hnswlib.Index, path: Path) -> None:
 
 
 def ask_shards(
-    index: Committed, vectors: zarr.Array[Any], users: NDArray[np.int32], queries: NDArray[np.float32], k: int, ef: int
+    index: Index, vectors: zarr.Array[Any], users: NDArray[np.int32], queries: NDArray[np.float32], k: int, ef: int
 ) -> Nearest:
     """The nearest of a block of users, from all shards, which are loaded one at a time.
 
     Parameters
     ----------
-    index : Committed
-        The index stage.
+    index : Index
     vectors : Zarr array, shape (users, dims)
         All users' vectors.
     users, queries : int32 and float32 arrays, shapes (n,) and (n, dims)
@@ -88,12 +87,12 @@ def ask_shards(
     pair of arrays, shape (n, k)
         As `engine.model.neighbors.merge_nearest`.
     """
-    shards = index.results("build")
+    shards = index.shards()
     best = (np.full((len(users), k), NO_NEIGHBOR, dtype=np.int32), np.full((len(users), k), np.nan, dtype=np.float32))
-    for shard, bounds in enumerate(shards):
-        wanted = min(k + 1, bounds["stop"] - bounds["start"])  # one of them may be the user itself
+    for shard, path in shards:
+        wanted = min(k + 1, shard.stop - shard.start)  # one of them may be the user itself
         graph = hnswlib.Index(space="cosine", dim=queries.shape[1])
-        graph.load_index(str(index.path(shard_path(shard))))
+        graph.load_index(str(path))
         graph.set_ef(max(ef // len(shards), wanted))
         try:
             labels, distances = graph.knn_query(queries, k=wanted, num_threads=1)
@@ -102,7 +101,7 @@ def ask_shards(
             if "contiguous 2D array" not in str(error):
                 raise
             del graph
-            found = _compare_with(vectors, bounds["start"], bounds["stop"], users, queries, k)
+            found = _compare_with(vectors, shard.start, shard.stop, users, queries, k)
         else:
             found = labels.astype(np.int32), np.float32(1) - distances
         best = merge_nearest(users, best, found)

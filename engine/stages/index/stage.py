@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine import config
+from engine.artifacts.records import FactorsLayout, IndexChoice
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.index import choose
@@ -33,7 +34,7 @@ class IndexStage:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
         yield Round("choose", plan["choose"], self._choose)
-        method = self._inputs.own.result("choose.00000")["method"]
+        method = IndexChoice.of(self._inputs.own).method
         if method == "hnsw":
             from engine.stages.index.graphs import Graphs  # hnswlib, which the others do without
 
@@ -42,6 +43,6 @@ class IndexStage:
             yield from Clusters(self._inputs).rounds(plan)
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, str]:
-        n_users = self._inputs.upstream["factors"].result("layout.00000")["n_users"]
+        n_users = FactorsLayout.of(self._inputs.upstream["factors"]).n_users
         method, why = choose(self._inputs.params.method, n_users)
         return {"method": method, "why": why}

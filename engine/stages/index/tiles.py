@@ -8,11 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.artifacts.readers import Factors, Index
 from engine.chunked import arrays
-from engine.chunked.journal import Committed
-from engine.costs import GROUP_USERS, TILE_USERS
 from engine.model.neighbors import Best, centres_within, cut_tiles, nearest_centre
-from engine.stages.names import CENTRES, EDGES, VECTORS, tile_codes_path, tile_vectors_path
+from engine.model.sizes import GROUP_USERS, TILE_USERS
 
 
 class Tile(NamedTuple):
@@ -32,8 +31,8 @@ class Tiles(Protocol):
 class PlainTiles:
     """In order of code, from the vectors themselves."""
 
-    def __init__(self, factors: Committed) -> None:
-        self._vectors = arrays.open_array(factors.root, VECTORS)
+    def __init__(self, factors: Factors) -> None:
+        self._vectors = factors.vectors
 
     def __iter__(self) -> Iterator[Tile]:
         """Go through all users."""
@@ -55,24 +54,23 @@ class ClusterTiles:
         First place of each cluster in the order of the tiles, and the end.
     """
 
-    def __init__(self, index: Committed) -> None:
+    def __init__(self, index: Index) -> None:
         self._index = index
-        self.centres: NDArray[np.float32] = np.load(index.path(CENTRES))
-        self.edges: NDArray[np.int64] = np.load(index.path(EDGES))
+        self.centres = index.centres()
+        self.edges = index.edges()
 
     def __iter__(self) -> Iterator[Tile]:
         """Go through all users."""
         n_users = int(self.edges[-1])
         for group, start in enumerate(range(0, n_users, GROUP_USERS)):
-            codes = np.load(self._index.path(tile_codes_path(group)))
-            vectors = np.load(self._index.path(tile_vectors_path(group)))
+            codes, vectors = self._index.tile_codes(group), self._index.tile_vectors(group)
             for cluster, first, last in cut_tiles(self.edges, start, start + len(codes), TILE_USERS):
                 yield Tile(cluster, codes[first:last], vectors[first:last])
 
     def cluster_of_users(self) -> NDArray[np.int32]:
         """Cluster of each user, by code; shape (users,)."""
         clusters = np.repeat(np.arange(len(self.centres), dtype=np.int32), np.diff(self.edges))
-        codes = [np.load(self._index.path(tile_codes_path(group))) for group in range(-(-len(clusters) // GROUP_USERS))]
+        codes = [self._index.tile_codes(group) for group in range(-(-len(clusters) // GROUP_USERS))]
         found = np.empty_like(clusters)
         found[np.concatenate(codes)] = clusters
         return found

@@ -9,17 +9,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.chunked.errors import EngineError
+from engine.model.sizes import HELD_IDS, SURVEY_BITS
 
 Ids = NDArray[Any]
 
-# Pieces are merged once they hold this many ids, or twice as many as after the last time.
-_HELD = 2**17
 # Ids within a range so many times their number are counted in a table, without sorting.
 _SPAN = 4
-# One id in so many is in the sample, chosen by the upper bits of its product with an odd number (Fibonacci hashing).
-_SAMPLED = 16
+# An id is in the sample if the upper bits of its product with this odd number are 0 (Fibonacci hashing).
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(60)
+_SHIFT = np.uint64(64 - SURVEY_BITS)
+_SAMPLED = 2**SURVEY_BITS
 
 
 class IdCounts:
@@ -38,7 +37,7 @@ class IdCounts:
         self._ids: list[Ids] = []
         self._counts: list[NDArray[np.int64]] = []
         self._held = 0
-        self._room = _HELD
+        self._room = HELD_IDS
 
     def add(self, ids: Ids) -> None:
         """Count a piece, not empty."""
@@ -58,7 +57,7 @@ class IdCounts:
         ids, counts = ids[starts], np.add.reduceat(counts, starts)
         self._ids, self._counts = [ids], [counts]
         self._held = len(ids)
-        self._room = max(_HELD, 2 * self._held)
+        self._room = max(HELD_IDS, 2 * self._held)
         return ids, counts
 
 
@@ -77,13 +76,13 @@ def _starts(ids: Ids) -> NDArray[np.intp]:
 
 
 class IdSample:
-    """About how many distinct ids there are, and how long they are where they are text; from one in 16 of them."""
+    """About how many distinct ids there are, and how long where they are text; from one in `_SAMPLED` of them."""
 
     def __init__(self) -> None:
         self._ids = [np.zeros(0, dtype=np.uint64)]
         self._lengths = [np.zeros(0, dtype=np.int64)]
         self._held = 0
-        self._room = _HELD
+        self._room = HELD_IDS
 
     def add(self, ids: Ids, lengths: NDArray[Any] | None = None) -> None:
         """Take a piece: ids or keys of 64 bits, and the bytes of each one's text."""
@@ -99,7 +98,7 @@ class IdSample:
         ids, rows = np.unique(np.concatenate(self._ids), return_index=True)
         self._ids, self._lengths = [ids], [np.concatenate(self._lengths)[rows]]
         self._held = len(ids)
-        self._room = max(_HELD, 2 * self._held)
+        self._room = max(HELD_IDS, 2 * self._held)
 
     def estimate(self) -> tuple[int, int]:
         """The number of distinct ids, and the bytes of their texts."""

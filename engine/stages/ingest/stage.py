@@ -25,18 +25,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine import config
+from engine.artifacts.names import ITEMS, SURVEY, USERS, partition_path
+from engine.artifacts.records import Profile
 from engine.chunked.errors import EngineError, UsageError, system_error
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
+from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
 from engine.ratings import source
 from engine.ratings.faults import locate_fault
 from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
-from engine.stages.names import ITEMS, PROFILE, SURVEY, USERS, partition_path
 
 SOURCE = "source.parquet"
-# Small enough to stream, large enough that statistics and headers cost nothing: ratings, and bytes of text.
-_ROW_GROUP = 2**17
-_ROW_GROUP_BYTES = 2**22
 _KEY = "key"
 # Columns of the converted source that hold the ids themselves where these are text.
 _TEXT = {"user": "user_text", "item": "item_text"}
@@ -61,6 +60,7 @@ class IngestStage:
         plan = self._inputs.plan()
         yield Round("convert", plan["convert"], self._convert, until="partition")
         yield Round("survey", plan["survey"], self._survey)
+        # Each of these is planned with what the round before it has found.
         yield Round("profile", self._inputs.plan()["profile"], self._profile)
         yield Round("partition", self._inputs.plan()["partition"], self._partition, load=self._load_keys)
 
@@ -91,7 +91,9 @@ class IngestStage:
 
     def _row_group(self) -> int:
         """Ratings in a row group of the converted source, fewer where they are long."""
-        return max(1024, min(_ROW_GROUP, _ROW_GROUP_BYTES // self._source.row_bytes)) if self._texts else _ROW_GROUP
+        if not self._texts:
+            return INGEST_ROW_GROUP
+        return max(INGEST_LEAST_ROW_GROUP, min(INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES // self._source.row_bytes))
 
     def _rows(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Go through the converted source, a row group at a time."""
@@ -165,16 +167,16 @@ class IngestStage:
         return pl.read_parquet(self._own.path(name), columns=[column])[column]
 
     def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
-        profile = self._own.result(PROFILE)
-        starts = [*profile["first_users"], profile["n_users"]]
+        profile = Profile.of(self._own)
+        starts = profile.bounds
         all_users, items = context.shared
         users = all_users[starts[index] : starts[index + 1]]
-        coded = encode(self._read(users), users, starts[index], items, profile["rating_dtype"], profile["rating_step"])
+        coded = encode(self._read(users), users, starts[index], items, profile.rating_dtype, profile.rating_step)
         ratings = coded[latest_by_user(coded["user"].to_numpy(), coded["item"].to_numpy())]
         target = context.scratch / partition_path(index)
         target.parent.mkdir()
         # Nobody looks for a range within a partition: no statistics, which take half the time of a write.
-        ratings.write_parquet(target, row_group_size=_ROW_GROUP, compression="lz4", statistics=False)
+        ratings.write_parquet(target, row_group_size=INGEST_ROW_GROUP, compression="lz4", statistics=False)
         return {"n_ratings": ratings.height, "n_repeated": coded.height - ratings.height}
 
     def _read(self, users: pl.Series) -> pl.DataFrame:
@@ -307,9 +309,3 @@ def latest_by_user(users: NDArray[np.uint32], items: NDArray[np.uint32]) -> NDAr
     last = np.append(pairs[1:] != pairs[:-1], True)
     rows = np.sort(by_pair[last])
     return rows[np.argsort(users[rows], kind="stable")]
-
-
-def count_users(path: Path, first_user: int, n_users: int) -> NDArray[np.int64]:
-    """Ratings of each user of a partition, in order of code; shape (n_users,)."""
-    codes = pl.read_parquet(path, columns=["user"])["user"].to_numpy()
-    return np.bincount(codes - np.uint32(first_user), minlength=n_users).astype(np.int64)

@@ -1,0 +1,216 @@
+"""What is NumPy's or Zarr's: readers of what a step has committed. Nothing is read before it is asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from engine.artifacts import names
+from engine.artifacts.records import Fit, Shard, predicted_blocks, shards
+from engine.chunked import arrays
+from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.journal import Committed
+from engine.chunked.storage import Location
+
+if TYPE_CHECKING:
+    from engine.model.biases import Biases
+    from engine.model.prediction import Predicted
+
+_NOBODY = -1
+
+
+class Matrix:
+    """matrix: train and test ratings, both users x the items of train.
+
+    Parameters
+    ----------
+    stage : Committed
+    """
+
+    def __init__(self, stage: Committed) -> None:
+        self._stage = stage
+
+    @cached_property
+    def train(self) -> CsrReader:
+        """The train ratings."""
+        return CsrReader(self._stage.root, names.TRAIN)
+
+    @cached_property
+    def test(self) -> CsrReader:
+        """The test ratings of items that occur in train."""
+        return CsrReader(self._stage.root, names.TEST)
+
+
+class Factors:
+    """factors: vectors of users, and what they are made with.
+
+    Parameters
+    ----------
+    stage : Committed
+    """
+
+    def __init__(self, stage: Committed) -> None:
+        self._stage = stage
+
+    @cached_property
+    def vectors(self) -> zarr.Array[Any]:
+        """float32, shape (users, dims): rows of unit length, or of zeros for a user no dimension reaches."""
+        return arrays.open_array(self._stage.root, names.VECTORS)
+
+    def loadings(self, mmap_mode: Literal["r"] | None = None) -> NDArray[np.float32]:
+        """Shape (items, dims): a row of ratings times this is a user's vector before scaling to unit length."""
+        loadings: NDArray[np.float32] = np.load(self._stage.path(names.LOADINGS), mmap_mode=mmap_mode)
+        return loadings
+
+    def singular_values(self) -> NDArray[np.float64]:
+        """Descending; shape (width,), at least as many as there are dims."""
+        values: NDArray[np.float64] = np.load(self._stage.path(names.SINGULAR_VALUES))
+        return values
+
+
+class Index:
+    """index: clusters of users, or graphs; which of them is there, `engine.artifacts.records.IndexChoice` says.
+
+    Parameters
+    ----------
+    stage : Committed
+    """
+
+    def __init__(self, stage: Committed) -> None:
+        self._stage = stage
+
+    def centres(self) -> NDArray[np.float32]:
+        """Of the clusters, shape (clusters, dims)."""
+        centres: NDArray[np.float32] = np.load(self._stage.path(names.CENTRES))
+        return centres
+
+    def edges(self) -> NDArray[np.int64]:
+        """First place of each cluster in the order of the tiles, and the end; shape (clusters + 1,)."""
+        edges: NDArray[np.int64] = np.load(self._stage.path(names.EDGES))
+        return edges
+
+    def tile_codes(self, group: int) -> NDArray[np.int32]:
+        """Codes of a group of users, by cluster; shape (users of the group,)."""
+        codes: NDArray[np.int32] = np.load(self._stage.path(names.tile_codes_path(group)))
+        return codes
+
+    def tile_vectors(self, group: int) -> NDArray[np.float32]:
+        """Their vectors, shape (users of the group, dims)."""
+        vectors: NDArray[np.float32] = np.load(self._stage.path(names.tile_vectors_path(group)))
+        return vectors
+
+    def shards(self) -> list[tuple[Shard, Path]]:
+        """Users of each graph, and its file."""
+        return [(shard, self._stage.path(names.shard_path(i))) for i, shard in enumerate(shards(self._stage))]
+
+
+class Nearest:
+    """The nearest of each user (neighbors), or of each item (item_neighbors), nearest first.
+
+    Parameters
+    ----------
+    stage : Committed
+
+    Attributes
+    ----------
+    ids : Zarr int32 array, shape (n, k)
+        Codes of users, or columns; -1 where there are fewer.
+    similarities : Zarr float32 array, shape (n, k)
+    """
+
+    def __init__(self, stage: Committed) -> None:
+        self._stage = stage
+
+    @cached_property
+    def ids(self) -> zarr.Array[Any]:
+        """See the class."""
+        return arrays.open_array(self._stage.root, names.IDS)
+
+    @cached_property
+    def similarities(self) -> zarr.Array[Any]:
+        """See the class."""
+        return arrays.open_array(self._stage.root, names.SIMILARITIES)
+
+    def read(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Rows ``start`` to ``stop``, in memory."""
+        return arrays.read_rows(self.ids, start, stop), arrays.read_rows(self.similarities, start, stop)
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Rows of the given ascending numbers, in memory; only chunks that have some of them are read."""
+        return arrays.take_rows(self.ids, rows), arrays.take_rows(self.similarities, rows)
+
+
+def lay_out_nearest(scratch: Path, shape: tuple[int, int], rows_per_chunk: int) -> None:
+    """Create the arrays that `Nearest` reads, empty, as part of a task's output.
+
+    Parameters
+    ----------
+    scratch : Path
+        The task's scratch folder.
+    shape : (int, int)
+        Rows, and the nearest of each.
+    rows_per_chunk : int
+    """
+    for name, dtype, fill in ((names.IDS, np.int32, _NOBODY), (names.SIMILARITIES, np.float32, np.nan)):
+        chunks = (rows_per_chunk, shape[1])
+        arrays.create_array(scratch, name, shape=shape, chunks=chunks, dtype=dtype, fill=fill)
+
+
+def write_nearest(
+    root: Location, scratch: Path, start: int, ids: NDArray[np.int32], similarities: NDArray[np.float32]
+) -> None:
+    """Write rows from ``start`` on; whole chunks, as `engine.chunked.arrays.write_rows`, which raises ValueError."""
+    arrays.write_rows(root, scratch, names.IDS, start, ids)
+    arrays.write_rows(root, scratch, names.SIMILARITIES, start, similarities)
+
+
+class NearItems(Nearest):
+    """item_neighbors: the nearest items of each, and what else there is."""
+
+    def inverted(self) -> NarrowRows:
+        """float32, items x items: of each item the items that it is among the nearest of, with their similarities."""
+        with np.load(self._stage.path(names.NEAR)) as near:
+            indptr = near["indptr"]
+            return NarrowRows(indptr, near["indices"], near["data"], len(indptr) - 1, 1.0)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Train ratings of each item, shape (items,)."""
+        counts: NDArray[np.int64] = np.load(self._stage.path(names.COUNTS))
+        return counts
+
+
+def read_biases(stage: Committed) -> Biases:
+    """biases: the bias model."""
+    from engine.model.biases import Biases
+
+    fit = Fit.of(stage)
+    users, items = (np.load(stage.path(name)) for name in (names.USER_BIAS, names.ITEM_BIAS))
+    return Biases(fit.mean, users, items, fit.low, fit.high)
+
+
+def read_predictions(stage: Committed, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:
+    """predict: what is predicted for users ``start`` to ``stop``; ``indptr`` is that of the whole test matrix."""
+    from engine.model.prediction import Predicted
+
+    values, covered = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=bool)]
+    for number, block in enumerate(predicted_blocks(stage)):
+        first, last = max(start, block.first_user), min(stop, block.last_user)
+        if first < last:
+            offset = indptr[block.first_user]
+            some = slice(indptr[first] - offset, indptr[last] - offset)
+            values.append(np.load(stage.path(names.predicted_path(number)))[some])
+            covered.append(np.unpackbits(np.load(stage.path(names.covered_path(number))))[some].astype(bool))
+    return Predicted(np.concatenate(values), np.concatenate(covered))
+
+
+def read_times(evaluate: Committed) -> NDArray[np.int64] | None:
+    """evaluate: how many users each item is recommended to, shape (items,); None where that was not kept."""
+    if not (evaluate.root / names.TIMES).is_file():
+        return None
+    times: NDArray[np.int64] = np.load(evaluate.path(names.TIMES))
+    return times

@@ -1,0 +1,209 @@
+"""What tasks returned, as others read it from their records.
+
+Each is read from what its step has committed, with ``of`` or a function beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine.artifacts import names
+from engine.chunked.journal import Committed
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+def _one(stage: Committed, task_id: str, kind: type[R]) -> R:
+    return msgspec.convert(stage.result(task_id), kind)
+
+
+def _each(stage: Committed, round_name: str, kind: type[R]) -> list[R]:
+    return [msgspec.convert(result, kind) for result in stage.results(round_name)]
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """ingest: how large everything is.
+
+    ``rating_step`` is the unit that ratings of ``rating_dtype`` are multiples of; ``rating_min`` and ``rating_max`` are
+    in ratings' own units. ``first_users`` has the code of each partition's first user, ascending from 0. Times are 0
+    where they are not kept.
+    """
+
+    n_rows: int
+    n_users: int
+    n_items: int
+    rating_dtype: str
+    rating_step: float
+    rating_min: float
+    rating_max: float
+    sorted_by_user: bool
+    most_ratings_of_a_user: int
+    first_users: list[int]
+    time_min: int = 0
+    time_max: int = 0
+
+    @classmethod
+    def of(cls, ingest: Committed) -> Profile:
+        """Read it; raises DamagedError where there is none."""
+        return _one(ingest, names.PROFILE, cls)
+
+    @property
+    def bounds(self) -> list[int]:
+        """Code of the first user of each partition, and the number of users."""
+        return [*self.first_users, self.n_users]
+
+
+class PartitionCounts(msgspec.Struct, frozen=True):
+    """ingest: ratings of a partition, and how many were left out because their pair came again."""
+
+    n_ratings: int
+    n_repeated: int
+
+
+def partition_counts(ingest: Committed) -> list[PartitionCounts]:
+    """Of each partition."""
+    return _each(ingest, names.PARTITIONED, PartitionCounts)
+
+
+class SplitCounts(msgspec.Struct, frozen=True):
+    """split: ratings of a partition that are train's, test's, and neither's."""
+
+    n_train: int
+    n_test: int
+    n_left_out: int
+
+
+def split_counts(split: Committed) -> list[SplitCounts]:
+    """Of each partition."""
+    return _each(split, names.SPLIT, SplitCounts)
+
+
+class MatrixLayout(msgspec.Struct, frozen=True):
+    """matrix: where each partition's ratings start in the flat arrays of train and of test, and the end; columns."""
+
+    train: list[int]
+    test: list[int]
+    n_columns: int
+
+    @classmethod
+    def of(cls, matrix: Committed) -> MatrixLayout:
+        """Read it; raises DamagedError where there is none."""
+        return _one(matrix, names.LAYOUT, cls)
+
+    def offsets(self, kind: str) -> list[int]:
+        """Those of `names.TRAIN` or `names.TEST`."""
+        return self.train if kind == names.TRAIN else self.test
+
+
+class FactorsLayout(msgspec.Struct, frozen=True):
+    """factors: the shape of the user vectors."""
+
+    dims: int
+    n_users: int
+
+    @classmethod
+    def of(cls, factors: Committed) -> FactorsLayout:
+        """Read it; raises DamagedError where there is none."""
+        return _one(factors, names.LAYOUT, cls)
+
+
+class IndexChoice(msgspec.Struct, frozen=True):
+    """index: how neighbours are searched (``exact``, ``pruned`` or ``hnsw``), and why, for people."""
+
+    method: str
+    why: str
+
+    @classmethod
+    def of(cls, index: Committed) -> IndexChoice:
+        """Read it; raises DamagedError where there is none."""
+        return _one(index, names.CHOICE, cls)
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """index: users ``start`` to ``stop`` of a graph."""
+
+    start: int
+    stop: int
+
+
+def shards(index: Committed) -> list[Shard]:
+    """In order; none but with ``hnsw``."""
+    return _each(index, names.BUILT, Shard)
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """neighbors: pairs of a user and a cluster that it was compared with; 0 where there are no clusters."""
+
+    clusters_looked_at: int
+
+
+def looked(neighbors: Committed) -> list[Looked]:
+    """Of each block of users."""
+    return _each(neighbors, names.SEARCHED, Looked)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """neighbors: how many true neighbours some users have, and how many of them were found."""
+
+    n_found: int
+    n_true: int
+
+
+def found(neighbors: Committed) -> list[Found]:
+    """Of each part of the sample."""
+    return _each(neighbors, names.COMPARED, Found)
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """biases: the mean, and the least and greatest of the ratings, in their own units."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, biases: Committed) -> Fit:
+        """Read it; raises DamagedError where there is none."""
+        return _one(biases, names.BIASES, cls)
+
+
+class PredictedBlock(msgspec.Struct, frozen=True):
+    """predict: a block is of users ``first_user`` to ``last_user``, the last excluded."""
+
+    first_user: int
+    last_user: int
+
+
+def predicted_blocks(predict: Committed) -> list[PredictedBlock]:
+    """In order."""
+    return _each(predict, names.PREDICTED, PredictedBlock)
+
+
+class Means(msgspec.Struct, frozen=True):
+    """evaluate: the two figures of the notebook, None where they are of nothing, what they are of, and all figures."""
+
+    rmse: float | None
+    recall: float | None
+    n_test_scored: int
+    n_test_covered: int
+    n_users_with_liked: int
+    figures: dict[str, Any]
+
+    @classmethod
+    def of(cls, evaluate: Committed) -> Means:
+        """Read it; raises DamagedError where there is none."""
+        return _one(evaluate, names.MEANS, cls)
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """recommend: rows of the table, an item each, and users of the run."""
+
+    n_rows: int = msgspec.field(name="n_films")
+    n_users: int
+
+    @classmethod
+    def of(cls, recommend: Committed) -> Joined:
+        """Read it; raises DamagedError where there is none."""
+        return _one(recommend, names.JOINED, cls)

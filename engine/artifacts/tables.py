@@ -1,0 +1,63 @@
+"""What is Parquet. Polars costs 46 MiB to load: that is left until a table is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.artifacts import names
+from engine.chunked.journal import Committed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def read_partition(stage: Committed, index: int, *columns: str, kind: str = "ratings") -> pl.DataFrame:
+    """Read a partition of ingest, or one of split.
+
+    Parameters
+    ----------
+    stage : Committed
+    index : int
+        Of the partition.
+    *columns : str
+        Those wanted: ``user`` and ``item`` (codes, uint32), ``rating`` (multiples of the profile's step), and of
+        ingest ``time`` (int64), where times are kept.
+    kind : str
+        `names.TRAIN` or `names.TEST` of split.
+    """
+    import polars as pl
+
+    return pl.read_parquet(stage.path(names.partition_path(index, kind)), columns=list(columns))
+
+
+def user_ids(ingest: Committed) -> pl.Series:
+    """Original ids of users, in order of code; integers or text, shape (users,)."""
+    return _ids(ingest.path(names.USERS), "user")
+
+
+def item_ids(matrix: Committed) -> pl.Series:
+    """Original ids of items, in order of column; integers or text, shape (columns,)."""
+    return _ids(matrix.path(names.COLUMNS), "item")
+
+
+def all_item_ids(ingest: Committed) -> pl.Series:
+    """Original ids of items, those that only test knows, too, in order of code; integers or text, shape (items,)."""
+    return _ids(ingest.path(names.ITEMS), "item")
+
+
+def _ids(path: Path, column: str) -> pl.Series:
+    import polars as pl
+
+    return pl.read_parquet(path, columns=[column])[column]
+
+
+def measured_users(evaluate: Committed) -> list[Path]:
+    """What is measured of users, a block a file; see ``docs/metrics.md`` for its columns."""
+    folder = evaluate.root / names.USER_TABLES
+    return [(folder / name).local() for name in folder.names()]
+
+
+def recommended(recommend: Committed) -> Path:
+    """The best items for every user; see `engine.stages.recommend` for its columns."""
+    return recommend.path(names.RECOMMENDED)

@@ -1,0 +1,120 @@
+"""How much is gone through at a time, and the other sizes that are fixed here and not configured.
+
+In two halves. Some decide bytes of a result: a product's last bits may depend on its shape, a sum's on its order, and a
+file's layout is part of it. Whoever changes one of those raises the versions of the steps that `DECIDING` names beside
+it (``Step.version`` in ``engine/pipeline.py``), or results of before and after would pass for the same. The others are
+free: they decide how much memory and time is taken, and nothing else.
+
+Nothing is imported here that takes memory: `engine.costs` plans with these where no numerical library is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# What decides bytes.
+
+INGEST_ROW_GROUP = 2**17
+"""ingest: ratings in a row group of Parquet: small enough to stream, large enough that its header costs nothing."""
+INGEST_ROW_GROUP_BYTES = 2**22
+"""ingest: bytes of text in a row group, about, where ids are text."""
+INGEST_LEAST_ROW_GROUP = 1024
+"""ingest: ratings in such a row group at least."""
+SURVEY_BITS = 4
+"""ingest: of the survey's estimates, in its record: one id in two to this power is in the sample."""
+PROJECT_ROWS = 1024
+"""factors: users whose Gram product is added at once, and columns whose loadings are multiplied at once."""
+GRAM_ROWS = 4096
+"""factors: rows of a tall matrix that are widened to float64, and multiplied, at once."""
+EXACT_USERS = 32768
+"""index: up to so many users ``auto`` compares everybody with everybody: a few seconds, growing with the square."""
+CENTRE_SAMPLE = 16
+"""index: users looked at for each cluster's centre."""
+CENTRE_ROUNDS = 5
+"""index: times that users are assigned to centres, and centres moved."""
+GROUP_USERS = 8192
+"""index: users in a file of tiles, which is read at once; no tile reaches into two."""
+QUERY_USERS = 256
+"""index, neighbors: users that are multiplied with a tile, or with the centres, at once."""
+TILE_USERS = 1024
+"""neighbors: others in a tile."""
+BEST_ROOM = 64
+"""neighbors, item_neighbors: places for what is found between two selections; of equals, which one is kept."""
+SAMPLE_TASKS = 4
+"""neighbors: tasks that samples of users are shared out among; each leaves a record."""
+BIAS_RATINGS = 2**18
+"""biases: ratings whose sums are added at once."""
+NEAR_ITEMS = 256
+"""item_neighbors: items that are multiplied with a tile at once."""
+TILE_ITEMS = 1024
+"""item_neighbors: items in a tile."""
+PREDICT_USERS = 16
+"""predict, recommend: users whose pairs are predicted at once."""
+PREDICT_PAIRS = 2048
+"""predict, recommend: pairs summed over at once; what NumPy buffers of them decides where a sum is cut."""
+RECOMMEND_ROW_GROUP = 2**17
+"""recommend: rows of the result that are written together."""
+
+DECIDING: Mapping[str, tuple[str, ...]] = {
+    "INGEST_ROW_GROUP": ("ingest",),
+    "INGEST_ROW_GROUP_BYTES": ("ingest",),
+    "INGEST_LEAST_ROW_GROUP": ("ingest",),
+    "SURVEY_BITS": ("ingest",),
+    "PROJECT_ROWS": ("factors",),
+    "GRAM_ROWS": ("factors",),
+    "EXACT_USERS": ("index",),
+    "CENTRE_SAMPLE": ("index",),
+    "CENTRE_ROUNDS": ("index",),
+    "GROUP_USERS": ("index",),
+    "QUERY_USERS": ("index", "neighbors"),
+    "TILE_USERS": ("neighbors",),
+    "BEST_ROOM": ("neighbors", "item_neighbors"),
+    "SAMPLE_TASKS": ("neighbors",),
+    "BIAS_RATINGS": ("biases",),
+    "NEAR_ITEMS": ("item_neighbors",),
+    "TILE_ITEMS": ("item_neighbors",),
+    "PREDICT_USERS": ("predict", "recommend"),
+    "PREDICT_PAIRS": ("predict", "recommend"),
+    "RECOMMEND_ROW_GROUP": ("recommend",),
+}
+"""Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""
+
+# What is free.
+
+READ_RATINGS = 2**20
+"""Stored ratings read at a time where all are gone through: counted, copied, or each multiplied by itself."""
+HELD_IDS = 2**17
+"""Ids that pieces hold before they are merged, or twice as many as after the last time."""
+CUT_BINS = 2**16
+"""Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
+PASS_ROWS = 4096
+"""Users in a batch of a pass at most; their products are added row by row."""
+LEAST_PASS_ROWS = 64
+"""And at least."""
+SCORE_USERS = 128
+"""Users scored at a time at most; beyond that their flags, a byte for each item, leave the processor's cache."""
+SCORE_WORK = 2**21
+"""Multiply-adds of a batch of users at most: about 64 MiB."""
+LEAST_SCORE_WORK = 2**16
+"""And at least, where a batch of more than one user has as many."""
+ASK_USERS = 256
+"""Users whose questions are put together at a time, each from its own row."""
+READ_USERS = 2048
+"""Users read at a time, since a read unpacks whole chunks of many more."""
+RANK_USERS = 1024
+"""Users whose hits are gone through at a time, rank by rank."""
+
+FREE = (
+    "READ_RATINGS",
+    "HELD_IDS",
+    "CUT_BINS",
+    "PASS_ROWS",
+    "LEAST_PASS_ROWS",
+    "SCORE_USERS",
+    "SCORE_WORK",
+    "LEAST_SCORE_WORK",
+    "ASK_USERS",
+    "READ_USERS",
+    "RANK_USERS",
+)
+"""The others."""

@@ -1,0 +1,65 @@
+"""What steps leave is read in one place, which loads no more than it needs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine
+
+ROOT = Path(engine.__file__).parent
+HEAVY = ("numpy", "scipy", "polars", "zarr", "pyarrow", "hnswlib")
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("engine.driver", ()),
+        ("engine.costs", ()),
+        ("engine.results.figures", ()),
+        ("engine.serving.everybody", ()),
+        ("engine.artifacts.records", ()),
+        ("engine.artifacts.tables", ()),
+        ("engine.artifacts.readers", ("numpy", "zarr")),
+        ("engine.stages.split", ("numpy", "polars")),
+        ("engine.stages.evaluate", ("numpy", "zarr", "scipy")),
+        ("engine.stages.recommend", ("numpy", "zarr", "scipy")),
+    ],
+)
+def test_a_module_loads_only_these_libraries(module: str, allowed: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print(*sorted({set(HEAVY)} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()) <= set(allowed)
+
+
+def imports(path: Path) -> list[str]:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return [node.module or "" for node in nodes]
+
+
+# What stages share: what they are constructed with, a table written, and how an index is gone through.
+_SHARED = ("engine.stages.inputs", "engine.stages.tables", "engine.stages.index.tiles", "engine.stages.index.graphs")
+STAGES = sorted((ROOT / "stages").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", STAGES, ids=lambda path: "-".join(path.relative_to(ROOT / "stages").parts))
+def test_a_stage_reads_no_other_by_its_module(path: Path) -> None:
+    own = "engine.stages." + path.relative_to(ROOT / "stages").parts[0].removesuffix(".py")
+    foreign = [name for name in imports(path) if name.startswith("engine.stages.") and not name.startswith(own)]
+    assert set(foreign) <= set(_SHARED)
+
+
+@pytest.mark.parametrize("folder", ["serving", "results"])
+def test_who_reads_a_run_knows_no_stage(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert not [name for name in imports(path) if name.startswith("engine.stages")], path
+
+
+def test_tasks_are_not_named_anywhere_else() -> None:
+    for path in (each for folder in ("stages", "serving", "results") for each in (ROOT / folder).rglob("*.py")):
+        values = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        assert not [value for value in values if isinstance(value, str) and value.endswith(".00000")], path
