@@ -6,6 +6,8 @@ of the machine; nothing else changes.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import threading
 import time
@@ -74,6 +76,13 @@ def reset_peak() -> None:
     """Let the peak of this process start again from what it holds now."""
     with suppress(OSError):  # not permitted: the peak then includes earlier work, never less than the truth
         (_PROC / "self" / "clear_refs").write_text("5")
+
+
+def give_back() -> None:
+    """Return to the system what the allocator keeps of freed memory, so that what follows does not seem to hold it."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _read_int(path: Path) -> int | None:

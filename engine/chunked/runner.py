@@ -127,6 +127,7 @@ class StageRunner:
     def _run_round(self, round_: Round) -> None:
         missing = self._missing(round_)
         allotment = self._allot(round_, len(missing))
+        memory.give_back()
         memory.reset_peak()
         self._emit(
             RoundBegan(

@@ -101,6 +101,18 @@ def _similarities(vectors: Float32, trust: Float32, own: Ids, others: Ids) -> Fl
     return np.asarray((vectors[own] @ vectors[others].T) * np.minimum(mine[:, None], theirs))
 
 
+def residual_table(n_users: int, n_items: int) -> NDArray[np.complex64]:
+    """Zeros for `predict_residuals` to spread the residuals of so many users over all items, at once.
+
+    Returns
+    -------
+    complex64 array, shape (n_users * n_items + 1,)
+        Of a user's item: the residual as the real part, and 1 as the imaginary part where the user has rated it; one
+        lookup fetches both. The last entry is nobody's and stays 0.
+    """
+    return np.zeros(n_users * n_items + 1, dtype=np.complex64)
+
+
 def predict_residuals(
     residuals: csr_matrix,
     rows: NDArray[np.integer[Any]],
@@ -108,7 +120,7 @@ def predict_residuals(
     ids: Ids,
     similarities: Float32,
     shrink: float,
-    known: NDArray[np.complex64],
+    table: NDArray[np.complex64],
 ) -> tuple[Float32, NDArray[np.bool_]]:
     """Mean of the user's residuals of the films nearest to each asked for, by similarity, drawn towards 0.
 
@@ -124,8 +136,8 @@ def predict_residuals(
     ids, similarities : arrays, shape (m, k)
         As `nearest_items` gives them for some films.
     shrink : float
-    known : complex64 array, shape (at least n * films + 1,)
-        Zeros; used as scratch and left as zeros.
+    table : complex64 array
+        `residual_table` of ``n`` users or more; left as zeros.
 
     Returns
     -------
@@ -133,13 +145,11 @@ def predict_residuals(
         The mean, 0 where no film near was rated, and whether any was.
     """
     n_items = residuals.shape[1]
-    # One lookup fetches both what a film adds to the sum of residuals and whether it counts: as a complex number.
     at = np.repeat(np.arange(residuals.shape[0]) * n_items, np.diff(residuals.indptr)) + residuals.indices
-    known[at] = residuals.data + np.complex64(1j)
+    table[at] = residuals.data + np.complex64(1j)
     near = ids[items]
-    # The entry after the last is nobody's.
-    places = np.where(near >= 0, rows[:, None] * n_items + near, len(known) - 1)
-    sums = np.einsum("pk,pk->p", similarities[items], known[places])
-    known[at] = 0
+    places = np.where(near >= 0, rows[:, None] * n_items + near, len(table) - 1)
+    sums = np.einsum("pk,pk->p", similarities[items], table[places])
+    table[at] = 0
     covered = sums.imag > 0
     return np.where(covered, sums.real / np.where(covered, sums.imag + np.float32(shrink), 1), 0), covered

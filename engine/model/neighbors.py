@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.model.sizes import BEST_ROOM, QUERY_USERS
+from engine.model.sizes import BEST_ROOM, QUERY_USERS, SELECT_USERS
 
 NO_NEIGHBOR = -1
 
@@ -82,13 +82,17 @@ class Best:
         # Most tiles have nothing for most queries, and a maximum is quick.
         promising = similarities.max(axis=1) > self.worst[rows]
         rows, similarities = rows[promising], similarities[promising]
-        place = np.flatnonzero(similarities > self.worst[rows, None])
+        better = similarities > self.worst[rows, None]
+        counts = np.count_nonzero(better, axis=1)
+        many = np.flatnonzero(counts > BEST_ROOM)
+        for start in range(0, len(many), SELECT_USERS):
+            some = many[start : start + SELECT_USERS]
+            self._select(rows[some], codes, similarities[some])
+        better[many] = False
+        counts[many] = 0
+        place = np.flatnonzero(better)  # few
         row, column = np.divmod(place, len(codes))
-        counts = np.bincount(row, minlength=len(rows))
-        many = counts > BEST_ROOM
-        self._select(rows[many], codes, similarities[many])
-        few = ~many[row]
-        self._append(rows, np.where(many, 0, counts), row[few], codes[column[few]], similarities.ravel()[place[few]])
+        self._append(rows, counts, row, codes[column], similarities.ravel()[place])
 
     def _append(self, rows: Int64, counts: Int64, row: Int64, codes: Int32, similarities: Float32) -> None:
         """Add what is better than the worst: of each ``row``, an index into ``rows``, as many as ``counts`` says."""
@@ -207,22 +211,42 @@ def shortfall(products: Float32) -> Float32:
     return behind
 
 
-def centres_within(rows: Float32, centres: Float32, reach: float) -> tuple[Int64, Int32]:
-    """The centres that are behind the nearest by at most ``reach``, of each row.
+class NearCentres:
+    """The centres that are behind the nearest by at most ``reach``, of each row, the nearest left out.
 
-    Returns
-    -------
-    rows, centres : int64 and int32 arrays, shape (pairs,)
-        Rows ascending; the nearest centre is one of them. A row of zeros has the first alone.
+    Held as a bit for each row and centre, so that how far rows look makes no difference to memory.
+
+    Parameters
+    ----------
+    rows : float32 array, shape (n, dims)
+        Unit rows, or rows of zeros: these have no centre but the first, which is their nearest.
+    centres : float32 array, shape (centres, dims)
+    reach : float
+
+    Attributes
+    ----------
+    nearest : int32 array, shape (n,)
+        Each row's nearest centre.
+    n_pairs : int
+        Pairs of a row and a centre.
     """
-    pairs = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32))]
-    for start in range(0, len(rows), QUERY_USERS):
-        some = rows[start : start + QUERY_USERS]
-        near = shortfall(some @ centres.T) <= reach
-        near[~some.any(axis=1), 1:] = False
-        row, centre = np.nonzero(near)
-        pairs.append((row + start, centre.astype(np.int32)))
-    return np.concatenate([row for row, _ in pairs]), np.concatenate([centre for _, centre in pairs])
+
+    def __init__(self, rows: Float32, centres: Float32, reach: float) -> None:
+        self.nearest = nearest_centre(rows, centres)
+        self.n_pairs = 0
+        self._bits = np.zeros((len(centres), -(-len(rows) // 8)), dtype=np.uint8)
+        for start in range(0, len(rows), QUERY_USERS):  # which is a multiple of 8
+            some = rows[start : start + QUERY_USERS]
+            near = shortfall(some @ centres.T) <= reach
+            near[~some.any(axis=1)] = False
+            near[np.arange(len(some)), self.nearest[start : start + QUERY_USERS]] = False
+            self.n_pairs += int(np.count_nonzero(near))
+            packed = np.packbits(near, axis=0)
+            self._bits[:, start // 8 : start // 8 + len(packed)] = packed.T
+
+    def rows_of(self, centre: int) -> Int64:
+        """The rows that have a centre, ascending."""
+        return np.flatnonzero(np.unpackbits(self._bits[centre], count=len(self.nearest)))
 
 
 def reach_for_recall(shortfalls: Float32, recall: float) -> float:

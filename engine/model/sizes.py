@@ -104,7 +104,11 @@ READ_USERS = 2048
 RANK_USERS = 1024
 """Users whose hits are gone through at a time, rank by rank."""
 
+SELECT_USERS = 64
+"""Users whose best are selected from a whole tile at a time."""
+
 FREE = (
+    "SELECT_USERS",
     "READ_RATINGS",
     "HELD_IDS",
     "CUT_BINS",

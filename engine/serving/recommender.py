@@ -28,7 +28,7 @@ from engine.model.factors import unit_rows
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.ranking import Ranking, rank
 from engine.model.scoring import cut_by_work, row_numbers, weighted_sums
-from engine.model.sizes import PREDICT_USERS, READ_RATINGS, SCORE_USERS, SCORE_WORK
+from engine.model.sizes import READ_RATINGS, SCORE_USERS, SCORE_WORK
 from engine.model.topk import top_per_row
 from engine.ratings.person import read_person
 from engine.serving import ids as lookup
@@ -421,14 +421,10 @@ class Recommender:
         ids, similarities = self._near_items.take(films)
         biases = self._biases._replace(users=people.biases)
         model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, films)
-        known = np.zeros(min(PREDICT_USERS, people.rated.shape[0]) * len(self._items) + 1, dtype=np.complex64)
-        parts = [Predicted(np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))]
-        for first in range(0, people.rated.shape[0], PREDICT_USERS):
-            last = min(first + PREDICT_USERS, people.rated.shape[0])
-            some = slice(*np.searchsorted(rows, [first, last]))
-            ratings = people.rated[first:last].copy()
-            parts.append(predict_ratings(model, ratings, first, rows[some] - first, items[some], known))
-        return Predicted(*map(np.concatenate, zip(*parts, strict=True)))
+        indptr = np.searchsorted(rows, np.arange(people.rated.shape[0] + 1))
+        return predict_ratings(
+            model, lambda first, last: people.rated[first:last].copy(), len(self._items), 0, indptr, items
+        )
 
     def _scores_of(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
         """The notebook's scores of pairs."""

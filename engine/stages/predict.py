@@ -23,9 +23,7 @@ from engine.artifacts.names import covered_path, predicted_path
 from engine.artifacts.readers import Matrix, Nearest, read_biases
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.prediction import Predicted, RatingModel, predict_ratings
-from engine.model.scoring import row_numbers
-from engine.model.sizes import PREDICT_USERS
+from engine.model.prediction import RatingModel, predict_ratings
 
 
 class PredictStage:
@@ -49,13 +47,14 @@ class PredictStage:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         train, test = self._train.read(start, stop), self._test.read(start, stop)
-        known = np.zeros(PREDICT_USERS * self._train.shape[1] + 1, dtype=np.complex64)
-        found = [Predicted(np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))]
-        for first in range(0, stop - start, PREDICT_USERS):
-            last = min(first + PREDICT_USERS, stop - start)
-            ratings, asked = train.part(first, last).widen(), test.part(first, last)
-            rows = row_numbers(asked.indptr)
-            found.append(predict_ratings(context.shared, ratings, start + first, rows, asked.indices, known))
-        np.save(context.scratch / predicted_path(index), np.concatenate([each.values for each in found]))
-        np.save(context.scratch / covered_path(index), np.packbits(np.concatenate([each.covered for each in found])))
+        found = predict_ratings(
+            context.shared,
+            lambda first, last: train.part(first, last).widen(),
+            self._train.shape[1],
+            start,
+            test.indptr,
+            test.indices,
+        )
+        np.save(context.scratch / predicted_path(index), found.values)
+        np.save(context.scratch / covered_path(index), np.packbits(found.covered))
         return {"first_user": start, "last_user": stop}

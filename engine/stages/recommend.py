@@ -29,7 +29,7 @@ from engine.chunked.task import Round, TaskContext
 from engine.model.prediction import RatingModel, predict_ratings
 from engine.model.ranking import Ranking, Voters, rank
 from engine.model.scoring import cut_by_work, multiply_adds, row_numbers
-from engine.model.sizes import ASK_USERS, PREDICT_USERS, READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
+from engine.model.sizes import ASK_USERS, READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
 
 _RANKED = np.dtype(
     [
@@ -149,16 +149,15 @@ class RecommendStage:
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:
         """Predicted ratings of a block's lists."""
         train = self._train.read(start, stop)
-        known = np.zeros(PREDICT_USERS * self._train.shape[1] + 1, dtype=np.complex64)
-        rows = ranked["user"].astype(np.int64) - start
-        parts = [np.empty(0, dtype=np.float32)]
-        for first in range(0, stop - start, PREDICT_USERS):
-            last = min(first + PREDICT_USERS, stop - start)
-            some = slice(*np.searchsorted(rows, [first, last]))
-            ratings = train.part(first, last).widen()
-            items = ranked["item"][some]
-            parts.append(predict_ratings(model, ratings, start + first, rows[some] - first, items, known).values)
-        return np.concatenate(parts)
+        indptr = np.searchsorted(ranked["user"], np.arange(start, stop + 1))
+        return predict_ratings(
+            model,
+            lambda first, last: train.part(first, last).widen(),
+            self._train.shape[1],
+            start,
+            indptr,
+            ranked["item"],
+        ).values
 
     def _join(self, index: int, context: TaskContext) -> dict[str, Any]:
         import polars as pl

@@ -72,9 +72,9 @@ def test_predictions_are_means_of_what_the_user_rated(n: int, n_items: int, k: i
     )
     similarities = np.where(ids >= 0, rng.uniform(0.1, 1, ids.shape), 0).astype(np.float32)
     rows, items = rng.integers(0, n, 20), rng.integers(0, n_items, 20)
-    known = np.zeros(n * n_items + 7, dtype=np.complex64)
-    values, covered = predict_residuals(csr_matrix(dense), rows, items, ids, similarities, 0.5, known)
-    assert not known.any()
+    table = np.zeros(n * n_items + 7, dtype=np.complex64)
+    values, covered = predict_residuals(csr_matrix(dense), rows, items, ids, similarities, 0.5, table)
+    assert not table.any()
     for i in range(20):
         near = [
             (float(s), float(dense[rows[i], j]))

@@ -123,11 +123,18 @@ def test_rows_of_zeros_and_more_centres_than_directions_do_no_harm() -> None:
     assert knn.nearest_centre(rows, centres).shape == (10,)
 
 
+def near(rows: Any, centres: Any, reach: float) -> list[tuple[int, int]]:
+    """Pairs of a row and a centre it looks at, the nearest included."""
+    found = knn.NearCentres(rows, centres, reach)
+    others = [(row, centre) for centre in range(len(centres)) for row in found.rows_of(centre).tolist()]
+    return sorted([*enumerate(found.nearest.tolist()), *others])
+
+
 @quick
 @given(n_centres=st.integers(1, 20), seed=st.integers(0, 2**32), reach=st.floats(0, 3))
 def test_centres_within_reach_are_those_little_behind_the_nearest(n_centres: int, seed: int, reach: float) -> None:
     rows, centres = directions(5, 4, seed), directions(n_centres, 4, seed + 1)
-    found = list(zip(*(side.tolist() for side in knn.centres_within(rows, centres, reach)), strict=True))
+    found = near(rows, centres, reach)
     expected = []
     for row in range(5):
         products = [float(rows[row] @ centre) for centre in centres]
@@ -136,8 +143,8 @@ def test_centres_within_reach_are_those_little_behind_the_nearest(n_centres: int
         assume(all(abs(each - reach) > 1e-4 for each in behind if each != 0))
         expected += [(row, centre) for centre, each in enumerate(behind) if each <= reach]
     assert found == expected
-    everything = knn.centres_within(rows, centres, np.inf)
-    assert len(everything[0]) == 5 * n_centres
+    assert knn.NearCentres(rows, centres, reach).n_pairs == len(found) - 5  # the nearest are not counted
+    assert len(near(rows, centres, np.inf)) == 5 * n_centres
     assert set(zip(range(5), knn.nearest_centre(rows, centres).tolist(), strict=True)) <= set(found)
 
 
@@ -175,6 +182,5 @@ def test_what_was_found_is_counted_by_similarity() -> None:
 def test_a_row_of_zeros_looks_into_one_cluster() -> None:
     rows = np.array([[0, 0], [1, 0], [0, 0]], dtype=np.float32)
     centres = np.array([[0, 1], [1, 0], [-1, 0]], dtype=np.float32)
-    found = list(zip(*(side.tolist() for side in knn.centres_within(rows, centres, 0.1)), strict=True))
-    assert found == [(0, 0), (1, 1), (2, 0)]
+    assert near(rows, centres, 0.1) == [(0, 0), (1, 1), (2, 0)]
     assert knn.nearest_centre(rows, centres).tolist() == [0, 1, 0]

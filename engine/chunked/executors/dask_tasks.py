@@ -5,13 +5,10 @@ Nothing but these calls and what they return passes between the workers and the 
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -55,6 +52,7 @@ class _OpenStage:
         """What its tasks share: loaded once, dropped for that of the next round."""
         if self._loaded != (round_.name, cached):
             self._loaded, self._shared = None, None
+            memory.give_back()
             memory.reset_peak()
             self._shared = load_shared(round_, cached=cached)
             self._loaded = (round_.name, cached)
@@ -73,9 +71,7 @@ def release() -> None:
     """Drop the stage that is open, what it holds, and its local copies of what is in a store."""
     _open.clear()
     staging.clear()
-    gc.collect()
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    memory.give_back()
 
 
 def do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cached: bool) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.artifacts.readers import Factors, Index
 from engine.chunked import arrays
-from engine.model.neighbors import Best, centres_within, cut_tiles, nearest_centre
+from engine.model.neighbors import Best, NearCentres, cut_tiles
 from engine.model.sizes import GROUP_USERS, TILE_USERS
 
 
@@ -93,13 +93,11 @@ def search_near(best: Best, tiles: ClusterTiles, queries: NDArray[np.float32], r
     int
         Pairs of a query and a cluster it was compared with.
     """
-    nearest = nearest_centre(queries, tiles.centres)
-    rows, clusters = centres_within(queries, tiles.centres, reach)
-    other = clusters != nearest[rows]
-    for asking, cluster in ((np.arange(len(queries)), nearest), (rows[other], clusters[other])):
-        order = np.argsort(cluster, kind="stable")
-        asking = asking[order]
-        starts = np.searchsorted(cluster[order], np.arange(len(tiles.centres) + 1))
-        for tile in tiles if len(asking) else ():
-            best.offer(asking[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors)
-    return len(queries) + int(other.sum())
+    near = NearCentres(queries, tiles.centres, reach)
+    order = np.argsort(near.nearest, kind="stable")
+    starts = np.searchsorted(near.nearest[order], np.arange(len(tiles.centres) + 1))
+    for tile in tiles if len(queries) else ():
+        best.offer(order[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors)
+    for tile in tiles if near.n_pairs else ():
+        best.offer(near.rows_of(tile.cluster), tile.codes, tile.vectors)
+    return len(queries) + near.n_pairs

@@ -1,0 +1,61 @@
+"""Predicting goes through users and pairs a few at a time, which changes no prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix, random_array
+
+from engine.model import prediction
+from engine.model.biases import Biases
+from engine.model.prediction import RatingModel, predict_ratings
+from engine.model.scoring import row_numbers
+
+N_USERS, N_ITEMS, K, FIRST = 11, 23, 4, 5
+
+
+def case(seed: int) -> tuple[RatingModel, csr_matrix, csr_matrix]:
+    """A model, train ratings, and the pairs asked for; some users have none of either."""
+    rng = np.random.default_rng(seed)
+    of_users, of_items = (rng.normal(0, 0.3, n).astype(np.float32) for n in (FIRST + N_USERS, N_ITEMS))
+    biases = Biases(3.0, of_users, of_items, 0.5, 5.0)
+    ids = rng.integers(-1, N_ITEMS, (N_ITEMS, K)).astype(np.int32)
+    similarities = np.where(ids >= 0, rng.random(ids.shape), 0).astype(np.float32)
+    train, asked = (
+        csr_matrix(random_array((N_USERS, N_ITEMS), density=0.3, rng=rng, dtype=np.float32)) for _ in range(2)
+    )
+    return RatingModel(biases, ids, similarities, 2.0), train, asked
+
+
+def loops(model: RatingModel, train: csr_matrix, user: int, item: int) -> float:
+    dense = train.toarray()
+    base = model.biases.mean + model.biases.users[FIRST + user] + model.biases.items[item]
+    above, below = 0.0, model.shrink
+    for near, similarity in zip(model.ids[item], model.similarities[item], strict=True):
+        if near >= 0 and dense[user, near]:
+            expected = model.biases.mean + model.biases.users[FIRST + user] + model.biases.items[near]
+            above, below = above + similarity * (dense[user, near] - expected), below + similarity
+    return float(np.clip(base + above / below, model.biases.low, model.biases.high))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("users", [1, 3, 64])
+@pytest.mark.parametrize("pairs", [1, 5, 4096])
+def test_predictions_are_those_of_loops(seed: int, users: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "PREDICT_USERS", users)
+    monkeypatch.setattr(prediction, "PREDICT_PAIRS", pairs)
+    model, train, asked = case(seed)
+    given: list[Any] = []
+
+    def ratings_of(first: int, last: int) -> csr_matrix:
+        given.append((first, last))
+        return train[first:last].copy()
+
+    found = predict_ratings(model, ratings_of, N_ITEMS, FIRST, asked.indptr, asked.indices)
+    places = list(zip(row_numbers(asked.indptr).tolist(), asked.indices.tolist(), strict=True))
+    np.testing.assert_allclose(found.values, [loops(model, train, *place) for place in places], atol=1e-5)
+    near = [any(j >= 0 and train[user, j] for j in model.ids[item]) for user, item in places]
+    assert found.covered.tolist() == near
+    assert [first for first, _ in given] == list(range(0, N_USERS, users))
