@@ -32,26 +32,26 @@ NOTEBOOK: Values = {
 
 WAY = {
     "index.method": "the true nearest users, not those that graphs find",
-    "evaluate.model": "films ranked by votes, weighted by similarity; ratings predicted by the bias model",
-    "item_neighbors.min_ratings": "ratings of near films added to the bias model",
+    "evaluate.model": "items ranked by votes, weighted by similarity; ratings predicted by the bias model",
+    "item_neighbors.min_ratings": "ratings of near items added to the bias model",
     "factors.dims": "fewer dimensions",
     "factors.user_scaling": "users with many ratings count less in the SVD",
-    "factors.item_scaling": "films with many ratings count less in the SVD",
+    "factors.item_scaling": "items with many ratings count less in the SVD",
     "evaluate.amplification": "votes weighted by a power of the similarity",
     "evaluate.disliked_vote": "ratings below 4.0 count less",
-    "evaluate.liked_share": "films near those the user liked count, too",
+    "evaluate.liked_share": "items near those the user liked get a bonus",
 }
-"""Keys in the order in which they are set to their defaults, and what that does."""
+"""Keys in the order in which they are set to their defaults, and what each change does."""
 
 WITHOUT: dict[str, Values] = {
-    "near films": {"item_neighbors.min_ratings": OFF["item_neighbors.min_ratings"]},
+    "near items": {"item_neighbors.min_ratings": OFF["item_neighbors.min_ratings"]},
     "damping of the biases": {"biases.user_damping": 0, "biases.item_damping": 0},
-    "shrinking similarities of films with few ratings": {"item_neighbors.shrink": 0},
+    "shrinking similarities of items with few ratings": {"item_neighbors.shrink": 0},
     "shrinking predictions": {"predict.shrink": 0},
     "amplification": {"evaluate.amplification": OFF["evaluate.amplification"]},
-    "less weight for disliked films": {"evaluate.disliked_vote": OFF["evaluate.disliked_vote"]},
-    "likeness to films the user liked": {"evaluate.liked_share": OFF["evaluate.liked_share"]},
-    "scaling users and films in the SVD": {"factors.user_scaling": 0, "factors.item_scaling": 0},
+    "less weight for disliked items": {"evaluate.disliked_vote": OFF["evaluate.disliked_vote"]},
+    "likeness to items the user liked": {"evaluate.liked_share": OFF["evaluate.liked_share"]},
+    "scaling users and items in the SVD": {"factors.user_scaling": 0, "factors.item_scaling": 0},
     "cutting the dimensions from 128": {"factors.dims": NOTEBOOK["factors.dims"]},
 }
 """Parts, and what is set to do without them."""
@@ -59,7 +59,7 @@ WITHOUT: dict[str, Values] = {
 OTHER: dict[str, Values] = {
     "a popularity penalty": {"evaluate.popularity_penalty": 0.2},
     "100 neighbours": {"neighbors.k": 100},
-    "likeness to 50 near films, not 15": {"item_neighbors.ranking_k": 50},
+    "likeness to 50 near items, not 15": {"item_neighbors.ranking_k": 50},
 }
 """What one might expect to be better."""
 
@@ -98,8 +98,8 @@ def main() -> None:
     for name, trials in cases.items():
         rows[name] = []
         for what, values in trials:
-            found = figures(options.dataset, options.work, values)
-            row = {"what": what, "values": dict(values), **found, "defaults": {key: default(key) for key in values}}
+            measured = figures(options.dataset, options.work, values)
+            row = {"what": what, "values": dict(values), **measured, "defaults": {key: default(key) for key in values}}
             rows[name].append(row)
             print(f"{row['rmse']:.4f}  {row['recall_at_50']:.4f}  {what}")
     print(write_result("ablation", {"dataset": options.dataset, **rows}))

@@ -1,6 +1,6 @@
 """Small benchmarks of the kernels, so that a slower one is seen without a whole run: ``make bench-kernels``.
 
-Sizes are those of a batch at ml-25m's scale; matrices are random with films as unevenly popular as there.
+Sizes are those of a batch at ml-25m's scale; matrices are random with items as unevenly popular as there.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def scores_of(train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> cs
 
 def test_measure(benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> None:
     scores = scores_of(train, neighbors)
-    watched, test = train.part(0, 256).widen(), train.part(256, 512).widen()
+    rated, test = train.part(0, 256).widen(), train.part(256, 512).widen()
     flags = np.zeros(256 * N_ITEMS, dtype=np.uint8)
     counts = np.bincount(train.indices, minlength=N_ITEMS) + 1
     biases = Biases(3.5, np.zeros(256, dtype=np.float32), np.zeros(N_ITEMS, dtype=np.float32), 0.5, 5.0)
     baselines = Baselines(Popularity.of(counts), biases, self_information(counts, 16_384))
     times = np.zeros((2, N_ITEMS), dtype=np.int64)
-    benchmark(measure_batch, scores, watched, test, flags, baselines, 0, K, 4.0, times)
+    benchmark(measure_batch, scores, rated, test, flags, baselines, 0, K, 4.0, times)
 
 
 def test_popular_lists(benchmark: BenchmarkFixture, train: NarrowRows) -> None:
@@ -112,7 +112,7 @@ def test_compare_with_tiles(benchmark: BenchmarkFixture, rng: np.random.Generato
 
 def test_merge_neighbours(benchmark: BenchmarkFixture, rng: np.random.Generator) -> None:
     users = np.arange(8192, dtype=np.int32)
-    best, found = (
+    best, others = (
         (rng.integers(0, 10**6, (8192, K)).astype(np.int32), rng.random((8192, K), dtype=np.float32)) for _ in range(2)
     )
-    benchmark(merge_nearest, users, best, found)
+    benchmark(merge_nearest, users, best, others)

@@ -55,8 +55,8 @@ def write_ratings(path: Path, n_users: int = 240, n_items: int = 150) -> None:
 
 
 def contents(workdir: Path) -> dict[str, str]:
-    """What a run left, by name: digests of files, and of records without their timings and peaks."""
-    found = {}
+    """Digests of the files that a run left, by name; those of records leave out times and peaks."""
+    digests = {}
     for path in sorted(path for path in workdir.rglob("*") if path.is_file()):
         content = path.read_bytes()
         if path.parent.name == "records":
@@ -68,13 +68,13 @@ def contents(workdir: Path) -> dict[str, str]:
             content = json.dumps([last["figures"], folders]).encode()
         elif path.name == "lock":
             content = b""
-        found[path.relative_to(workdir).as_posix()] = hashlib.sha256(content).hexdigest()
-    return found
+        digests[path.relative_to(workdir).as_posix()] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
 @dataclass
 class Report:
-    """What came of it."""
+    """What the kills led to."""
 
     kills: int = 0
     runs: int = 0
@@ -154,9 +154,9 @@ class Rig:
         return self._start(name, memory, workers, **kill).wait() == -signal.SIGKILL
 
     def _compare(self, name: str, allowed_again: int) -> None:
-        found = contents(self._folder / name)
-        names = {*found, *self.expected}
-        self.report.differing += [f"{name}: {file}" for file in names if found.get(file) != self.expected.get(file)]
+        digests = contents(self._folder / name)
+        names = {*digests, *self.expected}
+        self.report.differing += [f"{name}: {file}" for file in names if digests.get(file) != self.expected.get(file)]
         usual = Counter((self._folder / "undisturbed.log").read_text().split())
         begun = Counter((self._folder / f"{name}.log").read_text().split())
         redone = (begun - usual).total()

@@ -1,4 +1,4 @@
-"""What every benchmark shares: the synthetic ratings, processes measured from outside, results with their machine."""
+"""What all benchmarks share: synthetic ratings, processes measured from outside, results with their machine."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def machine() -> dict[str, Any]:
 def commit() -> str | None:
     """The commit that is measured, or None outside a repository."""
     command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True)
-    return found.stdout.strip() or None
+    printed = subprocess.run(command, capture_output=True, text=True)
+    return printed.stdout.strip() or None
 
 
 def median(values: list[float]) -> float:

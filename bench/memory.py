@@ -27,7 +27,7 @@ def run_in(budget: str, twin: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "engine", "run", str(twin), "--workdir", str(workdir), "--memory", budget]
     start = time.monotonic()
     done, peak, kills = run_limited(command, parse_size(budget))
-    found: dict[str, Any] = {
+    run: dict[str, Any] = {
         "budget": budget,
         "exit_code": done.returncode,
         "seconds": round(time.monotonic() - start, 1),
@@ -35,32 +35,32 @@ def run_in(budget: str, twin: Path) -> dict[str, Any]:
         "killed": kills,
     }
     if done.returncode:
-        return found | {"message": done.stderr.strip().splitlines()[-1]}
+        return run | {"message": done.stderr.strip().splitlines()[-1]}
     last = json.loads((workdir / "run.json").read_text())
     metrics = json.loads((workdir / "metrics.json").read_text())
     figures = {name: metrics[name] for name in ("rmse", "recall_at_50")}
-    return found | figures | {"allowed": last["allowed"], "stages": last["stages"]}
+    return run | figures | {"allowed": last["allowed"], "stages": last["stages"]}
 
 
 def broken_promises(run: dict[str, Any]) -> list[str]:
-    """Stages that used more than was projected or allowed."""
+    """Stages that took more than was projected or allowed."""
     return [
-        f"{run['budget']}: {stage['stage']} used {format_size(stage['measured'])}"
+        f"{run['budget']}: {stage['stage']} took {format_size(stage['measured'])}"
         for stage in run["stages"]
         if stage["measured"] > min(stage["projected"], run["allowed"])
     ]
 
 
-def show(found: dict[str, Any]) -> None:
+def show(run: dict[str, Any]) -> None:
     """Print one run."""
-    if found["exit_code"]:
-        print(f"{found['budget']}: exit code {found['exit_code']}, {found['killed']} killed: {found['message']}")
+    if run["exit_code"]:
+        print(f"{run['budget']}: exit code {run['exit_code']}, {run['killed']} killed: {run['message']}")
         return
     print(
-        f"{found['budget']}: {found['seconds']} s, {found['killed']} killed, "
-        f"RMSE {found['rmse']!r}, Recall@50 {found['recall_at_50']!r}"
+        f"{run['budget']}: {run['seconds']} s, {run['killed']} killed, "
+        f"RMSE {run['rmse']!r}, Recall@50 {run['recall_at_50']!r}"
     )
-    for stage in found["stages"]:
+    for stage in run["stages"]:
         share = stage["measured"] / max(1, stage["projected"])
         projected, measured = format_size(stage["projected"]), format_size(stage["measured"])
         print(f"  {stage['stage']:<12}{projected:>10}{measured:>10}{share:>7.2f}{stage['seconds']:>8.1f} s")

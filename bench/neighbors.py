@@ -1,7 +1,7 @@
 """Nearest users by other libraries, on the vectors of one of our runs: seconds, peak memory, share found.
 
 ``python -m bench.neighbors --scale 1`` runs the pipeline first where it has not been run. Each case is a process of its
-own with two threads. Those that compare everybody do so for a sample of users, and their seconds are scaled.
+own with two threads. Those that compare all users do so for a sample, and their seconds are scaled.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _queries(n_users: int) -> NDArray[np.int64]:
 
 
 def faiss_flat(workdir: Path) -> Found:
-    """Everybody, FAISS's IndexFlatIP."""
+    """All users, FAISS's IndexFlatIP."""
     import faiss
 
     faiss.omp_set_num_threads(THREADS)
@@ -73,7 +73,7 @@ def faiss_ivf(workdir: Path) -> Found:
 
 
 def sklearn_brute(workdir: Path) -> Found:
-    """Everybody, scikit-learn's NearestNeighbors."""
+    """All users, scikit-learn's NearestNeighbors."""
     from sklearn.neighbors import NearestNeighbors
 
     vectors = _vectors(workdir)
@@ -85,7 +85,7 @@ def sklearn_brute(workdir: Path) -> Found:
 
 
 def similaripy_rows(workdir: Path) -> Found:
-    """Cosine of the raw rows of ratings, similaripy; other neighbours than the rest, so no share is told."""
+    """Cosine of the raw rows of ratings, similaripy. Its neighbours are others, so no share of them is computed."""
     import similaripy
 
     (folder,) = workdir.glob("stages/matrix-*")
@@ -107,15 +107,14 @@ CASES: dict[str, tuple[str, str, Callable[[Path], Found]]] = {
 def run_case(name: str, workdir: Path, result: Path) -> None:
     """Run a case in this process."""
     seconds, similarities = CASES[name][2](workdir)
-    found: dict[str, Any] = {"seconds": round(seconds, 2)}
     if similarities is not None:
         np.save(result.with_suffix(".npy"), similarities)
-    result.write_text(json.dumps(found))
+    result.write_text(json.dumps({"seconds": round(seconds, 2)}))
 
 
-def share_found(found: NDArray[np.float32], exact: NDArray[np.float32]) -> float:
-    """Share of the exact neighbours found; of both the first column is the user itself."""
-    return float((found >= exact[:, -1:] - 1e-5)[:, 1:].mean())
+def share_found(similarities: NDArray[np.float32], exact: NDArray[np.float32]) -> float:
+    """Share of the exact neighbours that are found. The first column of both is the user itself."""
+    return float((similarities >= exact[:, -1:] - 1e-5)[:, 1:].mean())
 
 
 def main() -> None:
@@ -158,9 +157,9 @@ def main() -> None:
             exact = similarities if name == "faiss-flat" else exact
             if exact is not None:
                 cases[title]["recall"] = share_found(similarities, exact)
-    for title, found in cases.items():
-        share = f"  {found['recall']:.4f} found" if "recall" in found else ""
-        text = found.get("absent") or f"{found['seconds']:>9.1f} s{format_size(found['peak']):>10}{share}"
+    for title, case in cases.items():
+        share = f"  {case['recall']:.4f} found" if "recall" in case else ""
+        text = case.get("absent") or f"{case['seconds']:>9.1f} s{format_size(case['peak']):>10}{share}"
         print(f"{title:<55}{text}", flush=True)
     write_result(f"neighbors-{options.scale:g}", {"scale": options.scale, "threads": THREADS, "cases": cases})
 

@@ -1,9 +1,9 @@
-"""The notebook's algorithm, plain and in memory: the oracle for our results and the baseline for our times.
+"""The notebook's algorithm, plain and in memory: what our results and our times are compared with.
 
     python -m bench.notebook RATINGS_CSV [--users-sampled 300] [--exact] [--dims 128] [--json OUT]
 
-Every step is the notebook's own, its weighting by cosine *distance* included. What depends on one user at a time
-(neighbours, RMSE, Recall@50) may run on a random sample of users: its figures are then unbiased estimates, and its
+Every step is the notebook's own, its weighting by cosine *distance* included. The steps that go user by user
+(neighbours, RMSE, Recall@50) may run on a random sample of users. Their figures are then unbiased estimates, and their
 seconds are scaled to all users; the output marks both.
 """
 
@@ -72,14 +72,14 @@ def split(users: Array, test_ratio: float = 0.2, min_items: int = 5, seed: int =
 
 
 def build_train_test(ratings: pl.DataFrame, test: Array) -> tuple[csr_matrix, list[tuple[int, int, float]]]:
-    """Train matrix, and the test tuples whose user and film both occur in it."""
-    user, movie, rating = (ratings[c].to_numpy() for c in ("userId", "movieId", "rating"))
+    """Train matrix, and the test tuples whose user and item both occur in it."""
+    user, item, rating = (ratings[c].to_numpy() for c in ("userId", "movieId", "rating"))
     users, u_train = np.unique(user[~test], return_inverse=True)
-    movies, m_train = np.unique(movie[~test], return_inverse=True)
-    train = csr_matrix((rating[~test], (u_train, m_train)), shape=(len(users), len(movies)))
-    known = np.isin(user[test], users) & np.isin(movie[test], movies)
-    u_test, m_test = np.searchsorted(users, user[test][known]), np.searchsorted(movies, movie[test][known])
-    return train, list(zip(u_test.tolist(), m_test.tolist(), rating[test][known].tolist(), strict=True))
+    items, i_train = np.unique(item[~test], return_inverse=True)
+    train = csr_matrix((rating[~test], (u_train, i_train)), shape=(len(users), len(items)))
+    in_train = np.isin(user[test], users) & np.isin(item[test], items)
+    u_test, i_test = np.searchsorted(users, user[test][in_train]), np.searchsorted(items, item[test][in_train])
+    return train, list(zip(u_test.tolist(), i_test.tolist(), rating[test][in_train].tolist(), strict=True))
 
 
 def user_vectors(train: csr_matrix, dims: int) -> Array:
@@ -121,7 +121,7 @@ def exact_neighbors(X: Array, users: list[int], k: int = K_NEIGHBORS, block: int
 
 
 def predict_all(train: csr_matrix, user: int, neighbors: Neighbors) -> Array:
-    """Scores (films,): sum(distance * rating) / sum(distance) over all neighbours, 0 for a film not rated."""
+    """Scores (items,): sum(distance * rating) / sum(distance) over all neighbours, 0 for an item not rated."""
     weights = neighbors[1][user].reshape(-1, 1)
     ratings = train[neighbors[0][user]].toarray()
     scores: Array = (ratings * weights).sum(axis=0) / (weights.sum() + 1e-8)
@@ -131,43 +131,43 @@ def predict_all(train: csr_matrix, user: int, neighbors: Neighbors) -> Array:
 def rmse_neighbors(train: csr_matrix, tests: Pairs, neighbors: Neighbors) -> float:
     se, n = 0.0, 0
     for u, pairs in tests.items():
-        predicted = predict_all(train, u, neighbors)[[m for m, _ in pairs]]
+        predicted = predict_all(train, u, neighbors)[[i for i, _ in pairs]]
         se += float(((predicted - np.array([r for _, r in pairs])) ** 2).sum())
         n += len(pairs)
     return float((se / n) ** 0.5)
 
 
 def recall_at_k(scores: Any, train: csr_matrix, tests: Pairs, k: int = K_REC) -> tuple[float, float]:
-    """Mean Recall@k over the users with a liked test film, and its standard error; `scores(user)` gives (films,)."""
+    """Mean Recall@k over the users with a liked test item, and its standard error; `scores(user)` gives (items,)."""
     recalls = []
     for u, pairs in tests.items():
-        liked = [m for m, r in pairs if r >= LIKED]
+        liked = [i for i, r in pairs if r >= LIKED]
         if not liked:
             continue
         preds = scores(u)
         preds[train[u].indices] = -1e9
         top = np.argpartition(preds, -k)[-k:]
-        recalls.append(sum(1 for m in liked if m in top) / len(liked))
+        recalls.append(sum(1 for i in liked if i in top) / len(liked))
     return float(np.mean(recalls)), float(np.std(recalls) / np.sqrt(len(recalls)))
 
 
 def rmse_bias(train: csr_matrix, tests: Pairs, damping: float = 5.0, passes: int = 10) -> float:
     """RMSE of mu + b_u + b_i, each bias a damped mean of what the others leave over, fitted in turns."""
-    users, films = train.nonzero()
+    users, items = train.nonzero()
     mu = train.data.mean()
-    b_user, b_film = np.zeros(train.shape[0]), np.zeros(train.shape[1])
-    n_user, n_film = np.bincount(users, minlength=len(b_user)), np.bincount(films, minlength=len(b_film))
+    b_user, b_item = np.zeros(train.shape[0]), np.zeros(train.shape[1])
+    n_user, n_item = np.bincount(users, minlength=len(b_user)), np.bincount(items, minlength=len(b_item))
     for _ in range(passes):
-        b_film = np.bincount(films, train.data - mu - b_user[users], len(b_film)) / (n_film + damping)
-        b_user = np.bincount(users, train.data - mu - b_film[films], len(b_user)) / (n_user + damping)
-    errors = [mu + b_user[u] + b_film[m] - r for u, pairs in tests.items() for m, r in pairs]
+        b_item = np.bincount(items, train.data - mu - b_user[users], len(b_item)) / (n_item + damping)
+        b_user = np.bincount(users, train.data - mu - b_item[items], len(b_user)) / (n_user + damping)
+    errors = [mu + b_user[u] + b_item[i] - r for u, pairs in tests.items() for i, r in pairs]
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def group_by_user(tuples: list[tuple[int, int, float]]) -> Pairs:
     grouped: Pairs = {}
-    for u, m, r in tuples:
-        grouped.setdefault(u, []).append((m, r))
+    for u, i, r in tuples:
+        grouped.setdefault(u, []).append((i, r))
     return grouped
 
 

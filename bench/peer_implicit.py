@@ -49,12 +49,12 @@ def main() -> None:
                 liked_users += 1
         measuring += time.perf_counter() - begun
     recommended = time.perf_counter() - measuring
-    found = {
+    result = {
         "fit_seconds": round(fitted - start, 2),
         "recommend_seconds": round(recommended - fitted, 2),
         "recall_at_50": hits / liked_users,
     }
-    options.json.write_text(json.dumps(found))
+    options.json.write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ BOUNDS = {
     "ingest": "parsing text; then a sort by user range: disk and memory traffic",
     "split": "the held-out rows drawn one after the other; then Parquet read once and written twice",
     "matrix": "Parquet decoded, Zarr encoded: memory traffic",
-    "factors": "gathering rows of films x (dims + oversamples) floats, 2 multiply-adds for each read: memory traffic",
+    "factors": "gathering rows of items x (dims + oversamples) floats, 2 multiply-adds for each read: memory traffic",
     "index": "k-means on a sample, one product of users and centres: flops",
     "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
-    "biases": "two sums per rating and pass, by user and by film: memory traffic",
-    "item_neighbors": "cosines of all pairs of films, sifted: memory traffic",
-    "predict": "a lookup for each test rating and near film: cache traffic",
+    "biases": "two sums per rating and pass, by user and by item: memory traffic",
+    "item_neighbors": "cosines of all pairs of items, sifted: memory traffic",
+    "predict": "a lookup for each test rating and near item: cache traffic",
     "evaluate": "sparse rows added up, then one pass over all scores: memory traffic",
 }
 
@@ -43,7 +43,7 @@ def where(results: dict[str, Any]) -> str:
 
 
 def seconds_of(run: dict[str, Any], *stages: str) -> float:
-    """Seconds of some stages together."""
+    """Seconds of the named stages together."""
     return float(sum(stage["seconds"] for stage in run["stages"] if stage["stage"] in stages))
 
 
@@ -68,8 +68,8 @@ def ratios(results: dict[str, Any]) -> list[list[str]]:
         rows.append(["neighbours with their index / comparing everybody with everybody", f"{ours / theirs:.2f}"])
         for key, name in (("rmse", "RMSE"), ("recall_at_50", "Recall@50")):
             rows.append([f"{name} minus that with exact neighbours", f"{usual[key] - exact[key]:+.5f}"])
-    found = usual["neighbors"]
-    rows.append([f"share of {found['n_users_sampled']} users' true neighbours found", f"{found['recall']:.4f}"])
+    neighbors = usual["neighbors"]
+    rows.append([f"share of {neighbors['n_users_sampled']} users' true neighbours found", f"{neighbors['recall']:.4f}"])
     return rows
 
 
@@ -234,9 +234,9 @@ def search_section(results: dict[str, Any], most: int = 12) -> str:
         other = {key: value for key, value in trial["values"].items() if value != defaults[key]}
         if len(rows) >= most and other:
             continue
-        found = [f"{trial[name]['mean']:.4f} ± {trial[name]['error']:.4f}" for name in NAMES]
+        means = [f"{trial[name]['mean']:.4f} ± {trial[name]['error']:.4f}" for name in NAMES]
         gain = f"{trial[figure]['gain']:+.4f} ± {trial[figure]['gain_error']:.4f}"
-        rows.append([values_of(other) or "the defaults", *found, gain])
+        rows.append([values_of(other) or "the defaults", *means, gain])
     space = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in results["space"].items())
     return "\n\n".join(
         [
@@ -254,17 +254,17 @@ def search_section(results: dict[str, Any], most: int = 12) -> str:
 def model_page() -> str | None:
     """How the default model was chosen and what its parts bring, or None without results."""
     ablation = read_result("ablation")
-    searches = [found for name in NAMES if (found := read_result(f"search-{name}")) is not None]
+    searches = [results for name in NAMES if (results := read_result(f"search-{name}")) is not None]
     sections = [ablation_section(ablation)] if ablation else []
-    sections += [search_section(found) for found in searches]
+    sections += [search_section(results) for results in searches]
     if not sections:
         return None
     head = [
         "# The default model",
         "Written by `python -m bench.report` from what `python -m bench.search` and `python -m bench.ablation` left in "
         "`bench/results/`. Parameters are chosen on validation parts held out of *train*; on test they are only shown.",
-        "The defaults weigh these figures against time: more neighbours, near films and dimensions are a little better "
-        "in the searches below, and scoring takes longer in proportion to the first two.",
+        "The defaults weigh these figures against time. More neighbours, near items and dimensions are a little better "
+        "in the searches below, but scoring takes longer in proportion to the first two.",
     ]
     return "\n\n".join(head + sections) + "\n"
 
@@ -282,7 +282,7 @@ def main() -> None:
     parts = [
         "# Benchmarks",
         "Written by `python -m bench.report` from `bench/results/`, which `make bench` and `make bench-full` leave. "
-        "The ratings are synthetic (`engine data twin`): scale 1 has the users, films and popularity of ml-25m. "
+        "The ratings are synthetic (`engine data twin`): scale 1 has the users, items and popularity of ml-25m. "
         "Times are of a shared virtual machine: compare them within a table.",
     ]
     for kind, section in (("run", run_section), ("neighbors", neighbors_section), ("memory", memory_section)):

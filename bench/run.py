@@ -25,11 +25,11 @@ def pipeline(twin: Path, memory: str, *options: str) -> dict[str, Any]:
     """Run the whole pipeline, from nothing."""
     shutil.rmtree(WORK, ignore_errors=True)
     command = [sys.executable, "-m", "engine", "run", str(twin), "--workdir", str(WORK), "--memory", memory, *options]
-    found = measure(command)
+    measured = measure(command)
     metrics = json.loads((WORK / "metrics.json").read_text())
     stages = json.loads((WORK / "run.json").read_text())["stages"]
     kept = ("stage", "seconds", "projected", "measured")
-    return found | {
+    return measured | {
         "rmse": metrics["rmse"],
         "recall_at_50": metrics["recall_at_50"],
         "neighbors": metrics["neighbors"],
@@ -60,15 +60,15 @@ def notebook(twin: Path, users_sampled: int) -> dict[str, Any]:
     result = HERE / "data" / "notebook.json"
     sampled = ["--users-sampled", str(users_sampled), "--json", str(result)]
     measured = measure([sys.executable, "-m", "bench.notebook", str(twin / "ratings.csv"), *sampled])
-    found = json.loads(result.read_text())
+    printed = json.loads(result.read_text())
     return {
-        "seconds": found["seconds_total"],
+        "seconds": printed["seconds_total"],
         "seconds_as_run": measured["seconds"],
         "users_sampled": users_sampled,
         "peak": measured["peak"],
-        "rmse": found["rmse"],
-        "recall_at_50": found["recall@50"],
-        "steps": found["seconds"],
+        "rmse": printed["rmse"],
+        "recall_at_50": printed["recall@50"],
+        "steps": printed["seconds"],
     }
 
 
@@ -79,8 +79,8 @@ def implicit_als() -> dict[str, Any]:
     result = HERE / "data" / "implicit.json"
     command = [sys.executable, "-m", "bench.peer_implicit", str(WORK), "--json", str(result)]
     measured = measure(command, OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    found: dict[str, Any] = json.loads(result.read_text())
-    return found | {"seconds": found["fit_seconds"] + found["recommend_seconds"], "peak": measured["peak"]}
+    printed: dict[str, Any] = json.loads(result.read_text())
+    return printed | {"seconds": printed["fit_seconds"] + printed["recommend_seconds"], "peak": measured["peak"]}
 
 
 def main() -> None:
@@ -101,23 +101,23 @@ def main() -> None:
     results["budgets"] = {budget: repeated(runs) for budget, runs in budgets.items()}
     results["implicit"] = show("implicit ALS", implicit_als())
     methods = {name: pipeline(twin, "1GiB", "--set", f"index.method={name}") for name in options.methods}
-    results["methods"] = {name: show(f"neighbours: {name}", found) for name, found in methods.items()}
+    results["methods"] = {name: show(f"neighbours: {name}", case) for name, case in methods.items()}
     curve = {f"{scale:g}": pipeline(make_twin(scale), "512MiB") for scale in options.curve}
-    results["curve"] = {scale: show(f"scale {scale}", found) for scale, found in curve.items()}
+    results["curve"] = {scale: show(f"scale {scale}", case) for scale, case in curve.items()}
     results["notebook"] = show("the notebook", notebook(twin, options.users_sampled))
     write_result(f"run-{options.scale:g}", results)
     print(f"the notebook's loops were run on {options.users_sampled} users and scaled")
 
 
-def show(name: str, found: dict[str, Any]) -> dict[str, Any]:
+def show(name: str, case: dict[str, Any]) -> dict[str, Any]:
     """Print a case as soon as it is done."""
-    if "absent" in found:
-        print(f"{name:<20} {found['absent']}", flush=True)
-        return found
+    if "absent" in case:
+        print(f"{name:<20} {case['absent']}", flush=True)
+        return case
     shown = (("rmse", "RMSE"), ("recall_at_50", "Recall@50"))
-    figures = "".join(f"  {label} {found[key]:.4f}" for key, label in shown if key in found)
-    print(f"{name:<20}{found['seconds']:>9.1f} s{format_size(found['peak']):>10}{figures}", flush=True)
-    return found
+    figures = "".join(f"  {label} {case[key]:.4f}" for key, label in shown if key in case)
+    print(f"{name:<20}{case['seconds']:>9.1f} s{format_size(case['peak']):>10}{figures}", flush=True)
+    return case
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What a run takes on many workers: measured on few, simulated, and computed for ratings that nobody here has.
 
-``python -m bench.scaling`` runs synthetic ratings on one and on two Dask workers of this machine, notes the seconds of
-every task, lets a simulated scheduler give one worker's tasks to two, and compares. Then it takes a thousand million
-and ten thousand million ratings: tasks, bytes and memory from ``engine/costs.py``, seconds from the rates in
-``engine/estimates.py``, shared out among a stage's rounds as measured, scheduled on clusters. ``docs/scaling.md`` gets
-the tables; ``--tables`` only writes them again from the kept result.
+``python -m bench.scaling`` runs synthetic ratings on one and on two Dask workers of this machine and notes the seconds
+of every task. A simulated scheduler gives the tasks of the one worker to two, and its times are compared with the
+measured ones. Then it computes a run on a thousand million and on ten thousand million ratings: tasks, bytes and memory
+from ``engine/costs.py``; seconds from the rates in ``engine/estimates.py``, divided among a stage's rounds as measured,
+and scheduled on clusters. The tables go to ``docs/scaling.md``; ``--tables`` only writes them again from the kept
+result.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _PER_USER, _ROW = 153, 26
 SIZES: dict[str, dict[str, Any]] = {
     "1 G": {
         "ratings": 10**9,
-        "films": 100_000,
+        "n_items": 100_000,
         "set": {
             "factors": {"partial_sums": 64, "users_per_chunk": 32768},
             "index": {"users_per_cluster": 1024},
@@ -43,7 +44,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "10 G": {
         "ratings": 10**10,
-        "films": 200_000,
+        "n_items": 200_000,
         "set": {
             "ingest": {"ratings_per_partition": 2**20},
             "factors": {"partial_sums": 256, "users_per_chunk": 131072},
@@ -65,8 +66,8 @@ def schedule(seconds: Iterable[float], workers: int) -> float:
     4
     """
     free: list[float] = [0] * workers
-    for each in seconds:
-        heapq.heappush(free, heapq.heappop(free) + each)
+    for task_seconds in seconds:
+        heapq.heappush(free, heapq.heappop(free) + task_seconds)
     return max(free)
 
 
@@ -104,15 +105,15 @@ def simulated(stages: dict[str, Any], workers: int) -> dict[str, float]:
 def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
     """Tasks, bytes, memory and seconds of each stage for ratings of a size."""
     settings = config.load({"index": {"method": "pruned"}}, size["set"])
-    shapes = paper_shapes(size["ratings"], size["films"])
+    shapes = paper_shapes(size["ratings"], size["n_items"])
     seconds, written = estimates.seconds(settings, shapes), costs.disk(settings, shapes)
-    found = {}
+    stages_on_paper = {}
     for step in steps(settings):
         plan = costs.COSTS[step.name](settings, shapes)
         share = shares(stages[step.name]["rounds"])
         rounds = {name: (planned.n_tasks, seconds[step.name] * share.get(name, 0.0)) for name, planned in plan.items()}
         most = max(plan, key=lambda name: plan[name].cost.least())
-        found[step.name] = {
+        stages_on_paper[step.name] = {
             "tasks": sum(n for n, _ in rounds.values()),
             "written": written[step.name],
             "least": plan[most].cost.least(),
@@ -124,19 +125,22 @@ def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
                 for workers in WORKERS
             },
         }
-    return {"n_users": shapes.n_users, "films": size["films"], "set": size["set"], "stages": found} | volumes(
-        settings, shapes
-    )
+    return {
+        "n_users": shapes.n_users,
+        "n_items": size["n_items"],
+        "set": size["set"],
+        "stages": stages_on_paper,
+    } | volumes(settings, shapes)
 
 
-def paper_shapes(ratings: int, films: int) -> Shapes:
+def paper_shapes(n_ratings: int, n_items: int) -> Shapes:
     """Shapes of as many ratings as somebody might have, by users like those of ml-25m."""
     return Shapes(
-        ratings * _ROW,
-        n_ratings=ratings,
-        n_users=ratings // _PER_USER,
-        n_items=films,
-        most_ratings=min(films, 100_000),
+        n_ratings * _ROW,
+        n_ratings=n_ratings,
+        n_users=n_ratings // _PER_USER,
+        n_items=n_items,
+        most_ratings=min(n_items, 100_000),
     )
 
 
@@ -173,10 +177,10 @@ def measured_table(results: dict[str, Any]) -> str:
         memory = f"{format_size(stage['measured'])} of {format_size(stage['projected'])}"
         numbers = (one[name]["seconds"], stage["seconds"], moved[name], own[name])
         tasks = sum(len(tasks) for tasks in stage["rounds"].values())
-        rows.append([name, str(tasks), *(f"{each:.1f}" for each in numbers), memory])
+        rows.append([name, str(tasks), *(f"{number:.1f}" for number in numbers), memory])
     totals = [sum(stage["seconds"] for stage in run.values()) for run in (one, two)]
     totals += [sum(moved.values()), sum(own.values())]
-    rows.append(["all", "", *(f"{each:.1f}" for each in totals), ""])
+    rows.append(["all", "", *(f"{total:.1f}" for total in totals), ""])
     head = [
         "stage",
         "tasks",
@@ -216,7 +220,7 @@ def paper_table(case: dict[str, Any], ratings: str) -> str:
             format_size(max(stage["least"] for stage in case["stages"].values())),
             f"{sum(stage['worker_seconds'] for stage in case['stages'].values()):,}",
             f"{sum(stage['alone'] for stage in case['stages'].values()):,}",
-            *(f"{each:,}" for each in sums.values()),
+            *(f"{total:,}" for total in sums.values()),
         ]
     )
     head = [
@@ -229,7 +233,7 @@ def paper_table(case: dict[str, Any], ratings: str) -> str:
     ]
     head += [f"s, {workers} workers" for workers in WORKERS]
     keys = " ".join(f"`{name}.{key}={value}`" for name, keys in case["set"].items() for key, value in keys.items())
-    text = f"**{ratings} ratings**, {case['n_users']:,} users, {case['films']:,} films, with {keys}:"
+    text = f"**{ratings} ratings**, {case['n_users']:,} users, {case['n_items']:,} items, with {keys}:"
     return f"{text}\n\n{table(head, rows)}"
 
 
@@ -250,7 +254,7 @@ def volume_table(results: dict[str, Any]) -> str:
             ]
         )
     head = ["ratings", "tasks of a pass", "matrix read", "basis, read by each worker", "partial sums, written and read"]
-    head += ["blocks of users", "figures of users, written and read", "counts of films, written and read"]
+    head += ["blocks of users", "figures of users, written and read", "counts of items, written and read"]
     return table(head, rows)
 
 
@@ -260,8 +264,8 @@ def write_tables(results: dict[str, Any]) -> None:
     made["paper"] = "\n\n".join(paper_table(case, ratings) for ratings, case in results["paper"].items())
     page = PAGE.read_text()
     for name, text in made.items():
-        marks = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        page = marks.sub(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)  # type: ignore[misc]
+        between = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        page = between.sub(lambda marks, text=text: f"{marks[1]}\n{text}\n\n{marks[2]}", page)  # type: ignore[misc]
     PAGE.write_text(page)
 
 

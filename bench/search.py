@@ -3,10 +3,10 @@
 The train part of a data set's split, as configured by default, becomes a ratings file of its own, so that nothing here
 sees a test rating. That file is split again, with several seeds. A trial is run on each of those splits; stages that
 its values do not touch are not run again, for each seed has a work directory. One parameter is varied at a time, from
-the defaults, and its best value is kept for those that follow; ``--rounds`` goes through all of them again.
+the defaults, and its best value is kept for those that follow; ``--sweeps`` is how often all of them are gone through.
 
-Figures are means over the seeds with their standard errors. The splits are the same for all trials: so the mean
-difference to the defaults has a smaller error, and is what tells. Results go to ``bench/results/search-FIGURE.json``;
+Figures are means over the seeds with their standard errors. All trials have the same splits. So the mean difference to
+the defaults has a smaller error: compare trials by it. Results go to ``bench/results/search-FIGURE.json``;
 ``python -m bench.report`` shows them.
 """
 
@@ -67,22 +67,22 @@ class Trial:
 
     def mean(self, figure: str) -> float:
         """Mean over the splits."""
-        return statistics.fmean(each[figure] for each in self.figures)
+        return statistics.fmean(figures[figure] for figures in self.figures)
 
     def summary(self, start: Trial) -> dict[str, Any]:
-        """Of each figure all values, mean and standard error, also of the difference to another trial."""
-        found = {}
+        """All values, mean and standard error of each figure, and of its difference to another trial."""
+        statistics_of = {}
         for figure in FIGURES:
-            mine, theirs = ([each[figure] for each in trial.figures] for trial in (self, start))
+            mine, theirs = ([figures[figure] for figures in trial.figures] for trial in (self, start))
             gains = [one - other for one, other in zip(mine, theirs, strict=True)]
-            found[figure] = {
+            statistics_of[figure] = {
                 "all": mine,
                 "mean": statistics.fmean(mine),
                 "error": standard_error(mine),
                 "gain": statistics.fmean(gains),
                 "gain_error": standard_error(gains),
             }
-        return {"values": dict(self.values), **found}
+        return {"values": dict(self.values), **statistics_of}
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -96,7 +96,7 @@ def standard_error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
-def search(space: Space, figure: str, run: Callable[[Values], Trial], rounds: int = 1) -> list[Trial]:
+def search(space: Space, figure: str, run: Callable[[Values], Trial], sweeps: int = 1) -> list[Trial]:
     """Vary one parameter at a time, and keep its best value for the next.
 
     Parameters
@@ -107,7 +107,7 @@ def search(space: Space, figure: str, run: Callable[[Values], Trial], rounds: in
         One of `FIGURES`, which says what is best.
     run : callable
         Tries values. No values are tried twice.
-    rounds : int
+    sweeps : int
         Times all parameters are gone through, as long as that changes something.
 
     Returns
@@ -124,7 +124,7 @@ def search(space: Space, figure: str, run: Callable[[Values], Trial], rounds: in
         return done[key]
 
     best = tried({key: default(key) for key in space})
-    for _ in range(rounds):
+    for _ in range(sweeps):
         before = best
         for key, values in space.items():
             trials = [best, *(tried({**best.values, key: value}) for value in values)]
@@ -175,10 +175,10 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
 
 def line(trial: Trial, start: Trial, figure: str) -> str:
     """A trial in a line: its figure, the difference to the start, and what is not the default."""
-    found = trial.summary(start)[figure]
+    result = trial.summary(start)[figure]
     other = [f"{key}={value}" for key, value in trial.values.items() if value != start.values[key]]
     return (
-        f"{found['mean']:.4f} +- {found['error']:.4f}   {found['gain']:+.4f} +- {found['gain_error']:.4f}   "
+        f"{result['mean']:.4f} +- {result['error']:.4f}   {result['gain']:+.4f} +- {result['gain_error']:.4f}   "
         f"{' '.join(other) or 'the defaults'}"
     )
 
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--figure", nargs="+", choices=list(FIGURES), default=list(FIGURES), help="to search by")
     parser.add_argument("--vary", nargs="+", type=parse_values, metavar="KEY=V1,V2", help="in the place of the usual")
     parser.add_argument("--seeds", type=int, default=5, help="splits of the train part (default: 5)")
-    parser.add_argument("--rounds", type=int, default=2, help="times all parameters are varied (default: 2)")
+    parser.add_argument("--sweeps", type=int, default=2, help="times all parameters are varied (default: 2)")
     parser.add_argument("--work", type=Path, default=HERE / "data" / "search", metavar="DIR", help="kept between runs")
     options = parser.parse_args()
     train = options.work / "train.parquet"
@@ -207,7 +207,7 @@ def main() -> None:
     for figure in options.figure:
         begin = time.monotonic()
         space = dict(options.vary) if options.vary else SPACES[figure]
-        ranked = search(space, figure, run, options.rounds)
+        ranked = search(space, figure, run, options.sweeps)
         start = next(trial for trial in ranked if trial.values == {key: default(key) for key in space})
         print(f"{figure}, and its difference to that of the defaults; best first")
         for trial in ranked:

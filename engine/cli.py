@@ -28,7 +28,7 @@ from engine.serving import everybody
 _RUN_EXAMPLES = """examples:
   engine run                                        the sample, or ml-25m where it is present
   engine run ratings.csv --memory 512MiB            your own ratings, in half a gigabyte
-  engine run ml-25m --set neighbors.k=80            another number of neighbours; redoes only what it must
+  engine run ml-25m --set neighbors.k=80            another number of neighbours; other stages are kept
 
 Run the same command again after any interruption: it goes on where it was."""
 
@@ -96,7 +96,7 @@ def _add_run(commands: Any) -> None:
     parser = _add(commands, "run", "run the pipeline, or what is left of it", _RUN_EXAMPLES)
     parser.set_defaults(command=_run)
     parser.add_argument(
-        "--fresh", action="store_true", help="start over: remove what this configuration has left so far"
+        "--fresh", action="store_true", help="start over: remove the results of this configuration first"
     )
     _add_run_options(parser)
 
@@ -142,7 +142,7 @@ def _add_executor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--executor",
         choices=["local", "dask"],
-        help="who runs tasks: a process here, or Dask workers, --memory then being that of each (default: local)",
+        help="who runs tasks: a process here, or Dask workers, each with the budget of --memory (default: local)",
     )
     parser.add_argument(
         "--scheduler", metavar="URL", help="with dask: tcp://HOST:PORT of a running cluster (default: one here)"
@@ -157,7 +157,7 @@ def _add_on_workdir(commands: Any, name: str, does: str, example: str) -> argpar
 
 def _add_status(commands: Any) -> None:
     example = "example:\n  engine status runs/ml-latest-small --json"
-    parser = _add_on_workdir(commands, "status", "tell what a work directory holds and how far its run is", example)
+    parser = _add_on_workdir(commands, "status", "say what a work directory holds and how far its run is", example)
     parser.set_defaults(command=_status)
     parser.add_argument("--json", action="store_true", help="for programs")
 
@@ -178,7 +178,7 @@ def _add_clean(commands: Any) -> None:
 
 
 def _add_report(commands: Any) -> None:
-    does = "write what a finished run found and took as one HTML page"
+    does = "write the figures, memory and time of a finished run as one HTML page"
     example = "example:\n  engine report runs/ml-latest-small --out report.html"
     parser = _add_on_workdir(commands, "report", does, example)
     parser.set_defaults(command=_report)
@@ -192,21 +192,21 @@ _RECOMMEND_EXAMPLES = """examples:
   engine recommend runs/ml-latest-small --ratings mine.csv      you are not in the data: columns movieId,rating
   engine recommend runs/ml-latest-small --all --out lists.parquet --memory 512MiB
 
-Films a user has rated are left out; --include-test leaves out only those of the train ratings."""
+Items that the user has rated are left out. With --include-test only the train ratings count as rated."""
 
 
 def _add_recommend(commands: Any) -> None:
-    does = "name the films a user should watch, ratings to expect, and why"
+    does = "recommend items to a user, with the ratings to expect and why"
     parser = _add_on_workdir(commands, "recommend", does, _RECOMMEND_EXAMPLES)
     parser.set_defaults(command=_recommend)
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable")
     whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line")
-    whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of somebody else: columns movieId,rating")
+    whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of a new user: columns movieId,rating")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="films for each (default: 10)")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")
     parser.add_argument(
-        "--include-test", action="store_true", help="films of held-out test ratings, too, as they are measured"
+        "--include-test", action="store_true", help="items of held-out test ratings, too: the lists that a run measures"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--out", metavar="FILE", type=Path, help="with --all: the Parquet file to write")
@@ -218,7 +218,7 @@ def _add_recommend(commands: Any) -> None:
 
 def _add_similar(commands: Any) -> None:
     example = "example:\n  engine similar runs/ml-latest-small --user 42"
-    parser = _add_on_workdir(commands, "similar", "name the users nearest to one, and what they share", example)
+    parser = _add_on_workdir(commands, "similar", "list the users nearest to one user, and what they share", example)
     parser.set_defaults(command=_similar)
     parser.add_argument("--user", metavar="ID", required=True, help="a user of the data")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="users (default: 10)")
@@ -314,9 +314,7 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from engine.results import (
-        report,  # loads Polars and the plotting library, which no other command needs in this process
-    )
+    from engine.results import report  # loads Polars and the plotting library, which no other command needs here
 
     print(report.write(options.workdir, options.out))
     return 0
@@ -335,11 +333,11 @@ def _recommend(options: argparse.Namespace) -> int:
             print(f"note: {answers.left_out(whom.left_out)}", file=sys.stderr)
     else:
         whom = options.user or answers.read_ids(options.users)
-    films = recommender.recommend(whom, options.k, include_test=options.include_test)
+    items = recommender.recommend(whom, options.k, include_test=options.include_test)
     if options.json:
-        print(json.dumps(answers.films_as_mappings(films), indent=2))
+        print(json.dumps(answers.items_as_mappings(items), indent=2))
     else:
-        print(answers.describe_films(films, recommender.predicts_ratings))
+        print(answers.describe_items(items, recommender.predicts_ratings))
     return 0
 
 
@@ -360,7 +358,7 @@ def _recommend_all(options: argparse.Namespace) -> int:
         )
     if not made.run.stages[0].skipped:
         print(f"\n{loop.describe(made.run)}")
-    print(f"\n{made.out}: {made.n_items:,} films for {made.n_users:,} users")
+    print(f"\n{made.out}: {made.n_items:,} items for {made.n_users:,} users")
     return 0
 
 
@@ -383,9 +381,9 @@ def _ask(where: Location) -> tuple[Any, Any]:
 
 
 def _data_list(options: argparse.Namespace) -> int:
-    for found in datasets.list_datasets(options.data_dir):
-        print(f"{found.name:<10} {'present' if found.present else 'absent':<8} {found.path}")
-        print(f"           {found.what}\n           {found.licence}")
+    for dataset in datasets.list_datasets(options.data_dir):
+        print(f"{dataset.name:<10} {'present' if dataset.present else 'absent':<8} {dataset.path}")
+        print(f"           {dataset.what}\n           {dataset.licence}")
     return 0
 
 
@@ -405,6 +403,6 @@ def _data_twin(options: argparse.Namespace) -> int:
     if not options.scale > 0:
         raise UsageError(f"--scale {options.scale}: must be more than 0")
     summary = write_twin(options.out, scale=options.scale, seed=options.seed)
-    counts = f"{summary.n_ratings:,} synthetic ratings by {summary.n_users:,} users of {summary.n_items:,} films"
+    counts = f"{summary.n_ratings:,} synthetic ratings by {summary.n_users:,} users of {summary.n_items:,} items"
     print(f"{options.out}: {counts}")
     return 0

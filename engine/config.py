@@ -1,6 +1,6 @@
-"""Everything a user may set: one section per stage, validated, with units in the names or the docs.
+"""Everything a user may set, validated: one section per stage, with units in the names or the docs.
 
-What is in a stage's section determines its output. What is not (memory, workers, executor) never does.
+A stage's section determines its output. Keys outside the sections (memory, workers, executor) never do.
 """
 
 from __future__ import annotations
@@ -33,30 +33,31 @@ class Ingest(Section, frozen=True):
     ratings_per_partition: Positive = 2**18
     """Users whose first ratings fall into the same stretch of this many ratings share a partition."""
     times: bool = False
-    """Keep when a rating was made; always so where ``split.method`` goes by time."""
+    """Keep the times of the ratings; always so where ``split.method`` needs them."""
 
 
 class Split(Section, frozen=True):
     """Which ratings are held out for the test."""
 
     method: Literal["notebook", "leave-last", "global-time"] = "notebook"
-    """``notebook``: a random share of each user's ratings; ``leave-last``: each user's last by time;
-    ``global-time``: all users' ratings later than one moment. Of ratings made in the same second, that of the film
-    with the greater id is the later one; ``global-time`` keeps those together, in train where the second is the one
-    cut at."""
+    """``notebook``: a random share of each user's ratings. ``leave-last``: each user's last ratings by time.
+    ``global-time``: all users' ratings later than one moment. Where a user rated several items in the same second, the
+    rating of the item with the greatest id counts as the last. ``global-time`` does not separate these ratings: those
+    of the second of the cut are in train."""
     test_fraction: Fraction = 0.2
-    """Share of the ratings held out: of each user's, rounded down, at least one; ``global-time``: of all, at most."""
+    """Share of each user's ratings that is held out, rounded down, at least one rating. ``global-time``: at most this
+    share of all ratings."""
     leave_last: Positive | None = None
-    """``leave-last``: ratings held out of each user, in the place of ``test_fraction``; who has no more stays wholly in
-    train."""
+    """``leave-last``: number of ratings held out of each user, instead of ``test_fraction``. Users who have no more
+    ratings than that stay wholly in train."""
     min_ratings: Annotated[int, Meta(ge=2)] = 5
-    """Users with fewer ratings stay wholly in train; not so with ``global-time``."""
+    """Users with fewer ratings stay wholly in train. ``global-time`` ignores this."""
     seed: Seed = 42
-    """``notebook``: of the generator that draws the held-out rows, users in ascending order."""
+    """``notebook``: seed of the generator that draws the held-out ratings, users in ascending order."""
 
     @property
     def by_time(self) -> bool:
-        """Whether it has to be known when a rating was made."""
+        """Whether the split needs the times of the ratings."""
         return self.method != "notebook"
 
 
@@ -77,58 +78,58 @@ class Factors(Section, frozen=True):
     passes: Positive = 5
     """Power iterations, each one pass over the matrix."""
     partial_sums: Positive = 8
-    """Tasks a pass is cut into; each leaves a partial sum of films x (dims + oversamples) floats."""
+    """Tasks a pass is cut into; each leaves a partial sum of items x (dims + oversamples) floats."""
     users_per_chunk: Positive = 8192
     """Users in a storage chunk of the vectors."""
     user_scaling: Annotated[float, Meta(ge=0, le=1)] = 0.25
     """A user's ratings are divided by this power of their number."""
     item_scaling: Annotated[float, Meta(ge=0, le=1)] = 0.1
-    """A film's ratings are divided by this power of their number."""
+    """An item's ratings are divided by this power of their number."""
     seed: Seed = 42
-    """Of the random start."""
+    """Seed of the random start."""
 
 
 class Biases(Section, frozen=True):
-    """How far each user and film is from the mean."""
+    """How far each user and item is from the mean."""
 
     passes: Positive = 5
-    """Times users' and films' are settled in turn."""
+    """Number of times that the users' biases, then the items', are fitted."""
     user_damping: Annotated[float, Meta(ge=0)] = 5.0
-    """Ratings at the mean added to a user's."""
+    """Number of ratings equal to the mean that are added to a user's."""
     item_damping: Annotated[float, Meta(ge=0)] = 3.0
-    """Ratings at the mean added to a film's."""
+    """Number of ratings equal to the mean that are added to an item's."""
 
 
 class ItemNeighbors(Section, frozen=True):
-    """Nearest films by cosine, for predicting ratings and for ranking."""
+    """Nearest items by cosine, for predicting ratings and for ranking."""
 
     k: Positive = 50
-    """Neighbours kept per film, which ratings are predicted from."""
+    """Neighbours kept per item. Ratings are predicted from all of them."""
     ranking_k: Positive = 15
-    """The nearest of them, which films are ranked by."""
+    """Items are ranked by this many of them, the nearest."""
     shrink: Annotated[float, Meta(ge=0)] = 10.0
-    """A cosine is multiplied by n / (n + shrink), n being the ratings of the film of the two that has fewer."""
+    """A cosine is multiplied by n / (n + shrink); n is the number of ratings of the item of the two with fewer."""
     min_ratings: Positive = 3
-    """Films with fewer have no neighbours and are nobody's."""
+    """Items with fewer ratings have no neighbours, and are no neighbour of another item."""
     items_per_task: Positive = 4096
-    """Films in a task, and in a storage chunk."""
+    """Items in a task, and in a storage chunk."""
 
 
 class Predict(Section, frozen=True):
-    """Ratings from the user's ratings of the nearest films."""
+    """Ratings predicted from the user's ratings of the nearest items."""
 
     shrink: Annotated[float, Meta(ge=0)] = 2.0
-    """Added to the sum of the similarities that a mean is divided by."""
+    """Added to the sum of similarities by which the mean is divided."""
     users_per_task: Positive = 4096
     """Users in a task."""
 
 
 class Index(Section, frozen=True):
-    """What neighbours are searched with."""
+    """What the search for neighbours uses."""
 
     method: Literal["auto", "exact", "pruned", "hnsw"] = "auto"
-    """``exact`` compares everybody with everybody, ``pruned`` with those in near clusters only, ``hnsw`` asks
-    graphs; ``auto`` takes ``exact`` for few users, else ``pruned``."""
+    """``exact`` compares each user with all users, ``pruned`` with those in near clusters only, and ``hnsw`` searches
+    graphs. ``auto`` is ``exact`` for few users, else ``pruned``."""
     users_per_cluster: Positive = 512
     """``pruned``: users in a cluster, on average."""
     shard_users: Positive = 40960
@@ -138,7 +139,7 @@ class Index(Section, frozen=True):
     ef_construction: Positive = 200
     """``hnsw``: candidates kept while building."""
     seed: Seed = 100
-    """Of the nodes' levels, and of the clusters' start."""
+    """Seed of the nodes' levels, and of the clusters' start."""
 
 
 class Neighbors(Section, frozen=True):
@@ -147,45 +148,45 @@ class Neighbors(Section, frozen=True):
     k: Positive = 50
     """Neighbours kept per user."""
     recall: Fraction = 0.99
-    """``pruned``: share of the true neighbours to find, which settles how far each user looks."""
+    """``pruned``: share of the true neighbours to find. It determines in how many clusters each user searches."""
     probe_users: Positive = 1000
-    """``pruned``: users whose true neighbours are found to settle that."""
+    """``pruned``: users whose true neighbours are computed to determine that number."""
     sample_users: Positive = 2000
-    """Other users whose true neighbours are found to measure what was found."""
+    """Other users whose true neighbours are computed to measure the share that the search found."""
     seed: Seed = 7
-    """Of these samples."""
+    """Seed of these samples."""
     ef: Positive = 200
-    """``hnsw``: candidates kept while searching, shared out among the shards; in each at least k + 1."""
+    """``hnsw``: candidates kept while searching, divided among the shards; at least k + 1 in each."""
     users_per_chunk: Positive = 16384
     """Users in a task, and in a storage chunk."""
 
 
 class Evaluate(Section, frozen=True):
-    """How films are ranked, and what is measured: see ``docs/metrics.md``."""
+    """How items are ranked, and what is measured: see ``docs/metrics.md``."""
 
     model: Literal["votes", "notebook"] = "votes"
-    """``votes``: films are ranked by the votes of the nearest users, and ratings predicted from the nearest films;
-    ``notebook``: both from one score, the mean of the nearest users' ratings by cosine distance."""
+    """``votes``: items are ranked by the votes of the nearest users, and ratings are predicted from the nearest items.
+    ``notebook``: one score for both, the mean of the nearest users' ratings, weighted by cosine distance."""
     amplification: Annotated[float, Meta(ge=0)] = 4.0
-    """``votes``: power of the similarity that a neighbour votes with."""
+    """``votes``: the weight of a neighbour's vote is this power of the similarity."""
     popularity_penalty: Annotated[float, Meta(ge=0)] = 0.0
-    """``votes``: a film's votes are divided by this power of its number of ratings."""
+    """``votes``: an item's votes are divided by this power of its number of ratings."""
     disliked_vote: Annotated[float, Meta(ge=0, le=1)] = 0.3
-    """``votes``: what a rating below ``liked_from`` counts, where one from there on counts 1."""
+    """``votes``: weight of a rating below ``liked_from``. Other ratings have the weight 1."""
     liked_share: Annotated[float, Meta(ge=0)] = 0.8
-    """``votes``: weight of the likeness to films the user liked, beside the neighbours' votes."""
+    """``votes``: weight of the similarity to items the user liked, which is added to the neighbours' votes."""
     k: Positive = 50
     """Length of the recommended list."""
     cutoffs: tuple[Positive, ...] = (10, 20, 50)
-    """Numbers of first films that are measured, those beyond ``k`` left out; ``k`` always is."""
+    """Lengths at which lists are measured: those less than ``k``, and always ``k`` itself."""
     liked_from: float = 4.0
-    """A test rating of at least this much makes a film liked."""
+    """A user likes an item whose test rating is at least this."""
     users_per_task: Positive = 8192
     """Users in a task."""
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Numbers of first films that are measured, ascending; the last is ``k``."""
+        """Lengths at which lists are measured, ascending; the last is ``k``."""
         return (*sorted({n for n in self.cutoffs if n < self.k}), self.k)
 
     @property
@@ -202,22 +203,22 @@ class Evaluate(Section, frozen=True):
 
 
 class Recommend(Section, frozen=True):
-    """The best films for every user. `engine.serving.everybody` makes it from a run's configuration."""
+    """The best items for every user. `engine.serving.everybody` makes it from a run's configuration."""
 
     k: Positive = 10
-    """Films for each user."""
+    """Items for each user."""
     include_test: bool = False
-    """Whether films of held-out test ratings are recommended, too."""
+    """Whether to recommend items of held-out test ratings, too."""
     users_per_task: Positive = 4096
     """Users in a task."""
     ranking: Evaluate = Evaluate()
-    """How films are ranked; only its model and that one's parameters count."""
+    """How items are ranked. Only the model and its parameters count."""
     prediction: Predict = Predict()
     """How ratings are predicted."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run: what on, where, with how much, and each stage's section.
+    """The configuration of a run: ratings, work directory, memory, workers, and each stage's section.
 
     Examples
     --------
@@ -226,25 +227,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     dataset: str | None = None
-    """``sample``, ``ml-25m``, or a path or URL; none: ml-25m where it is present, else the sample."""
+    """``sample``, ``ml-25m``, or a path or URL. None: ml-25m where it is present, else the sample."""
     columns: tuple[str, ...] | None = None
     """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual."""
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None
-    """The work directory, a path or URL; none: ``runs/`` and the data set's name."""
+    """The work directory, a path or URL. None: ``runs/`` and the data set's name."""
     memory: str | int | None = None
-    """The budget, all processes counted (``dask``: of each worker): bytes, or a size like ``512MiB``; none: the
-    smaller of 1 GiB and half of what is free (on a running cluster: and what its smallest worker works in). Where a
-    program calls this library, what it held before is its own and not counted."""
+    """The budget of all processes together (``dask``: of each worker): bytes, or a size like ``512MiB``. None: half of
+    the free memory, at most 1 GiB (on a running cluster: at most what its smallest worker works in). Where a program
+    calls this library, the memory that it held before does not count."""
     workers: Annotated[int, Meta(ge=1)] | None = None
-    """Tasks at a time at most, or worker processes to start; none: as many as processors."""
+    """The most tasks at a time, or the worker processes to start. None: as many as processors."""
     executor: Literal["local", "dask"] = "local"
     """Who runs tasks: a process here, or the workers of a Dask cluster."""
     scheduler: str | None = None
-    """``dask``: the scheduler's address, such as ``tcp://10.0.0.5:8786``; none: a cluster of processes here."""
+    """``dask``: the scheduler's address, such as ``tcp://10.0.0.5:8786``. None: a cluster of processes here."""
     preset: str = "default"
-    """Where the sections' values come from unless set."""
+    """Name of the preset from which values come that are not set."""
 
     ingest: Ingest = Ingest()
     split: Split = Split()
@@ -276,7 +277,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
     Raises
     ------
     UsageError
-        For an unknown key or preset (with the nearest known one) or a value out of range.
+        For an unknown key or preset (the message names the nearest one) or a value out of range.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -370,7 +371,7 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefi
 
 
 def _choices(error: str) -> str:
-    """Which words may stand at the place an error names, where they are few."""
+    """The words that are allowed where an error was found, if they are a fixed few."""
     kind: Any = Config
     for name in error.rpartition("`$.")[2].rstrip("`").split("."):
         fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
@@ -378,8 +379,8 @@ def _choices(error: str) -> str:
     return f": one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
-def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    names = list(known)
+def _nearest(word: str, names: Iterable[str], prefix: str = "") -> str:
+    names = list(names)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f": did you mean '{prefix}{close[0]}'?"

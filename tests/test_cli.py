@@ -66,7 +66,7 @@ def test_version_and_help_on_every_command() -> None:
 def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp_path: Path) -> None:
     result = engine("run", good, "--workdir", tmp_path / "w", "--memory", "1GiB", "--workers", 1)
     assert result.returncode == 0, result.stderr
-    for word in ("RMSE", "Recall@50", "metrics.json", "good: 8 users x 8 films"):
+    for word in ("RMSE", "Recall@50", "metrics.json", "good: 8 users x 8 items"):
         assert word in result.stdout
     assert "neighbors: 6 tasks" in result.stderr
     status = json.loads(engine("status", tmp_path / "w", "--json").stdout)
@@ -390,20 +390,20 @@ def test_removing_the_lock_file_lets_nobody_in(good: Path, tmp_path: Path) -> No
             other.kill()
 
 
-def test_people_and_programs_are_recommended_films(good: Path, tmp_path: Path) -> None:
+def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -> None:
     ratings = "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 9) for i in range(1, 13) if (u + i) % 3)
     good.write_text("userId,movieId,rating\n" + ratings)
-    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{i},Film {i}\n" for i in range(1, 13)))
+    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{i},Title {i}\n" for i in range(1, 13)))
     where = finish_run(good, tmp_path / "w", preset="default")
     shown = engine("recommend", where, "--user", 2, "--user", 5, "-k", 3, "--include-test").stdout
-    for words in ("user 2", "user 5", "rating", "   1  Film ", "neighbours rated it"):
+    for words in ("user 2", "user 5", "rating", "   1  Title ", "neighbours rated it"):
         assert words in shown
     (tmp_path / "ids").write_text("2\n5\n")
     found = engine("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")
     answers = json.loads(found.stdout)
-    assert [each["user"] for each in answers] == [2, 5]
+    assert [answer["user"] for answer in answers] == [2, 5]
     assert {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating"} == set(
-        answers[0]["films"][0]
+        answers[0]["items"][0]
     )
     assert "both liked" in engine("similar", where, "--user", 2, "-k", 3).stdout
     alike = json.loads(engine("similar", where, "--user", 2, "-k", 3, "--json").stdout)
@@ -411,7 +411,7 @@ def test_people_and_programs_are_recommended_films(good: Path, tmp_path: Path) -
     mine = tmp_path / "mine.csv"
     mine.write_text("rating,movieId\n5,1\n4,99\n1,2\n")
     told = engine("recommend", where, "--ratings", mine, "-k", 2)
-    assert "1 of the films are not known to this run and left out: 99" in told.stderr
+    assert "1 of the items are not known to this run and left out: 99" in told.stderr
     assert told.stdout.startswith("you ")
     mine.write_text("rating,movieId\n5,1\nmany,2\n")
     refused(engine("recommend", where, "--ratings", mine), 2, "mine.csv, line 3, column rating", "'many'")
@@ -419,5 +419,5 @@ def test_people_and_programs_are_recommended_films(good: Path, tmp_path: Path) -
     refused(engine("recommend", where, "--user", 2, "--out", tmp_path / "x"), 2, "--out goes with --all")
     refused(engine("recommend", where, "--all"), 2, "--all goes with --out")
     told = engine("recommend", where, "--all", "--out", tmp_path / "all.parquet", "--memory", "1GiB")
-    assert "films for 8 users" in told.stdout
+    assert "items for 8 users" in told.stdout
     assert (tmp_path / "all.parquet").stat().st_size

@@ -114,7 +114,7 @@ def test_a_small_ablation_and_its_report(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
     monkeypatch.setattr("sys.argv", ["ablation", str(path), "--work", str(tmp_path / "a")])
     steps: list[tuple[str, dict[str, Any]]] = ablation.way()
-    kept = {"near films": ablation.WITHOUT["near films"]}
+    kept = {"near items": ablation.WITHOUT["near items"]}
     monkeypatch.setattr(ablation, "way", lambda: [steps[0], steps[3], steps[-1]])
     monkeypatch.setattr(ablation, "WITHOUT", kept)
     monkeypatch.setattr(ablation, "OTHER", {})

@@ -26,13 +26,13 @@ def _reached(what: str) -> bool:
         return _counts[what] == int(os.environ.get(f"KILLED_AT_{what.upper()}", "0"))
 
 
-def _watched(call: Callable[..., Any]) -> Callable[..., Any]:
-    def watched(*arguments: Any, **named: Any) -> Any:
+def _counted(call: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(*arguments: Any, **named: Any) -> Any:
         if _reached("call"):
             _kill()
         return call(*arguments, **named)
 
-    return watched
+    return counted
 
 
 def _noted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,5 +51,5 @@ def _noted(call: Callable[..., Any]) -> Callable[..., Any]:
 
 if "KILLED_LOG" in os.environ:
     for _name in ("fsync", "replace", "unlink", "rmdir"):
-        setattr(os, _name, _watched(getattr(os, _name)))
+        setattr(os, _name, _counted(getattr(os, _name)))
     os.mkdir = _noted(os.mkdir)

@@ -418,7 +418,7 @@ def _collect(setup: _Run) -> dict[str, Any]:
 
 def describe(result: RunResult) -> str:
     """Memory and time of each stage of a run, for people."""
-    lines = [f"{'stage':<16}{'projected':>12}{'measured':>12}{'of it':>8}{'seconds':>10}"]
+    lines = [f"{'stage':<16}{'projected':>12}{'measured':>12}{'share':>8}{'seconds':>10}"]
     ran = [entry for entry in result.stages if not entry.skipped]
     for entry in result.stages:
         if entry.skipped:

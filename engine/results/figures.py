@@ -1,4 +1,4 @@
-"""The figures of a finished run, collected from its records: the content of ``metrics.json``."""
+"""The content of ``metrics.json``: the figures of a finished run, collected from its records."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -
     if not metrics["n_test"]:
         metrics["why_no_rmse"] = f"{_why_no_test(settings.split)}, so none was held out"
     elif means.rmse is None:
-        metrics["why_no_rmse"] = "no test rating is of a film that occurs in train"
+        metrics["why_no_rmse"] = "no test rating is of an item that occurs in train"
     if means.recall is None:
         liked = settings.evaluate.liked_from
-        metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for a film that occurs in train"
+        metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for an item that occurs in train"
     return metrics
 
 
 def _why_no_test(split: Split) -> str:
     if split.method == "global-time":
-        return "no rating of a user with earlier ones is later than the moment cut at"
+        return "no user with earlier ratings has one later than the moment cut at"
     last = split.leave_last + 1 if split.method == "leave-last" and split.leave_last else 0
     return f"no user has {max(split.min_ratings, last)} ratings"

@@ -1,4 +1,4 @@
-"""The figures of a run in words: what they are of, the model's against the baselines', and what each means."""
+"""The figures of a run as it prints them: the model's beside the baselines', and what each means."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _OF_LISTS = (
     ("map_at_{k}", "MAP@{k}", "precision at each hit, summed / min({k}, liked)"),
     ("mrr_at_{k}", "MRR@{k}", "1 / rank of the first hit"),
     ("hit_rate_at_{k}", "hit rate@{k}", "users with a hit"),
-    ("novelty", "novelty", "bits: -log2(share of users who rated the film)"),
-    ("item_coverage", "item coverage", "films recommended to anybody"),
-    ("gini", "Gini", "0: all films recommended equally often; 1: one film"),
+    ("novelty", "novelty", "bits: -log2(share of users who rated the item)"),
+    ("item_coverage", "item coverage", "share of items recommended to anybody"),
+    ("gini", "Gini", "0: all items recommended equally often; 1: one item"),
 )
-# By model: what of a pair is covered.
+# By model: which pairs of user and item are covered.
 _COVERAGE = {
-    "votes": "pairs whose user rated a near film; else the bias model stands alone",
-    "notebook": "pairs whose film a neighbour rated; else it scores 0",
+    "votes": "pairs whose user rated a near item; the others have the bias model alone",
+    "notebook": "pairs whose item a neighbour rated; the others score 0",
 }
 
 
 def describe(metrics: Mapping[str, Any]) -> str:
-    """The content of ``metrics.json`` for people."""
+    """The content of ``metrics.json``, to be read by people."""
     name = f"{metrics['dataset']} (synthetic)" if metrics["synthetic"] else metrics["dataset"]
     lines = [
-        f"\n{name}: {metrics['n_users']:,} users x {metrics['n_items']:,} films",
+        f"\n{name}: {metrics['n_users']:,} users x {metrics['n_items']:,} items",
         f"  train / test ratings  {metrics['n_train']:,} / {metrics['n_test']:,}",
         *_notes(metrics),
         "",
@@ -74,13 +74,13 @@ def _ratings(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _lists(metrics: Mapping[str, Any]) -> list[str]:
-    """Of recommended films: the model and the most popular."""
-    title = "films recommended"
+    """Of recommended items: the model and the most popular."""
+    title = "items recommended"
     section = metrics["config"]["evaluate"]
     if metrics[f"recall_at_{section['k']}"] is None:
         return [f"{title}: no Recall@{section['k']}: {metrics['why_no_recall']}"]
     model, popular = metrics["figures"]["model"], metrics["figures"]["most_popular"]
-    of = f"to {metrics['n_users_with_liked']:,} users with a liked test film (rating {section['liked_from']} or more)"
+    of = f"to {metrics['n_users_with_liked']:,} users with a liked test item (rating {section['liked_from']} or more)"
     lines = [_head(title, "most popular", of)]
     for key, label, text in _OF_LISTS:
         name = key.format(k=section["k"])

@@ -9,33 +9,33 @@ import polars as pl
 
 from engine.serving.ids import read_ids
 
-__all__ = ["describe_films", "describe_users", "films_as_mappings", "left_out", "read_ids", "users_as_mapping"]
+__all__ = ["describe_items", "describe_users", "items_as_mappings", "left_out", "read_ids", "users_as_mapping"]
 
 _TITLE = 45
 
 
-def films_as_mappings(films: pl.DataFrame) -> list[dict[str, Any]]:
+def items_as_mappings(items: pl.DataFrame) -> list[dict[str, Any]]:
     """What `Recommender.recommend` gives, by user; ``user`` is None for a newcomer."""
-    return [{"user": user, "films": rows.drop("user").to_dicts()} for user, rows in _by_user(films)]
+    return [{"user": user, "items": rows.drop("user").to_dicts()} for user, rows in _by_user(items)]
 
 
-def describe_films(films: pl.DataFrame, predicts_ratings: bool) -> str:
+def describe_items(items: pl.DataFrame, predicts_ratings: bool) -> str:
     """The same for people."""
     lines = []
-    for user, rows in _by_user(films):
+    for user, rows in _by_user(items):
         head = "you" if user is None else f"user {user}"
         rating = f"{'rating':>6}  " if predicts_ratings else ""
         lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  why")
-        lines += [_film(row, predicts_ratings) for row in rows.iter_rows(named=True)]
+        lines += [_item_line(row, predicts_ratings) for row in rows.iter_rows(named=True)]
         lines.append("")
     if not predicts_ratings:
-        lines.append("This run has the notebook's model, whose one score is on no scale of ratings.")
-    return "\n".join(lines).rstrip() or "no film that a neighbour rated is left"
+        lines.append("This run has the notebook's model. Its score is not on the scale of the ratings.")
+    return "\n".join(lines).rstrip() or "nothing to recommend: the neighbours rated no item that is new to the user"
 
 
-def _film(row: Mapping[str, Any], predicts_ratings: bool) -> str:
+def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
     rating = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
-    why = "near films rated high"
+    why = "the user liked items near it"
     if row["n_raters"]:
         why = f"{row['n_raters']} of the {row['n_neighbors']} neighbours rated it, {row['mean_rating']:.1f} on average"
     return f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{rating}{row['score']:>6.3f}  {why}"
@@ -48,24 +48,24 @@ def users_as_mapping(user: str, users: pl.DataFrame) -> dict[str, Any]:
 
 def describe_users(user: str, users: pl.DataFrame) -> str:
     """The same for people."""
-    width = max([len("nearest"), *(len(str(each)) for each in users["user"])])
+    width = max([len("nearest"), *(len(str(id_)) for id_ in users["user"])])
     lines = [f"user {user}", f"  {'nearest':<{width}}  cosine  both rated  both liked  such as"]
     for row in users.iter_rows(named=True):
-        films = ", ".join(str(title or item) for title, item in zip(row["titles"], row["items"], strict=True))
+        shared = ", ".join(str(title or item) for title, item in zip(row["titles"], row["items"], strict=True))
         counts = f"{row['n_both']:>10,}  {row['n_both_liked']:>10,}"
-        lines.append(f"  {row['user']:<{width}}  {row['similarity']:>6.3f}  {counts}  {films}".rstrip())
+        lines.append(f"  {row['user']:<{width}}  {row['similarity']:>6.3f}  {counts}  {shared}".rstrip())
     return "\n".join(lines)
 
 
 def left_out(ids: Sequence[Any]) -> str:
-    """Say which films of a newcomer are not known."""
-    some = ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
-    return f"{len(ids)} of the films are not known to this run and left out: {some}"
+    """Say which items of a newcomer this run does not know."""
+    first_ids = ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+    return f"{len(ids)} of the items are not known to this run and left out: {first_ids}"
 
 
 def _by_user(rows: pl.DataFrame) -> Iterator[tuple[Any, pl.DataFrame]]:
-    for (user,), some in rows.group_by("user", maintain_order=True):
-        yield user, some
+    for (user,), rows_of_user in rows.group_by("user", maintain_order=True):
+        yield user, rows_of_user
 
 
 def _short(text: object) -> str:

@@ -1,4 +1,4 @@
-"""Ids as people write them, and their places among those of a run."""
+"""Ids as people write them, and their places among the ids of a run."""
 
 from __future__ import annotations
 
@@ -31,30 +31,42 @@ def read_ids(path: Path) -> list[str]:
     return ids
 
 
-def find(ids: ArrayLike, known: pl.Series, what: str, where: Location) -> NDArray[np.int64]:
-    """The place of each id among the known ones of a work directory, which ascend.
+def find(ids: ArrayLike, run_ids: pl.Series, what: str, where: Location) -> NDArray[np.int64]:
+    """The place of each id among the ids of a run, which are in ascending order.
+
+    Parameters
+    ----------
+    ids : array-like
+        The ids to find.
+    run_ids : Series
+        All ids of the run, ascending.
+    what : str
+        What they are ids of, such as ``user``, for messages.
+    where : Path or Remote
+        The work directory, for messages.
 
     Raises
     ------
     UsageError
-        For what is no id or not known, naming some and what is known.
+        Where an id is not a number or text, or the run does not have it. The message names some of these ids, and
+        says which ids the run has.
     """
     asked = as_ids(ids, what)
-    codes, found = places(asked, known)
-    if not found.all():
-        wrong = asked.filter(pl.Series(~found)).unique(maintain_order=True).to_list()
-        named = ", ".join(map(str, wrong[:3])) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise UsageError(f"no {what} {named} in {where}: {describe(known, what)}")
+    codes, present = places(asked, run_ids)
+    if not present.all():
+        absent = asked.filter(pl.Series(~present)).unique(maintain_order=True).to_list()
+        named = ", ".join(map(str, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+        raise UsageError(f"no {what} {named} in {where}: {describe(run_ids, what)}")
     return codes
 
 
 def at_least_one(k: int, what: str) -> int:
-    """How many are asked for, as a plain number.
+    """Check how many are asked for; return it as a plain number.
 
     Raises
     ------
     UsageError
-        Where it is none, or less than 1.
+        Where it is not a whole number, or less than 1.
     """
     try:
         k = operator.index(k)
@@ -66,12 +78,12 @@ def at_least_one(k: int, what: str) -> int:
 
 
 def as_ids(ids: ArrayLike, what: str) -> pl.Series:
-    """Ids as a series of numbers or texts; nothing is rounded, nothing is taken for a number that is none.
+    """Ids as a series of whole numbers or of texts. Nothing is rounded.
 
     Raises
     ------
     UsageError
-        For what is neither, not one-dimensional, or empty.
+        Where an id is neither, or where the ids are not one-dimensional or there are none.
     """
     try:
         given = np.asarray(ids)
@@ -81,8 +93,8 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
         raise UsageError(f"{what}s of shape {given.shape}: give a list of ids")
     if not len(given):
         raise UsageError(f"no {what} is given: name one or more")
-    if given.dtype.kind in "OT":  # texts, and what numbers and texts are together in
-        wrong = [each for each in given.tolist() if not isinstance(each, str | Integral) or isinstance(each, bool)]
+    if given.dtype.kind in "OT":  # texts, or texts and numbers together
+        wrong = [id_ for id_ in given.tolist() if not isinstance(id_, str | Integral) or isinstance(id_, bool)]
         given = np.array(list(map(str, given.tolist())))
     elif given.dtype.kind == "f":
         wrong = given[given != np.floor(given)].tolist()
@@ -93,16 +105,19 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     return pl.Series(what, given)
 
 
-def places(ids: pl.Series, known: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The place of each id among the known ones, which ascend, and whether it is there; texts may stand for numbers."""
-    asked = ids.cast(known.dtype, strict=False)
-    at = np.minimum(known.search_sorted(asked.fill_null(known[0])).to_numpy(), len(known) - 1)
-    found = (known.gather(at) == asked).fill_null(False)
-    return at.astype(np.int64), found.to_numpy()
+def places(ids: pl.Series, run_ids: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The place of each id among the ids of a run, which ascend, and whether it is one of them.
+
+    A text may stand for a number: ``"42"`` finds 42.
+    """
+    asked = ids.cast(run_ids.dtype, strict=False)
+    at = np.minimum(run_ids.search_sorted(asked.fill_null(run_ids[0])).to_numpy(), len(run_ids) - 1)
+    present = (run_ids.gather(at) == asked).fill_null(False)
+    return at.astype(np.int64), present.to_numpy()
 
 
-def describe(known: pl.Series, what: str) -> str:
-    """Say which ids there are."""
-    if known.dtype == pl.String:
-        return f"known are {len(known):,} {what}s, such as {', '.join(known.head(3).to_list())}"
-    return f"known are {len(known):,} {what}s from {known[0]} to {known[-1]}"
+def describe(run_ids: pl.Series, what: str) -> str:
+    """Say which ids a run has."""
+    if run_ids.dtype == pl.String:
+        return f"known are {len(run_ids):,} {what}s, such as {', '.join(run_ids.head(3).to_list())}"
+    return f"known are {len(run_ids):,} {what}s from {run_ids[0]} to {run_ids[-1]}"

@@ -24,16 +24,16 @@ from engine.chunked.storage import locate
 from engine.results import report
 from engine.results.report import content as contents
 from engine.results.report.content import collect, popularity_of, recall_over_users
-from engine.results.report.measures import OURS, measures, tables
 from engine.results.report.page import render
 from engine.results.report.reproduce import command
+from engine.results.report.tables import OURS, make_tables, read_rows
 from tests.support.pipeline import STEPS
 from tests.support.ratings import synthetic_ratings, write_ratings
 from tests.support.report_content import NAME, content, metrics
 
 
 class Page(HTMLParser):
-    """Headings, figures and text of a page; everything that would have it ask for something."""
+    """Headings, charts and text of a page, and every reference for which it would ask a network."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_the_page_is_well_formed_and_asks_for_nothing(html: str) -> None:
     assert "url(" not in html[: html.index("</style>")]
 
 
-def test_headings_are_in_order_and_figures_have_words_and_numbers(html: str) -> None:
+def test_headings_are_in_order_and_charts_have_words_and_numbers(html: str) -> None:
     page = Page(html)
     assert page.headings[0] == 1
     assert page.headings.count(1) == 1
@@ -131,11 +131,11 @@ def test_what_a_run_lacks_is_said_and_the_rest_shown() -> None:
     page = Page(
         render(content(metrics=metrics(baselines=False), recall=None, popularity=None, stages=list(bare.values())))
     )
-    for words in ("measured no baselines", "no recall of each user", "no count of what it", "Memory was not measured"):
+    for words in ("measured no baselines", "not keep the recall", "not count what it", "Memory was not measured"):
         assert words in page.text
     assert page.tags.count("figure") == 1
     page = Page(render(content(stages=[], unknown=["ingest", "split"])))
-    assert "left no record of what it took: ingest, split" in page.text
+    assert "memory and time not known: ingest, split" in page.text
 
 
 def test_a_run_without_test_ratings_says_why_it_has_no_figures() -> None:
@@ -147,69 +147,75 @@ def test_a_run_without_test_ratings_says_why_it_has_no_figures() -> None:
     }
     page = Page(render(content(metrics=metrics(baselines=False) | why, recall=None)))
     assert "Nobody has 5 ratings." in page.text
-    assert "There is none: nobody likes any." in page.text
+    assert "There is no recall: nobody likes any." in page.text
 
 
 def test_a_budget_far_above_is_not_drawn() -> None:
     far = Page(render(content(allowed=1 << 40)))
-    assert "far above this figure" in far.text
+    assert "far above this chart" in far.text
     top = next(spec for spec in far.specs if "MiB" in json.dumps(spec))
     assert "1048576" not in json.dumps(top)
 
 
-def test_measures_are_read_with_their_baselines_and_errors() -> None:
-    found = {each.key: each for each in measures(metrics())}
-    assert list(found["rmse"].values) == [OURS, "bias model"]
-    assert found["rmse"].values[OURS] == (0.8612, 0.0123)
-    assert (found["rmse"].best, found["recall_at_50"].best, found["gini"].best) == (0.8612, 0.4275, None)
-    assert (found["rmse"].over, found["recall_at_50"].over) == ("19,075 ratings", "655 users")
-    assert "ndcg_at_10" not in found
-    assert found["surprise_at_10"].name == "Surprise@10"
-    assert [row.key for table in tables(list(found.values()), 50) for row in table.rows] == [
+def test_figures_are_read_with_their_baselines_and_errors() -> None:
+    rows = {row.key: row for row in read_rows(metrics())}
+    assert list(rows["rmse"].values) == [OURS, "bias model"]
+    assert rows["rmse"].values[OURS] == (0.8612, 0.0123)
+    assert (rows["rmse"].best, rows["recall_at_50"].best, rows["gini"].best) == (0.8612, 0.4275, None)
+    assert (rows["rmse"].over, rows["recall_at_50"].over) == ("19,075 ratings", "655 users")
+    assert "ndcg_at_10" not in rows
+    assert rows["surprise_at_10"].name == "Surprise@10"
+    assert [row.key for table in make_tables(list(rows.values()), 50) for row in table.rows] == [
         *("rmse", "coverage", "recall_at_50", "ndcg_at_50", "gini", "surprise_at_10")
     ]
-    assert [each.name for each in measures(metrics(baselines=False))] == ["RMSE", "Recall@50"]
+    assert [row.name for row in read_rows(metrics(baselines=False))] == ["RMSE", "Recall@50"]
 
 
 @given(st.lists(st.none() | st.fractions(0, 1, max_denominator=40).map(float), max_size=60))
 def test_recall_is_counted_as_by_hand(recall: list[float | None]) -> None:
-    known = [each for each in recall if each is not None]
-    found = recall_over_users(pl.LazyFrame({"recall": recall}, schema={"recall": pl.Float64}))
-    if found is None:
-        assert not known
+    values = [value for value in recall if value is not None]
+    distribution = recall_over_users(pl.LazyFrame({"recall": recall}, schema={"recall": pl.Float64}))
+    if distribution is None:
+        assert not values
         return
-    assert (found.users, found.none, found.all) == (len(known), known.count(0), known.count(1))
-    assert found.mean == pytest.approx(sum(known) / len(known))
-    for place, bin_ in enumerate(found.bins):
-        inside = [each for each in known if min(int(each * contents.RECALL_BINS), contents.RECALL_BINS - 1) == place]
+    assert (distribution.users, distribution.none, distribution.all) == (len(values), values.count(0), values.count(1))
+    assert distribution.mean == pytest.approx(sum(values) / len(values))
+    for place, bin_ in enumerate(distribution.bins):
+        inside = [
+            value for value in values if min(int(value * contents.RECALL_BINS), contents.RECALL_BINS - 1) == place
+        ]
         assert bin_.users == len(inside)
 
 
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 3000)), min_size=1, max_size=60))
-def test_popularity_is_counted_as_by_hand(films: list[tuple[int, int]]) -> None:
-    rated, recommended = np.array(films).T
-    found = popularity_of(rated, recommended)
+def test_popularity_is_counted_as_by_hand(items: list[tuple[int, int]]) -> None:
+    rated, recommended = np.array(items).T
+    popularity = popularity_of(rated, recommended)
 
     def inside(n: int, name: str) -> bool:
         low, _, high = name.replace("k", "000").partition("–")
         return int(low) <= n < int(high) if "k" in name else int(low) <= n <= int(high or low)
 
-    for share in found.shares:
-        of_share = [(n, times) for n, times in films if inside(n, share.films)]
-        assert share.n == len(of_share)
+    for share in popularity.shares:
+        of_share = [(n, times) for n, times in items if inside(n, share.rated)]
+        assert share.n_items == len(of_share)
         assert share.ratings == pytest.approx(sum(n for n, _ in of_share) / rated.sum())
         assert share.recommended * recommended.sum() == pytest.approx(sum(times for _, times in of_share))
-    for cell in found.cells:
-        assert cell.films == sum(inside(n, cell.rated) and inside(times, cell.recommended) for n, times in films)
-    assert sum(share.n for share in found.shares) == sum(cell.films for cell in found.cells) == len(films)
-    assert {cell.rated for cell in found.cells} == set(found.rated)
-    assert {cell.recommended for cell in found.cells} <= set(found.recommended)
-    assert found.n_recommended == sum(times > 0 for _, times in films)
-    assert found.top_ratings == pytest.approx(rated.max() / rated.sum())
+    for cell in popularity.cells:
+        assert cell.n_items == sum(inside(n, cell.rated) and inside(times, cell.recommended) for n, times in items)
+    assert (
+        sum(share.n_items for share in popularity.shares)
+        == sum(cell.n_items for cell in popularity.cells)
+        == len(items)
+    )
+    assert {cell.rated for cell in popularity.cells} == set(popularity.rated)
+    assert {cell.recommended for cell in popularity.cells} <= set(popularity.recommended)
+    assert popularity.n_recommended == sum(times > 0 for _, times in items)
+    assert popularity.top_ratings == pytest.approx(rated.max() / rated.sum())
 
 
 @given(
-    dataset=st.none() | st.just("my films/it's.csv"),
+    dataset=st.none() | st.just("my ratings/it's.csv"),
     preset=st.sampled_from(sorted(config.PRESETS)),
     k=st.integers(1, 200),
     penalty=st.floats(0, 4),
@@ -241,19 +247,21 @@ def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
     assert cli.main(["report", str(finished), "--out", str(tmp_path / "a" / "b.html")]) == 0
     assert (tmp_path / "a" / "b.html").read_bytes() == (finished / "report.html").read_bytes()
     assert workdir.verify(finished) == {}
-    found = collect(finished)
+    collected = collect(finished)
     users = pl.read_parquet(finished / "stages" / "evaluate-*" / "users" / "*.parquet")
-    assert found.recall is not None
-    assert found.recall.mean == pytest.approx(found.metrics["recall_at_50"])
-    assert found.recall.users == found.metrics["n_users_with_liked"] == (users["n_liked"] > 0).sum()
-    assert found.popularity is not None
-    n_items = found.metrics["n_items"]
-    assert found.popularity.n_items == n_items
-    assert found.popularity.n_recommended / n_items == found.metrics["figures"]["model"]["item_coverage"]["value"]
+    assert collected.recall is not None
+    assert collected.recall.mean == pytest.approx(collected.metrics["recall_at_50"])
+    assert collected.recall.users == collected.metrics["n_users_with_liked"] == (users["n_liked"] > 0).sum()
+    assert collected.popularity is not None
+    n_items = collected.metrics["n_items"]
+    assert collected.popularity.n_items == n_items
+    assert (
+        collected.popularity.n_recommended / n_items == collected.metrics["figures"]["model"]["item_coverage"]["value"]
+    )
     assert np.load(next(finished.glob("stages/evaluate-*/recommended.npy"))).sum() == users["n_recommended"].sum()
-    assert sum(share.n for share in found.popularity.shares) == n_items
-    assert [stage.name for stage in found.stages] == [step.name for step in STEPS]
-    assert f"{found.metrics['rmse']:.4f}" in Page((finished / "report.html").read_text()).text
+    assert sum(share.n_items for share in collected.popularity.shares) == n_items
+    assert [stage.name for stage in collected.stages] == [step.name for step in STEPS]
+    assert f"{collected.metrics['rmse']:.4f}" in Page((finished / "report.html").read_text()).text
 
 
 def test_what_cannot_be_reported_is_refused(finished: Path, tmp_path: Path) -> None:

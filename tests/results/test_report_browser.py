@@ -109,15 +109,15 @@ def show(browser: Any, pages: dict[str, str]) -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize(("name", "n_figures"), [("whole", 9), ("bare", 3)])
-def test_every_figure_is_drawn_and_nothing_sticks_out(
-    name: str, n_figures: int, theme: str, width: int, show: Callable[..., Any]
+@pytest.mark.parametrize(("name", "n_charts"), [("whole", 9), ("bare", 3)])
+def test_every_chart_is_drawn_and_nothing_sticks_out(
+    name: str, n_charts: int, theme: str, width: int, show: Callable[..., Any]
 ) -> None:
     page = show(name, theme, width)
     assert page.locator("h1").is_visible()
     assert page.locator("h2").count() == 7
     charts = page.locator("figure .chart svg")
-    assert charts.count() == n_figures
+    assert charts.count() == n_charts
     for chart in charts.all():
         box = chart.bounding_box()
         assert box["width"] > 0.6 * min(width, 540)
@@ -131,7 +131,7 @@ def test_every_figure_is_drawn_and_nothing_sticks_out(
         == 0
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # Text of a figure is as large as it was meant to be, not shrunk with it.
+    # Text of a chart is as large as it was meant to be, not shrunk with it.
     assert (
         page.evaluate("Math.min(...Array.from(document.querySelectorAll('.chart svg'), (s) => s.getScreenCTM().a))")
         == 1
@@ -170,7 +170,7 @@ def test_measured_memory_is_drawn_below_the_projected_and_the_allowed(show: Call
 
 def test_a_tooltip_has_the_numbers(show: Callable[..., Any]) -> None:
     page = show("whole", "light", 1280)
-    # Of the figure of memory over time, the middle is a stage.
+    # The middle of the chart of memory over time is a stage.
     page.locator("figure[aria-labelledby=memory-over-time] svg").hover()
     tooltip = page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for(timeout=5000)

@@ -13,7 +13,7 @@ from engine.chunked.budget import MIB
 from engine.results.report.content import Content, Stage, popularity_of, recall_over_users
 from tests.support.pipeline import STEPS
 
-NAME = """<i>"films" & 'users'</i></script><script>alert(1)</script>"""
+NAME = """<i>"items" & 'users'</i></script><script>alert(1)</script>"""
 
 
 def _figure(value: float | None, error: float | None = 0.0123) -> dict[str, Any]:

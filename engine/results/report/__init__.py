@@ -1,6 +1,7 @@
 """``engine report``: a finished work directory as one HTML page.
 
-`content` reads the work directory, `measures` its figures, `charts` draws with Vega-Altair, `page` puts it together.
+`content` reads the work directory, `tables` puts its figures into tables, `charts` draws with Vega-Altair, and `page`
+makes the page of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The figures of a report, as Vega-Lite specifications.
+"""The charts of a report, as Vega-Lite specifications.
 
-Colours are names of CSS variables: the page's style sheet says what they are in light, in dark and on paper. Widths are
-those of the page, so that text keeps its size on a narrow one.
+Colours are names of CSS variables: the page's style sheet defines them for light, dark and paper. A chart is as wide as
+the page, so that text keeps its size on a narrow one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import altair as alt
 
 from engine.chunked.budget import MIB, format_size
 from engine.results.report.content import Bin, Popularity, Share, Stage
-from engine.results.report.measures import Value
+from engine.results.report.tables import Value
 
-_ACCENT, _OTHER, _LIMIT = "var(--accent)", "var(--other)", "var(--limit)"
+_ACCENT, _OTHER, _ALLOWED = "var(--accent)", "var(--other)", "var(--allowed)"
 _INK, _MUTED, _QUIET, _GRID = "var(--ink)", "var(--muted)", "var(--muted-2)", "var(--grid)"
-# A stage's name is written into the figure where the stage takes at least this share of the time.
+# A stage's name is written into the chart where the stage takes at least this share of the time.
 _ROOM_FOR_NAME = 0.035
-# And above its projection there is room for it: the figure is this many times as high.
+# The chart is this many times as high as the highest projection, so that the name has room above it.
 _ABOVE = 1.35
 
 _FEW = alt.Axis(tickCount=6)
@@ -28,11 +28,11 @@ _FEW = alt.Axis(tickCount=6)
 Spec = dict[str, Any]
 
 
-def memory_over_time(stages: Sequence[Stage], limit: int | None) -> Spec:
-    """Memory of all processes, stage after stage, with each stage's projection, and a line at ``limit`` bytes."""
+def memory_over_time(stages: Sequence[Stage], allowed: int | None) -> Spec:
+    """Memory of all processes, stage after stage, with each stage's projection, and a line at ``allowed`` bytes."""
     starts = list(accumulate((stage.seconds for stage in stages), initial=0.0))
     highest = max(max(stage.projected, stage.measured) for stage in stages)
-    top = max(1.05 * (limit or 0), _ABOVE * highest) / MIB
+    top = max(1.05 * (allowed or 0), _ABOVE * highest) / MIB
     seconds = alt.Scale(domain=[0, starts[-1]], nice=False)
     x = alt.X("second:Q", title="seconds", axis=_FEW, scale=seconds)
     shade = alt.Color("shade:N", scale=alt.Scale(domain=[0, 1], range=[_ACCENT, "var(--accent-2)"]), legend=None)
@@ -48,12 +48,12 @@ def memory_over_time(stages: Sequence[Stage], limit: int | None) -> Spec:
         angle=270, align="left", baseline="middle", dx=5, color=_MUTED, fontSize=11
     )
     names = names.encode(x="middle:Q", y="projected:Q", text="name:N")
-    allowed = _chart([{"allowed": limit / MIB}] if limit else [])
-    line = allowed.mark_rule(color=_LIMIT, strokeDash=[6, 4], strokeWidth=1.5).encode(y="allowed:Q")
+    of_run = _chart([{"allowed": allowed / MIB}] if allowed else [])
+    line = of_run.mark_rule(color=_ALLOWED, strokeDash=[6, 4], strokeWidth=1.5).encode(y="allowed:Q")
     hover = of_span.mark_rect(color=_INK, opacity=0).encode(
         x="start:Q",
         x2="end:Q",
-        tooltip=_tooltip(stage="stage", measured="measured", promised="projected", took="time"),
+        tooltip=_tooltip(stage="stage", measured_text="measured", projected_text="projected", took="time"),
     )
     return _spec(alt.layer(area, projected, line, names, hover), height=320)
 
@@ -73,7 +73,7 @@ def _samples(stages: Sequence[Stage], starts: Sequence[float]) -> list[dict[str,
 
 
 def _spans(stages: Sequence[Stage], starts: Sequence[float]) -> list[dict[str, Any]]:
-    """When each stage began and ended, and what is said of it."""
+    """When each stage began and ended, and the texts of its tooltip."""
     return [
         {
             "stage": stage.name,
@@ -81,8 +81,8 @@ def _spans(stages: Sequence[Stage], starts: Sequence[float]) -> list[dict[str, A
             "end": end,
             "name": stage.name if stage.seconds >= _ROOM_FOR_NAME * starts[-1] else "",
             "projected": stage.projected / MIB,
-            "measured": format_size(stage.measured),
-            "promised": format_size(stage.projected),
+            "measured_text": format_size(stage.measured),
+            "projected_text": format_size(stage.projected),
             "took": f"{stage.seconds:.1f} s",
         }
         for stage, (start, end) in zip(stages, pairwise(starts), strict=True)
@@ -90,7 +90,7 @@ def _spans(stages: Sequence[Stage], starts: Sequence[float]) -> list[dict[str, A
 
 
 def memory_by_stage(stages: Sequence[Stage]) -> Spec:
-    """The most that each stage took, beside what it was projected to."""
+    """Measured memory of each stage beside the projected."""
     rows = [
         {
             "stage": stage.name,
@@ -118,7 +118,7 @@ def time_by_stage(stages: Sequence[Stage]) -> Spec:
 
 
 def compared(models: Mapping[str, Value]) -> Spec:
-    """One figure of each model, the first being the run's, with a standard error to either side."""
+    """One figure of all models, the run first, with one standard error to either side."""
     values = [
         {
             "model": name,
@@ -142,7 +142,7 @@ def compared(models: Mapping[str, Value]) -> Spec:
 
 
 def recall_distribution(bins: Sequence[Bin], mean: float) -> Spec:
-    """How many users have which recall; the rule is the mean."""
+    """Number of users by their recall; the line is the mean."""
     rows = [
         {"low": bin_.low, "high": bin_.high, "users": bin_.users, "range": bin_.label, "count": f"{bin_.users:,}"}
         for bin_ in bins
@@ -168,14 +168,14 @@ def recall_distribution(bins: Sequence[Bin], mean: float) -> Spec:
 
 
 def popularity_shares(shares: Sequence[Share]) -> Spec:
-    """Of films by their number of train ratings: their share of the ratings and of the recommendations."""
+    """Shares of the ratings and of the recommendations that fall on items, by number of train ratings."""
     names = ("of train ratings", "of recommendations")
     rows = [
-        {"films": share.films, "share": value, "of": name, "text": f"{value:.1%}"}
+        {"rated": share.rated, "share": value, "of": name, "text": f"{value:.1%}"}
         for share in shares
         for name, value in zip(names, (share.ratings, share.recommended), strict=True)
     ]
-    order = [share.films for share in shares]
+    order = [share.rated for share in shares]
     color = alt.Color(
         "of:N",
         scale=alt.Scale(domain=list(names), range=[_QUIET, _ACCENT]),
@@ -185,23 +185,23 @@ def popularity_shares(shares: Sequence[Share]) -> Spec:
         _chart(rows)
         .mark_bar()
         .encode(
-            x=alt.X("films:N", sort=order, title="train ratings of the film", axis=alt.Axis(labelAngle=-45)),
+            x=alt.X("rated:N", sort=order, title="train ratings of the item", axis=alt.Axis(labelAngle=-45)),
             xOffset=alt.XOffset("of:N", sort=list(names)),
             y=alt.Y("share:Q", title="share", axis=alt.Axis(format="%")),
             color=color,
-            tooltip=_tooltip(films="train ratings", of="share", text="value"),
+            tooltip=_tooltip(rated="train ratings", of="share", text="value"),
         )
     )
     return _spec(chart, height=240)
 
 
 def popularity_cells(popularity: Popularity) -> Spec:
-    """Number of films by train ratings and by how often they are recommended."""
+    """Number of items by train ratings and by how often they are recommended."""
     rows = [
-        {"rated": cell.rated, "recommended": cell.recommended, "films": cell.films, "count": f"{cell.films:,}"}
+        {"rated": cell.rated, "recommended": cell.recommended, "items": cell.n_items, "count": f"{cell.n_items:,}"}
         for cell in popularity.cells
     ]
-    opacity = alt.Opacity("films:Q", scale=alt.Scale(type="log", range=[0.12, 1]), legend=None)
+    opacity = alt.Opacity("items:Q", scale=alt.Scale(type="log", range=[0.12, 1]), legend=None)
     chart = (
         _chart(rows)
         .mark_rect(color=_ACCENT)
@@ -210,7 +210,7 @@ def popularity_cells(popularity: Popularity) -> Spec:
                 "rated:N",
                 sort=popularity.rated,
                 scale=alt.Scale(domain=popularity.rated),
-                title="train ratings of the film",
+                title="train ratings of the item",
                 axis=alt.Axis(labelAngle=-45),
             ),
             y=alt.Y(
@@ -220,7 +220,7 @@ def popularity_cells(popularity: Popularity) -> Spec:
                 title="times recommended",
             ),
             opacity=opacity,
-            tooltip=_tooltip(rated="train ratings", recommended="times recommended", count="films"),
+            tooltip=_tooltip(rated="train ratings", recommended="times recommended", count="items"),
         )
     )
     return _spec(chart, height=266)
@@ -258,5 +258,5 @@ def _spec(chart: alt.TopLevelMixin, height: int) -> Spec:
     configured = sized.configure(
         background="transparent", font=font, axis=axis, legend=legend, view=alt.ViewConfig(stroke=None)
     )
-    found: Spec = configured.to_dict()
-    return found
+    spec: Spec = configured.to_dict()
+    return spec

@@ -1,4 +1,4 @@
-"""What a report says, collected from a finished work directory: plain values, no page and no figure yet."""
+"""The content of a report, collected from a finished work directory: plain values, without charts or a page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from engine.model.sizes import READ_RATINGS
 from engine.results.report.reproduce import changed, command
 
 RECALL_BINS = 20
-"""Of the distribution of recall over users, equally wide."""
+"""Bins of the distribution of recall over users, equally wide."""
+# Above this many times the memory of the largest stage, the budget is not drawn.
 _FAR = 5
 
 
@@ -55,50 +56,50 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True)
 class Recall:
-    """Distribution over the users with a liked test film."""
+    """Distribution of recall over the users with a liked test item."""
 
     bins: list[Bin]
     users: int
     none: int
-    """Users none of whose liked test films was recommended."""
+    """Users who were recommended none of their liked test items."""
     all: int
-    """Users all of whose were."""
+    """Users who were recommended all of them."""
     mean: float
 
 
 class Cell(NamedTuple):
-    """Number of films in a range of train ratings and a range of times recommended."""
+    """Number of items in a range of train ratings and a range of times recommended."""
 
     rated: str
     recommended: str
-    films: int
+    n_items: int
 
 
 class Share(NamedTuple):
-    """Films with a number of train ratings in a range: their number, and shares of all ratings and recommendations."""
+    """The items whose number of train ratings is in a range, and their shares of all ratings and recommendations."""
 
-    films: str
-    n: int
+    rated: str
+    n_items: int
     ratings: float
     recommended: float
 
 
 @dataclass(frozen=True)
 class Popularity:
-    """How often films are recommended, against how often they were rated."""
+    """How often items are recommended, against how often they were rated."""
 
     shares: list[Share]
     cells: list[Cell]
     rated: list[str]
     recommended: list[str]
-    """Ranges, ascending."""
+    """The ranges of both counts, ascending."""
     n_items: int
     n_recommended: int
-    """Films recommended to anybody."""
+    """Items recommended to anybody."""
     top: float
-    """Share of the recommendations that the hundredth of the films with most ratings has."""
+    """Of the 1 % of items with most ratings: their share of the recommendations."""
     top_ratings: float
-    """And their share of the train ratings."""
+    """Of the same items: their share of the train ratings."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Content:
     workers: int
     stages: list[Stage]
     unknown: list[str]
-    """Stages that were done before the run, by one that left no record of what they took."""
+    """Stages done by an earlier run, whose memory and time are not known."""
     recall: Recall | None
     popularity: Popularity | None
     command: str
@@ -121,13 +122,13 @@ class Content:
 
     @property
     def sections(self) -> dict[str, dict[str, Any]]:
-        """Sections of the configuration, and their keys with values, of the stages of this run."""
+        """The configuration's sections of this run's stages: keys and values by stage."""
         sections: dict[str, dict[str, Any]] = {k: v for k, v in self.metrics["config"].items() if isinstance(v, dict)}
         return sections
 
     @property
     def seconds(self) -> float:
-        """Of all stages."""
+        """Seconds of all stages together."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
@@ -137,12 +138,12 @@ class Content:
 
     @property
     def allowed_is_far(self) -> bool:
-        """Whether the budget is so much more than what was used that a figure of both shows neither."""
+        """Whether the budget is so much more than the stages took that it is not drawn."""
         return self.allowed > _FAR * max(max(stage.projected, stage.measured) for stage in self.stages)
 
     @property
     def over(self) -> list[str]:
-        """Stages that took more memory than projected, or than was allowed."""
+        """Stages that took more memory than was projected or allowed."""
         return [
             stage.name for stage in self.stages if stage.measured > min(stage.projected or self.allowed, self.allowed)
         ]
@@ -154,7 +155,7 @@ def collect(place: Place) -> Content:
     Raises
     ------
     UsageError
-        Where it is none, or its run is not finished.
+        Where it is no work directory, or its run is not finished.
     LockedError
         Where a run is in progress.
     DamagedError
@@ -166,7 +167,7 @@ def collect(place: Place) -> Content:
         raise LockedError(f"{where} is in use by process {holder.get('pid', '?')}: report when it has finished")
     last = workdir.last_run(where)
     if last is None or not last.figures:
-        raise UsageError(f"{where}: its run has not finished, so there are no figures: engine run goes on with it")
+        raise UsageError(f"{where}: its run has not finished, so there are no figures: engine run finishes it")
     metrics = _metrics(where, last)
     try:
         settings = msgspec.convert(last.details["settings"], Config)
@@ -210,16 +211,16 @@ def recall_over_users(recall: pl.LazyFrame) -> Recall | None:
     Parameters
     ----------
     recall : LazyFrame
-        A column ``recall``, a row a user; null for users without a liked test film.
+        One row for each user, with a column ``recall``: null for users without a liked test item.
 
     Returns
     -------
     Recall or None
-        None where no user has a liked test film.
+        None where no user has a liked test item.
     """
     value = pl.col("recall")
     place = (value * RECALL_BINS).floor().cast(pl.Int64).clip(upper_bound=RECALL_BINS - 1)
-    # Few groups, in which users are counted as they are read: memory does not grow with them.
+    # Users are counted into few groups as they are read: memory does not grow with their number.
     grouped = (
         recall.drop_nulls()
         .group_by(place.alias("place"))
@@ -237,31 +238,31 @@ def recall_over_users(recall: pl.LazyFrame) -> Recall | None:
 
 
 def popularity_of(rated: NDArray[np.int64], recommended: NDArray[np.int64]) -> Popularity:
-    """How often films are recommended, against how often they were rated.
+    """How often items are recommended, against how often they were rated.
 
     Parameters
     ----------
-    rated, recommended : int arrays, shape (films,)
-        Train ratings of each film (at least 1), and users it is recommended to.
+    rated, recommended : int arrays, shape (items,)
+        Train ratings of each item (at least 1), and users it is recommended to.
     """
     edges = _edges(int(max(rated.max(initial=1), recommended.max(initial=1))))
     labels = [_range(low, high) for low, high in itertools.pairwise(edges)]
     by_rated = np.searchsorted(edges, rated, side="right") - 1
     by_recommended = np.searchsorted(edges, recommended, side="right") - 1
     n = len(labels)
-    films = np.bincount(by_rated * n + by_recommended, minlength=n * n).reshape(n, n)
+    n_items = np.bincount(by_rated * n + by_recommended, minlength=n * n).reshape(n, n)
     of_ratings = np.bincount(by_rated, rated, minlength=n) / max(1, rated.sum())
     of_recommended = np.bincount(by_rated, recommended, minlength=n) / max(1, recommended.sum())
     shares = [
-        Share(labels[i], int(films[i].sum()), float(of_ratings[i]), float(of_recommended[i]))
+        Share(labels[i], int(n_items[i].sum()), float(of_ratings[i]), float(of_recommended[i]))
         for i in range(n)
-        if films[i].any()
+        if n_items[i].any()
     ]
     most = np.argsort(-rated, kind="stable")[: max(1, len(rated) // 100)]
     return Popularity(
         shares=shares,
-        cells=[Cell(labels[i], labels[j], int(films[i, j])) for i, j in zip(*films.nonzero(), strict=True)],
-        rated=[label for i, label in enumerate(labels) if films[i].any()],
+        cells=[Cell(labels[i], labels[j], int(n_items[i, j])) for i, j in zip(*n_items.nonzero(), strict=True)],
+        rated=[label for i, label in enumerate(labels) if n_items[i].any()],
         recommended=labels[: int(by_recommended.max(initial=0)) + 1],
         n_items=len(rated),
         n_recommended=int((recommended > 0).sum()),

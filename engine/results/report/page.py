@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else, neither files nor a network."""
+"""A report as one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from engine import __version__
 from engine.chunked.budget import format_size
 from engine.results.report import charts
 from engine.results.report.content import Content, Popularity, Recall, Stage
-from engine.results.report.measures import OURS, Measure, definitions, measures, tables
+from engine.results.report.tables import OURS, Row, definitions, make_tables, read_rows
 
 _HERE = Path(__file__).parent
-# Measures drawn, where there is a baseline; those of lists at their whole length.
+# Figures that are drawn beside their baselines; those of lists at their whole length.
 _DRAWN = ("rmse", "recall_at_{k}", "ndcg_at_{k}", "map_at_{k}")
-# And said first.
+# Figures at the top of the page.
 _FIRST = ("rmse", "recall_at_{k}")
 
 
 class Tile(NamedTuple):
-    """A figure that is read first."""
+    """A number at the top of the page."""
 
     name: str
     value: str
@@ -35,8 +35,8 @@ class Tile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure, what it shows in words, and its numbers as a table."""
+class Chart:
+    """A chart, what it shows in words, and its numbers as a table."""
 
     id: str
     title: str
@@ -52,17 +52,17 @@ def render(content: Content) -> str:
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
     k = content.settings.evaluate.k
-    found = measures(content.metrics)
-    compared = [each for each in _named(found, _DRAWN, k) if each.baselines]
+    rows = read_rows(content.metrics)
+    compared = [row for row in _named(rows, _DRAWN, k) if row.baselines]
     return environment.get_template("report.html.j2").render(
         version=__version__,
         content=content,
         metrics=content.metrics,
-        tiles=_tiles(content, _named(found, _FIRST, k)),
-        tables=tables(found, k),
+        tiles=_tiles(content, _named(rows, _FIRST, k)),
+        tables=make_tables(rows, k),
         ours=OURS,
-        definitions=definitions(found, content.settings.evaluate.liked_from),
-        comparisons=[(each, _comparison(each)) for each in compared],
+        definitions=definitions(rows, content.settings.evaluate.liked_from),
+        comparisons=[(row, _comparison(row)) for row in compared],
         recall=content.recall and _recall(content.recall),
         popularity=content.popularity and _popularity(content.popularity),
         memory=_memory(content) if any(stage.measured for stage in content.stages) else None,
@@ -74,19 +74,22 @@ def render(content: Content) -> str:
 
 
 def _verbatim(name: str) -> Markup:
-    """A file of this package, which is ours and not to be escaped."""
+    """A file of this package, which needs no escaping."""
     return Markup((_HERE / name).read_text())
 
 
 @cache  # bundling takes seconds
 def _script() -> Markup:
-    """What draws the figures: Vega-Lite and what it needs, then ours. It holds no ``</script``, which a test checks."""
+    """The script that draws the charts: Vega-Lite with what it needs, then ``report.js``.
+
+    It holds no ``</script``, which a test checks.
+    """
     drawing = (_HERE / "report.js").read_text()
     return Markup(vl_convert.javascript_bundle(drawing, vl_version=SCHEMA_VERSION.rpartition(".")[0]))
 
 
-def _tiles(content: Content, first: Sequence[Measure]) -> list[Tile]:
-    tiles = [Tile(each.name, each.values[OURS].text, _against(each)) for each in first]
+def _tiles(content: Content, first: Sequence[Row]) -> list[Tile]:
+    tiles = [Tile(row.name, row.values[OURS].text, _against(row)) for row in first]
     if content.stages and content.peak.measured:
         size, share = format_size(content.peak.measured), content.peak.measured / content.allowed
         tiles.append(Tile("Peak memory", size, f"{share:.0%} of the {format_size(content.allowed)} allowed"))
@@ -96,15 +99,15 @@ def _tiles(content: Content, first: Sequence[Measure]) -> list[Tile]:
     return tiles
 
 
-def _named(found: Sequence[Measure], keys: Sequence[str], k: int) -> list[Measure]:
-    by_key = {each.key: each for each in found}
+def _named(rows: Sequence[Row], keys: Sequence[str], k: int) -> list[Row]:
+    by_key = {row.key: row for row in rows}
     return [by_key[key] for key in (key.format(k=k) for key in keys) if key in by_key]
 
 
-def _against(measure: Measure) -> str:
+def _against(row: Row) -> str:
     """The baselines, in words."""
-    said = "; ".join(f"{name} {value.text}" for name, value in measure.baselines.items())
-    return said or f"over {measure.over}"
+    baselines = "; ".join(f"{name} {value.text}" for name, value in row.baselines.items())
+    return baselines or f"over {row.over}"
 
 
 def _duration(seconds: float) -> str:
@@ -115,76 +118,75 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
-def _comparison(measure: Measure) -> Figure:
-    alt = f"{measure.name}: " + ", ".join(f"{name} {value.text}" for name, value in measure.values.items())
-    return Figure(f"compared-{measure.key}", measure.name, alt, charts.compared(measure.values))
+def _comparison(row: Row) -> Chart:
+    alt = f"{row.name}: " + ", ".join(f"{name} {value.text}" for name, value in row.values.items())
+    return Chart(f"compared-{row.key}", row.name, alt, charts.compared(row.values))
 
 
-def _recall(recall: Recall) -> Figure:
+def _recall(recall: Recall) -> Chart:
     most = max(recall.bins, key=lambda bin_: bin_.users)
     alt = f"Histogram of recall over {recall.users:,} users: mean {recall.mean:.3f}, most users at {most.label}"
     rows = [(bin_.label, f"{bin_.users:,}", f"{bin_.users / recall.users:.1%}") for bin_ in recall.bins]
     spec = charts.recall_distribution(recall.bins, recall.mean)
-    return Figure("recall-distribution", "Users by their recall", alt, spec, ["recall", "users", "share"], rows)
+    return Chart("recall-distribution", "Users by their recall", alt, spec, ["recall", "users", "share"], rows)
 
 
-def _popularity(popularity: Popularity) -> tuple[Figure, Figure]:
-    head = ["train ratings of the film", "films", "of train ratings", "of recommendations"]
+def _popularity(popularity: Popularity) -> tuple[Chart, Chart]:
+    head = ["train ratings of the item", "items", "of train ratings", "of recommendations"]
     rows = [
-        (share.films, f"{share.n:,}", f"{share.ratings:.1%}", f"{share.recommended:.1%}") for share in popularity.shares
+        (share.rated, f"{share.n_items:,}", f"{share.ratings:.1%}", f"{share.recommended:.1%}")
+        for share in popularity.shares
     ]
-    shares = Figure(
+    shares = Chart(
         "popularity-shares",
         "Ratings and recommendations",
-        "Bars: shares of the train ratings and of the recommendations, by train ratings of the film",
+        "Bars: shares of the train ratings and of the recommendations, by train ratings of the item",
         charts.popularity_shares(popularity.shares),
         head,
         rows,
     )
-    cells = Figure(
+    cells = Chart(
         "popularity-cells",
-        "Films by ratings and recommendations",
-        "Map: number of films by their train ratings and by how many users they are recommended to",
+        "Items by ratings and recommendations",
+        "Map: number of items by their train ratings and by how many users they are recommended to",
         charts.popularity_cells(popularity),
-        ["train ratings, times recommended", "films"],
-        [(f"{cell.rated}, {cell.recommended}", f"{cell.films:,}") for cell in popularity.cells],
+        ["train ratings, times recommended", "items"],
+        [(f"{cell.rated}, {cell.recommended}", f"{cell.n_items:,}") for cell in popularity.cells],
     )
     return shares, cells
 
 
-def _memory(content: Content) -> tuple[Figure, Figure]:
+def _memory(content: Content) -> tuple[Chart, Chart]:
     stages = content.stages
     allowed, peak = format_size(content.allowed), content.peak
-    most = f"most is {format_size(peak.measured)}, in {peak.name}, of {allowed} allowed"
-    over_time = Figure(
+    most = f"the most is {format_size(peak.measured)}, in {peak.name}, of {allowed} allowed"
+    over_time = Chart(
         "memory-over-time",
         "Over time",
-        f"Areas: resident memory of all processes over {content.seconds:.0f} seconds, stage by stage; {most}",
+        f"Areas: measured memory of all processes over {content.seconds:.0f} seconds, stage by stage; {most}",
         charts.memory_over_time(stages, None if content.allowed_is_far else content.allowed),
     )
     rows = [
         (stage.name, format_size(stage.measured), format_size(stage.projected), _share(stage.measured, stage.projected))
         for stage in stages
     ]
-    by_stage = Figure(
+    by_stage = Chart(
         "memory-by-stage",
-        "Most of each stage",
-        f"Bars: the most memory of each stage beside its projection; {most}",
+        "By stage",
+        f"Bars: measured memory of each stage beside the projected; {most}",
         charts.memory_by_stage(stages),
-        ["stage", "measured", "projected", "of it"],
+        ["stage", "measured", "projected", "share"],
         rows,
     )
     return over_time, by_stage
 
 
-def _time(stages: Sequence[Stage]) -> Figure:
+def _time(stages: Sequence[Stage]) -> Chart:
     total = sum(stage.seconds for stage in stages)
     longest = max(stages, key=lambda stage: stage.seconds)
     alt = f"Bars: seconds of each stage; the longest is {longest.name}, {longest.seconds:.1f} of {total:.1f} seconds"
     rows = [(stage.name, f"{stage.seconds:.1f}", _share(stage.seconds, total)) for stage in stages]
-    return Figure(
-        "time-by-stage", "Of each stage", alt, charts.time_by_stage(stages), ["stage", "seconds", "share"], rows
-    )
+    return Chart("time-by-stage", "By stage", alt, charts.time_by_stage(stages), ["stage", "seconds", "share"], rows)
 
 
 def _share(part: float, whole: float) -> str:

@@ -1,4 +1,4 @@
-// Draws each figure from the specification that follows it. `ast`: expressions are interpreted, so the page needs no eval.
+// Draws each chart from the specification that follows it. `ast`: expressions are interpreted, so the page needs no eval.
 const options = { renderer: "svg", actions: false, ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
 Promise.all(
   Array.from(document.querySelectorAll(".chart"), (chart) =>

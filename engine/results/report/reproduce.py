@@ -1,4 +1,4 @@
-"""The command that makes a run again."""
+"""The command that repeats a run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from engine.config import Config, Section
 
 
 def command(settings: Config, dataset: str, allowed: int) -> str:
-    """Tell what to type, for a POSIX shell.
+    """The command line, for a POSIX shell.
 
     Parameters
     ----------
     settings : Config
-        The run's.
+        The run's configuration.
     dataset : str
-        The name of what was run, where the settings leave that open.
+        The name of the data set, where the configuration has none.
     allowed : int
-        Bytes the run was allowed, where the settings leave that open.
+        Bytes the run was allowed, where the configuration has no ``memory``.
     """
     words = ["engine", "run", settings.dataset or dataset]
     words += ["--memory", str(settings.memory or _size(allowed))]
