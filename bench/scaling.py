@@ -3,7 +3,7 @@
 ``python -m bench.scaling`` runs synthetic ratings on one and on two Dask workers of this machine and notes the seconds
 of every task. A simulated scheduler gives the tasks of the one worker to two, and its times are compared with the
 measured ones. Then it computes a run on a thousand million and on ten thousand million ratings: tasks, bytes and memory
-from ``engine/costs.py``; seconds from the rates in ``engine/estimates.py``, divided among a stage's rounds as measured,
+from ``engine/costs/``; seconds from the rates in ``engine/estimates.py``, divided among a stage's rounds as measured,
 and scheduled on clusters. The tables go to ``docs/scaling.md``; ``--tables`` only writes them again from the kept
 result.
 """

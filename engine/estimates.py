@@ -23,7 +23,7 @@ _SCORE = 1.5e-8
 _BIAS = 4e-9
 _NEAR_ITEM = 2.2e-9
 _NEAR_RATING = 3.5e-8
-# Neighbours have rated more films than users on average.
+# Neighbours have rated more items than users on average.
 _NEIGHBOR_RATINGS = 2.0
 
 

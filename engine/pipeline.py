@@ -64,6 +64,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted),
         does="the best items for every user",
+        version=2,
     )
 
 

@@ -38,9 +38,9 @@ def _array(stage: Committed, name: str) -> Any:
 
 
 def _scaled(train: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The matrix that is decomposed: users and films with many ratings count less."""
-    of_users, of_films = ((train > 0).sum(axis=axis).clip(1) for axis in (1, 0))
-    scaled = of_users[:, None] ** -Factors().user_scaling * train * of_films ** -Factors().item_scaling
+    """The matrix that is decomposed: users and items with many ratings count less."""
+    of_users, of_items = ((train > 0).sum(axis=axis).clip(1) for axis in (1, 0))
+    scaled = of_users[:, None] ** -Factors().user_scaling * train * of_items ** -Factors().item_scaling
     return np.asarray(scaled)
 
 
@@ -56,7 +56,7 @@ def test_vectors_are_those_of_the_scaled_matrix(run: dict[str, Committed]) -> No
     assert np.abs((found * some * np.sign((found * some).sum(axis=0))).sum(axis=1)).min() > 0.95
 
 
-def test_films_near_by_are_those_with_the_largest_shrunk_cosine(run: dict[str, Committed]) -> None:
+def test_items_near_by_are_those_with_the_largest_shrunk_cosine(run: dict[str, Committed]) -> None:
     rated = read_matrix(run).toarray() > 0
     loadings = np.load(run["factors"].path("loadings.npy"))
     vectors = loadings * np.load(run["factors"].path("singular_values.npy"))[: loadings.shape[1]]
@@ -73,7 +73,7 @@ def test_films_near_by_are_those_with_the_largest_shrunk_cosine(run: dict[str, C
     np.testing.assert_allclose(chosen[ids >= 0], expected[ids >= 0], atol=1e-5)
 
 
-def test_predictions_are_the_bias_models_and_what_near_films_add(run: dict[str, Committed]) -> None:
+def test_predictions_are_the_bias_models_and_what_near_items_add(run: dict[str, Committed]) -> None:
     train, test = read_matrix(run).toarray(), read_matrix(run, "test")
     biases = read_biases(run["biases"])
     ids, similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
@@ -97,9 +97,9 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
     popularity = np.maximum((train > 0).sum(axis=0), 1.0)
     near = np.zeros((train.shape[1], train.shape[1]))
     near_ids, near_similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
-    for film in range(len(near)):
-        some = near_ids[film, :3] >= 0
-        near[film, near_ids[film, :3][some]] = near_similarities[film, :3][some]
+    for item in range(len(near)):
+        some = near_ids[item, :3] >= 0
+        near[item, near_ids[item, :3][some]] = near_similarities[item, :3][some]
     recalls = []
     for user in range(len(train)):
         weights = np.maximum(similarities[user], 0) ** section.amplification

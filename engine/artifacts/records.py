@@ -39,7 +39,6 @@ class Profile(msgspec.Struct, frozen=True):
     rating_min: float
     rating_max: float
     sorted_by_user: bool
-    most_ratings_of_a_user: int
     first_users: list[int]
     time_min: int = 0
     time_max: int = 0
@@ -200,7 +199,7 @@ class Means(msgspec.Struct, frozen=True):
 class Joined(msgspec.Struct, frozen=True):
     """recommend: rows of the table, an item each, and users of the run."""
 
-    n_rows: int = msgspec.field(name="n_films")
+    n_items: int
     n_users: int
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The bias model: a rating is the mean, plus how far its user and its film usually are from that."""
+"""The bias model: a rating is the mean, plus how far its user and its item usually are from that."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Biases(NamedTuple):
     Attributes
     ----------
     mean : float
-    users, items : float32 arrays, shapes (users,) and (films,)
-        A film nobody rated has 0, as has a user without ratings.
+    users, items : float32 arrays, shapes (users,) and (items,)
+        An item nobody rated has 0, as has a user without ratings.
     low, high : float
         Least and greatest rating.
     """
@@ -47,7 +47,7 @@ def remove_bias(
     Parameters
     ----------
     values, items : arrays, shape (ratings,)
-        Ratings and their films.
+        Ratings and their items.
     indptr : integer array, shape (rows + 1,)
         Where each user's start.
     biases : Biases

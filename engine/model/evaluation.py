@@ -22,35 +22,35 @@ _UNSEEN, _WATCHED, _TEST, _LIKED = range(4)
 RATED = ("model", "bias_model")
 """What predicts ratings."""
 RANKED = ("model", "most_popular")
-"""What ranks films."""
+"""What ranks items."""
 _IN_TABLE = ("recall", "ndcg")
 """Ranking figures that are in the table of users, beside the numbers of hits."""
 
 
 def per_user(k: int) -> np.dtype[Any]:
-    """What is measured of each user, with lists of ``k`` films.
+    """What is measured of each user, with lists of ``k`` items.
 
     - ``n_test``, ``n_covered``, ``n_liked``: test ratings; those with something near that counted; liked ones.
     - ``error``, of each of `RATED`: sums of ``(predicted - rating)^2`` and ``|predicted - rating|`` over test ratings.
-    - ``list``, of each of `RANKED`: number of films, mean of their self-information (0 without films), and a bit for
-      each rank: whether that film is liked.
+    - ``list``, of each of `RANKED`: number of items, mean of their self-information (0 without items), and a bit for
+      each rank: whether that item is liked.
     """
     error = [("squared", "f8"), ("absolute", "f8")]
-    films = [("n_films", "u4"), ("novelty", "f8"), ("hits", "u1", (-(-k // 8),))]
+    items = [("n_items", "u4"), ("novelty", "f8"), ("hits", "u1", (-(-k // 8),))]
     counts = [("n_test", "u4"), ("n_covered", "u4"), ("n_liked", "u4")]
-    errors, lists = [(name, error) for name in RATED], [(name, films) for name in RANKED]
+    errors, lists = [(name, error) for name in RATED], [(name, items) for name in RANKED]
     return np.dtype([*counts, ("error", errors), ("list", lists)])
 
 
 class Baselines(NamedTuple):
-    """What the model is compared with, and what is known of the films.
+    """What the model is compared with, and what is known of the items.
 
     Attributes
     ----------
     popularity : Popularity
     biases : Biases
-    information : float64 array, shape (films,)
-        `engine.model.metrics.self_information` of each film.
+    information : float64 array, shape (items,)
+        `engine.model.metrics.self_information` of each item.
     """
 
     popularity: Popularity
@@ -74,21 +74,21 @@ def measure_batch(
 
     Parameters
     ----------
-    scores, watched, test : csr_matrix, shape (n, films)
-        Scores of films (any order within a row), train ratings, test ratings (columns ascending).
-    flags : uint8 array, shape (at least n * films,)
+    scores, watched, test : csr_matrix, shape (n, items)
+        Scores of items (any order within a row), train ratings, test ratings (columns ascending).
+    flags : uint8 array, shape (at least n * items,)
         Zeros; used as scratch and left as zeros.
     baselines : Baselines
     first_user : int
         Code of the first of the users.
     k : int
-        Films recommended to each user.
+        Items recommended to each user.
     liked_from : float
         Test ratings of at least this are liked.
-    counts : int64 array, shape (2, films)
-        How often each film is recommended by each of `RANKED`: added to.
+    counts : int64 array, shape (2, items)
+        How often each item is recommended by each of `RANKED`: added to.
     predicted : Predicted, optional
-        Of the test ratings; without it, their films' scores.
+        Of the test ratings; without it, their items' scores.
 
     Returns
     -------
@@ -119,10 +119,10 @@ def measure_batch(
         _measure_errors(measured["error"][name], test_rows, said.astype(np.float64) - test.data)
 
     lists = (best_rows, scores.indices[best]), popular_lists(baselines.popularity, watched, k)
-    for name, of_films, (rows, columns) in zip(RANKED, counts, lists, strict=True):
+    for name, of_items, (rows, columns) in zip(RANKED, counts, lists, strict=True):
         hit = flags[row_starts[rows] + columns] == _LIKED
         _measure_lists(measured["list"][name], rows, hit, baselines.information[columns], k)
-        np.add.at(of_films, columns, 1)
+        np.add.at(of_items, columns, 1)
     flags[watched_at] = _UNSEEN
     flags[test_at] = _UNSEEN
     return measured
@@ -131,7 +131,7 @@ def measure_batch(
 def _scores_of(
     test_at: NDArray[np.int64], at: NDArray[np.int64], scores: NDArray[np.float32], tested: NDArray[np.intp]
 ) -> Predicted:
-    """Scores of the test films: those of the places ``tested``, and 0."""
+    """Scores of the test items: those of the places ``tested``, and 0."""
     values = np.zeros(len(test_at), dtype=np.float32)
     covered = np.zeros(len(test_at), dtype=bool)
     place = np.searchsorted(test_at, at[tested])
@@ -153,13 +153,13 @@ def _measure_lists(
     information: NDArray[np.float64],
     k: int,
 ) -> None:
-    """Lists one after the other, their users ascending: whether each film is a hit, and its self-information."""
-    n_films = np.bincount(rows, minlength=len(into))
-    ranks = np.arange(len(rows)) - (np.cumsum(n_films) - n_films)[rows]
+    """Lists one after the other, their users ascending: whether each item is a hit, and its self-information."""
+    n_items = np.bincount(rows, minlength=len(into))
+    ranks = np.arange(len(rows)) - (np.cumsum(n_items) - n_items)[rows]
     hits = np.zeros((len(into), k), dtype=bool)
     hits[rows, ranks] = hit
-    into["n_films"] = n_films
-    into["novelty"] = np.bincount(rows, information, minlength=len(into)) / np.maximum(n_films, 1)
+    into["n_items"] = n_items
+    into["novelty"] = np.bincount(rows, information, minlength=len(into)) / np.maximum(n_items, 1)
     into["hits"] = np.packbits(hits, axis=1)
 
 
@@ -173,12 +173,12 @@ def summarise(
     measured : structured array, shape (users,)
         Fields of `per_user`.
     lengths : sequence of int
-        Numbers of first films that count; the greatest is the length of the lists.
+        Numbers of first items that count; the greatest is the length of the lists.
 
     Returns
     -------
     table : dict of arrays, shape (users,)
-        Columns for people; NaN for figures of users without a liked film.
+        Columns for people; NaN for figures of users without a liked item.
     means : dict of dict of Mean
         For the model and each baseline, its figures by name; ``mse`` is the mean squared error.
     """
@@ -193,8 +193,8 @@ def summarise(
         "bias_squared_error": errors[bias]["squared"],
         "bias_absolute_error": errors[bias]["absolute"],
         "n_liked": measured["n_liked"],
-        "n_recommended": lists[model]["n_films"],
-        "novelty": np.where(lists[model]["n_films"] > 0, lists[model]["novelty"], np.nan),
+        "n_recommended": lists[model]["n_items"],
+        "novelty": np.where(lists[model]["n_items"] > 0, lists[model]["novelty"], np.nan),
     }
     means: dict[str, dict[str, Mean]] = {
         name: {
@@ -207,7 +207,7 @@ def summarise(
     liked = np.flatnonzero(measured["n_liked"])
     for name, prefix in ((model, ""), (popular, "popular_")):
         figures = _ranking(measured[liked], name, lengths)
-        listed = lists[name][lists[name]["n_films"] > 0]
+        listed = lists[name][lists[name]["n_items"] > 0]
         means.setdefault(name, {})["novelty"] = Mean.over_users(listed["novelty"])
         means[name] |= {figure: Mean.over_users(values) for figure, values in figures.items()}
         hits = _hits(lists[name], lengths)
@@ -220,12 +220,12 @@ def summarise(
 
 
 def _hits(lists: NDArray[np.void], lengths: Sequence[int]) -> NDArray[np.bool_]:
-    """Whether the film at each rank is liked, shape (users, the greatest length)."""
+    """Whether the item at each rank is liked, shape (users, the greatest length)."""
     return np.unpackbits(lists["hits"], axis=1, count=max(lengths)).view(np.bool_)
 
 
 def _ranking(measured: NDArray[np.void], name: str, lengths: Sequence[int]) -> dict[str, NDArray[np.float64]]:
-    """Ranking figures of users with a liked film."""
+    """Ranking figures of users with a liked item."""
     parts = []
     for start in range(0, max(1, len(measured)), RANK_USERS):
         some = measured[start : start + RANK_USERS]

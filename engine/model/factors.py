@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import _sparsetools, csr_matrix
+from scipy.sparse import csr_matrix
 
 from engine.model.sizes import GRAM_ROWS
+from engine.model.sparse import add_transposed_product
 
 # Relative eigenvalue below which a direction is rounding noise: float32's epsilon squared, and a margin.
 _NOISE = 1e-11
@@ -32,12 +33,7 @@ def add_gram_product(rows: csr_matrix, weights: Float32, basis: Float32, total: 
     """
     product = rows @ basis
     product *= weights[:, None]
-    n, n_items = rows.shape
-    # ``total += rows.T @ product`` would make a copy of ``total``'s size for each batch of rows, and its
-    # sums would depend on the batch; SciPy's kernel behind it adds row by row to what is there.
-    _sparsetools.csc_matvecs(
-        n_items, n, basis.shape[1], rows.indptr, rows.indices, rows.data, product.ravel(), total.ravel()
-    )
+    add_transposed_product(rows, product, total)
 
 
 def gram(tall: NDArray[Any]) -> Float64:

@@ -1,4 +1,4 @@
-"""Nearest films, and a user's ratings predicted from theirs."""
+"""Nearest items, and a user's ratings predicted from theirs."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ Float32 = NDArray[np.float32]
 
 
 class Blocks(Protocol):
-    """Neighbours and similarities of consecutive films, block by block; can be gone through again."""
+    """Neighbours and similarities of consecutive items, block by block; can be gone through again."""
 
     def __iter__(self) -> Iterator[tuple[Ids, Float32]]: ...
 
 
 def significance(counts: NDArray[np.integer[Any]], shrink: float) -> Float32:
-    """How far a film's similarities are to be trusted: n / (n + shrink), n being its ratings; 0 without any."""
+    """How far an item's similarities are to be trusted: n / (n + shrink), n being its ratings; 0 without any."""
     n = counts.astype(np.float64)
     return (n / np.maximum(n + shrink, 1e-12)).astype(np.float32)
 
 
 def nearest_items(vectors: Float32, trust: Float32, own: Ids, candidates: Ids, k: int) -> tuple[Ids, Float32]:
-    """The ``k`` candidates most similar to each of some films.
+    """The ``k`` candidates most similar to each of some items.
 
-    The similarity of two films is their cosine times the smaller of their `significance`. No candidate can be more
+    The similarity of two items is their cosine times the smaller of their `significance`. No candidate can be more
     similar than its significance: the best are found early, and most of the others are never compared.
 
     Parameters
     ----------
-    vectors : float32 array, shape (films, dims)
+    vectors : float32 array, shape (items, dims)
         Of unit length, or zero.
-    trust : float32 array, shape (films,)
+    trust : float32 array, shape (items,)
     own, candidates : int32 arrays, shapes (n,) and (m,)
-        The films asked for, and those that may be neighbours; both by descending trust.
+        The items asked for, and those that may be neighbours; both by descending trust.
     k : int
 
     Returns
@@ -61,14 +61,14 @@ def nearest_items(vectors: Float32, trust: Float32, own: Ids, candidates: Ids, k
 
 
 def near_rows(n_items: int, blocks: Blocks) -> NarrowRows:
-    """Similarities as a matrix, films x films: a film's row has the films that it is among the nearest of.
+    """Similarities as a matrix, items x items: an item's row has the items that it is among the nearest of.
 
     Parameters
     ----------
     n_items : int
-        Films.
+        Items.
     blocks : iterable of (ids, similarities)
-        As `nearest_items` gives them for consecutive films, all together; gone through twice.
+        As `nearest_items` gives them for consecutive items, all together; gone through twice.
     """
     counts = np.zeros(n_items, dtype=np.int64)
     for ids, _ in blocks:
@@ -122,19 +122,19 @@ def predict_residuals(
     shrink: float,
     table: NDArray[np.complex64],
 ) -> tuple[Float32, NDArray[np.bool_]]:
-    """Mean of the user's residuals of the films nearest to each asked for, by similarity, drawn towards 0.
+    """Mean of the user's residuals of the items nearest to each asked for, by similarity, drawn towards 0.
 
-    sum_j s_ij e_uj / (sum_j s_ij + shrink), over the films j near i that user u has rated (Koren 2010, equation 7,
+    sum_j s_ij e_uj / (sum_j s_ij + shrink), over the items j near i that user u has rated (Koren 2010, equation 7,
     with similarities taken as they are).
 
     Parameters
     ----------
-    residuals : csr_matrix of float32, shape (n, films)
+    residuals : csr_matrix of float32, shape (n, items)
         Of some users.
     rows, items : integer arrays, shape (pairs,)
         The pairs asked for; ``rows`` are rows of ``residuals``, and ``items`` those of ``ids``.
     ids, similarities : arrays, shape (m, k)
-        As `nearest_items` gives them for some films.
+        As `nearest_items` gives them for some items.
     shrink : float
     table : complex64 array
         `residual_table` of ``n`` users or more; left as zeros.
@@ -142,7 +142,7 @@ def predict_residuals(
     Returns
     -------
     float32 array, bool array, shape (pairs,)
-        The mean, 0 where no film near was rated, and whether any was.
+        The mean, 0 where no item near was rated, and whether any was.
     """
     n_items = residuals.shape[1]
     at = np.repeat(np.arange(residuals.shape[0]) * n_items, np.diff(residuals.indptr)) + residuals.indices

@@ -115,16 +115,16 @@ class Mean:
 def ranking_per_user(
     hits: NDArray[np.bool_], n_liked: NDArray[np.integer[Any]], lengths: Sequence[int]
 ) -> dict[str, NDArray[np.float64]]:
-    """Compare the first films recommended to each user with those the user liked.
+    """Compare the first items recommended to each user with those the user liked.
 
     Parameters
     ----------
     hits : bool array, shape (n_users, K)
-        Whether the film at each rank, best first, is a liked test film. False beyond the end of a short list.
+        Whether the item at each rank, best first, is a liked test item. False beyond the end of a short list.
     n_liked : integer array, shape (n_users,)
-        Liked test films of each user, at least 1.
+        Liked test items of each user, at least 1.
     lengths : sequence of int
-        Numbers ``k`` of first films that count, from 1 to K.
+        Numbers ``k`` of first items that count, from 1 to K.
 
     Returns
     -------
@@ -183,15 +183,15 @@ def ranking_per_user(
 
 
 def self_information(n_raters: NDArray[np.integer[Any]], n_users: int) -> NDArray[np.float64]:
-    """How surprising it is that a user rated each film, in bits: ``-log2(n_raters / n_users)``.
+    """How surprising it is that a user rated each item, in bits: ``-log2(n_raters / n_users)``.
 
-    0 if everybody did, and 1 more each time half as many did. The novelty of a list is the mean over its films: Zhou et
+    0 if everybody did, and 1 more each time half as many did. The novelty of a list is the mean over its items: Zhou et
     al., Solving the apparent diversity-accuracy dilemma of recommender systems, PNAS 107(10), 2010.
 
     Parameters
     ----------
-    n_raters : integer array, shape (films,)
-        Users who rated each film in train, at least 1.
+    n_raters : integer array, shape (items,)
+        Users who rated each item in train, at least 1.
     n_users : int
         Users in train.
 
@@ -205,15 +205,15 @@ def self_information(n_raters: NDArray[np.integer[Any]], n_users: int) -> NDArra
 
 
 def item_coverage(counts: NDArray[np.int64]) -> float:
-    """Share of the films that are recommended to anybody: ``films with counts > 0 / films``.
+    """Share of the items that are recommended to anybody: ``items with counts > 0 / items``.
 
     Catalogue coverage of Ge, Delgado-Battenfeld & Jannach, Beyond accuracy: evaluating recommender systems by coverage
     and serendipity, RecSys 2010.
 
     Parameters
     ----------
-    counts : int64 array, shape (films,), films >= 1
-        How often each film is recommended.
+    counts : int64 array, shape (items,), items >= 1
+        How often each item is recommended.
 
     Examples
     --------
@@ -224,17 +224,17 @@ def item_coverage(counts: NDArray[np.int64]) -> float:
 
 
 def gini(counts: NDArray[np.int64]) -> float | None:
-    """How unequally the recommendations are spread over the films.
+    """How unequally the recommendations are spread over the items.
 
     With ``x[1] <= ... <= x[n]`` the counts in ascending order, ``sum (2i - n - 1) x[i] / (n sum x[i])``, which is half
-    the mean absolute difference of two films over the mean. 0 if all are equal; ``1 - 1/n``, its most, if one film is
-    all that is recommended. Films never recommended count. Fleder & Hosanagar, Blockbuster culture's next rise or
+    the mean absolute difference of two items over the mean. 0 if all are equal; ``1 - 1/n``, its most, if one item is
+    all that is recommended. Items never recommended count. Fleder & Hosanagar, Blockbuster culture's next rise or
     fall, Management Science 55(5), 2009.
 
     Parameters
     ----------
-    counts : int64 array, shape (films,)
-        How often each film is recommended.
+    counts : int64 array, shape (items,)
+        How often each item is recommended.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The most popular films as everybody's recommendations: the baseline of a ranking."""
+"""The most popular items as everybody's recommendations: the baseline of a ranking."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from engine.model.scoring import row_numbers
 
 
 class Popularity(NamedTuple):
-    """Films by number of train ratings, the most first; equal ones by ascending column.
+    """Items by number of train ratings, the most first; equal ones by ascending column.
 
     Attributes
     ----------
-    columns : int32 array, shape (films,)
-        The film at each place.
-    places : int32 array, shape (films,)
-        The place of each film.
+    columns : int32 array, shape (items,)
+        The item at each place.
+    places : int32 array, shape (items,)
+        The place of each item.
     """
 
     columns: NDArray[np.int32]
@@ -27,7 +27,7 @@ class Popularity(NamedTuple):
 
     @classmethod
     def of(cls, counts: NDArray[np.integer[Any]]) -> Popularity:
-        """Of films with these numbers of ratings, shape (films,)."""
+        """Of items with these numbers of ratings, shape (items,)."""
         columns = np.argsort(-counts, kind="stable").astype(np.int32)
         places = np.empty_like(columns)
         places[columns] = np.arange(len(columns), dtype=np.int32)
@@ -35,23 +35,23 @@ class Popularity(NamedTuple):
 
 
 def popular_lists(popularity: Popularity, watched: csr_matrix, k: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Recommend to each user the most popular films without the user's own.
+    """Recommend to each user the most popular items without the user's own.
 
-    A list goes down the order of popularity and passes over the user's films, so it ends within the first
-    ``k + films of the user``.
+    A list goes down the order of popularity and passes over the user's items, so it ends within the first
+    ``k + items of the user``.
 
     Parameters
     ----------
     popularity : Popularity
-    watched : csr_matrix, shape (users, films)
-        Stored are the films of each user; columns in any order.
+    watched : csr_matrix, shape (users, items)
+        Stored are the items of each user; columns in any order.
     k : int
-        Films recommended to each user.
+        Items recommended to each user.
 
     Returns
     -------
     rows, columns : int64 and int32 arrays, shape (m,)
-        Users, ascending, and the films recommended to them, best first. Fewer than ``k`` where fewer are left.
+        Users, ascending, and the items recommended to them, best first. Fewer than ``k`` where fewer are left.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def popular_lists(popularity: Popularity, watched: csr_matrix, k: int) -> tuple[
     rows = row_numbers(watched.indptr)
     keys = np.sort(rows * n_items + popularity.places[watched.indices])
     places = keys - rows * n_items
-    # Of the places before a user's film, those whose films the user has not rated: the list is that long there.
+    # Of the places before a user's item, those whose items the user has not rated: the list is that long there.
     listed = places - (np.arange(len(places)) - watched.indptr[rows])
     passed = np.flatnonzero(listed < k)
     ends = np.minimum(k + np.bincount(rows[passed], minlength=n), n_items)

@@ -1,4 +1,4 @@
-"""Ratings predicted: the bias model's, plus what the user's ratings of the nearest films say of this one."""
+"""Ratings predicted: the bias model's, plus what the user's ratings of the nearest items say of this one."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class RatingModel(NamedTuple):
     Attributes
     ----------
     biases : Biases
-    ids, similarities : int32 and float32 arrays, shape (films, k)
-        Nearest films; see `engine.model.item_neighbors.nearest_items`.
+    ids, similarities : int32 and float32 arrays, shape (items, k)
+        Nearest items; see `engine.model.item_neighbors.nearest_items`.
     shrink : float
         Added to the sum of the similarities that a mean is divided by.
-    films : integer array, optional
-        The films that ``ids`` and ``similarities`` have rows of, ascending; none for all films.
+    items : integer array, optional
+        The items that ``ids`` and ``similarities`` have rows of, ascending; none for all items.
     """
 
     biases: Biases
     ids: NDArray[np.int32]
     similarities: NDArray[np.float32]
     shrink: float
-    films: NDArray[np.integer[Any]] | None = None
+    items: NDArray[np.integer[Any]] | None = None
 
 
 class Predicted(NamedTuple):
-    """Predictions, and whether the user rated a film near each; float32 and bool, shape (pairs,)."""
+    """Predictions, and whether the user rated an item near each; float32 and bool, shape (pairs,)."""
 
     values: NDArray[np.float32]
     covered: NDArray[np.bool_]
@@ -101,7 +101,7 @@ def _predict(
 ) -> Predicted:
     """Predict pairs of ``rows`` of ``ratings``, which become residuals, and items."""
     remove_bias(ratings.data, ratings.indptr, ratings.indices, model.biases, first_user)
-    places = items if model.films is None else np.searchsorted(model.films, items)
+    places = items if model.items is None else np.searchsorted(model.items, items)
     predicted, covered = np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=bool)
     for at in range(0, len(rows), PREDICT_PAIRS):
         some = slice(at, at + PREDICT_PAIRS)

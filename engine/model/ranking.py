@@ -1,4 +1,4 @@
-"""How films are ranked for a user: what a rating votes, what a neighbour weighs, what is taken off popular films.
+"""How items are ranked for a user: what a rating votes, what a neighbour weighs, what is taken off popular items.
 
 The one place of the formula: the evaluate stage measures it, recommendations follow it.
 """
@@ -25,16 +25,16 @@ _LEAST = np.float32(1e-12)
 
 @dataclass(frozen=True)
 class Ranking:
-    """The ranking model of a configuration, with what it knows of the films.
+    """The ranking model of a configuration, with what it knows of the items.
 
-    A film's score is the mean vote of the user's neighbours, by a power of their similarity, over a power of the film's
-    number of ratings; plus a share of the film's mean similarity to the films that the user liked.
+    An item's score is the mean vote of the user's neighbours, by a power of their similarity, over a power of the
+    item's number of ratings; plus a share of the item's mean similarity to the items that the user liked.
 
     Attributes
     ----------
     parameters : RankingParameters
-    factor : float32 array, shape (films,)
-        What neighbours' votes for a film are multiplied by.
+    factor : float32 array, shape (items,)
+        What neighbours' votes for an item are multiplied by.
     """
 
     parameters: RankingParameters
@@ -42,7 +42,7 @@ class Ranking:
 
     @classmethod
     def of(cls, parameters: RankingParameters, counts: NDArray[np.integer[Any]]) -> Ranking:
-        """The model for films with so many train ratings; integer array, shape (films,)."""
+        """The model for items with so many train ratings; integer array, shape (items,)."""
         return cls(parameters, (np.maximum(counts, 1) ** -parameters.popularity_penalty).astype(np.float32))
 
     @property
@@ -55,25 +55,25 @@ class Ranking:
         return np.where(ratings >= self.parameters.liked_from, np.float32(1), np.float32(self.parameters.disliked_vote))
 
     def voters(self, ratings: NarrowRows, near: NarrowRows | None) -> Voters | NarrowRows:
-        """What users ask: ``ratings``, and where there are votes similar films, too (`item_neighbors.near_rows`)."""
+        """What users ask: ``ratings``, and where there are votes similar items, too (`item_neighbors.near_rows`)."""
         return ratings if near is None else Voters(self, ratings, near)
 
     def ask(
         self, ids: NDArray[np.int32], similarities: NDArray[np.float32], own: csr_matrix, n_users: int
     ) -> csr_matrix:
-        """What each of a batch of users asks of all users, and of all films.
+        """What each of a batch of users asks of all users, and of all items.
 
         Parameters
         ----------
         ids, similarities : int32 and float32 arrays, shape (n, k)
             Neighbours, and their cosines; -1 and NaN where there is none.
-        own : csr_matrix of float32, shape (n, films)
+        own : csr_matrix of float32, shape (n, items)
             The users' train ratings.
         n_users : int
 
         Returns
         -------
-        csr_matrix, float32, shape (n, users + films)
+        csr_matrix, float32, shape (n, users + items)
             Of the notebook's model, shape (n, users).
         """
         if not self.votes:
@@ -84,7 +84,7 @@ class Ranking:
         return csr_matrix(scipy.sparse.hstack([ask_neighbors(ids, weights, n_users), liked], format="csr"))
 
     def _mean_of_liked(self, own: csr_matrix) -> csr_matrix:
-        """What each of some users asks of the films: those it liked in equal parts, as much as their share is."""
+        """What each of some users asks of the items: those it liked in equal parts, as much as their share is."""
         liked = own.data >= self.parameters.liked_from
         indptr = np.concatenate([[0], np.cumsum(liked)])[own.indptr].astype(np.int32)
         counts = np.diff(indptr)
@@ -93,7 +93,7 @@ class Ranking:
 
 
 class Voters:
-    """What is asked: a row of votes for films from every user, then a row of similar films from every film.
+    """What is asked: a row of votes for items from every user, then a row of similar items from every item.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Voters:
     ratings : NarrowRows
         The train matrix.
     near : NarrowRows
-        Films x films: similarities.
+        Items x items: similarities.
     """
 
     def __init__(self, ranking: Ranking, ratings: NarrowRows, near: NarrowRows) -> None:
@@ -120,21 +120,21 @@ class Voters:
 
 
 def weigh_votes(ranking: Ranking, items: NDArray[np.int32], ratings: NDArray[np.float32]) -> None:
-    """Replace ratings of some films by what they count in those films' scores, in place."""
+    """Replace ratings of some items by what they count in those items' scores, in place."""
     ratings[:] = ranking.vote(ratings)
     ratings *= ranking.factor[items]
 
 
 class Ranked(NamedTuple):
-    """The best films of some users, one user after the other, best first.
+    """The best items of some users, one user after the other, best first.
 
     Attributes
     ----------
     indptr : int64 array, shape (n + 1,)
-        Where each user's films start in the others.
-    items, scores : int32 and float32 arrays, shape (films,)
-    n_raters, mean_ratings : int64 and float32 arrays, shape (films,)
-        How many of the user's neighbours rated the film, and the mean of their ratings.
+        Where each user's items start in the others.
+    items, scores : int32 and float32 arrays, shape (items,)
+    n_raters, mean_ratings : int64 and float32 arrays, shape (items,)
+        How many of the user's neighbours rated the item, and the mean of their ratings.
     """
 
     indptr: NDArray[np.int64]
@@ -147,13 +147,13 @@ class Ranked(NamedTuple):
 def best_candidates(
     scores: csr_matrix, taken: NDArray[np.bool_], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ``k`` best films of each user; candidates are those with a score other than 0.
+    """The ``k`` best items of each user; candidates are those with a score other than 0.
 
     Parameters
     ----------
-    scores : csr_matrix, float32, shape (n, films)
+    scores : csr_matrix, float32, shape (n, items)
     taken : bool array, shape (stored scores,)
-        The scores of films that are no candidates.
+        The scores of items that are no candidates.
     k : int
 
     Returns
@@ -173,7 +173,7 @@ def rank(
     taken: Sequence[csr_matrix],
     k: int,
 ) -> Ranked:
-    """The ``k`` best films of each of a batch of users, and what their neighbours say of them.
+    """The ``k`` best items of each of a batch of users, and what their neighbours say of them.
 
     Parameters
     ----------
@@ -183,8 +183,8 @@ def rank(
         The train matrix.
     ids : int32 array, shape (n, k)
         Neighbours, as rows of ``ratings``; -1 where there is none.
-    taken : sequence of csr_matrix, each of shape (n, films)
-        The films stored in a user's row are not recommended.
+    taken : sequence of csr_matrix, each of shape (n, items)
+        The items stored in a user's row are not recommended.
     k : int
     """
     scores = weighted_sums(voters, asking)
@@ -207,7 +207,7 @@ def _places(rows: csr_matrix) -> NDArray[np.int64]:
 def opinions(
     ratings: NarrowRows, ids: NDArray[np.int32], indptr: NDArray[np.int64], items: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """How many of each user's neighbours rated some films, and the mean of their ratings.
+    """How many of each user's neighbours rated some items, and the mean of their ratings.
 
     Parameters
     ----------
@@ -215,13 +215,13 @@ def opinions(
         The train matrix.
     ids : int32 array, shape (n, k)
         Neighbours, as its rows; -1 where there is none.
-    indptr, items : arrays, shapes (n + 1,) and (films,)
-        The films asked for, each user's after the other's.
+    indptr, items : arrays, shapes (n + 1,) and (items,)
+        The items asked for, each user's after the other's.
 
     Returns
     -------
-    int64 and float32 arrays, shape (films,)
-        A film nobody rated has 0 and NaN.
+    int64 and float32 arrays, shape (items,)
+        An item nobody rated has 0 and NaN.
     """
     counts, sums = np.zeros(len(items), dtype=np.int64), np.zeros(len(items))
     place = np.full(ratings.n_columns, -1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The score of a film for a user, for batches of users at a time."""
+"""The score of an item for a user, for batches of users at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import _sparsetools, csr_matrix
+from scipy.sparse import csr_matrix
+
+from engine.model.sparse import multiply
 
 # The notebook's guard against dividing by zero.
 _EPSILON = np.float32(1e-8)
@@ -15,7 +17,7 @@ _EPSILON = np.float32(1e-8)
 def distance_weights(similarities: NDArray[np.float32]) -> NDArray[np.float32]:
     """The notebook's weights: each neighbour's cosine *distance* over the sum of all neighbours' distances.
 
-    Farther neighbours weigh more, and those who have not rated a film still count in the sum. Kept as the
+    Farther neighbours weigh more, and those who have not rated an item still count in the sum. Kept as the
     notebook has it.
 
     Parameters
@@ -87,37 +89,22 @@ def weighted_sums(rows: Rows | csr_matrix, asking: csr_matrix) -> csr_matrix:
 
     Parameters
     ----------
-    rows : Rows, or csr_matrix of float32, shape (m, films)
+    rows : Rows, or csr_matrix of float32, shape (m, items)
     asking : csr_matrix of float32, shape (n, m)
 
     Returns
     -------
-    csr_matrix, float32, shape (n, films)
+    csr_matrix, float32, shape (n, items)
         Columns of a row in no order; what no row asked for has is not stored. The same bits for both kinds of
         ``rows``, and however users are batched.
     """
     wanted = asking.indices
     work = int((rows.indptr[wanted + 1] - rows.indptr[wanted]).sum(dtype=np.int64))
     if isinstance(rows, csr_matrix):
-        return _product(asking.data, wanted, asking.indptr, rows, work)
+        return multiply(asking.data, wanted, asking.indptr, rows, work)
     # Gathering the rows needed first keeps the widened matrix as small as the batch.
     needed, columns = np.unique(wanted, return_inverse=True)
-    return _product(asking.data, columns.astype(np.int32), asking.indptr, rows.take(needed), work)
-
-
-def _product(
-    values: NDArray[np.float32], columns: NDArray[np.int32], indptr: NDArray[np.int32], rows: csr_matrix, work: int
-) -> csr_matrix:
-    """A sparse product of at most ``work`` stored values.
-
-    SciPy's own operator counts the stored values first, which takes half as long as the product itself.
-    """
-    n, n_columns = len(indptr) - 1, rows.shape[1]
-    out = (np.empty(n + 1, np.int32), np.empty(work, np.int32), np.empty(work, np.float32))
-    _sparsetools.csr_matmat(n, n_columns, indptr, columns, values, rows.indptr, rows.indices, rows.data, *out)
-    pointers, indices, data = out
-    nnz = pointers[-1]
-    return csr_matrix((data[:nnz], indices[:nnz], pointers), shape=(n, n_columns), copy=False)
+    return multiply(asking.data, columns.astype(np.int32), asking.indptr, rows.take(needed), work)
 
 
 def multiply_adds(counts: NDArray[np.integer[Any]], asking: csr_matrix) -> NDArray[np.int64]:

@@ -77,7 +77,7 @@ def recommend_all(
     lists = made.committed(step.name)
     joined = Joined.of(lists)
     _copy(recommended(lists), target)
-    return AllUsers(target, joined.n_rows, joined.n_users, made)
+    return AllUsers(target, joined.n_items, joined.n_users, made)
 
 
 def _copy(made: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a finished run has to say to a person: films to watch, ratings to expect, people of the same taste.
+"""What a finished run has to say to a person: items to recommend, ratings to expect, people of the same taste.
 
 Everything is read when it is asked for, and only the rows needed of it.
 """
@@ -37,8 +37,8 @@ from engine.serving.finished import FinishedRun, open_finished, refuse_damage
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 
-# Films that two users are shown to share.
-_SHARED_FILMS = 3
+# Items that two users are shown to share.
+_SHARED_ITEMS = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,15 +48,15 @@ class Newcomer:
     Attributes
     ----------
     vector : float32 array, shape (dims,)
-        Of unit length, or zeros where no dimension reaches the films rated.
+        Of unit length, or zeros where no dimension reaches the items rated.
     neighbors, similarities : int32 and float32 arrays, shape (k,)
         Codes and cosines of the nearest users, nearest first; -1 and NaN where there are fewer.
-    rated : csr_matrix of float32, shape (1, films)
+    rated : csr_matrix of float32, shape (1, items)
         The ratings taken in.
     bias : float
-        How far these are from what is expected of their films, damped.
+        How far these are from what is expected of their items, damped.
     left_out : tuple
-        Ids of films rated that the run knows no rating of.
+        Ids of items rated that the run knows no rating of.
     """
 
     vector: NDArray[np.float32]
@@ -96,7 +96,7 @@ def _telling_damage(
 
 
 class Recommender:
-    """A finished run, asked for films, ratings and like-minded users.
+    """A finished run, asked for items, ratings and like-minded users.
 
     Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
     NumPy makes a one-dimensional array of; all answers are Polars data frames. Every method raises DamagedError where a
@@ -111,10 +111,10 @@ class Recommender:
     --------
     >>> import engine
     >>> recommender = engine.Recommender.open("runs/ml-latest-small")
-    >>> films = recommender.recommend([42, 7], k=2)
-    >>> films["title"].to_list()[:2]
+    >>> items = recommender.recommend([42, 7], k=2)
+    >>> items["title"].to_list()[:2]
     ['Back to the Future (1985)', 'Silence of the Lambs, The (1991)']
-    >>> films.select("user", "n_raters", "n_neighbors").row(0)
+    >>> items.select("user", "n_raters", "n_neighbors").row(0)
     (42, 25, 50)
     >>> [f"{rating:.1f}" for rating in recommender.predict([42, 42], [1, 318])["predicted"]]
     ['4.2', '4.8']
@@ -166,7 +166,7 @@ class Recommender:
 
     @property
     def items(self) -> pl.Series:
-        """Ids of all films with a train rating, ascending: those that can be predicted and recommended."""
+        """Ids of all items with a train rating, ascending: those that can be predicted and recommended."""
         return self._items
 
     @property
@@ -176,33 +176,33 @@ class Recommender:
 
     @_telling_damage
     def recommend(self, users: ArrayLike | Newcomer, k: int = 10, *, include_test: bool = False) -> pl.DataFrame:
-        """The best films for each of some users, of those they have not rated.
+        """The best items for each of some users, of those they have not rated.
 
         Parameters
         ----------
         users : array_like, shape (n,), or Newcomer
             Ids, in the order wanted.
         k : int
-            Films for each user; fewer where fewer were rated by any neighbour.
+            Items for each user; fewer where fewer were rated by any neighbour.
         include_test : bool
-            Recommend films of held-out test ratings, too, as evaluate does, which measures how many of them are found.
-            Without it, nobody is told to watch what they have rated.
+            Recommend items of held-out test ratings, too, as evaluate does, which measures how many of them are found.
+            Without it, nobody is recommended what they have rated.
 
         Returns
         -------
         DataFrame
-            A row a film, best first. ``user`` (null for a newcomer) and ``item``: ids. ``rank``: uint32, from 1.
+            A row an item, best first. ``user`` (null for a newcomer) and ``item``: ids. ``rank``: uint32, from 1.
             ``title``: text, null where there is no ``movies.csv`` beside the ratings or none in it. ``predicted``:
             float32, in units of ratings, within their range (with the notebook's model: the score). ``score``:
             float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
-            uint32, rated the film, and ``mean_rating``, float32, is the mean of their ratings.
+            uint32, rated the item, and ``mean_rating``, float32, is the mean of their ratings.
 
         Raises
         ------
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        k = lookup.at_least_one(k, "films")
+        k = lookup.at_least_one(k, "items")
         frames = [self._recommend(people, taken, k) for people, taken in self._batches(users, include_test)]
         found = pl.concat(frames)
         return found.with_columns(title=self.titles(found["item"])).select(
@@ -218,23 +218,23 @@ class Recommender:
         users : array_like, shape (n,), or Newcomer
             Ids; one newcomer stands for all pairs.
         items : array_like, shape (n,)
-            Id of the film of each pair.
+            Id of the item of each pair.
 
         Returns
         -------
         DataFrame
             A row a pair, in their order: ``user`` (null for a newcomer), ``item``, ``predicted`` (float32, in units of
-            ratings, within their range) and ``near`` (bool): whether the user rated a film near this one; else the
+            ratings, within their range) and ``near`` (bool): whether the user rated an item near this one; else the
             bias model stands alone. With the notebook's model ``predicted`` is its score, which is 0 where no
-            neighbour rated the film, and ``near`` says whether one did.
+            neighbour rated the item, and ``near`` says whether one did.
 
         Raises
         ------
         UsageError
-            For an id that is not known, films without a train rating included; where there are not as many users as
+            For an id that is not known, items without a train rating included; where there are not as many users as
             items.
         """
-        wanted = self._find(items, self._items, "film")
+        wanted = self._find(items, self._items, "item")
         if isinstance(users, Newcomer):
             people, rows = self._newcomer(users), np.zeros(len(wanted), dtype=np.int64)
             found = self._predict(people, rows, wanted)
@@ -242,7 +242,7 @@ class Recommender:
         else:
             codes = self._find(users, self._users, "user")
             if len(codes) != len(wanted):
-                raise UsageError(f"{len(codes)} users and {len(wanted)} films: give a user for each film")
+                raise UsageError(f"{len(codes)} users and {len(wanted)} items: give a user for each item")
             found = self._predict_known(codes, wanted)
             ids = self._users.gather(codes)
         return pl.DataFrame(
@@ -263,8 +263,8 @@ class Recommender:
         -------
         DataFrame
             A row a user, nearest first: ``user``: id. ``similarity``: float32, the cosine of the two users' vectors.
-            ``n_both``, ``n_both_liked``: uint32, films both have a train rating of, and those both liked. ``items``
-            and ``titles``: lists of up to three films both liked, those fewest have rated first; titles are null
+            ``n_both``, ``n_both_liked``: uint32, items both have a train rating of, and those both liked. ``items``
+            and ``titles``: lists of up to three items both liked, those fewest have rated first; titles are null
             where not known.
 
         Raises
@@ -296,29 +296,29 @@ class Recommender:
         Parameters
         ----------
         items, ratings : array_like, shape (n,)
-            Ids of films, and ratings within the range of the data's; of a film rated twice the later counts.
+            Ids of items, and ratings within the range of the data's; of an item rated twice the later counts.
 
         Raises
         ------
         UsageError
-            Where no film is known, or a rating is out of range.
+            Where no item is known, or a rating is out of range.
         """
-        given = lookup.as_ids(items, "film")
+        given = lookup.as_ids(items, "item")
         try:
             values = np.asarray(ratings, dtype=np.float32)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"ratings: {error}: give a number for each film") from None
+            raise UsageError(f"ratings: {error}: give a number for each item") from None
         if given.shape != values.shape:
-            raise UsageError(f"{len(given)} films and {len(values)} ratings: give a rating for each film")
+            raise UsageError(f"{len(given)} items and {len(values)} ratings: give a rating for each item")
         low, high = self._profile.rating_min, self._profile.rating_max
-        for film, value in zip(given, values.tolist(), strict=True):
+        for item, value in zip(given, values.tolist(), strict=True):
             if not low <= value <= high:
                 raise UsageError(
-                    f"rating {value:g} of film {film}: the ratings of this run go from {low:g} to {high:g}"
+                    f"rating {value:g} of item {item}: the ratings of this run go from {low:g} to {high:g}"
                 )
         columns, known = lookup.places(given, self._items)
         if not known.any():
-            raise UsageError(f"none of the {len(given)} films is known: {lookup.describe(self._items, 'film')}")
+            raise UsageError(f"none of the {len(given)} items is known: {lookup.describe(self._items, 'item')}")
         latest = dict(zip(columns[known].tolist(), values[known].tolist(), strict=True))
         own = np.array(sorted(latest), dtype=np.int32)
         data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
@@ -328,7 +328,7 @@ class Recommender:
         return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
 
     def read_newcomer(self, path: str | os.PathLike[str]) -> Newcomer:
-        """`fold_in` the ratings of a file: CSV, TSV or ``::``-separated, with columns of films and ratings.
+        """`fold_in` the ratings of a file: CSV, TSV or ``::``-separated, with columns of items and ratings.
 
         Raises
         ------
@@ -342,7 +342,7 @@ class Recommender:
             raise UsageError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
     def titles(self, items: pl.Series) -> pl.Series:
-        """Titles of films, from the ``movies.csv`` beside the ratings; null where there is none.
+        """Titles of items, from the ``movies.csv`` beside the ratings; null where there is none.
 
         Raises
         ------
@@ -364,7 +364,7 @@ class Recommender:
         return pl.DataFrame({"item": items}).join(table, on="item", how="left", maintain_order="left")["title"]
 
     def _batches(self, users: ArrayLike | Newcomer, include_test: bool) -> Iterator[tuple[_People, list[csr_matrix]]]:
-        """Those asked about, some at a time, with the films each has rated."""
+        """Those asked about, some at a time, with the items each has rated."""
         if isinstance(users, Newcomer):
             people = self._newcomer(users)
             yield people, [people.rated]
@@ -401,7 +401,7 @@ class Recommender:
         )
 
     def _predict_known(self, codes: NDArray[np.int64], items: NDArray[np.int64]) -> Predicted:
-        """Predictions for pairs of known users and films, some users at a time."""
+        """Predictions for pairs of known users and items, some users at a time."""
         found = Predicted(np.empty(len(codes), dtype=np.float32), np.empty(len(codes), dtype=bool))
         order = np.argsort(codes, kind="stable")
         distinct, starts = np.unique(codes[order], return_index=True)
@@ -414,13 +414,13 @@ class Recommender:
         return found
 
     def _predict(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
-        """Predictions for pairs of rows of ``people``, ascending, and films."""
+        """Predictions for pairs of rows of ``people``, ascending, and items."""
         if self._biases is None or self._near_items is None:
             return self._scores_of(people, rows, items)
-        films = np.unique(items).astype(np.int64)
-        ids, similarities = self._near_items.take(films)
+        distinct = np.unique(items).astype(np.int64)
+        ids, similarities = self._near_items.take(distinct)
         biases = self._biases._replace(users=people.biases)
-        model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, films)
+        model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, distinct)
         indptr = np.searchsorted(rows, np.arange(people.rated.shape[0] + 1))
         return predict_ratings(
             model, lambda first, last: people.rated[first:last].copy(), len(self._items), 0, indptr, items
@@ -484,15 +484,15 @@ class Recommender:
             row = theirs[at]
             both = mine.intersection(row.indices.tolist())
             liked = my.intersection(row.indices[row.data >= liked_from].tolist())
-            rows.append((len(both), len(liked), sorted(liked, key=self._rarity)[:_SHARED_FILMS]))
+            rows.append((len(both), len(liked), sorted(liked, key=self._rarity)[:_SHARED_ITEMS]))
         counts = np.array([row[:2] for row in rows], dtype=np.uint32).reshape(-1, 2)
-        films = [self._items.gather(columns) for *_, columns in rows]
+        shared = [self._items.gather(columns) for *_, columns in rows]
         return pl.DataFrame(
             {
                 "n_both": counts[:, 0],
                 "n_both_liked": counts[:, 1],
-                "items": pl.Series(films, dtype=pl.List(self._items.dtype)),
-                "titles": pl.Series([self.titles(each) for each in films], dtype=pl.List(pl.String)),
+                "items": pl.Series(shared, dtype=pl.List(self._items.dtype)),
+                "titles": pl.Series([self.titles(each) for each in shared], dtype=pl.List(pl.String)),
             }
         )
 

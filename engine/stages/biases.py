@@ -1,6 +1,6 @@
-"""Train CSR -> mean, user and film biases.
+"""Train CSR -> mean, user and item biases.
 
-b_u and b_i minimise the squared error of mu + b_u + b_i with damping, by settling films' and users' in turn
+b_u and b_i minimise the squared error of mu + b_u + b_i with damping, by settling items' and users' in turn
 (Koren 2010, https://doi.org/10.1145/1644873.1644874, section 2.1): each is the sum of what the others leave of its
 ratings, over their number plus the damping. Sums of ratings are taken once; what a pass subtracts from them are
 products of biases with the matrix of ones where a rating is.
@@ -8,7 +8,7 @@ products of biases with the matrix of ones where a rating is.
 Files
 -----
 ``user-bias.npy``, ``item-bias.npy``
-    float32 (users,) and (films,).
+    float32 (users,) and (items,).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class BiasesStage:
 
 
 def _sums(ratings: NarrowRows) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Sum of each user's ratings, and of each film's, and how many a film has."""
+    """Sum of each user's ratings, and of each item's, and how many an item has."""
     users, items = np.zeros(len(ratings.indptr) - 1), np.zeros(ratings.n_columns)
     counts = np.zeros(ratings.n_columns, dtype=np.int64)
     for start, stop, rows in _pieces(ratings):

@@ -1,17 +1,17 @@
-"""Neighbours and train -> how well the test ratings are predicted and liked test films found; baselines beside it.
+"""Neighbours and train -> how well the test ratings are predicted and liked test items found; baselines beside it.
 
-One sparse product per batch of users scores all films any neighbour rated. Ratings are those of the predict stage; with
-the notebook's model the scores are taken for them, too: a film that no neighbour rated scores 0.
+One sparse product per batch of users scores all items any neighbour rated. Ratings are those of the predict stage; with
+the notebook's model the scores are taken for them, too: an item that no neighbour rated scores 0.
 
-Test ratings are those whose film occurs in train. Candidates are the train films with a score other than 0 (those some
-neighbour rated), without the user's own train films. ``docs/metrics.md`` has all definitions.
+Test ratings are those whose item occurs in train. Candidates are the train items with a score other than 0 (those some
+neighbour rated), without the user's own train items. ``docs/metrics.md`` has all definitions.
 
 Files
 -----
 ``users/00000.parquet``, ...
     For each user, by original id, the columns in ``docs/metrics.md``.
 ``recommended.npy``
-    How many users each film is recommended to: int64, in order of column.
+    How many users each item is recommended to: int64, in order of column.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class EvaluateStage:
     def _measure(
         self, block: _Block, start: int, stop: int, counts: NDArray[np.int64], context: TaskContext
     ) -> NDArray[np.void]:
-        """Measure users ``start`` to ``stop`` of a block, and count the films recommended to them."""
+        """Measure users ``start`` to ``stop`` of a block, and count the items recommended to them."""
         voters, ranking, baselines = context.shared
         watched, test = block.watched.part(start, stop).widen(), block.test
         asking = ranking.ask(block.ids[start:stop], block.similarities[start:stop], watched, self._train.shape[0])

@@ -1,28 +1,28 @@
 """Train CSR -> truncated SVD -> unit user vectors.
 
 Randomised subspace iteration (Halko, Martinsson and Tropp 2011, https://doi.org/10.1137/090771806,
-algorithm 4.4) on the smaller side: with A the matrix (users x films) and V an orthonormal basis
-(films x width), a pass computes A^T (A V), reading A once. Each pass is a sum over users: tasks leave
+algorithm 4.4) on the smaller side: with A the matrix (users x items) and V an orthonormal basis
+(items x width), a pass computes A^T (A V), reading A once. Each pass is a sum over users: tasks leave
 partial sums, and one task adds them in order and makes the result orthonormal. At the end the small
 Gram matrix (A V)^T (A V) gives singular values and the rotation to singular vectors (Rayleigh-Ritz).
 
-A is the train matrix R with users and films scaled, D R C, so that those with many ratings count less. It is never
+A is the train matrix R with users and items scaled, D R C, so that those with many ratings count less. It is never
 made: A^T (A V) = C (R^T D^2 R (C V)), the factors in parentheses being tall or thin.
 
-Most of the time goes into fetching rows of V. Its rows are the films by descending number of ratings: the rows of the
-few films that have most ratings then lie together and stay in the processor's cache.
+Most of the time goes into fetching rows of V. Its rows are the items by descending number of ratings: the rows of the
+few items that have most ratings then lie together and stay in the processor's cache.
 
 Files
 -----
 ``order.npy``, ``counts.npy``
-    int32 (films,): each column's row in the bases, and ratings by column.
+    int32 (items,): each column's row in the bases, and ratings by column.
 ``basis-N.npy``
-    float32 (films x width), after pass N.
+    float32 (items x width), after pass N.
 ``singular_values.npy``
     float64 (width,), descending.
 ``loadings.npy``
-    float32 (films x dims), in order of column: a row of ratings times this is the user's vector before scaling to
-    unit length; a row, each column times its singular value, is the film's before that.
+    float32 (items x dims), in order of column: a row of ratings times this is the user's vector before scaling to
+    unit length; a row, each column times its singular value, is the item's before that.
 ``vectors``
     Zarr float32 (users x dims), rows of unit length, or of zeros for a user no dimension reaches.
 """
@@ -47,7 +47,7 @@ from engine.model.sizes import PROJECT_ROWS, READ_RATINGS
 
 
 class _Basis(NamedTuple):
-    """Where each column's row is, and the rows times their films' scale."""
+    """Where each column's row is, and the rows times their items' scale."""
 
     order: NDArray[np.int32]
     rows: NDArray[np.float32]
@@ -89,7 +89,7 @@ class FactorsStage:
         np.save(context.scratch / "counts.npy", counts.astype(np.int32))
 
     def _item_scale(self) -> NDArray[np.float32]:
-        """What each film's ratings are multiplied by, in the order of the bases' rows; shape (films, 1)."""
+        """What each item's ratings are multiplied by, in the order of the bases' rows; shape (items, 1)."""
         counts = np.load(self._own.path("counts.npy"))
         scale = np.empty((len(counts), 1), dtype=np.float32)
         scale[np.load(self._own.path("order.npy")), 0] = np.maximum(counts, 1.0) ** -self._section.item_scaling

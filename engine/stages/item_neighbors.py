@@ -1,17 +1,17 @@
-"""Film vectors -> each film's nearest films and their similarities.
+"""Item vectors -> each item's nearest items and their similarities.
 
 Files
 -----
 ``ids``
-    Zarr int32 (films x k): columns, most similar first; -1 where there are fewer than k with a similarity above 0.
+    Zarr int32 (items x k): columns, most similar first; -1 where there are fewer than k with a similarity above 0.
 ``similarities``
-    Zarr float32 (films x k): cosine of the two films' vectors, shrunk for films with few ratings; 0 where there is no
+    Zarr float32 (items x k): cosine of the two items' vectors, shrunk for items with few ratings; 0 where there is no
     neighbour.
 ``near.npz``
-    The nearest ``ranking_k`` the other way round, as the arrays of a CSR matrix: a film's row has the films that it is
+    The nearest ``ranking_k`` the other way round, as the arrays of a CSR matrix: an item's row has the items that it is
     near.
 ``counts.npy``
-    int64 (films,): train ratings of each.
+    int64 (items,): train ratings of each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from engine.model.item_neighbors import near_rows, nearest_items, significance
 from engine.model.sizes import READ_RATINGS
 
 
-class _Films(NamedTuple):
+class _Items(NamedTuple):
     """Vectors and trust of all, and those that take part, by descending trust."""
 
     vectors: NDArray[np.float32]
@@ -41,7 +41,7 @@ class _Films(NamedTuple):
 
 
 class _Blocks:
-    """The first of what the tasks found for each film, one task's after the other's."""
+    """The first of what the tasks found for each item, one task's after the other's."""
 
     def __init__(self, nearest: NearItems, size: int, k: int) -> None:
         self._nearest = nearest
@@ -56,7 +56,7 @@ class _Blocks:
 
 
 class ItemNeighborsStage:
-    """Lay out, then one task a block of films."""
+    """Lay out, then one task a block of items."""
 
     def __init__(self, inputs: Inputs[config.ItemNeighbors]) -> None:
         self._inputs = inputs
@@ -77,14 +77,14 @@ class ItemNeighborsStage:
         lay_out_nearest(context.scratch, (self._n_items, self._section.k), self._section.items_per_task)
         np.save(context.scratch / COUNTS, self._train.count_columns(READ_RATINGS))
 
-    def _load(self) -> _Films:
+    def _load(self) -> _Items:
         counts = NearItems(self._own).counts()
         loadings = self._factors.loadings()
         scale = self._factors.singular_values()[: loadings.shape[1]].astype(np.float32)
         trust = significance(counts, self._section.shrink)
         by_trust = np.argsort(-trust, kind="stable").astype(np.int32)
         known = by_trust[counts[by_trust] >= self._section.min_ratings]
-        return _Films(unit_rows(loadings * scale), trust, known)
+        return _Items(unit_rows(loadings * scale), trust, known)
 
     def _invert(self, index: int, context: TaskContext) -> None:
         blocks = _Blocks(NearItems(self._own), self._section.items_per_task, self._section.ranking_k)
@@ -92,13 +92,13 @@ class ItemNeighborsStage:
         np.savez(context.scratch / NEAR, indptr=near.indptr, indices=near.indices, data=near.data)
 
     def _search(self, index: int, context: TaskContext) -> None:
-        films: _Films = context.shared
+        items: _Items = context.shared
         start = index * self._section.items_per_task
         stop = min(start + self._section.items_per_task, self._n_items)
         ids = np.full((stop - start, self._section.k), -1, dtype=np.int32)
         similarities = np.zeros(ids.shape, dtype=np.float32)
-        own = films.known[(films.known >= start) & (films.known < stop)]
+        own = items.known[(items.known >= start) & (items.known < stop)]
         ids[own - start], similarities[own - start] = nearest_items(
-            films.vectors, films.trust, own, films.known, self._section.k
+            items.vectors, items.trust, own, items.known, self._section.k
         )
         write_nearest(self._own.root, context.scratch, start, ids, similarities)

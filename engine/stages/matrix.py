@@ -1,6 +1,6 @@
-"""Train and test partitions -> two CSR matrices, users x train films.
+"""Train and test partitions -> two CSR matrices, users x train items.
 
-Films that only test knows have no column: their test ratings cannot be predicted and are left out, as the
+Items that only test knows have no column: their test ratings cannot be predicted and are left out, as the
 notebook does. A task writes one chunk, a fixed number of ratings, whichever partitions it reaches into.
 
 Files
@@ -56,7 +56,7 @@ class MatrixStage:
         starts = profile.bounds
         seen = np.zeros(profile.n_items, dtype=bool)
         lengths = {kind: np.zeros(profile.n_users, dtype=np.int64) for kind in (TRAIN, TEST)}
-        for kind in (TRAIN, TEST):  # in this order: test ratings count where train has the film
+        for kind in (TRAIN, TEST):  # in this order: test ratings count where train has the item
             for part, (first, last) in enumerate(itertools.pairwise(starts)):
                 rows = self._read(kind, part, "user", "item")
                 if kind == TRAIN:
@@ -90,7 +90,7 @@ class MatrixStage:
         return {name: rows[name].to_numpy() for name in columns}
 
     def _load_columns(self) -> NDArray[np.int64]:
-        """Return the column of each film code, or -1."""
+        """Return the column of each item code, or -1."""
         column_of: NDArray[np.int64] = np.load(self._own.path(_COLUMN_OF_ITEM))
         return column_of
 
@@ -112,7 +112,7 @@ class MatrixStage:
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.DATA}", start, values)
 
     def _known(self, kind: str, part: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Columns and values of a partition's ratings whose film has a column."""
+        """Columns and values of a partition's ratings whose item has a column."""
         rows = self._read(kind, part, "item", "rating")
         found = columns[rows["item"]]
         known = found != _NO_COLUMN

@@ -1,6 +1,6 @@
-"""Train, biases, nearest films -> a predicted rating for every test rating.
+"""Train, biases, nearest items -> a predicted rating for every test rating.
 
-A prediction is the bias model's, plus what the user's ratings of the nearest films say of this one, within the range
+A prediction is the bias model's, plus what the user's ratings of the nearest items say of this one, within the range
 of the ratings. Where the user rated none of them the bias model stands alone.
 
 Files
@@ -8,7 +8,7 @@ Files
 ``predicted-00000.npy``, ...
     float32, for each test rating of a block of users, in the order of the test matrix.
 ``covered-00000.npy``, ...
-    For each of them whether the user rated a film near it; 8 to a byte.
+    For each of them whether the user rated an item near it; 8 to a byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Train, neighbours, biases, nearest films -> the best films for every user.
+"""Train, neighbours, biases, nearest items -> the best items for every user.
 
 No part of a run: `engine.serving.everybody` runs it when asked. A user's list is the one that
 `engine.serving.recommender` gives.
@@ -6,9 +6,9 @@ No part of a run: `engine.serving.everybody` runs it when asked. A user's list i
 Files
 -----
 ``recommended.parquet``
-    A row a film, users in order of code, best first: ``user`` and ``item`` (original ids), ``rank`` (uint32, from 1),
+    A row an item, users in order of code, best first: ``user`` and ``item`` (original ids), ``rank`` (uint32, from 1),
     ``predicted`` (float32, rating; with the notebook's model the score), ``score`` (float32), ``n_raters`` of the
-    user's ``n_neighbors`` (uint32) who rated the film, and ``mean_rating`` (float32) of theirs.
+    user's ``n_neighbors`` (uint32) who rated the item, and ``mean_rating`` (float32) of theirs.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class RecommendStage:
         np.save(context.scratch / _ranked_path(index), np.concatenate(lists))
 
     def _lists(self, start: int, stop: int, context: TaskContext) -> list[NDArray[np.void]]:
-        """Rank films for users ``start`` to ``stop``."""
+        """Rank items for users ``start`` to ``stop``."""
         ratings, ranking, voters = context.shared
         ids, similarities = self._neighbors.read(start, stop)
         own, test = ratings.part(start, stop).widen(), self._test.read(start, stop)
@@ -165,7 +165,7 @@ class RecommendStage:
         parts = pl.scan_parquet([self._own.path(_part_path(block)) for block in range(self._n_blocks)])
         parts.sink_parquet(context.scratch / RECOMMENDED, row_group_size=RECOMMEND_ROW_GROUP)
         n_rows = pl.scan_parquet(context.scratch / RECOMMENDED).select(pl.len()).collect().item()
-        return {"n_films": n_rows, "n_users": self._train.shape[0]}
+        return {"n_items": n_rows, "n_users": self._train.shape[0]}
 
 
 def _ranked_path(block: int) -> str:

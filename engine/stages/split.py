@@ -5,10 +5,10 @@ Which ratings are test's is settled by ``split.method``:
 - ``notebook``: the rows the notebook picks: one generator for all users in ascending order, each drawing without
   replacement from its rows in file order. A draw depends only on counts, so a first round draws for everybody and
   leaves a bit per rating.
-- ``leave-last``: each user's last by time, of ratings at the same time that of the greater film code last.
+- ``leave-last``: each user's last by time, of ratings at the same time that of the greater item code last.
 - ``global-time``: those later than one moment: the earliest that leaves no more than the share asked for. It is the
   same whatever the order of the file: ratings of the same second are not parted. Users who rated nothing up to then
-  are unknown to any model: their ratings are left out, as those of films that only test knows are.
+  are unknown to any model: their ratings are left out, as those of items that only test knows are.
 
 Partitions are then split apart from each other.
 

@@ -1,4 +1,4 @@
-"""Nearest films and what is predicted from them, against loops that cannot go wrong."""
+"""Nearest items and what is predicted from them, against loops that cannot go wrong."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def test_nearest_items_are_the_most_similar_of_all(n_items: int, k: int, tile: i
         patch.setattr(itemknn, "TILE_ITEMS", tile)
         patch.setattr(itemknn, "NEAR_ITEMS", 2 * tile - 1)
         ids, similarities = nearest_items(vectors, trust, own, candidates, k)
-    for row, film in enumerate(own):
-        of_film = {
-            int(other): float(vectors[film] @ vectors[other]) * float(min(trust[film], trust[other]))
+    for row, item in enumerate(own):
+        of_item = {
+            int(other): float(vectors[item] @ vectors[other]) * float(min(trust[item], trust[other]))
             for other in candidates
-            if other != film
+            if other != item
         }
-        best = sorted((value for value in of_film.values() if value > 0), reverse=True)[:k]
+        best = sorted((value for value in of_item.values() if value > 0), reverse=True)[:k]
         np.testing.assert_allclose(similarities[row, : len(best)], best, rtol=1e-4, atol=1e-6)
         assert (ids[row, len(best) :] == -1).all()
         assert (similarities[row, len(best) :] == 0).all()
         chosen = ids[row, : len(best)].tolist()
         assert len(set(chosen)) == len(best)
-        np.testing.assert_allclose([of_film[other] for other in chosen], best, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose([of_item[other] for other in chosen], best, rtol=1e-4, atol=1e-6)
 
 
 @quick
@@ -53,11 +53,11 @@ def test_near_rows_are_neighbours_the_other_way_round(n_items: int, k: int, bloc
     cuts = range(0, n_items, block)
     near = near_rows(n_items, [(ids[at : at + block], similarities[at : at + block]) for at in cuts])
     dense = near.widen().toarray()
-    for film in range(n_items):
-        expected = dict(zip(ids[film].tolist(), similarities[film].tolist(), strict=True))
+    for item in range(n_items):
+        expected = dict(zip(ids[item].tolist(), similarities[item].tolist(), strict=True))
         expected.pop(-1, None)
         assert (
-            dict(zip(np.flatnonzero(dense[:, film]).tolist(), dense[dense[:, film] > 0, film].tolist(), strict=True))
+            dict(zip(np.flatnonzero(dense[:, item]).tolist(), dense[dense[:, item] > 0, item].tolist(), strict=True))
             == expected
         )
 
@@ -86,6 +86,6 @@ def test_predictions_are_means_of_what_the_user_rated(n: int, n_items: int, k: i
         assert values[i] == pytest.approx(mean, abs=1e-5)
 
 
-def test_a_film_is_trusted_more_the_more_ratings_it_has() -> None:
+def test_a_item_is_trusted_more_the_more_ratings_it_has() -> None:
     assert significance(np.array([0, 100, 300]), 100).tolist() == [0, 0.5, 0.75]
     assert significance(np.array([0, 7]), 0).tolist() == [0, 1]

@@ -23,12 +23,12 @@ FIGURES = ["recall", "capped_recall", "precision", "ndcg", "map", "mrr", "hit_ra
 # Single precision keeps their squares from vanishing in a double.
 batched_shares = st.lists(st.lists(st.floats(0, 1, width=32), max_size=8), max_size=8)
 batched_users = st.lists(st.lists(st.lists(st.floats(-5, 5, width=32), max_size=4), max_size=6), max_size=6)
-film_counts = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
+item_counts = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
 
 
 @st.composite
 def recommended(draw: st.DrawFn) -> tuple[NDArray[np.bool_], NDArray[np.int64], list[int]]:
-    """Hits of some users' lists, how many films each likes, and the lengths to measure at."""
+    """Hits of some users' lists, how many items each likes, and the lengths to measure at."""
     length = draw(st.integers(1, 12))
     rows = draw(st.lists(st.lists(st.booleans(), min_size=length, max_size=length), max_size=8))
     hits = np.array(rows, dtype=np.bool_).reshape(-1, length)
@@ -119,21 +119,21 @@ TREC_EVAL = {
 
 def by_trec_eval(liked: list[set[int]], lists: list[list[int]], names: set[str]) -> dict[str, NDArray[np.float64]]:
     """Each user's figures by trec_eval."""
-    wanted = {f"u{user}": {f"f{film}": 1 for film in films} for user, films in enumerate(liked)}
-    run = {f"u{user}": {f"f{film}": -float(i) for i, film in enumerate(films)} for user, films in enumerate(lists)}
+    wanted = {f"u{user}": {f"f{item}": 1 for item in items} for user, items in enumerate(liked)}
+    run = {f"u{user}": {f"f{item}": -float(i) for i, item in enumerate(items)} for user, items in enumerate(lists)}
     found = pytrec_eval.RelevanceEvaluator(wanted, names).evaluate(run)
     return {name: np.array([found[f"u{user}"][name] for user in range(len(liked))]) for name in found["u0"]}
 
 
 def test_ranking_figures_are_those_of_trec_eval() -> None:
     rng = np.random.default_rng(11)
-    n_users, n_films, length = 150, 60, 25
-    liked = [set(rng.choice(n_films, rng.integers(1, 40), replace=False).tolist()) for _ in range(n_users)]
-    lists = [rng.permutation(n_films)[: rng.integers(1, length + 1)].tolist() for _ in range(n_users)]
+    n_users, n_items, length = 150, 60, 25
+    liked = [set(rng.choice(n_items, rng.integers(1, 40), replace=False).tolist()) for _ in range(n_users)]
+    lists = [rng.permutation(n_items)[: rng.integers(1, length + 1)].tolist() for _ in range(n_users)]
     hits = np.zeros((n_users, length), dtype=np.bool_)
-    for user, films in enumerate(lists):
-        hits[user, : len(films)] = [film in liked[user] for film in films]
-    n_liked = np.array([len(films) for films in liked])
+    for user, items in enumerate(lists):
+        hits[user, : len(items)] = [item in liked[user] for item in items]
+    n_liked = np.array([len(items) for items in liked])
 
     lengths = [1, 10, length]
     ours = ranking_per_user(hits, n_liked, lengths)
@@ -218,7 +218,7 @@ def test_without_two_users_there_is_no_standard_error() -> None:
 
 
 @settings(deadline=None)
-@given(film_counts, st.randoms(use_true_random=False))
+@given(item_counts, st.randoms(use_true_random=False))
 def test_coverage_and_gini_are_those_of_plain_loops_in_any_order(counts: list[int], random: Random) -> None:
     apart = sum(abs(one - other) for one in counts for other in counts)
     expected = apart / (2 * len(counts) * sum(counts)) if any(counts) else None
@@ -239,7 +239,7 @@ def test_gini_of_counts_whose_products_are_beyond_doubles_is_exact() -> None:
 
 
 @pytest.mark.parametrize("figure", [item_coverage, gini])
-def test_how_often_all_films_are_recommended_does_not_matter(
+def test_how_often_all_items_are_recommended_does_not_matter(
     figure: Callable[[NDArray[np.int64]], float | None],
 ) -> None:
     counts = np.array([5, 0, 2, 1, 0, 9])

@@ -23,17 +23,17 @@ N_ITEMS = 9
     shuffle=st.booleans(),
 )
 def test_lists_are_those_of_a_plain_loop(counts: list[int], watched: list[set[int]], k: int, shuffle: bool) -> None:
-    columns = [sorted(films, reverse=shuffle) for films in watched]
+    columns = [sorted(items, reverse=shuffle) for items in watched]
     indptr = np.cumsum([0, *map(len, columns)]).astype(np.int32)
-    indices = np.array([film for films in columns for film in films], dtype=np.int32)
+    indices = np.array([item for items in columns for item in items], dtype=np.int32)
     parts = (np.ones(len(indices), dtype=np.float32), indices, indptr)
     rows, found = popular_lists(
         Popularity.of(np.array(counts)), scipy.sparse.csr_matrix(parts, shape=(len(watched), N_ITEMS)), k
     )
     expected = []
-    for user, films in enumerate(watched):
-        order = sorted(set(range(N_ITEMS)) - films, key=lambda film: (-counts[film], film))
-        expected += [(user, film) for film in order[:k]]
+    for user, items in enumerate(watched):
+        order = sorted(set(range(N_ITEMS)) - items, key=lambda item: (-counts[item], item))
+        expected += [(user, item) for item in order[:k]]
     assert list(zip(rows.tolist(), found.tolist(), strict=True)) == expected
 
 

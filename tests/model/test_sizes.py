@@ -30,7 +30,7 @@ KNOWN = {
     "item_neighbors": (1, "5601205af047"),
     "neighbors": (3, "c08da9ec6e79"),
     "predict": (1, "09df8a609ae7"),
-    "recommend": (1, "5892cadbac64"),
+    "recommend": (2, "5892cadbac64"),
 }
 VERSIONS = {step.name: step.version for step in (*STEPS, recommend_step(Config(), Recommend()))}
 

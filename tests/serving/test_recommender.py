@@ -49,7 +49,7 @@ def held(where: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of synthetic ratings, with titles of some films."""
+    """A finished run of synthetic ratings, with titles of some items."""
     folder = tmp_path_factory.mktemp("recommender")
     folder.joinpath("movies.csv").write_text('movieId,title\n1,"One, the"\n8,Eight\n')
     return run(folder, synthetic_ratings(90, 60))
@@ -57,9 +57,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same ratings of users and films that go by text; no titles."""
+    """The same ratings of users and items that go by text; no titles."""
     ratings = synthetic_ratings(90, 60).with_columns(pl.format("u{}", "userId").alias("userId"))
-    ratings = ratings.with_columns(pl.format("film {}", "movieId").alias("movieId"))
+    ratings = ratings.with_columns(pl.format("item {}", "movieId").alias("movieId"))
     return run(tmp_path_factory.mktemp("texts"), ratings)
 
 
@@ -85,10 +85,10 @@ class Loops:
         ids, similarities = (arrays.open_array(root, name)[:] for name in ("ids", "similarities"))
         return np.asarray(ids), np.asarray(similarities)
 
-    def predicted(self, user: int, film: int) -> float:
-        base = self.biases.mean + self.biases.users[user] + self.biases.items[film]
+    def predicted(self, user: int, item: int) -> float:
+        base = self.biases.mean + self.biases.users[user] + self.biases.items[item]
         above = below = 0.0
-        for other, similarity in zip(self.near[film], self.near_similarities[film], strict=True):
+        for other, similarity in zip(self.near[item], self.near_similarities[item], strict=True):
             if other >= 0 and self.train[user, other]:
                 expected = self.biases.mean + self.biases.users[user] + self.biases.items[other]
                 above += similarity * (self.train[user, other] - expected)
@@ -96,38 +96,38 @@ class Loops:
         value = base + (above / (below + Predict().shrink) if below else 0)
         return float(np.clip(value, self.biases.low, self.biases.high))
 
-    def score(self, user: int, film: int) -> float:
+    def score(self, user: int, item: int) -> float:
         section, total, weights = Evaluate(), 0.0, 0.0
         for other, cosine in zip(self.ids[user], self.similarities[user], strict=True):
             weight = max(float(cosine), 0) ** section.amplification
             weights += weight
-            total += weight * self.vote(other, film)
-        score = total / weights / (self.train[:, film] > 0).sum() ** section.popularity_penalty
-        pairs = list(zip(self.near[film], self.near_similarities[film], strict=True))[: ItemNeighbors().ranking_k]
+            total += weight * self.vote(other, item)
+        score = total / weights / (self.train[:, item] > 0).sum() ** section.popularity_penalty
+        pairs = list(zip(self.near[item], self.near_similarities[item], strict=True))[: ItemNeighbors().ranking_k]
         liked = self.train[user] >= section.liked_from
         near = sum(similarity for other, similarity in pairs if other >= 0 and liked[other])
         return float(score + section.liked_share * near / max(1, liked.sum()))
 
-    def vote(self, user: int, film: int) -> float:
-        rating = self.train[user, film]
+    def vote(self, user: int, item: int) -> float:
+        rating = self.train[user, item]
         return 0 if not rating else 1 if rating >= Evaluate().liked_from else Evaluate().disliked_vote
 
 
-def test_a_list_is_what_loops_over_neighbours_and_films_give(small: Path) -> None:
+def test_a_list_is_what_loops_over_neighbours_and_items_give(small: Path) -> None:
     loops, recommender = Loops(small), Recommender.open(small)
     found = recommender.recommend(recommender.users, 6)
     for user, row in enumerate(loops.train):
-        scores = {film: loops.score(user, film) for film in range(len(row)) if not row[film] + loops.test[user, film]}
-        best = sorted((-score, film) for film, score in scores.items() if score)[:6]
+        scores = {item: loops.score(user, item) for item in range(len(row)) if not row[item] + loops.test[user, item]}
+        best = sorted((-score, item) for item, score in scores.items() if score)[:6]
         mine = found.filter(pl.col("user") == recommender.users[user])
         assert mine["rank"].to_list() == list(range(1, len(best) + 1))
         np.testing.assert_allclose(mine["score"], [-score for score, _ in best], rtol=1e-4)
         for answer in mine.iter_rows(named=True):
-            film = recommender.items.index_of(answer["item"])
-            assert film is not None
-            assert answer["score"] == pytest.approx(scores[film], rel=1e-4)
-            assert answer["predicted"] == pytest.approx(loops.predicted(user, film), abs=1e-4)
-            theirs = loops.train[loops.ids[user], film]
+            item = recommender.items.index_of(answer["item"])
+            assert item is not None
+            assert answer["score"] == pytest.approx(scores[item], rel=1e-4)
+            assert answer["predicted"] == pytest.approx(loops.predicted(user, item), abs=1e-4)
+            theirs = loops.train[loops.ids[user], item]
             assert (answer["n_raters"], answer["n_neighbors"]) == ((theirs > 0).sum(), 7)
             mean = theirs[theirs > 0].mean() if (theirs > 0).any() else np.nan
             assert answer["mean_rating"] == pytest.approx(mean, nan_ok=True)
@@ -145,7 +145,7 @@ def test_users_are_answered_in_the_order_asked_alone_as_together(small: Path) ->
 
 def test_titles_are_those_beside_the_ratings_where_there_are_some(small: Path, texts: Path) -> None:
     assert Recommender.open(small).titles(pl.Series([8, 15, 1])).to_list() == ["Eight", None, "One, the"]
-    assert Recommender.open(texts).titles(pl.Series(["film 8"])).to_list() == [None]
+    assert Recommender.open(texts).titles(pl.Series(["item 8"])).to_list() == [None]
 
 
 def test_ids_that_are_text_get_the_answers_of_those_that_are_numbers(small: Path, texts: Path) -> None:
@@ -204,25 +204,25 @@ def test_one_of_the_data_folded_in_by_their_own_ratings_is_who_they_were(sample:
         np.testing.assert_allclose(found["similarity"], stored["similarity"], atol=1e-5)
         assert found.select("n_both", "n_both_liked", "items").equals(stored.select("n_both", "n_both_liked", "items"))
         if recommender.predicts_ratings:
-            films = recommender.items[:40]
-            expected = recommender.predict([recommender.users[code]] * 40, films)["predicted"]
-            np.testing.assert_allclose(recommender.predict(person, films)["predicted"], expected, atol=1e-5)
+            items = recommender.items[:40]
+            expected = recommender.predict([recommender.users[code]] * 40, items)["predicted"]
+            np.testing.assert_allclose(recommender.predict(person, items)["predicted"], expected, atol=1e-5)
         assert recommender.recommend(person, 3)["user"].to_list() == [None] * 3
 
 
-def test_a_newcomers_later_rating_of_a_film_counts_and_unknown_films_are_left_out(small: Path) -> None:
+def test_a_newcomers_later_rating_of_a_item_counts_and_unknown_items_are_left_out(small: Path) -> None:
     recommender = Recommender.open(small)
     person = recommender.fold_in([1, 999, 8, 1, 998, 999], [5, 3, 4, 2, 3, 3])
     assert (person.left_out, person.rated.data.tolist()) == ((999, 998), [2, 4])
     assert not set(recommender.recommend(person, 60)["item"]) & {1, 8}
     for items, ratings, what in (
-        ([999], [3], "none of the 1 films is known: known are"),
-        ([1], [5.5], "rating 5.5 of film 1: the ratings of this run go from 0.5 to 5"),
-        ([1, 8], [np.nan, 3], "rating nan of film 1"),
-        ([1, 8], [3], "2 films and 1 ratings"),
-        ([], [], "no film is given"),
-        ([1], ["good"], "ratings: .*: give a number for each film"),
-        ([1.5], [3], "film 1.5: ids are whole numbers or texts"),
+        ([999], [3], "none of the 1 items is known: known are"),
+        ([1], [5.5], "rating 5.5 of item 1: the ratings of this run go from 0.5 to 5"),
+        ([1, 8], [np.nan, 3], "rating nan of item 1"),
+        ([1, 8], [3], "2 items and 1 ratings"),
+        ([], [], "no item is given"),
+        ([1], ["good"], "ratings: .*: give a number for each item"),
+        ([1.5], [3], "item 1.5: ids are whole numbers or texts"),
     ):
         with pytest.raises(UsageError, match=what):
             recommender.fold_in(items, ratings)
@@ -238,8 +238,8 @@ def test_users_alike_share_what_a_loop_counts(small: Path) -> None:
             both = (loops.train[code] > 0) & (loops.train[other] > 0)
             liked = np.flatnonzero((loops.train[code] >= 4) & (loops.train[other] >= 4))
             assert (row["n_both"], row["n_both_liked"]) == (both.sum(), len(liked))
-            rare = sorted(liked.tolist(), key=lambda film: ((loops.train[:, film] > 0).sum(), film))[:3]
-            assert row["items"] == [recommender.items[film] for film in rare]
+            rare = sorted(liked.tolist(), key=lambda item: ((loops.train[:, item] > 0).sum(), item))[:3]
+            assert row["items"] == [recommender.items[item] for item in rare]
 
 
 def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path, tmp_path: Path) -> None:
@@ -249,12 +249,12 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend(["bob"]), "no user bob in"),
         (lambda: numbers.similar_users(1), "no user 1 in"),
         (lambda: words.recommend(["bob"]), "known are 90 users, such as u101, u104, u107"),
-        (lambda: numbers.predict([2], [2]), "no film 2 in .*: known are"),
-        (lambda: numbers.predict([2, 2], [1]), "2 users and 1 films"),
+        (lambda: numbers.predict([2], [2]), "no item 2 in .*: known are"),
+        (lambda: numbers.predict([2, 2], [1]), "2 users and 1 items"),
         (lambda: numbers.recommend([]), "no user is given"),
-        (lambda: numbers.recommend([2], 0), "0 films: ask for 1 or more"),
+        (lambda: numbers.recommend([2], 0), "0 items: ask for 1 or more"),
         (lambda: numbers.similar_users(2, 0), "0 users: ask for 1 or more"),
-        (lambda: numbers.recommend([2], 2.5), "2.5 films: ask for a whole number"),  # type: ignore[arg-type]
+        (lambda: numbers.recommend([2], 2.5), "2.5 items: ask for a whole number"),  # type: ignore[arg-type]
         (lambda: numbers.recommend([2.5]), "user 2.5: ids are whole numbers or texts"),
         (lambda: numbers.recommend([True]), "user True: ids are"),
         (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
@@ -281,7 +281,7 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
 def test_titles_that_cannot_be_read_are_told(small: Path, tmp_path: Path) -> None:
     titles = small.parent / "movies.csv"
     before = titles.read_text()
-    titles.write_text("film,name\n1,One\n")
+    titles.write_text("item,name\n1,One\n")
     with pytest.raises(UsageError, match="cannot be read as movieId,title"):
         Recommender.open(small).recommend([2])
     titles.write_text(before)

@@ -129,7 +129,7 @@ SECTIONS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
-    """Ratings that are no half stars, so that no two films get the same score."""
+    """Ratings that are no half stars, so that no two items get the same score."""
     folder = tmp_path_factory.mktemp("evaluate")
     ratings = synthetic_ratings(60, 60, half_stars=False)
     return run_stages(write_ratings(folder, ratings), folder / "run", **SECTIONS)
@@ -138,8 +138,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
 def test_rmse_and_recall_are_those_of_the_notebooks_loops(small_run: dict[str, Committed]) -> None:
     inputs = notebooks_inputs(small_run)
     means = small_run["evaluate"].result("mean.00000")
-    # The notebook fills its list with films of score 0 where neighbours rated too few; we do not. Here every user has
-    # 8 films with a positive score, and no tie for the eighth place, which either side may settle as it likes.
+    # The notebook fills its list with items of score 0 where neighbours rated too few; we do not. Here every user has
+    # 8 items with a positive score, and no tie for the eighth place, which either side may settle as it likes.
     lowest, margin = margin_at_the_cut(inputs, 8)
     assert lowest > 0
     assert margin > 1e-6
@@ -164,21 +164,21 @@ def test_the_figures_of_each_user_are_those_of_a_plain_loop(small_run: dict[str,
     rows = table_of_users(small_run).rows(named=True)
     assert [row["user"] for row in rows] == pl.read_parquet(small_run["ingest"].path("users.parquet"))["user"].to_list()
     for user, row in enumerate(rows):
-        pairs = [(film, rating) for who, film, rating in tuples if who == user]
+        pairs = [(item, rating) for who, item, rating in tuples if who == user]
         scores = predict_user_all_movies(train, user, neighbors, distances)
         assert row["n_test"] == len(pairs)
-        assert row["squared_error"] == pytest.approx(sum((scores[film] - rating) ** 2 for film, rating in pairs))
-        assert row["absolute_error"] == pytest.approx(sum(abs(scores[film] - rating) for film, rating in pairs))
+        assert row["squared_error"] == pytest.approx(sum((scores[item] - rating) ** 2 for item, rating in pairs))
+        assert row["absolute_error"] == pytest.approx(sum(abs(scores[item] - rating) for item, rating in pairs))
         rated = set(train[neighbors[user]].indices.tolist())
-        assert row["n_covered"] == sum(film in rated for film, _ in pairs)
-        liked = [film for film, rating in pairs if rating >= 3]
+        assert row["n_covered"] == sum(item in rated for item, _ in pairs)
+        liked = [item for item, rating in pairs if rating >= 3]
         watched = set(train[user].indices.tolist())
         best = recommend_topk(train, user, 8, watched, neighbors, distances).tolist()
-        popular = [film for film in order if film not in watched][:8]
+        popular = [item for item in order if item not in watched][:8]
         assert row["n_liked"] == len(liked)
         for k in (5, 8):
-            assert row[f"hits_at_{k}"] == sum(film in best[:k] for film in liked)
-            assert row[f"popular_hits_at_{k}"] == sum(film in popular[:k] for film in liked)
+            assert row[f"hits_at_{k}"] == sum(item in best[:k] for item in liked)
+            assert row[f"popular_hits_at_{k}"] == sum(item in popular[:k] for item in liked)
             assert row[f"recall_at_{k}"] == (row[f"hits_at_{k}"] / len(liked) if liked else None)
     assert "hits_at_50" not in rows[0]
 
@@ -193,15 +193,15 @@ def test_the_catalogues_figures_are_those_of_plain_loops(small_run: dict[str, Co
         "model": [
             recommend_topk(train, user, 8, watched[user], neighbors, distances).tolist() for user in range(n_users)
         ],
-        "most_popular": [[film for film in order if film not in watched[user]][:8] for user in range(n_users)],
+        "most_popular": [[item for item in order if item not in watched[user]][:8] for user in range(n_users)],
     }
     figures = small_run["evaluate"].result("mean.00000")["figures"]
-    for name, films in lists.items():
-        times = np.bincount(np.concatenate(films).astype(int), minlength=n_items)
+    for name, items in lists.items():
+        times = np.bincount(np.concatenate(items).astype(int), minlength=n_items)
         assert figures[name]["item_coverage"]["value"] == np.count_nonzero(times) / n_items
         apart = np.abs(times[:, None] - times).sum() / (2 * n_items * times.sum())
         assert figures[name]["gini"]["value"] == pytest.approx(apart)
-        bits = [np.mean(-np.log2(raters[some] / n_users)) for some in films]
+        bits = [np.mean(-np.log2(raters[some] / n_users)) for some in items]
         assert figures[name]["novelty"]["value"] == pytest.approx(np.mean(bits))
         assert figures[name]["novelty"]["n_users"] == n_users
 
@@ -210,8 +210,8 @@ def test_the_bias_model_beside_it_is_that_of_its_stage(small_run: dict[str, Comm
     _, tuples, _, _ = notebooks_inputs(small_run)
     biases = read_biases(small_run["biases"])
     errors = [
-        float(np.clip(biases.mean + biases.users[user] + biases.items[film], biases.low, biases.high)) - rating
-        for user, film, rating in tuples
+        float(np.clip(biases.mean + biases.users[user] + biases.items[item], biases.low, biases.high)) - rating
+        for user, item, rating in tuples
     ]
     figures = small_run["evaluate"].result("mean.00000")["figures"]["bias_model"]
     assert figures["rmse"]["value"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
@@ -257,11 +257,11 @@ def catalogue(n_users: int) -> Baselines:
     return Baselines(Popularity.of(counts), Biases(3.0, users, items, 0.5, 5.0), self_information(counts, 16))
 
 
-def plain_list(films: list[int], liked: list[int], baselines: Baselines, k: int) -> dict[str, Any]:
+def plain_list(items: list[int], liked: list[int], baselines: Baselines, k: int) -> dict[str, Any]:
     """What is measured of one list."""
-    bits = [1 if film in liked else 0 for film in films] + [0] * (k - len(films))
-    told = [float(baselines.information[film]) for film in films]
-    return {"n_films": len(films), "novelty": pytest.approx(sum(told) / len(told) if told else 0.0), "hits": bits}
+    bits = [1 if item in liked else 0 for item in items] + [0] * (k - len(items))
+    told = [float(baselines.information[item]) for item in items]
+    return {"n_items": len(items), "novelty": pytest.approx(sum(told) / len(told) if told else 0.0), "hits": bits}
 
 
 def plain_error(said: list[float], ratings: list[float]) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def unpacked(measured: NDArray[np.void], k: int) -> list[dict[str, Any]]:
         user["error"] = {name: {kind: float(row["error"][name][kind]) for kind in ERROR_KINDS} for name in RATED}
         user["list"] = {
             name: {
-                "n_films": int(row["list"][name]["n_films"]),
+                "n_items": int(row["list"][name]["n_items"]),
                 "novelty": float(row["list"][name]["novelty"]),
                 "hits": np.unpackbits(row["list"][name]["hits"], count=k).tolist(),
             }
@@ -322,16 +322,16 @@ def test_a_batch_is_measured_as_a_plain_loop_measures_it(users: list[Any], k: in
         liked = [m for m, rating in test.items() if rating >= 3.5]
         left = [m for m in range(N_ITEMS) if m not in watched]
         popular = sorted(left, key=lambda m: baselines.popularity.places[m])[:k]
-        films = sorted(test)
+        items = sorted(test)
         bias = baselines.biases
-        by_bias = [min(max(3.0 + float(bias.users[3 + user]) + float(bias.items[m]), 0.5), 5.0) for m in films]
-        ratings = [test[m] for m in films]
+        by_bias = [min(max(3.0 + float(bias.users[3 + user]) + float(bias.items[m]), 0.5), 5.0) for m in items]
+        ratings = [test[m] for m in items]
         assert found == {
             "n_test": len(test),
             "n_covered": sum(m in scores for m in test),
             "n_liked": len(liked),
             "error": {
-                "model": plain_error([scores.get(m, 0.0) for m in films], ratings),
+                "model": plain_error([scores.get(m, 0.0) for m in items], ratings),
                 "bias_model": plain_error(by_bias, ratings),
             },
             "list": {
@@ -340,13 +340,13 @@ def test_a_batch_is_measured_as_a_plain_loop_measures_it(users: list[Any], k: in
             },
         }
         for name, listed in zip(RANKED, (best, popular), strict=True):
-            for film in listed:
-                times[name][film] += 1
+            for item in listed:
+                times[name][item] += 1
     assert counts.tolist() == list(times.values())
 
 
 def measured_users(n_users: int, k: int) -> NDArray[np.void]:
-    """Some users as if measured, some of them without a liked film, a test rating, or a list."""
+    """Some users as if measured, some of them without a liked item, a test rating, or a list."""
     rng = np.random.default_rng(8)
     users = np.zeros(n_users, dtype=per_user(k))
     users["n_test"] = rng.integers(0, 4, n_users)
@@ -355,9 +355,9 @@ def measured_users(n_users: int, k: int) -> NDArray[np.void]:
         for kind in ERROR_KINDS:
             users["error"][name][kind] = users["n_test"] * rng.random(n_users)
     for name in RANKED:
-        n_films = users["list"][name]["n_films"] = rng.integers(0, k + 1, n_users)
-        users["list"][name]["novelty"] = np.where(n_films > 0, 5 * rng.random(n_users), 0)
-        hits = (rng.random((n_users, k)) < 0.3) & (np.arange(k) < n_films[:, None]) & (users["n_test"] > 0)[:, None]
+        n_items = users["list"][name]["n_items"] = rng.integers(0, k + 1, n_users)
+        users["list"][name]["novelty"] = np.where(n_items > 0, 5 * rng.random(n_users), 0)
+        hits = (rng.random((n_users, k)) < 0.3) & (np.arange(k) < n_items[:, None]) & (users["n_test"] > 0)[:, None]
         users["list"][name]["hits"] = np.packbits(hits, axis=1)
         users["n_liked"] = np.maximum(users["n_liked"], hits.sum(axis=1))
     return users
@@ -415,7 +415,7 @@ def test_without_test_ratings_there_is_neither_rmse_nor_recall(tmp_path: Path) -
 
 
 def test_a_batch_without_test_ratings_does_not_stop_the_others(tmp_path: Path) -> None:
-    rows = [(user, film, 1.0 + film % 5) for user in range(513) for film in (range(6) if user < 512 else range(2))]
+    rows = [(user, item, 1.0 + item % 5) for user in range(513) for item in (range(6) if user < 512 else range(2))]
     ratings = pl.DataFrame(rows, schema=["userId", "movieId", "rating"], orient="row")
     run = run_stages(write_ratings(tmp_path, ratings), tmp_path / "run", factors=SMALL)
     assert run["evaluate"].result("mean.00000")["n_test_scored"] == 512

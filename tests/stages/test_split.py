@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from engine.chunked.journal import Committed
 from engine.model import split as holdout
@@ -67,6 +68,19 @@ def test_users_with_many_ratings_are_drawn_as_numpy_does(known: bool, monkeypatc
         assert mine.bit_generator.state == numpys.bit_generator.state
 
     check()
+
+
+def test_another_numpy_is_seen_to_draw_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = holdout._draw_one_by_one
+
+    def later(rng: np.random.Generator, counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        rng.random()
+        return real(rng, counts, sizes)
+
+    check = holdout._numpy_is_known.__wrapped__
+    assert check()
+    monkeypatch.setattr(holdout, "_draw_one_by_one", later)
+    assert not check()
 
 
 @settings(deadline=None)

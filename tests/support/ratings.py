@@ -9,7 +9,7 @@ import polars as pl
 
 
 def synthetic_ratings(n_users: int, n_items: int, *, seed: int = 0, half_stars: bool = True) -> pl.DataFrame:
-    """Ratings sorted by user; from 1 to half of the films each, some films much more popular than others.
+    """Ratings sorted by user; from 1 to half of the items each, some items much more popular than others.
 
     Ids have gaps, and ascend as the codes do. Without half stars no two ratings are equal.
     """

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 OURS = "this run"
 _MODEL = "model"
 _RATINGS = ("rmse", "mae", "coverage")
-_LISTS = ("novelty", "item_coverage", "gini")
 _LOWER = ("rmse", "mae")
 _NEITHER = ("coverage", "novelty", "item_coverage", "gini")
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "gini": "Gini"}

@@ -246,7 +246,7 @@ def encode(
     users, items : Series
         Ids, or their keys, in order of code; all that occur.
     first_user : int
-        Code of the first of ``users``; films are coded from 0.
+        Code of the first of ``users``; items are coded from 0.
     dtype, step : str, float
         How ratings are stored.
 

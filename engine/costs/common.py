@@ -1,0 +1,181 @@
+"""What all memory models are made with: what is known of the data, and what libraries hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.chunked.budget import MIB
+from engine.chunked.task import Planned
+from engine.config import Config
+
+# Bytes of what is there once for all tasks: streaming buffers and pools of Polars (and without streaming), of Zarr.
+POLARS_STREAM = 56 * MIB
+POLARS = 32 * MIB
+ZARR = 8 * MIB
+# Polars itself, where a stage loads it late; hnswlib.
+POLARS_LOADED = 48 * MIB
+HNSW_LOADED = 4 * MIB
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What is known of the data: from the source's size alone at first, all of it once it is profiled.
+
+    Attributes
+    ----------
+    source_bytes : int
+        Size of the ratings file.
+    compressed, columnar : bool
+        Whether it is gzip or zstd, or Parquet.
+    group_bytes : int
+        Of a Parquet file's largest row group, decoded.
+    texts : bool
+        Whether users or items go by text.
+    n_ratings, n_users, n_items : int
+        Rows, distinct users, distinct items.
+    most_ratings : int
+        Of one user.
+    value_bytes : int
+        Of one stored rating.
+    user_text_bytes, item_text_bytes : int
+        Of the distinct ids, where they are text; about.
+    n_partitions, n_columns, n_train, n_test : int or None
+        Partitions of users, items with a column, and stored ratings; none while they are not counted.
+    """
+
+    source_bytes: int
+    compressed: bool = False
+    columnar: bool = False
+    group_bytes: int = 0
+    texts: bool = False
+    n_ratings: int = 0
+    n_users: int = 0
+    n_items: int = 0
+    most_ratings: int = 0
+    value_bytes: int = 1
+    user_text_bytes: int = 0
+    item_text_bytes: int = 0
+    n_partitions: int | None = None
+    n_columns: int | None = None
+    n_train: int | None = None
+    n_test: int | None = None
+
+    def laid_out(self, layout: Mapping[str, Any]) -> Shapes:
+        """The same with what matrix's layout found."""
+        return replace(self, n_columns=layout["n_columns"], n_train=layout["train"][-1], n_test=layout["test"][-1])
+
+    def profiled(self, profile: Mapping[str, Any]) -> Shapes:
+        """The same with what ingest's profile found."""
+        return replace(
+            self,
+            n_ratings=profile["n_rows"],
+            n_users=profile["n_users"],
+            n_items=profile["n_items"],
+            most_ratings=profile["most_ratings_of_a_user"],
+            n_partitions=len(profile["first_users"]),
+            value_bytes={"uint8": 1, "float32": 4, "float64": 8}[profile["rating_dtype"]],
+        )
+
+    def surveyed(self, survey: Mapping[str, Any]) -> Shapes:
+        """The same with what ingest's survey found: the number of ratings, and about that of users and items."""
+        return replace(
+            self,
+            n_ratings=survey["n_rows"],
+            n_users=survey["about_n_users"],
+            n_items=survey["about_n_items"],
+            user_text_bytes=survey["user_text_bytes"],
+            item_text_bytes=survey["item_text_bytes"],
+        )
+
+    @property
+    def ratings_per_user(self) -> int:
+        """Mean, rounded up."""
+        return -(-self.n_ratings // max(1, self.n_users))
+
+
+Plan = dict[str, Planned]
+
+
+def total(**arrays: int) -> int:
+    """Bytes of arrays that are there together, or of one entry of each; every one by its name.
+
+    Examples
+    --------
+    >>> total(codes=4, ratings=1) * 1000
+    5000
+    """
+    return sum(arrays.values())
+
+
+def chunks(n: int, size: int) -> int:
+    """Pieces of a size that ``n`` things make, the last one may be smaller."""
+    return -(-n // size)
+
+
+def n_partitions(settings: Config, shapes: Shapes) -> int:
+    """Partitions, at most while that is not known."""
+    if shapes.n_partitions is not None:
+        return shapes.n_partitions
+    return chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+
+
+def partition_rows(settings: Config, shapes: Shapes) -> int:
+    """Ratings of a partition, at most: its last user is taken whole."""
+    return min(settings.ingest.ratings_per_partition + shapes.most_ratings, shapes.n_ratings)
+
+
+def n_test(settings: Config, shapes: Shapes) -> int:
+    """Test ratings, about."""
+    last = settings.split.leave_last
+    if settings.split.method == "leave-last" and last is not None:
+        return min(shapes.n_ratings, last * shapes.n_users)
+    return int(shapes.n_ratings * settings.split.test_fraction)
+
+
+def n_train(settings: Config, shapes: Shapes) -> int:
+    """Train ratings, at most."""
+    if settings.split.method == "global-time" or settings.split.leave_last is not None:
+        return shapes.n_ratings  # ratings of the same second stay together, and users with few stay in train
+    return min(shapes.n_ratings, int((1 - settings.split.test_fraction) * shapes.n_ratings) + shapes.n_users)
+
+
+def column_bytes(shapes: Shapes) -> int:
+    """Of a column's number as matrices store it."""
+    return 2 if shapes.n_items <= 2**16 else 4
+
+
+def stored_train(settings: Config, shapes: Shapes) -> int:
+    """Bytes of the train matrix as it is stored, without row pointers."""
+    return total(data=shapes.value_bytes, indices=column_bytes(shapes)) * n_train(settings, shapes)
+
+
+def dims_of(settings: Config, shapes: Shapes) -> int:
+    """Of user and item vectors: no more than the matrix has rows or columns."""
+    return min(settings.factors.dims, shapes.n_users, shapes.n_items)
+
+
+def width_of(settings: Config, shapes: Shapes) -> int:
+    """Columns of the bases that the SVD works with."""
+    return min(settings.factors.dims + settings.factors.oversamples, shapes.n_users, shapes.n_items)
+
+
+def graph_bytes(settings: Config, shapes: Shapes) -> int:
+    """Of a shard of hnswlib's."""
+    vector = 4 * dims_of(settings, shapes)
+    links = 2 * settings.index.m * 4  # at the bottom
+    user = total(vector=vector, bottom_links=links, upper_links_labels_and_locks=100)
+    return min(settings.index.shard_users, shapes.n_users) * user
+
+
+def clusters_of(settings: Config, shapes: Shapes) -> int:
+    """Clusters of users that the index has with ``pruned``."""
+    return chunks(shapes.n_users, settings.index.users_per_cluster)
+
+
+def measured_bytes(settings: Config) -> int:
+    """Of what is measured of a user, the fields of `engine.model.evaluation.per_user`."""
+    counts, errors = 3 * 4, 2 * 2 * 8
+    one_list = total(n_items=4, novelty=8, hits=chunks(settings.evaluate.k, 8))
+    return counts + errors + 2 * one_list

@@ -1,0 +1,103 @@
+"""Memory of the stages that predict ratings: biases, item_neighbors, predict."""
+
+from __future__ import annotations
+
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Planned
+from engine.config import Config
+from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, stored_train, total
+from engine.model.sizes import (
+    BEST_ROOM,
+    BIAS_RATINGS,
+    NEAR_ITEMS,
+    PREDICT_PAIRS,
+    PREDICT_USERS,
+    READ_RATINGS,
+    TILE_ITEMS,
+)
+
+
+def biases(settings: Config, shapes: Shapes) -> Plan:
+    """The matrix as it is stored; pieces of whole users; what is added up for users and items."""
+    piece = min(BIAS_RATINGS + shapes.most_ratings, shapes.n_ratings)
+    # What SciPy makes of a piece for its products: the values of both sides as float64, and pointers to them.
+    rating = total(widened=4 + 4, as_int64=8, ones=8, scipy=40)
+    each = total(sums=8, counts=8, biases=8, left=8, damped=8)
+    fit = total(
+        zarr=ZARR,
+        train=stored_train(settings, shapes),
+        piece=rating * piece,
+        arrays=each * (shapes.n_users + shapes.n_items),
+    )
+    return {"fit": Planned(1, Cost(task=fit))}
+
+
+def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
+    """A few items against a few: cosines, what they are multiplied by, an order; the nearest of a block."""
+    section, items, dims = settings.item_neighbors, shapes.n_items, dims_of(settings, shapes)
+    n_columns = items if shapes.n_columns is None else shapes.n_columns
+    block = min(section.items_per_task, items)
+    layout = total(
+        zarr=ZARR,
+        counts=8 * items,
+        indptr=8 * shapes.n_users,
+        read=total(stored=4, indices=4, as_int64=8) * READ_RATINGS,
+    )
+    found = total(best=4 + 4, selected=4 + 4, negated=4, order=8, nearest=4 + 4, result=4 + 4, without_nan=4)
+    item = total(query=4 * dims, room=(4 + 4) * BEST_ROOM, found=found * section.k)
+    merging = total(products=4, promising=4, candidates=4, ids=4, order=8)
+    search = Cost(
+        task=total(
+            zarr=ZARR,
+            merging=merging * min(NEAR_ITEMS, items) * (min(TILE_ITEMS, items) + section.k),
+            items=item * block,
+        ),
+        shared=total(
+            vectors=total(loadings=4, scaled=4, unit=4) * dims * items,
+            item_arrays=total(counts=8, trust=4, by_trust=8, known=4) * items,
+        ),
+    )
+    ranking_k = min(section.ranking_k, section.k)
+    near = total(
+        zarr=ZARR,
+        numpy=4 * MIB,
+        inverted=total(indices=4, data=4) * ranking_k * items,
+        item_arrays=total(counts=8, of_block=8, indptr=8, filled=8) * items,
+        read=total(stored=4 + 4, ids=4, similarities=4) * section.k * block,
+        transposed=total(kept=4 + 4, columns=4 + 4, filled=8, starts=8, numbers=8, places=8) * ranking_k * block,
+    )
+    return {
+        "layout": Planned(1, Cost(task=layout)),
+        "search": Planned(chunks(n_columns, section.items_per_task), search),
+        "near": Planned(1, Cost(task=near)),
+    }
+
+
+def predict(settings: Config, shapes: Shapes) -> Plan:
+    """All items' neighbours; a block of users' ratings, a few users' spread over all items, their pairs' neighbours."""
+    per_task = settings.predict.users_per_task
+    block = min(per_task, shapes.n_users)
+    task = total(zarr=ZARR, predicting=predicting(settings, shapes, block, shapes.n_ratings))
+    cost = Cost(task=task, shared=predicting_shared(settings, shapes))
+    return {"users": Planned(chunks(shapes.n_users, per_task), cost)}
+
+
+def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:
+    """Of a task that predicts so many ``pairs`` of a ``block`` of users."""
+    near = total(ids=4, places=8, keys=8, similarities=4, residuals=8, products=8)
+    return total(
+        table=8 * PREDICT_USERS * shapes.n_items,
+        near=near * min(PREDICT_PAIRS, pairs) * settings.item_neighbors.k,
+        ratings=total(train=4 + 4, test=4 + 4) * block * shapes.ratings_per_user,
+    )
+
+
+def predicting_shared(settings: Config, shapes: Shapes) -> int:
+    """What ratings are predicted from, once for all tasks."""
+    section, items = settings.item_neighbors, shapes.n_items
+    return total(
+        near=total(ids=4, similarities=4) * section.k * items,
+        item_biases=4 * items,
+        chunk=4 * section.k * min(section.items_per_task, items),  # as it is unpacked
+        users=total(train_indptr=8, test_indptr=8, biases=4, biases_read=4) * shapes.n_users,
+    )

@@ -1,0 +1,150 @@
+"""Memory of the stages whose tasks are partitions of the ratings: ingest, split, matrix."""
+
+from __future__ import annotations
+
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Planned
+from engine.config import Config
+from engine.costs.common import (
+    POLARS,
+    POLARS_STREAM,
+    ZARR,
+    Plan,
+    Shapes,
+    chunks,
+    n_partitions,
+    n_test,
+    partition_rows,
+    total,
+)
+
+
+def ingest(settings: Config, shapes: Shapes) -> Plan:
+    """Stream the source, look at it, cut it into partitions."""
+    times, n_ids = settings.ingest.times, shapes.n_users + shapes.n_items
+    # The allocator keeps some of what a row group took for the rounds that follow in the same process.
+    group = total(decoding=80 * MIB * shapes.columnar, decoded=shapes.group_bytes)
+    text_columns = 64 * MIB * shapes.texts
+    convert = total(
+        streaming=POLARS_STREAM,
+        writer=8 * MIB,
+        decompressing=48 * MIB * shapes.compressed,
+        time_columns=8 * MIB * times,
+        text_columns=text_columns,
+        group=group,
+    )
+    survey = total(streaming=POLARS_STREAM, sample=24 * MIB, text_columns=text_columns, group=group)
+    # Ids and their counts, those of pieces not merged yet, and merged: their order and what they are put in order in.
+    distinct = total(pieces=2 * (8 + 8), joined=8 + 8, order=8, ordered=8 + 8, starts=8, merged=8 + 8, table=32) * n_ids
+    texts = total(kept=1, sorted=1) * (shapes.user_text_bytes + shapes.item_text_bytes)
+    profile = total(
+        streaming=POLARS_STREAM,
+        row_groups=16 * MIB,
+        text_columns=text_columns,
+        group=group,
+        distinct=distinct,
+        texts=texts,
+    )
+    return {
+        "convert": Planned(1, Cost(task=convert)),
+        "survey": Planned(1, Cost(task=survey)),
+        "profile": Planned(1, Cost(task=profile)),
+        "partition": Planned(
+            n_partitions(settings, shapes),
+            Cost(
+                task=total(writer=8 * MIB, rows=_partitioned_row(times) * partition_rows(settings, shapes)),
+                shared=total(
+                    streaming=POLARS_STREAM,
+                    pools=8 * MIB,
+                    text_columns=text_columns // 4,
+                    ids=total(ids=8, table=8) * n_ids,
+                ),
+            ),
+        ),
+    }
+
+
+def _partitioned_row(times: bool) -> int:
+    """Of a rating of a partition, where ratings are half-stars: as it was read, in codes, put in order of user."""
+    time = total(read=8, coded=8, ordered=8, written=8) * times
+    return time + total(
+        read=8 + 8 + 8,  # user, item, rating
+        coded=4 + 4 + 1,
+        pairs=8,
+        order_of_pairs=8,
+        ordered_pairs=8,
+        last_rows=8,
+        ordered=4 + 4 + 1,
+    )
+
+
+def split(settings: Config, shapes: Shapes) -> Plan:
+    """Settle which rows are held out, write train and test."""
+    rows = partition_rows(settings, shapes)
+    before = {
+        "notebook": {"draw": Planned(1, Cost(task=total(polars=POLARS, rows=_drawn(settings, rows))))},
+        "leave-last": {},
+        "global-time": {"cut": Planned(1, Cost(task=total(polars=POLARS, bins=4 * MIB, rows=_cut_row() * rows)))},
+    }
+    partition, kept = 4 + 4 + 1, 4 + 4 + 1
+    row = total(
+        partition=partition,
+        masks=5,  # held out as packed, unpacked and bool; left out; of a kind
+        filtered=kept,
+        sort_keys=2 * (4 + 1),
+        order=4 + 4,
+        ordered=kept,
+        written=12,  # compressed, and before that
+    )
+    if settings.split.by_time:
+        row += total(times=8, users=4, order=8, lexsort=8, ordered_users=4, ranks=8, first_held_out=8)
+    return before[settings.split.method] | {
+        "split": Planned(
+            n_partitions(settings, shapes),
+            Cost(task=total(writer=10 * MIB, rows=row * rows), shared=POLARS),
+        )
+    }
+
+
+def _drawn(settings: Config, rows: int) -> int:
+    """Of a partition's rows while those held out are drawn."""
+    row = total(users=4, from_first=4, as_int64=8, held_out=1, packed=1)
+    # For each row held out two numbers are drawn, of which one tells the row.
+    of_two = total(turns=8, first_bounds=8, sizes=8, bounds=8, numbers=8)
+    of_one = total(drawn=8, bounds=8, turns=8, first_bounds=8, places=8)
+    return int((row + (2 * of_two + of_one) * settings.split.test_fraction) * rows)
+
+
+def _cut_row() -> int:
+    """Of a row while the times of a partition are counted."""
+    return total(times=8, within=8, above_least=8, bins=8, as_int64=8)
+
+
+def matrix(settings: Config, shapes: Shapes) -> Plan:
+    """Lay the matrices out, fill them chunk by chunk."""
+    users, items, size = shapes.n_users, shapes.n_items, settings.matrix.ratings_per_chunk
+    rows, chunk = partition_rows(settings, shapes), min(size, shapes.n_ratings)
+    layout = total(
+        polars=POLARS,
+        zarr=4 * MIB,
+        user_arrays=total(train_lengths=8, test_lengths=8, ends=8, indptr=8) * users,
+        item_arrays=total(ids=8, kept_ids=8, counted=8, column=8, column_of=8) * items,
+        texts=total(ids=1, kept_ids=1, written=1) * shapes.item_text_bytes,
+        partition=total(users=4, items=4, known_users=4, from_first=4) * rows,
+    )
+    fill = Cost(
+        task=total(
+            zarr=4 * MIB,
+            chunk=total(pieces=8, joined=8) * chunk,
+            partition=total(items=4, ratings=8, columns=8, known=4) * rows,
+        ),
+        # The allocator keeps what the layout freed in the same process.
+        shared=total(polars=POLARS, zarr=ZARR, column_of=8 * items, of_layout=32 * items),
+    )
+    test = n_test(settings, shapes) if shapes.n_test is None else shapes.n_test
+    train = shapes.n_ratings - test if shapes.n_train is None else shapes.n_train
+    return {
+        "layout": Planned(1, Cost(task=layout)),
+        "train": Planned(chunks(train, size), fill),
+        "test": Planned(chunks(test, size), fill),
+    }

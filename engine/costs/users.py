@@ -1,0 +1,226 @@
+"""Memory of the stages that make user vectors and find nearest users: factors, index, neighbors."""
+
+from __future__ import annotations
+
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Planned
+from engine.config import Config
+from engine.costs.common import (
+    HNSW_LOADED,
+    ZARR,
+    Plan,
+    Shapes,
+    chunks,
+    clusters_of,
+    dims_of,
+    graph_bytes,
+    total,
+    width_of,
+)
+from engine.model.index import choose
+from engine.model.sizes import (
+    BEST_ROOM,
+    CENTRE_SAMPLE,
+    GRAM_ROWS,
+    GROUP_USERS,
+    LEAST_PASS_ROWS,
+    PASS_ROWS,
+    PROJECT_ROWS,
+    QUERY_USERS,
+    READ_RATINGS,
+    SAMPLE_TASKS,
+    TILE_USERS,
+)
+
+
+def factors(settings: Config, shapes: Shapes) -> Plan:
+    """Passes over the matrix with a tall basis (items x width), a partial sum of its size per task; user vectors."""
+    dims = dims_of(settings, shapes)
+    chunk = min(settings.factors.users_per_chunk, shapes.n_users)
+    ratings = total(stored=4, widened=4 + 4, scipy=8) * shapes.ratings_per_user
+    vectors = total(product=4, scaled=4, written=4) * dims
+    loadings = Cost(
+        task=total(zarr=ZARR, users=chunk * total(ratings=ratings, vectors=vectors)),
+        shared=total(loadings=4 * shapes.n_items * dims, indptr=8 * shapes.n_users, order=4 * shapes.n_items),
+    )
+    return _decompose(settings, shapes) | {
+        "layout": Planned(1, Cost(task=ZARR)),
+        "vectors": Planned(chunks(shapes.n_users, settings.factors.users_per_chunk), loadings),
+    }
+
+
+def _decompose(settings: Config, shapes: Shapes) -> Plan:
+    section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
+    tall = 4 * items * width
+    shared = total(basis=tall, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items)
+    user_ratings = total(stored=8, widened=4 + 4, scipy=8) * shapes.ratings_per_user
+    row = total(ratings=user_ratings, product=4 * width)
+    pass_ = Cost(
+        task=total(zarr=ZARR, partial_sum=tall), shared=shared, row=row, max_rows=PASS_ROWS, min_rows=LEAST_PASS_ROWS
+    )
+    one = total(
+        zarr=ZARR,
+        linalg=4 * MIB,
+        sum=tall,
+        partial_sum=tall,
+        widened=8 * GRAM_ROWS * width,
+        item_arrays=total(order=4, counts=4, powers=8, scale=4, ordered=4) * items,
+    )
+    order = total(
+        zarr=ZARR,
+        item_arrays=total(counts=8, negated=8, by_count=8, order=4, numbers=4) * items,
+        read=total(indices=4, as_int64=8) * READ_RATINGS,
+    )
+    projected = total(product=4, scaled=4, widened=8) * width
+    project = Cost(
+        task=total(zarr=ZARR, users=PROJECT_ROWS * total(row=row, projected=projected)),
+        shared=shared,
+    )
+    plan = {"order": Planned(1, Cost(task=order))}
+    for p in range(section.passes):
+        plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
+        plan[f"basis-{p}"] = Planned(1, Cost(task=one))
+    plan["project"] = Planned(section.partial_sums, project)
+    plan["rotation"] = Planned(1, Cost(task=total(as_a_basis=one, lapack=8 * MIB)))
+    return plan
+
+
+def index(settings: Config, shapes: Shapes) -> Plan:
+    """Build a graph from the vectors of its shard; or sort users by cluster, a chunk and then a group at a time."""
+    method, _ = choose(settings.index.method, shapes.n_users)
+    plan = {"choose": Planned(1, Cost(task=ZARR))}
+    if method == "hnsw":
+        vectors = 4 * dims_of(settings, shapes) * min(settings.index.shard_users, shapes.n_users)
+        build = total(zarr=ZARR, hnswlib=HNSW_LOADED, vectors=vectors, graph=graph_bytes(settings, shapes))
+        plan["build"] = Planned(chunks(shapes.n_users, settings.index.shard_users), Cost(task=build))
+    elif method == "pruned":
+        plan |= _clusters(settings, shapes)
+    return plan
+
+
+def _clusters(settings: Config, shapes: Shapes) -> Plan:
+    dims, clusters = dims_of(settings, shapes), clusters_of(settings, shapes)
+    chunk = min(settings.factors.users_per_chunk, shapes.n_users)
+    n_chunks = chunks(shapes.n_users, settings.factors.users_per_chunk)
+    user = total(vector=4 * dims, code=4, cluster=4)
+    sample = user * min(shapes.n_users, CENTRE_SAMPLE * clusters)
+    products = 4 * min(QUERY_USERS, chunk) * clusters
+    centres = 4 * clusters * dims
+    find = total(
+        zarr=ZARR,
+        sample=sample,
+        sample_by_cluster=sample,
+        centres=centres,
+        sums=centres,
+        moved=centres,
+        products=products,
+        chunk=user * chunk,
+    )
+    sort = Cost(
+        task=total(zarr=ZARR, read=user * chunk, sorted=user * chunk, written=user * chunk, products=products),
+        shared=centres,
+    )
+    edges = total(chunks=8, stacked=8) * n_chunks * clusters
+    group = user * min(GROUP_USERS, shapes.n_users)
+    collect = Cost(
+        task=total(
+            files=4 * MIB,
+            group=group,
+            of_a_chunk=group,
+            places=total(starts=8, offsets=8, numbers=8, places=8) * chunk,
+        ),
+        shared=total(counts=8, stacked=8, earlier=8, begin=8) * n_chunks * clusters,
+    )
+    return {
+        "centres": Planned(1, Cost(task=find)),
+        "sort": Planned(n_chunks, sort),
+        "edges": Planned(1, Cost(task=edges)),
+        "collect": Planned(chunks(shapes.n_users, GROUP_USERS), collect),
+    }
+
+
+def neighbors(settings: Config, shapes: Shapes) -> Plan:
+    """Search for a block of users: one shard at a time, or one tile at a time."""
+    dims, k, users = dims_of(settings, shapes), settings.neighbors.k, shapes.n_users
+    method, _ = choose(settings.index.method, users)
+    clusters = clusters_of(settings, shapes) if method == "pruned" else 0
+    shared = total(centres=4 * dims, edges=8) * clusters
+    search = _ask_graphs(settings, shapes) if method == "hnsw" else _compare(settings, shapes, clusters)
+    sample = _compare_sample(settings, shapes)
+    cluster_of_users = total(by_place=4, codes=4, by_code=4) * users
+    plan = {"layout": Planned(1, Cost(task=ZARR))}
+    if method == "pruned":
+        look = total(sample=sample, cluster_of_users=cluster_of_users)
+        behind = total(read=4, parts=4, joined=4, partitioned=4) * settings.neighbors.probe_users * k
+        plan["sample"] = Planned(SAMPLE_TASKS, Cost(task=look, shared=shared))
+        plan["reach"] = Planned(1, Cost(task=total(zarr=ZARR, numpy=8 * MIB, behind=behind)))
+    tasks = chunks(users, settings.neighbors.users_per_chunk)
+    plan["search"] = Planned(tasks, Cost(task=search, shared=0 if method == "hnsw" else shared))
+    plan["recall"] = Planned(SAMPLE_TASKS, Cost(task=sample, shared=shared))
+    return plan
+
+
+def _block(settings: Config, shapes: Shapes) -> int:
+    return min(settings.neighbors.users_per_chunk, shapes.n_users)
+
+
+def _ask_graphs(settings: Config, shapes: Shapes) -> int:
+    """Of a block of users, and a graph at a time."""
+    found = total(
+        labels=8,
+        distances=4,
+        codes=4,
+        similarities=4,
+        best=4 + 4,
+        joined=4 + 4,
+        masks=4,
+        negated=4,
+        order=8,
+        nearest=4 + 4,
+    )
+    user = total(query=4 * dims_of(settings, shapes), found=found * (settings.neighbors.k + 1))
+    users = _block(settings, shapes) * user
+    return total(zarr=ZARR, hnswlib=HNSW_LOADED, users=users, graph=graph_bytes(settings, shapes))
+
+
+def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
+    """Of a block of users that is compared with tiles; without ``clusters``, with all of them."""
+    block, k = _block(settings, shapes), settings.neighbors.k
+    result = total(ids=4, similarities=4, negated=4, order=8, nearest=4 + 4, written=4)
+    user = total(query=4 * dims_of(settings, shapes), best=(4 + 4) * (k + BEST_ROOM), result=result * k)
+    # Of a tenth of the clusters, more than was ever seen: numbers of user and cluster, and their order.
+    pairs = total(rows=8, clusters=4, others=4, order=8, asking=8, ordered=8) * block * chunks(clusters, 10)
+    centres = total(products=4, differences=4, behind=4, within=8) * min(QUERY_USERS, block) * clusters
+    return total(
+        zarr=ZARR,
+        users=block * user,
+        merging=_merged() * min(QUERY_USERS, block) * (min(TILE_USERS, shapes.n_users) + k),
+        groups=_groups(settings, shapes),
+        centres=centres,
+        pairs=pairs,
+    )
+
+
+def _compare_sample(settings: Config, shapes: Shapes) -> int:
+    """Of a task's part of a sample of users, compared with everybody."""
+    dims, k = dims_of(settings, shapes), settings.neighbors.k
+    some = chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
+    centres = total(products=4, differences=4, behind=4, spare=36) * clusters_of(settings, shapes)
+    user = total(query=4 * dims, best=(4 + 4 + 4 + 4 + 8) * k, centres=centres)
+    return total(
+        zarr=ZARR,
+        users=some * user,
+        merging=_merged() * some * (TILE_USERS + k),
+        groups=_groups(settings, shapes),
+        chunk=4 * dims * min(settings.factors.users_per_chunk, shapes.n_users),  # that users are taken out of
+    )
+
+
+def _merged() -> int:
+    """Of a query and another, a tile's or one of the best so far, while the best of them are selected."""
+    return total(products=4, promising=4, candidates=4, ids=4, order=8)
+
+
+def _groups(settings: Config, shapes: Shapes) -> int:
+    """Groups of tiles: one that is gone through, while the next is read."""
+    return 2 * GROUP_USERS * total(vector=4 * dims_of(settings, shapes), code=4, cluster=4)

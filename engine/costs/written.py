@@ -1,0 +1,76 @@
+"""What stages write to disk."""
+
+from __future__ import annotations
+
+from engine.config import Config, Recommend
+from engine.costs.common import (
+    Shapes,
+    chunks,
+    clusters_of,
+    dims_of,
+    graph_bytes,
+    measured_bytes,
+    n_test,
+    total,
+    width_of,
+)
+from engine.model.index import choose
+
+
+def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
+    """Bytes each stage writes at most, temporary files included; what compression saves is not counted on."""
+    n, users, items = shapes.n_ratings, shapes.n_users, shapes.n_items
+    rating = total(user=4, item=4, rating=shapes.value_bytes)
+    times = total(converted=8, partitioned=8) * settings.ingest.times
+    near = total(ids=4, similarities=4, inverted=4 + 4)
+    return {
+        "ingest": total(
+            converted=(8 + 8 + 8) * n,
+            partitioned=rating * n,
+            times=times * n,
+            texts=shapes.source_bytes if shapes.texts else 0,
+        ),
+        "split": total(train_and_test=rating * n, held_out=n // 8),
+        "matrix": total(indices=4, data=shapes.value_bytes) * n + total(train_indptr=8, test_indptr=8) * users,
+        "factors": _decomposed(settings, shapes) + 4 * users * dims_of(settings, shapes),
+        "index": _indexed(settings, shapes),
+        "neighbors": total(ids=4, similarities=4) * users * settings.neighbors.k,
+        "biases": 4 * (users + items),
+        "item_neighbors": near * items * (settings.item_neighbors.k + 1),  # one more: counts and row pointers
+        "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
+        "evaluate": _evaluated(settings, shapes),
+    }
+
+
+def _evaluated(settings: Config, shapes: Shapes) -> int:
+    lengths = len(settings.evaluate.lengths)
+    user = total(measured=measured_bytes(settings), columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths)
+    blocks = chunks(shapes.n_users, settings.evaluate.users_per_task)
+    times = total(of_blocks=2 * 8 * blocks, of_all=8)
+    return total(users=user * shapes.n_users, ids=shapes.user_text_bytes, items=times * shapes.n_items)
+
+
+def recommend_disk(section: Recommend, shapes: Shapes) -> int:
+    """As `disk`, of the lists for every user."""
+    users, items = shapes.n_users, shapes.n_items
+    ids = total(user=8, item=8, texts=(shapes.user_text_bytes + shapes.item_text_bytes) // max(1, min(users, items)))
+    row = total(columns=7 * 4, ids=ids)
+    return total(ranked=6 * 4, part=row, joined=row) * users * min(section.k, items)
+
+
+def _decomposed(settings: Config, shapes: Shapes) -> int:
+    section = settings.factors
+    n_tall = total(bases=section.passes, partial_sums=section.partial_sums, loadings=1)
+    return n_tall * 4 * shapes.n_items * width_of(settings, shapes) + 4 * shapes.n_items
+
+
+def _indexed(settings: Config, shapes: Shapes) -> int:
+    method, _ = choose(settings.index.method, shapes.n_users)
+    if method == "hnsw":
+        return chunks(shapes.n_users, settings.index.shard_users) * graph_bytes(settings, shapes)
+    if method == "pruned":
+        vector = total(vector=4 * dims_of(settings, shapes), code=4)
+        clusters = clusters_of(settings, shapes)
+        counts = 8 * clusters * chunks(shapes.n_users, settings.factors.users_per_chunk)
+        return total(sorted=vector, tiles=vector) * shapes.n_users + clusters * total(centre=vector, edge=8) + counts
+    return 0
