@@ -192,6 +192,8 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
 
 def table(plan: RunPlan) -> str:
     """The plan for people."""
+    if not plan.stages:
+        return "nothing is left to do"
     lines = [
         f"{'stage':<15}{'tasks':>6}{'workers':>9}{'batch':>9}{'least':>10}{'projected':>11}{'useful':>10}"
         f"{'disk':>10}{'seconds':>9}"
@@ -212,8 +214,10 @@ def table(plan: RunPlan) -> str:
         f"{format_size(plan.allowed)} allowed{each}; the least that works is {format_size(plan.floor)}; what is spare "
         f"goes to more workers, caches, larger batches, up to {format_size(useful)}",
         f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free",
-        f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ",
     ]
+    if seconds:
+        told = f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ"
+        lines.append(told)
     return "\n".join(lines)
 
 

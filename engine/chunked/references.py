@@ -149,6 +149,7 @@ def _script(file: str) -> ModuleType:
             raise UsageError(f"{file} cannot be loaded as a Python module: give the script a name that ends with .py")
         module = importlib.util.module_from_spec(spec)
         sys.modules[_SCRIPT] = module
+        sys.path.insert(0, str(Path(file).resolve().parent))  # as for the script itself: what lies beside it
         _loading_script = True
         try:
             spec.loader.exec_module(module)

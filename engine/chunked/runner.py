@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.chunked import memory
 from engine.chunked.budget import Allotment, allot
-from engine.chunked.errors import BudgetError, Interrupted
+from engine.chunked.errors import BudgetError, Interrupted, UsageError
 from engine.chunked.events import RoundBegan, RoundEnded, TaskBegan, TaskEnded, WorkerEvent
 from engine.chunked.journal import Journal, Record
 from engine.chunked.store import StageStore
@@ -108,6 +108,11 @@ class StageRunner:
             # A stage that was complete, but for what has just been mended, is gone through to the end.
             if each.name == upto and not self._journal.finished():
                 return
+        if temporary:
+            told = ", ".join(f"{each.name} until {each.until}" for each in temporary)
+            raise UsageError(
+                f"{self._name}: rounds are temporary ({told}), but no later round that stays has that name"
+            )
         self._store.sweep()
         self._store.keep_only(entry.path for record in self._journal.records() for entry in record.files)
         self._journal.finish(kept)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.chunked.budget import GIB, MIB
+from engine.chunked.budget import GIB, MIB, Cost
 from engine.chunked.errors import BudgetError, EngineError, Interrupted, UsageError
 from engine.chunked.events import OnEvent, RoundBegan, WorkerEnded, WorkerReady
 from engine.chunked.executors.local import LocalExecutor
@@ -14,6 +15,7 @@ from engine.chunked.journal import Journal
 from engine.chunked.pipeline import Job
 from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.store import StageStore
+from engine.chunked.task import Planned, Round
 from tests.support.toy import count_calls, toy_job
 
 TOTAL = sum(i**2 for i in range(6))
@@ -137,3 +139,15 @@ def test_results_do_not_depend_on_workers(tmp_path: Path) -> None:
         run_here(root, workers=workers)
         digests.append([(record.task, record.files, record.result) for record in Journal(root).records()])
     assert digests[0] == digests[1]
+
+
+def test_a_round_that_is_temporary_until_no_round_is_refused(tmp_path: Path) -> None:
+    class Stage:
+        def rounds(self) -> Iterator[Round]:
+            yield Round("one", Planned(1, Cost(task=1)), lambda index, context: None, until="tow")
+            yield Round("two", Planned(1, Cost(task=1)), lambda index, context: None)
+
+    limits = Limits(2**30, 0, 1)
+    runner = StageRunner("toy", Stage(), StageStore(tmp_path), Journal(tmp_path), limits, print, threading.Event())
+    with pytest.raises(UsageError, match=r"toy: rounds are temporary \(one until tow\)"):
+        runner.run()
