@@ -137,9 +137,12 @@ def ended(run: dict[str, Any]) -> list[str]:
 def section(results: dict[str, Any]) -> str:
     """The tables."""
     parts = [
-        f"On {where(results)}, which others used at the same time: compare times within a table only. Each run was "
-        "inside a memory cgroup of the limit; *killed* is by the kernel. Peaks are resident memory of all processes, "
-        "sampled. The peers ran with their defaults; ours with 2 workers and `--memory` as the limit."
+        f"On {where(results)}; other work ran on the machine at the same time, so compare times within a table only. "
+        "Each run was inside a memory cgroup of the limit; *killed* is by the kernel. Peaks are resident memory of all "
+        "processes, sampled; pages of files that the kernel counted elsewhere can lift them above the limit.",
+        "This engine ran with 2 workers and `--memory` as the limit, Polars and Dask with their defaults; a task of "
+        "Cubed was allowed half of what the limit has beyond 160 MiB, and smaller chunks of the array would let it run "
+        "in less. Each engine also wrote its result to the disk: for the components, a score of every row.",
     ]
     for task in results["tasks"]:
         rows = [[run["limit"], run["engine"], *ended(run), RESUMES[run["engine"]]] for run in task["runs"]]

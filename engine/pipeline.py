@@ -32,7 +32,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     def step(name: str, stage: str, needs: tuple[str, ...], does: str, version: int = 1) -> Step:
         return Step(name, f"engine.stages.{name}:{stage}", costs_of, getattr(settings, name), needs, (), does, version)
 
-    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 4)
+    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 5)
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
         step("split", "SplitStage", ("ingest",), "train and test", 3),

@@ -36,7 +36,7 @@ class PrincipalComponents:
         libraries, vectors = 24 << 20, 8 * features * params["components"]  # libraries grow when they are first used
         rounds = {
             "sums": chunked.Planned(blocks, chunked.Cost(task=chunk + 2 * matrix, shared=libraries)),
-            "components": chunked.Planned(1, chunked.Cost(task=6 * matrix + chunk, shared=libraries)),
+            "components": chunked.Planned(1, chunked.Cost(task=max(6 * matrix, chunk), shared=libraries)),
             "layout": chunked.Planned(1, chunked.Cost(task=0, shared=libraries)),
             "scores": chunked.Planned(blocks, chunked.Cost(task=chunk + vectors, shared=libraries)),
         }

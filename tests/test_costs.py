@@ -15,7 +15,7 @@ from engine.chunked.planning import RunPlan, StagePlan, plan_stage, refuse_full_
 from engine.chunked.task import Costs, Planned
 from engine.config import Config, load
 from engine.costs import COSTS, Shapes, disk
-from engine.model.sizes import GRAM_ROWS, PASS_ROWS, PROJECT_ROWS
+from engine.model.sizes import GRAM_ROWS, PROJECT_ROWS
 from tests.support.pipeline import STEPS, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -33,9 +33,10 @@ def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
     plan = COSTS["factors"](settings, shapes)
     tall = 4 * 503 * 107
     pass_ = plan["pass-1"].cost
-    assert pass_.task - tall == plan["project"].cost.task - PROJECT_ROWS * (24 * 13 + 4 * 107 + 16 * 107)
-    assert (pass_.shared, pass_.row, pass_.max_rows) == (tall + 8 * 1009 + 16 * 503, 24 * 13 + 4 * 107, PASS_ROWS)
-    assert plan["basis-0"].cost.total(1, 1) - pass_.task == tall + GRAM_ROWS * 107 * 8 + 4 * MIB + 24 * 503
+    projected = plan["project"].cost.task - 24 * 1009 * 13 - PROJECT_ROWS * (4 * 107 + 16 * 107)
+    assert pass_.task - tall - 1009 * 4 * 107 == projected
+    assert (pass_.shared, pass_.row, pass_.max_rows) == (tall + 8 * 1009 + 16 * 503, 24, 1009 * 13)
+    assert plan["basis-0"].cost.total(1, 1) - projected == 2 * tall + GRAM_ROWS * 107 * 8 + 4 * MIB + 24 * 503
     assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
 
 

@@ -27,8 +27,8 @@ class Profile(msgspec.Struct, frozen=True):
     """ingest: how large everything is.
 
     ``rating_step`` is the unit that ratings of ``rating_dtype`` are multiples of; ``rating_min`` and ``rating_max`` are
-    in ratings' own units. ``first_users`` has the code of each partition's first user, ascending from 0. Times are 0
-    where they are not kept.
+    in ratings' own units. ``most_ratings_of_users`` are those of 1, 2, 4 ... consecutive users together.
+    ``first_users`` has the code of each partition's first user, ascending from 0. Times are 0 where they are not kept.
     """
 
     n_rows: int
@@ -39,6 +39,7 @@ class Profile(msgspec.Struct, frozen=True):
     rating_min: float
     rating_max: float
     sorted_by_user: bool
+    most_ratings_of_users: list[int]
     first_users: list[int]
     time_min: int = 0
     time_max: int = 0

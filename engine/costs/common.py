@@ -33,10 +33,14 @@ class Shapes:
         Of a Parquet file's largest row group, decoded.
     texts : bool
         Whether users or items go by text.
+    n_rows : int
+        Of the file.
     n_ratings, n_users, n_items : int
-        Rows, distinct users, distinct items.
+        Pairs, at most: repeats count once. Distinct users, distinct items.
     most_ratings : int
-        Of one user.
+        Of one user, at most.
+    most_of_users : tuple of int
+        Of 1, 2, 4 ... consecutive users together, at most.
     value_bytes : int
         Of one stored rating.
     user_text_bytes, item_text_bytes : int
@@ -50,10 +54,12 @@ class Shapes:
     columnar: bool = False
     group_bytes: int = 0
     texts: bool = False
+    n_rows: int = 0
     n_ratings: int = 0
     n_users: int = 0
     n_items: int = 0
     most_ratings: int = 0
+    most_of_users: tuple[int, ...] = ()
     value_bytes: int = 1
     user_text_bytes: int = 0
     item_text_bytes: int = 0
@@ -68,12 +74,17 @@ class Shapes:
 
     def profiled(self, profile: Mapping[str, Any]) -> Shapes:
         """The same with what ingest's profile found."""
+        rows, users, items = profile["n_rows"], profile["n_users"], profile["n_items"]
         return replace(
             self,
-            n_ratings=profile["n_rows"],
-            n_users=profile["n_users"],
-            n_items=profile["n_items"],
-            most_ratings=profile["most_ratings_of_a_user"],
+            n_rows=rows,
+            n_ratings=min(rows, users * items),
+            n_users=users,
+            n_items=items,
+            most_ratings=min(profile["most_ratings_of_a_user"], items),
+            most_of_users=tuple(
+                min(most, items * 2**power) for power, most in enumerate(profile["most_ratings_of_users"])
+            ),
             n_partitions=len(profile["first_users"]),
             value_bytes={"uint8": 1, "float32": 4, "float64": 8}[profile["rating_dtype"]],
         )
@@ -82,12 +93,20 @@ class Shapes:
         """The same with what ingest's survey found: the number of ratings, and about that of users and items."""
         return replace(
             self,
+            n_rows=survey["n_rows"],
             n_ratings=survey["n_rows"],
             n_users=survey["about_n_users"],
             n_items=survey["about_n_items"],
             user_text_bytes=survey["user_text_bytes"],
             item_text_bytes=survey["item_text_bytes"],
         )
+
+    def ratings_of(self, users: int) -> int:
+        """Of so many consecutive users together, at most."""
+        power = max(0, users - 1).bit_length()
+        if self.most_of_users:
+            return self.most_of_users[min(power, len(self.most_of_users) - 1)]
+        return min(self.n_ratings, max(users * self.ratings_per_user, self.most_ratings))
 
     @property
     def ratings_per_user(self) -> int:
@@ -126,6 +145,12 @@ def partition_rows(settings: Config, shapes: Shapes) -> int:
     return min(settings.ingest.ratings_per_partition + shapes.most_ratings, shapes.n_ratings)
 
 
+def read_rows(settings: Config, shapes: Shapes) -> int:
+    """Rows of the file that a partition is made of, at most; some may be of the same pair."""
+    rows = max(shapes.n_rows, shapes.n_ratings)
+    return min(partition_rows(settings, shapes) + rows - shapes.n_ratings, rows)
+
+
 def n_test(settings: Config, shapes: Shapes) -> int:
     """Test ratings, about."""
     last = settings.split.leave_last
@@ -144,6 +169,12 @@ def n_train(settings: Config, shapes: Shapes) -> int:
 def column_bytes(shapes: Shapes) -> int:
     """Of a column's number as matrices store it."""
     return 2 if shapes.n_items <= 2**16 else 4
+
+
+def wide_values(settings: Config, shapes: Shapes) -> int:
+    """Of a chunk of ratings as it is packed and unpacked, beyond the byte a rating that `ZARR` has."""
+    chunk = min(settings.matrix.ratings_per_chunk, shapes.n_ratings)
+    return total(packed=1, unpacked=1) * (shapes.value_bytes - 1) * chunk
 
 
 def stored_train(settings: Config, shapes: Shapes) -> int:

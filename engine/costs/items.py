@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config
-from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, stored_train, total
+from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, stored_train, total, wide_values
 from engine.model.sizes import (
     BEST_ROOM,
     BIAS_RATINGS,
@@ -25,6 +25,7 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
     each = total(sums=8, counts=8, biases=8, left=8, damped=8)
     fit = total(
         zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
         train=stored_train(settings, shapes),
         piece=rating * piece,
         arrays=each * (shapes.n_users + shapes.n_items),
@@ -88,7 +89,8 @@ def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:
     return total(
         table=8 * PREDICT_USERS * shapes.n_items,
         near=near * min(PREDICT_PAIRS, pairs) * settings.item_neighbors.k,
-        ratings=total(train=4 + 4, test=4 + 4) * block * shapes.ratings_per_user,
+        wide_values=wide_values(settings, shapes),
+        ratings=total(train=4 + 4, test=4 + 4) * shapes.ratings_of(block),
     )
 
 

@@ -20,6 +20,7 @@ from engine.costs.common import (
     n_train,
     stored_train,
     total,
+    wide_values,
 )
 from engine.costs.items import predicting, predicting_shared
 from engine.model.sizes import (
@@ -55,13 +56,15 @@ def _scoring(settings: Config, shapes: Shapes) -> Cost:
     task = total(
         zarr=ZARR,
         flags=min(SCORE_USERS, block) * items,
-        asking=min(ASK_USERS, block) * total(neighbors=neighbor * k, own=own * each),
-        read=min(READ_USERS, block) * total(neighbors=(4 + 4) * k, ratings=total(columns=4, values=8) * each),
+        asking=min(ASK_USERS, block) * neighbor * k + own * shapes.ratings_of(min(ASK_USERS, block)),
+        wide_values=wide_values(settings, shapes),
+        neighbors_read=min(READ_USERS, block) * (4 + 4) * k,
+        ratings_read=total(columns=4, values=8) * shapes.ratings_of(min(READ_USERS, block)),
         times=2 * 8 * items,  # recommended by each of what ranks
         measured=block * total(fields=measured_bytes(settings), row_pointers=8 + 8, lengths=8, multiply_adds=8, ends=8),
+        own=total(watched_places=8, rows=8, keys=8, popular_places=8) * shapes.ratings_of(min(SCORE_USERS, block)),
         batch=SCORE_USERS
         * total(
-            own=total(watched_places=8, rows=8, keys=8, popular_places=8) * each,
             lists=total(rows=8, columns=8, ranks=8, places=8, information=8) * settings.evaluate.k,
         ),
     )
@@ -123,7 +126,7 @@ def _means(settings: Config, shapes: Shapes) -> int:
 
 def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:
     """Score batches of users as evaluate does; predict the ratings of what is best; join."""
-    users, items, each = shapes.n_users, shapes.n_items, shapes.ratings_per_user
+    users, items = shapes.n_users, shapes.n_items
     block = min(section.users_per_task, users)
     lists = block * min(section.k, items)
     scored = evaluate(settings, shapes)["users"].cost
@@ -133,7 +136,7 @@ def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:
         scoring=scored.task,
         place_of_item=8 * items,
         lists=listed * lists,
-        ratings=total(train=4 + 4, test=4 + 4) * block * each,
+        ratings=total(train=4 + 4, test=4 + 4) * shapes.ratings_of(block),
     )
     rank = replace(scored, task=ranking, cache=0)
     row = total(ranked=record, predicted=4, columns=5 * 4, user=8, item=8, written=52)

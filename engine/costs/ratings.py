@@ -15,7 +15,9 @@ from engine.costs.common import (
     n_partitions,
     n_test,
     partition_rows,
+    read_rows,
     total,
+    wide_values,
 )
 
 
@@ -27,13 +29,13 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     text_columns = 64 * MIB * shapes.texts
     convert = total(
         streaming=POLARS_STREAM,
-        writer=8 * MIB,
+        writer=24 * MIB,
         decompressing=48 * MIB * shapes.compressed,
         time_columns=8 * MIB * times,
         text_columns=text_columns,
         group=group,
     )
-    survey = total(streaming=POLARS_STREAM, sample=24 * MIB, text_columns=text_columns, group=group)
+    survey = total(streaming=POLARS_STREAM, sample=32 * MIB, text_columns=text_columns, group=group)
     # Ids and their counts, those of pieces not merged yet, and merged: their order and what they are put in order in.
     distinct = total(pieces=2 * (8 + 8), joined=8 + 8, order=8, ordered=8 + 8, starts=8, merged=8 + 8, table=32) * n_ids
     texts = total(kept=1, sorted=1) * (shapes.user_text_bytes + shapes.item_text_bytes)
@@ -45,6 +47,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         distinct=distinct,
         texts=texts,
     )
+    row = _partitioned_row(times, shapes.value_bytes)
     return {
         "convert": Planned(1, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),
@@ -52,7 +55,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         "partition": Planned(
             n_partitions(settings, shapes),
             Cost(
-                task=total(writer=8 * MIB, rows=_partitioned_row(times) * partition_rows(settings, shapes)),
+                task=total(writer=8 * MIB, rows=row * read_rows(settings, shapes)),
                 shared=total(
                     streaming=POLARS_STREAM,
                     pools=8 * MIB,
@@ -64,17 +67,17 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     }
 
 
-def _partitioned_row(times: bool) -> int:
-    """Of a rating of a partition, where ratings are half-stars: as it was read, in codes, put in order of user."""
+def _partitioned_row(times: bool, value: int) -> int:
+    """Of a rating of a partition: as it was read, in codes, put in order of user; stored in so many bytes."""
     time = total(read=8, coded=8, ordered=8, written=8) * times
     return time + total(
         read=8 + 8 + 8,  # user, item, rating
-        coded=4 + 4 + 1,
+        coded=4 + 4 + value,
         pairs=8,
         order_of_pairs=8,
         ordered_pairs=8,
         last_rows=8,
-        ordered=4 + 4 + 1,
+        ordered=4 + 4 + value,
     )
 
 
@@ -86,7 +89,7 @@ def split(settings: Config, shapes: Shapes) -> Plan:
         "leave-last": {},
         "global-time": {"cut": Planned(1, Cost(task=total(polars=POLARS, bins=4 * MIB, rows=_cut_row() * rows)))},
     }
-    partition, kept = 4 + 4 + 1, 4 + 4 + 1
+    partition = kept = 4 + 4 + shapes.value_bytes
     row = total(
         partition=partition,
         masks=5,  # held out as packed, unpacked and bool; left out; of a kind
@@ -135,6 +138,7 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     fill = Cost(
         task=total(
             zarr=4 * MIB,
+            wide_values=wide_values(settings, shapes),
             chunk=total(pieces=8, joined=8) * chunk,
             partition=total(items=4, ratings=8, columns=8, known=4) * rows,
         ),

@@ -15,6 +15,7 @@ from engine.costs.common import (
     dims_of,
     graph_bytes,
     total,
+    wide_values,
     width_of,
 )
 from engine.model.index import choose
@@ -23,13 +24,14 @@ from engine.model.sizes import (
     CENTRE_SAMPLE,
     GRAM_ROWS,
     GROUP_USERS,
-    LEAST_PASS_ROWS,
+    LEAST_PASS_RATINGS,
     PASS_ROWS,
     PROJECT_ROWS,
     QUERY_USERS,
     READ_RATINGS,
     SAMPLE_TASKS,
     TILE_USERS,
+    VECTOR_RATINGS,
 )
 
 
@@ -37,10 +39,14 @@ def factors(settings: Config, shapes: Shapes) -> Plan:
     """Passes over the matrix with a tall basis (items x width), a partial sum of its size per task; user vectors."""
     dims = dims_of(settings, shapes)
     chunk = min(settings.factors.users_per_chunk, shapes.n_users)
-    ratings = total(stored=4, widened=4 + 4, scipy=8) * shapes.ratings_per_user
-    vectors = total(product=4, scaled=4, written=4) * dims
+    piece = min(VECTOR_RATINGS + shapes.most_ratings, shapes.ratings_of(chunk))
     loadings = Cost(
-        task=total(zarr=ZARR, users=chunk * total(ratings=ratings, vectors=vectors)),
+        task=total(
+            zarr=ZARR,
+            wide_values=wide_values(settings, shapes),
+            ratings=total(stored=4, widened=4 + 4, scipy=8) * piece,
+            vectors=total(product=4, scaled=4, written=4) * dims * chunk,
+        ),
         shared=total(loadings=4 * shapes.n_items * dims, indptr=8 * shapes.n_users, order=4 * shapes.n_items),
     )
     return _decompose(settings, shapes) | {
@@ -53,10 +59,19 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
     tall = 4 * items * width
     shared = total(basis=tall, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items)
-    user_ratings = total(stored=8, widened=4 + 4, scipy=8) * shapes.ratings_per_user
-    row = total(ratings=user_ratings, product=4 * width)
+    rating = total(stored=8, widened=4 + 4, scipy=8)
+    most = shapes.ratings_of(min(PASS_ROWS, shapes.n_users))
     pass_ = Cost(
-        task=total(zarr=ZARR, partial_sum=tall), shared=shared, row=row, max_rows=PASS_ROWS, min_rows=LEAST_PASS_ROWS
+        task=total(
+            zarr=ZARR,
+            wide_values=wide_values(settings, shapes),
+            partial_sum=tall,
+            products=4 * width * min(PASS_ROWS, shapes.n_users),
+        ),
+        shared=shared,
+        row=rating,
+        max_rows=most,
+        min_rows=min(most, max(LEAST_PASS_RATINGS, shapes.most_ratings)),
     )
     one = total(
         zarr=ZARR,
@@ -73,7 +88,12 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     )
     projected = total(product=4, scaled=4, widened=8) * width
     project = Cost(
-        task=total(zarr=ZARR, users=PROJECT_ROWS * total(row=row, projected=projected)),
+        task=total(
+            zarr=ZARR,
+            wide_values=wide_values(settings, shapes),
+            ratings=rating * shapes.ratings_of(min(PROJECT_ROWS, shapes.n_users)),
+            products=total(product=4 * width, projected=projected) * PROJECT_ROWS,
+        ),
         shared=shared,
     )
     plan = {"order": Planned(1, Cost(task=order))}
@@ -120,7 +140,7 @@ def _clusters(settings: Config, shapes: Shapes) -> Plan:
         task=total(zarr=ZARR, read=user * chunk, sorted=user * chunk, written=user * chunk, products=products),
         shared=centres,
     )
-    edges = total(chunks=8, stacked=8) * n_chunks * clusters
+    edges = total(numpy=8 * MIB, counts=total(chunks=8, stacked=8) * n_chunks * clusters)
     group = user * min(GROUP_USERS, shapes.n_users)
     collect = Cost(
         task=total(
@@ -188,16 +208,16 @@ def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
     block, k = _block(settings, shapes), settings.neighbors.k
     result = total(ids=4, similarities=4, negated=4, order=8, nearest=4 + 4, written=4)
     user = total(query=4 * dims_of(settings, shapes), best=(4 + 4) * (k + BEST_ROOM), result=result * k)
-    # Of a tenth of the clusters, more than was ever seen: numbers of user and cluster, and their order.
-    pairs = total(rows=8, clusters=4, others=4, order=8, asking=8, ordered=8) * block * chunks(clusters, 10)
-    centres = total(products=4, differences=4, behind=4, within=8) * min(QUERY_USERS, block) * clusters
+    # How far users look makes no difference: a bit for each user and centre.
+    near = chunks(block, 8) * clusters + total(nearest=4, order=8, numbers=8, unpacked=1, asking=8) * block
+    centres = total(products=4, differences=4, behind=4, within=1, packed=1) * min(QUERY_USERS, block) * clusters
     return total(
         zarr=ZARR,
         users=block * user,
         merging=_merged() * min(QUERY_USERS, block) * (min(TILE_USERS, shapes.n_users) + k),
         groups=_groups(settings, shapes),
         centres=centres,
-        pairs=pairs,
+        near=near,
     )
 
 

@@ -20,14 +20,15 @@ from engine.model.index import choose
 def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
     """Bytes each stage writes at most, temporary files included; what compression saves is not counted on."""
     n, users, items = shapes.n_ratings, shapes.n_users, shapes.n_items
+    rows = max(n, shapes.n_rows)
     rating = total(user=4, item=4, rating=shapes.value_bytes)
     times = total(converted=8, partitioned=8) * settings.ingest.times
     near = total(ids=4, similarities=4, inverted=4 + 4)
     return {
         "ingest": total(
-            converted=(8 + 8 + 8) * n,
+            converted=(8 + 8 + 8) * rows,
             partitioned=rating * n,
-            times=times * n,
+            times=times * rows,
             texts=shapes.source_bytes if shapes.texts else 0,
         ),
         "split": total(train_and_test=rating * n, held_out=n // 8),

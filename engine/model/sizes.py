@@ -89,8 +89,10 @@ CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
 PASS_ROWS = 4096
 """Users in a batch of a pass at most; their products are added row by row."""
-LEAST_PASS_ROWS = 64
-"""And at least."""
+LEAST_PASS_RATINGS = 2**14
+"""Ratings of such a batch at least."""
+VECTOR_RATINGS = 2**19
+"""Ratings that are multiplied at a time for user vectors, each row by itself."""
 SCORE_USERS = 128
 """Users scored at a time at most; beyond that their flags, a byte for each item, leave the processor's cache."""
 SCORE_WORK = 2**21
@@ -113,7 +115,8 @@ FREE = (
     "HELD_IDS",
     "CUT_BINS",
     "PASS_ROWS",
-    "LEAST_PASS_ROWS",
+    "LEAST_PASS_RATINGS",
+    "VECTOR_RATINGS",
     "SCORE_USERS",
     "SCORE_WORK",
     "LEAST_SCORE_WORK",

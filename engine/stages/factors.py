@@ -43,7 +43,8 @@ from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.factors import add_gram_product, gram, orthonormalise, ritz, unit_rows
-from engine.model.sizes import PROJECT_ROWS, READ_RATINGS
+from engine.model.scoring import cut_by_work
+from engine.model.sizes import PASS_ROWS, PROJECT_ROWS, READ_RATINGS, VECTOR_RATINGS
 
 
 class _Basis(NamedTuple):
@@ -115,12 +116,16 @@ class FactorsStage:
     def _load_loadings(self) -> NDArray[np.float32]:
         return Factors(self._own).loadings()
 
+    def _pieces(self, start: int, stop: int, ratings: int, users: int) -> list[tuple[int, int]]:
+        """Cut a range of users into pieces of so many ratings and users at most, one user at least."""
+        lengths = np.diff(self._matrix.indptr[start : stop + 1])
+        return [(start + first, start + last) for first, last in cut_by_work(lengths, ratings, users)]
+
     def _pass(self, p: int, index: int, context: TaskContext) -> None:
         start, stop = self._ranges[index]
         order, basis = context.shared
         total = np.zeros_like(basis)
-        for first in range(start, stop, context.batch_rows):
-            last = min(first + context.batch_rows, stop)
+        for first, last in self._pieces(start, stop, context.batch_rows, PASS_ROWS):
             rows = self._matrix.read(first, last).widen(order)
             add_gram_product(rows, self._user_weights(first, last), basis, total)
         np.save(context.scratch / f"partial-{p}.{index}.npy", total)
@@ -171,6 +176,8 @@ class FactorsStage:
     def _vectors(self, index: int, context: TaskContext) -> None:
         n_users = self._matrix.shape[0]
         chunk = self._section.users_per_chunk
-        start = index * chunk
-        rows = self._matrix.read(start, min(start + chunk, n_users)).widen()
-        arrays.write_rows(self._own.root, context.scratch, VECTORS, start, unit_rows(rows @ context.shared))
+        start, stop = index * chunk, min((index + 1) * chunk, n_users)
+        vectors = np.empty((stop - start, self._dims), dtype=np.float32)
+        for first, last in self._pieces(start, stop, VECTOR_RATINGS, chunk):
+            vectors[first - start : last - start] = unit_rows(self._matrix.read(first, last).widen() @ context.shared)
+        arrays.write_rows(self._own.root, context.scratch, VECTORS, start, vectors)

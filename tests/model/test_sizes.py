@@ -26,7 +26,7 @@ KNOWN = {
     "biases": (1, "df73f9f8cdfe"),
     "factors": (4, "03604b8af493"),
     "index": (2, "96775543d988"),
-    "ingest": (4, "2e56a636b8f4"),
+    "ingest": (5, "2e56a636b8f4"),
     "item_neighbors": (1, "5601205af047"),
     "neighbors": (3, "c08da9ec6e79"),
     "predict": (1, "09df8a609ae7"),

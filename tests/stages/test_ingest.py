@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.journal import Committed
-from engine.stages.ingest.stage import codes, first_users, latest_by_user
+from engine.model.ingest import first_users, latest_by_user
+from engine.stages.ingest.stage import codes
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import msgspec
 
 from engine.chunked import memory
-from engine.chunked.budget import format_size
+from engine.chunked.budget import MIB, format_size
 from engine.chunked.errors import EngineError, Interrupted, rebuilt
 from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, from_line
 from engine.chunked.executors.base import WorkerLimit, environment
@@ -23,6 +23,9 @@ from engine.chunked.executors.seen import Seen
 from engine.chunked.pipeline import Job
 from engine.chunked.references import Reference
 from engine.chunked.storage import Location
+
+# Bytes that one stage's libraries may take more than another's.
+_PROBES_DIFFER = 32 * MIB
 
 
 class LocalExecutor:
@@ -54,10 +57,14 @@ class LocalExecutor:
 
     def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
         """See `engine.chunked.executors.base.Executor`."""
-        with ThreadPoolExecutor(self.max_workers) as pool:
-            of_children = list(pool.map(partial(self._reserved_bytes, where=where), stages))
+        ask = partial(self._reserved_bytes, where=where)
+        first = ask(stages[0]) if stages else 0
+        # Probes are within the budget, too: as many at a time as fit beside this process, by what the first took.
+        at_a_time = (self.allowed - self._own_bytes()) // max(1, first + _PROBES_DIFFER)
+        with ThreadPoolExecutor(max(1, min(self.max_workers, at_a_time))) as pool:
+            others = list(pool.map(ask, stages[1:]))
         own = self._own_bytes()
-        return [own + each for each in of_children]
+        return [own + held for held in [first, *others][: len(stages)]]
 
     def _own_bytes(self) -> int:
         return max(0, memory.resident_bytes() - self._callers_bytes)

@@ -30,6 +30,7 @@ from engine.artifacts.records import Profile
 from engine.chunked.errors import EngineError, UsageError, system_error
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
+from engine.model.ingest import first_users, latest_by_user, most_of_users
 from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
 from engine.ratings import source
 from engine.ratings.faults import locate_fault
@@ -138,6 +139,7 @@ class IngestStage:
             "n_users": len(counts),
             "n_items": len(items.merged()[0]),
             "most_ratings_of_a_user": int(counts.max()),
+            "most_ratings_of_users": most_of_users(counts),
             "first_users": first_users(counts, self._section.ratings_per_partition).tolist(),
         }
 
@@ -214,26 +216,6 @@ def _summarise(rows: pl.LazyFrame) -> dict[str, Any]:
     return summary
 
 
-def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArray[np.int64]:
-    """Cut users into partitions of about the same number of ratings.
-
-    Parameters
-    ----------
-    counts : int64 array, shape (users,)
-        Ratings of each user.
-    ratings_per_partition : int
-        Users whose first rating falls into the same stretch of this many ratings share a partition.
-
-    Returns
-    -------
-    int64 array, shape (partitions,)
-        Code of the first user of each partition, ascending from 0.
-    """
-    starts = np.cumsum(counts) - counts
-    _, first = np.unique(starts // ratings_per_partition, return_index=True)
-    return np.asarray(first, dtype=np.int64)
-
-
 def encode(
     rows: pl.DataFrame, users: pl.Series, first_user: int, items: pl.Series, dtype: str, step: float
 ) -> pl.DataFrame:
@@ -287,25 +269,3 @@ def codes(ids: pl.Series, known: pl.Series) -> NDArray[np.uint32]:
     if not known.gather(np.minimum(position, len(known) - 1)).equals(ids):
         raise EngineError("the ratings file changed while it was read: run again")
     return position
-
-
-def latest_by_user(users: NDArray[np.uint32], items: NDArray[np.uint32]) -> NDArray[np.intp]:
-    """Rows grouped by ascending user, in their order within each; of a pair that repeats, only its last row.
-
-    Parameters
-    ----------
-    users, items : uint32 arrays, shape (rows,)
-
-    Returns
-    -------
-    intp array, shape (distinct pairs,)
-        Row numbers.
-    """
-    pairs = users.astype(np.uint64) << np.uint64(32) | items
-    if (pairs[1:] > pairs[:-1]).all():
-        return np.arange(len(pairs))
-    by_pair = np.argsort(pairs, kind="stable")
-    pairs = pairs[by_pair]
-    last = np.append(pairs[1:] != pairs[:-1], True)
-    rows = np.sort(by_pair[last])
-    return rows[np.argsort(users[rows], kind="stable")]
