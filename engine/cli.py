@@ -114,7 +114,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir",
         metavar="DIR",
-        help="where the run is kept, a folder or s3://bucket/folder (default: runs/ and the data set's name)",
+        help="where the run is kept, a folder or s3://bucket/folder (default: runs/NAME, the name of the data set, of "
+        "the file without .csv and the like, or of the folder; runs/NAME-2 and so on where that is of other data)",
     )
     parser.add_argument(
         "--memory",
@@ -267,10 +268,22 @@ def _run(options: argparse.Namespace) -> int:
         result = driver.run(settings, progress, fresh=options.fresh)
     print(summary.describe(result.metrics))
     print(f"\n{loop.describe(result)}")
-    print(f"\nfigures  {result.workdir / workdir.METRICS}")
-    command = "engine" if shutil.which("engine") else os.path.relpath(sys.argv[0])
-    print(f"next     {command} status {shlex.quote(str(result.workdir))}")
+    print(f"\nfigures  {_from_here(result.workdir / workdir.METRICS)}")
+    print(f"next     {_called()} status {shlex.quote(_from_here(result.workdir))}")
     return 0
+
+
+def _from_here(where: Location) -> str:
+    """A place as somebody would write it who stands here."""
+    below = isinstance(where, Path) and where.is_relative_to(Path.cwd())
+    return os.path.relpath(str(where)) if below else str(where)
+
+
+def _called() -> str:
+    """How this program was called."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{shlex.quote(Path(sys.executable).name)} -m engine"
+    return "engine" if shutil.which("engine") else shlex.quote(os.path.relpath(sys.argv[0]))
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -233,7 +233,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None
-    """The work directory, a path or URL. None: ``runs/`` and the data set's name."""
+    """The work directory, a path or URL. None: ``runs/NAME``, the name of the data set, of the file without ``.csv``
+    and the like, or of the folder; ``runs/NAME-2`` and so on where that is of other data."""
     memory: str | int | None = None
     """The budget of all processes together (``dask``: of each worker): bytes, or a size like ``512MiB``. None: half of
     the free memory, at most 1 GiB (on a running cluster: at most what its smallest worker works in). Where a program

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
 from engine import chunked, config
+from engine.chunked import workdir
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
@@ -56,7 +62,38 @@ def _found(settings: Config) -> tuple[Config, Pipeline]:
 
 
 def _workdir(settings: Config, pipeline: Pipeline) -> str:
-    return settings.workdir or f"runs/{pipeline.name}"
+    return settings.workdir or of_this_data(Path("runs", pipeline.name), pipeline)
+
+
+def of_this_data(where: Path, pipeline: Pipeline) -> str:
+    """A work directory, or ``NAME-2`` and so on beside it where it is of other data.
+
+    Data are the same where the file is the same, or its content: a file that was moved finds its results again.
+    """
+    owners = {number: _owner(_numbered(where, number), pipeline) for number in _numbers(where)}
+    own = [number for number, owner in owners.items() if owner == "this"]
+    free = (number for number in count(1) if owners.get(number, "nobody") == "nobody")
+    return str(_numbered(where, own[0] if own else next(free)))
+
+
+def _numbered(where: Path, number: int) -> Path:
+    return where if number == 1 else where.with_name(f"{where.name}-{number}")
+
+
+def _numbers(where: Path) -> list[int]:
+    """Which of these directories there are."""
+    pattern = re.compile(re.escape(where.name) + r"(?:-([2-9]|[1-9]\d+))?")
+    found = [pattern.fullmatch(each.name) for each in where.parent.glob("*/")]
+    return sorted(int(match[1] or 1) for match in found if match)
+
+
+def _owner(where: Path, pipeline: Pipeline) -> Literal["this", "other", "nobody"]:
+    """Whether the last run in a directory was of the pipeline's data."""
+    last = workdir.last_run(where)
+    if last is None or not last.origin:
+        return "nobody"
+    same = last.origin == pipeline.origin or last.details.get("identity") == pipeline.details["identity"]
+    return "this" if same else "other"
 
 
 def _resources(settings: Config) -> Resources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,9 +105,34 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine(*arguments)
     assert "ingest: runs, what it reads from outside is another" in changed.stderr
-    assert "stays until engine clean" not in changed.stderr
+    assert f"note: {good} is not what it was; what is of its former content alone stays" in changed.stderr
+    assert "note: " not in engine(*arguments).stderr
     other = good.rename(tmp_path / "other.csv")
-    assert f"was of {good}; what is of those" in engine("run", other, *arguments[2:]).stderr
+    assert f"was of {good}; what is of that alone stays" in engine("run", other, *arguments[2:]).stderr
+
+
+def test_different_data_have_different_directories_and_keep_them(tmp_path: Path) -> None:
+    for folder in ("a/books", "b/books"):
+        (tmp_path / folder).mkdir(parents=True)
+    files = [tmp_path / name for name in ("ratings.2019.csv", "ratings.2020.csv", "a/books/ratings.csv")]
+    for number, file in enumerate([*files, tmp_path / "b/books/ratings.csv"]):
+        file.write_text(GOOD + f"{20 + number},1,3\n")
+    wanted = ["runs/ratings.2019", "runs/ratings.2020", "runs/books", "runs/books-2"]
+    asked = ["ratings.2019.csv", "ratings.2020.csv", "a/books", "b/books"]
+    for data, where in zip(asked, wanted, strict=True):
+        ran = engine("run", data, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert f" in {where}, " in ran.stderr
+        assert f"next     {Path(sys.executable).name} -m engine status {where}\n" in ran.stdout
+    (tmp_path / "b/books").rename(tmp_path / "moved")
+    for data, where in [*zip(asked[:3], wanted[:3], strict=True), ("moved", "runs/moved")]:
+        planned = engine("plan", data, cwd=tmp_path)
+        assert f" in {where}, " in planned.stderr
+        assert ("nothing to do" in planned.stdout) == (where != "runs/moved")
+    (tmp_path / "moved").rename(tmp_path / "a/other")
+    (tmp_path / "a/other").rename(tmp_path / "books")
+    shutil.rmtree(tmp_path / "runs/books")
+    assert " in runs/books-2, " in engine("plan", "books", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize("claimed", [False, True])

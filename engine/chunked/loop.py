@@ -74,7 +74,7 @@ class RunResult:
     metrics : dict
         The content of ``metrics.json``; empty where the pipeline collects nothing.
     workdir : location
-        The work directory; a path, where it is on a disk.
+        The work directory; an absolute path, where it is on a disk.
     artifacts : dict of str to location
         The folder of each step.
     stages : list of StageEntry
@@ -201,9 +201,7 @@ def run(
             workdir.write_last_run(setup.workdir, last)
         metrics = _collect(setup)
         workdir.write_figures(setup.workdir, last, metrics)
-    return RunResult(
-        metrics, setup.workdir, setup.folders, last.stages, setup.executor.allowed, setup.executor.processes
-    )
+    return _result(setup, metrics, last.stages)
 
 
 def run_beside(
@@ -235,7 +233,14 @@ def run_beside(
             refuse_full_disk(planned, str(setup.workdir.disk))
             entry = _entry(setup, wanted, planned.stages[0])
         entry = _run_step(setup, wanted, entry, on_event)
-    return RunResult({}, setup.workdir, setup.folders, [entry], setup.executor.allowed, setup.executor.processes)
+    return _result(setup, {}, [entry])
+
+
+def _result(setup: _Run, metrics: dict[str, Any], stages: list[StageEntry]) -> RunResult:
+    """What a run left, found from any folder."""
+    folders = {name: folder.absolute() for name, folder in setup.folders.items()}
+    allowed, processes = setup.executor.allowed, setup.executor.processes
+    return RunResult(metrics, setup.workdir.absolute(), folders, stages, allowed, processes)
 
 
 def _refuse_unfit(name: str, journal: Journal) -> None:
@@ -266,16 +271,20 @@ def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: O
             scheduler=resources.get("scheduler"),
             keep_open=(descriptor,),
         ) as chosen:
-            notes = [*pipeline.notes, *_of_another_origin(earlier, pipeline, place)]
+            notes = [*pipeline.notes, *_of_other_data(earlier, pipeline, place)]
             on_event(RunBegan(pipeline.name, str(place), chosen.allowed, chosen.processes, notes))
             yield _Run(pipeline, place, folders, earlier, chosen)
 
 
-def _of_another_origin(earlier: LastRun | None, pipeline: Pipeline, where: Location) -> list[str]:
+def _of_other_data(earlier: LastRun | None, pipeline: Pipeline, where: Location) -> list[str]:
     """Say so where the run before this one was of something else: its results look unused from now on."""
-    if earlier is None or earlier.origin in ("", pipeline.origin):
+    if earlier is None or not earlier.origin:
         return []
-    return [f"{where} was of {earlier.origin}; what is of that alone stays until it is cleaned"]
+    if earlier.origin != pipeline.origin:
+        return [f"{where} was of {earlier.origin}; what is of that alone stays until it is cleaned"]
+    if earlier.stages and earlier.stages[0].reads != list(pipeline.steps[0].reads):
+        return [f"{pipeline.origin} is not what it was; what is of its former content alone stays until it is cleaned"]
+    return []
 
 
 def _mend(setup: _Run, on_event: OnEvent) -> None:

@@ -31,6 +31,8 @@ RATINGS_FILES = (
 USUAL_NAMES = ({"user", "userid"}, {"item", "itemid", "movie", "movieid"}, {"rating"}, {"timestamp"})
 
 _SEPARATORS = (",", "\t", "::")
+# The end of a file's name that says what kind of file it is, and all after it.
+_KIND = re.compile(r"\.(csv|tsv|dat|data|txt|parquet|pq|gz|zst)(\.|$).*", re.IGNORECASE)
 # Row groups up to so many rows do not matter.
 _ROW_GROUP = 1 << 18
 # Ids like "007" or "+7" are not the number 7.
@@ -65,7 +67,7 @@ def open_source(
     twin = _synthetic_name(file.parent)
     titles = file.parent / "movies.csv"
     folder = file.resolve().parent
-    usual = folder.name if file.name in RATINGS_FILES else file.name.split(".")[0]
+    usual = folder.name if file.name in RATINGS_FILES else _KIND.sub("", file.name)
     source = Source(file, name or twin or usual or "ratings", twin is not None, titles if titles.is_file() else None)
     if magic == b"PAR1":
         return _open_parquet(source, columns, times)

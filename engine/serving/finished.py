@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -37,6 +37,11 @@ class FinishedRun:
     identity: list[str]
     source: Source
     stages: dict[str, Committed]
+
+    def located(self) -> FinishedRun:
+        """The same with absolute paths, for whoever reads it from another folder."""
+        stages = {name: Committed(stage.root.absolute()) for name, stage in self.stages.items()}
+        return replace(self, workdir=self.workdir.absolute(), source=self.source.located(), stages=stages)
 
 
 def open_finished(place: Place) -> FinishedRun:

@@ -33,6 +33,7 @@ from engine.model.topk import top_per_row
 from engine.ratings.person import read_person
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
+from engine.serving.forks import refuse_forked
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -84,6 +85,7 @@ def _telling_damage(
 
     @functools.wraps(answer)
     def told(self: Recommender, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        refuse_forked()
         try:
             return answer(self, *args, **kwargs)
         except EngineError:
@@ -100,7 +102,8 @@ class Recommender:
 
     Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
     NumPy makes a one-dimensional array of; all answers are Polars data frames. Every method raises DamagedError where a
-    file that it reads is damaged so that it cannot be read.
+    file that it reads is damaged so that it cannot be read, and UsageError in a process that was forked after a
+    Recommender was opened.
 
     Parameters
     ----------
@@ -148,9 +151,11 @@ class Recommender:
         ------
         UsageError, DamagedError
             As `engine.serving.finished.open_finished`: where it is no work directory, its run is not finished, or files
-            of it are missing or cut.
+            of it are missing or cut. UsageError, as from every method, in a process forked from one that has opened a
+            Recommender.
         """
-        run = open_finished(workdir)
+        refuse_forked()
+        run = open_finished(workdir).located()
         try:
             return cls(run)
         except EngineError:
@@ -327,6 +332,7 @@ class Recommender:
         left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
         return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
 
+    @_telling_damage
     def read_newcomer(self, path: str | os.PathLike[str]) -> Newcomer:
         """`fold_in` the ratings of a file: CSV, TSV or ``::``-separated, with columns of items and ratings.
 
@@ -349,6 +355,7 @@ class Recommender:
         UsageError
             Where that file is there and cannot be read as titles.
         """
+        refuse_forked()
         path = self._run.source.titles
         if path is None or not path.is_file():
             return pl.Series("title", [None] * len(items), dtype=pl.String)

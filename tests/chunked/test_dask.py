@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from engine.chunked.runner import run_task
 from engine.chunked.storage import Remote, locate
 from engine.chunked.task import Costs, Planned, Round
 from engine.ratings.twin import write_twin
+from tests.chunked.test_strangers import RUN, STAGES
 from tests.support.pipeline import STEPS
 from tests.support.toy import count_calls, toy_job
 
@@ -401,3 +403,62 @@ def test_ctrl_c_stops_a_cluster_started_here_soon_and_the_run_goes_on(
     assert again.wait(timeout=60) == 0
     again.communicate()
     assert contents(tmp_path / "w") == expected
+
+
+SCRIPT = """
+import os, sys, engine, psutil
+from engine.chunked.events import RoundBegan
+print("loaded", flush=True)
+def told(event):
+    if isinstance(event, RoundBegan) and not os.path.exists("killed"):
+        workers = [each for each in psutil.Process().children() if "spawn_main" in " ".join(each.cmdline())]
+        for worker in workers:  # which are started again
+            worker.kill()
+        open("killed", "w").write(str(len(workers)))
+engine.run(engine.Config(dataset=sys.argv[1], workdir="w", memory="400MiB", executor="dask", workers=1), told)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", [("begins.py",), ("-m", "begins")])
+def test_a_script_without_a_guard_runs_once_even_where_workers_are_lost(
+    how: tuple[str, ...], ratings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "begins.py").write_text(SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, *how, str(ratings)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ran.stdout, ran.stderr) == ("loaded\ndone\n", "")
+    assert (tmp_path / "killed").read_text() == "1"
+
+
+def test_stages_of_a_script_without_a_guard_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text(
+        STAGES + RUN.replace('memory="200MiB"', 'memory="400MiB", executor="dask", workers=1') + "\nmain()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "words.py", "w"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.stderr.strip().splitlines()[-1].endswith('put what begins the run under if __name__ == "__main__":')
+    assert ran.stdout == ""
+
+
+def test_how_processes_are_started_is_as_before_once_no_cluster_is_here() -> None:
+    before = spawn.get_preparation_data
+    with dask_executor._callers_script_left_alone():
+        with dask_executor._callers_script_left_alone():
+            assert spawn.get_preparation_data is not before
+        assert spawn.get_preparation_data is not before
+        ours, theirs = (spawn.get_preparation_data(name) for name in ("Dask Worker process (from Nanny)", "Process-1"))
+        assert set(theirs) - set(ours) <= {"init_main_from_name", "init_main_from_path"}
+    assert spawn.get_preparation_data is before

@@ -203,3 +203,20 @@ def test_opening_text_does_not_load_polars(write: Write) -> None:
     code = "import sys, pathlib; from engine.ratings.opening import open_source; "
     code += f"open_source(pathlib.Path({str(write(GOOD))!r})); "
     subprocess.run([sys.executable, "-c", code + "sys.exit('polars' in sys.modules)"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("ratings.2019.csv", "ratings.2019"),
+        ("ratings.2020.csv.gz", "ratings.2020"),
+        ("u.data", "u"),
+        ("mine.TSV", "mine"),
+        ("v1.2", "v1.2"),
+        ("a.csv.bak", "a"),
+        (".csv", "ratings"),
+    ],
+)
+def test_a_file_has_its_name_without_its_kind(file: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("userId,movieId,rating\n1,2,3\n")
+    assert open_source(tmp_path / file).name == name

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,6 +143,47 @@ def test_users_are_answered_in_the_order_asked_alone_as_together(small: Path) ->
     assert together.equals(alone)
     assert recommender.recommend([str(user) for user in asked], 4).equals(alone)
     assert dict(zip(together["item"], together["title"], strict=True)).get(1, "One, the") == "One, the"
+
+
+def test_an_open_run_answers_from_any_folder(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Recommender.open(small).recommend([2, 5])
+    monkeypatch.chdir(small.parent)
+    recommender = Recommender.open(small.name)
+    monkeypatch.chdir("/")
+    assert recommender.recommend([2, 5]).equals(expected)
+    assert recommender.similar_users(2, 3).height == 3
+    with pytest.raises(UsageError, match=f"no user 1 in {small}: "):
+        recommender.recommend([1])
+
+
+FORKS = """
+import os, sys
+from engine.serving.recommender import Recommender
+recommender = None if sys.argv[2] == "before" else Recommender.open(sys.argv[1])
+if sys.argv[2] == "after":
+    recommender.recommend([2])
+child = os.fork()
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+for ask in (lambda: recommender.recommend([2]), lambda: Recommender.open(sys.argv[1]).similar_users(2).height):
+    try:
+        print(ask() is not None, flush=True)
+    except Exception as error:
+        print(type(error).__name__, error, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("forked", ["after", "opened", "before"])
+def test_a_forked_process_answers_or_is_told_at_once_that_it_cannot(forked: str, small: Path) -> None:
+    command = [sys.executable, "-c", FORKS, str(small), forked]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    lines = ran.stdout.splitlines()
+    if forked == "before":
+        assert lines[1] == "True"
+    else:
+        told = "UsageError this process was forked from process "
+        assert [line.startswith(told) for line in lines] == [True, True], lines
 
 
 def test_titles_are_those_beside_the_ratings_where_there_are_some(small: Path, texts: Path) -> None:

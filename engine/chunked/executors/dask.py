@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from multiprocessing import spawn
 from signal import SIGKILL
 from typing import Any
 
@@ -51,6 +52,10 @@ _PAUSE = 0.8
 _ALLOWED_FAILURES = 5
 # Seconds: between two looks, until a scheduler answers, until a worker does, that a run goes on without any worker.
 _LOOK, _CONNECT, _ANSWER, _ALONE = 0.005, 10, 60, 60.0
+# What Dask calls the processes of workers; how Python prepares a process; blocks in which that is changed.
+_WORKER_PROCESS = "Dask Worker process"
+_preparation: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
+_starting, _start_lock = 0, threading.Lock()
 # Seconds until the record of a task elsewhere is seen here: some shared file systems show new files late.
 _SEEN = 10.0
 
@@ -124,7 +129,8 @@ def _local_cluster(workers: int, allowed: int) -> Iterator[LocalCluster]:
         "distributed.worker.memory.pause": _PAUSE,
         "distributed.deploy.lost-worker-timeout": "1h",  # one that takes long to come back is not given up
     }
-    with dask.config.set(settings):  # for as long, since much of it is asked for when something happens
+    # For as long, since much of it is asked for when something happens, and lost workers are started again.
+    with dask.config.set(settings), _callers_script_left_alone():
         with interrupts_held():
             cluster = LocalCluster(
                 n_workers=workers,
@@ -143,6 +149,31 @@ def _local_cluster(workers: int, allowed: int) -> Iterator[LocalCluster]:
                     with suppress(ProcessLookupError):
                         os.kill(nanny.pid, SIGKILL)
             cluster.close(timeout=2)
+
+
+@contextmanager
+def _callers_script_left_alone() -> Iterator[None]:
+    """Start workers that do not load the script of this process, as Python's own processes do: it may begin a run."""
+    global _starting
+    with _start_lock:
+        _starting += 1
+        vars(spawn)["get_preparation_data"] = _preparation_without_main
+    try:
+        yield
+    finally:
+        with _start_lock:
+            _starting -= 1
+            if not _starting:
+                vars(spawn)["get_preparation_data"] = _preparation
+
+
+def _preparation_without_main(name: str) -> dict[str, Any]:
+    """What a process is told that is started: of a worker, without the script."""
+    told = _preparation(name)
+    if name.startswith(_WORKER_PROCESS):
+        told.pop("init_main_from_name", None)
+        told.pop("init_main_from_path", None)
+    return told
 
 
 class DaskExecutor:
