@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 failed; 2 bad usage, configuration or input; 3 does not fit the budget; 4 work directory in
     use; 5 damaged work directory; 130 interrupted.
     """
-    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        options = _parser().parse_args(arguments)
         with memory.process_claimed():
             code: int = options.command(options)
         sys.stdout.flush()
@@ -201,8 +201,8 @@ def _add_recommend(commands: Any) -> None:
     parser = _add_on_workdir(commands, "recommend", does, _RECOMMEND_EXAMPLES)
     parser.set_defaults(command=_recommend)
     whom = parser.add_mutually_exclusive_group(required=True)
-    whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable")
-    whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line")
+    whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable, a list for each")
+    whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line, a list for each line")
     whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of a new user: columns movieId,rating")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")
@@ -347,10 +347,11 @@ def _recommend(options: argparse.Namespace) -> int:
     else:
         whom = options.user or answers.read_ids(options.users)
     items = recommender.recommend(whom, options.k, include_test=options.include_test)
+    asked = [None] if options.ratings is not None else recommender.known_users(whom).to_list()
     if options.json:
-        print(json.dumps(answers.items_as_mappings(items), indent=2))
+        print(json.dumps(answers.items_as_mappings(items, asked), indent=2))
     else:
-        print(answers.describe_items(items, recommender.predicts_ratings))
+        print(answers.describe_items(items, asked, recommender.predicts_ratings))
     return 0
 
 

@@ -6,7 +6,7 @@ A stage's section determines its output. Keys outside the sections (memory, work
 from __future__ import annotations
 
 import difflib
-import os
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.chunked.errors import UsageError
+from engine.chunked.plain import plain
 from engine.model.parameters import RankingParameters
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -291,9 +292,10 @@ def load(*layers: Mapping[str, Any]) -> Config:
     _merge(full, merged)
     _refuse_unknown(full, Config, "")
     try:
-        settings = msgspec.convert(full, Config)
+        settings = msgspec.convert(_plain(full), Config)
     except msgspec.ValidationError as error:
         raise UsageError(f"configuration: {error}{_choices(str(error))}") from None
+    _refuse_infinite(_as_mapping(settings), "")
     times = settings.ingest.times or settings.split.by_time
     return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, times=times))
 
@@ -306,7 +308,23 @@ def validated(settings: Config) -> Config:
     UsageError
         As `load`.
     """
-    return load(msgspec.to_builtins(settings, enc_hook=os.fspath))
+    if not isinstance(settings, Config):
+        raise UsageError(f"{settings!r} is no configuration: give an engine.Config")
+    return load(_as_mapping(settings))
+
+
+def _as_mapping(settings: msgspec.Struct) -> dict[str, Any]:
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    return {name: _as_mapping(each) if isinstance(each, msgspec.Struct) else each for name, each in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """What a layer holds, in Python's own types where there are such."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple) or type(value).__name__ == "ndarray":
+        return [_plain(each) for each in value] if getattr(value, "ndim", 1) == 1 else value
+    return plain(value)
 
 
 def to_json(settings: msgspec.Struct) -> dict[str, Any]:
@@ -369,6 +387,14 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefi
         section = fields[key]
         if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, msgspec.Struct):
             _refuse_unknown(value, section, f"{prefix}{key}.")
+
+
+def _refuse_infinite(values: Mapping[str, Any], prefix: str) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _refuse_infinite(value, f"{prefix}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"configuration: {prefix}{key} is {value}: give a finite number")
 
 
 def _choices(error: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,9 @@ from engine.pipeline import identify, pipeline_of
 from engine.ratings.resolve import resolve
 
 RunResult = chunked.RunResult
+
+# Bytes of a folder's name: file systems take 255.
+_LONGEST = 150
 
 
 def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
@@ -62,7 +66,7 @@ def _found(settings: Config) -> tuple[Config, Pipeline]:
 
 
 def _workdir(settings: Config, pipeline: Pipeline) -> str:
-    return settings.workdir or of_this_data(Path("runs", pipeline.name), pipeline)
+    return settings.workdir or of_this_data(Path(default_workdir(pipeline.name)), pipeline)
 
 
 def of_this_data(where: Path, pipeline: Pipeline) -> str:
@@ -94,6 +98,21 @@ def _owner(where: Path, pipeline: Pipeline) -> Literal["this", "other", "nobody"
         return "nobody"
     same = last.origin == pipeline.origin or last.details.get("identity") == pipeline.details["identity"]
     return "this" if same else "other"
+
+
+def default_workdir(name: str) -> str:
+    """The work directory of a data set where none is named: in ``runs``, whatever the data set's name holds.
+
+    Examples
+    --------
+    >>> default_workdir("ml-latest-small"), default_workdir("../escaped/by")
+    ('runs/ml-latest-small', 'runs/.._escaped_by-e6b78999')
+    """
+    safe = "".join(each if each.isprintable() and each != "/" else "_" for each in name)
+    safe = safe.encode()[:_LONGEST].decode(errors="ignore")
+    if safe != name or safe in ("", ".", ".."):  # two names that differ only in what cannot be shown are two still
+        safe = f"{safe}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    return f"runs/{safe}"
 
 
 def _resources(settings: Config) -> Resources:

@@ -447,3 +447,28 @@ def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -
     told = engine("recommend", where, "--all", "--out", tmp_path / "all.parquet", "--memory", "1GiB")
     assert "items for 8 users" in told.stdout
     assert (tmp_path / "all.parquet").stat().st_size
+
+
+def test_everybody_asked_is_answered_in_the_order_asked(tmp_path: Path) -> None:
+    pairs = [(99, item) for item in range(1, 9)] + [(u, i) for u in range(1, 9) for i in range(1, 9) if (u + i) % 3]
+    (tmp_path / "ratings.csv").write_text(
+        "userId,movieId,rating\n" + "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u, i in pairs)
+    )
+    where = finish_run(tmp_path / "ratings.csv", tmp_path / "w", preset="default")
+    asked = [99, 1, 99, 2, 1]
+    (tmp_path / "ids").write_text("".join(f"{user}\n" for user in asked))
+    for whom in ([word for user in asked for word in ("--user", user)], ["--users", tmp_path / "ids"]):
+        lists = json.loads(engine("recommend", where, *whom, "--json", "-k", 2).stdout)
+        assert [each["user"] for each in lists] == asked
+        assert [[item["rank"] for item in each["items"]] for each in lists] == [[], [1, 2], [], [1, 2], [1, 2]]
+        assert lists[1] == lists[4]
+        shown = engine("recommend", where, *whom, "-k", 2).stdout
+        heads = re.findall(r"^(?:user (\d+)|   (\d) |      (nothing) to recommend)", shown, re.MULTILINE)
+        assert ["".join(words) for words in heads] == [
+            *("99", "nothing", "1", "1", "2", "99", "nothing", "2", "1", "2", "1", "1", "2")
+        ]
+    alone = engine("recommend", where, "--user", "99", "--json")
+    assert json.loads(alone.stdout) == [{"user": 99, "items": []}]
+    (tmp_path / "all.csv").write_text("movieId,rating\n" + "".join(f"{i},3\n" for i in range(1, 9)))
+    newcomer = engine("recommend", where, "--ratings", tmp_path / "all.csv", "--json")
+    assert json.loads(newcomer.stdout) == [{"user": None, "items": []}]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,61 @@ def test_a_value_out_of_range_is_refused_and_named(section: str, key: str, good:
 def test_a_section_that_is_no_section_is_refused() -> None:
     with pytest.raises(UsageError, match=r"neighbors"):
         load({"neighbors": 3})
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_numbers_of_numpy_are_numbers(kind: Any) -> None:
+    made = Config(
+        dataset=Path("a"),  # type: ignore[arg-type]
+        columns=np.array(["u", "i", "r"]),  # type: ignore[arg-type]
+        workers=kind(1),
+        memory=np.int64(2**30),  # type: ignore[arg-type]
+        ingest=config.Ingest(times=np.bool_(True)),  # type: ignore[arg-type]
+        neighbors=config.Neighbors(k=kind(20), recall=np.float64(0.5)),
+        evaluate=config.Evaluate(cutoffs=(kind(3),), amplification=np.float32(2), liked_from=kind(4)),  # type: ignore[arg-type]
+    )
+    expected = Config(
+        dataset="a",
+        columns=("u", "i", "r"),
+        workers=1,
+        memory=2**30,
+        ingest=config.Ingest(times=True),
+        neighbors=config.Neighbors(k=20, recall=0.5),
+        evaluate=config.Evaluate(cutoffs=(3,), amplification=2, liked_from=4),
+    )
+    found = config.validated(made)
+    assert found == expected
+    assert config.to_json(found) == config.to_json(config.validated(expected))
+    assert load({"neighbors": {"k": kind(20)}}).neighbors.k == 20
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(True), "1", object(), 1j, np.array(1), np.array([1]), [1], None, 1.5])
+def test_what_is_no_number_is_refused_by_its_key(value: Any) -> None:
+    for made in (Config(neighbors=config.Neighbors(k=value)), Config(evaluate=config.Evaluate(cutoffs=(value,)))):
+        with pytest.raises(UsageError, match=r"\$\.(neighbors\.k|evaluate\.cutoffs\[)"):
+            config.validated(made)
+    if value is not None:
+        with pytest.raises(UsageError, match=r"\$\.workers"):
+            config.validated(Config(workers=value))
+    with pytest.raises(UsageError, match=r"give an engine\.Config"):
+        config.validated(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("-inf")])
+def test_numbers_that_are_not_finite_are_refused_by_their_key(value: float) -> None:
+    keys = [
+        (section.name, key.name)
+        for section in msgspec.structs.fields(Config)
+        if isinstance(section.type, type) and issubclass(section.type, config.Section)
+        for key in msgspec.structs.fields(section.type)
+        if "float" in str(key.type)
+    ]
+    assert ("evaluate", "liked_from") in keys
+    for section, key in keys:
+        with pytest.raises(UsageError, match=rf"{section}\.{key}"):
+            load({section: {key: value}})
+        with pytest.raises(UsageError, match=rf"{section}\.{key}"):
+            load(parse_assignment(f"{section}.{key}={value}"))
 
 
 def test_later_layers_win_key_by_key() -> None:

@@ -39,6 +39,8 @@ def _noted(call: Callable[..., Any]) -> Callable[..., Any]:
     def noted(path: Any, *arguments: Any, **named: Any) -> Any:
         made = call(path, *arguments, **named)
         scratch = Path(os.fsdecode(path))
+        if "dir_fd" in named:
+            scratch = Path(f"/proc/self/fd/{named['dir_fd']}").readlink() / scratch
         if scratch.parent.name == ".scratch":
             with Path(os.environ["KILLED_LOG"]).open("a") as log:
                 log.write(f"{scratch.parent.parent.name}/{scratch.name.rpartition('.')[0]}\n")
@@ -51,5 +53,8 @@ def _noted(call: Callable[..., Any]) -> Callable[..., Any]:
 
 if "KILLED_LOG" in os.environ:
     for _name in ("fsync", "replace", "unlink", "rmdir"):
-        setattr(os, _name, _counted(getattr(os, _name)))
+        _call = _counted(getattr(os, _name))
+        if getattr(os, _name) in os.supports_dir_fd:  # which tells shutil how it may remove trees
+            os.supports_dir_fd.add(_call)
+        setattr(os, _name, _call)
     os.mkdir = _noted(os.mkdir)

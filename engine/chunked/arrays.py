@@ -5,7 +5,8 @@ One task creates an array (and owns its ``zarr.json``); others fill it, each who
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
+from engine.chunked.errors import DamagedError
 from engine.chunked.storage import Place, locate
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
 _CONFIG: dict[str, Any] = {"write_empty_chunks": True}
 _METADATA = "zarr.json"
+# Bytes of an array that must not be taken for there because its metadata say so: what is read of chunks that are
+# missing takes memory as chunks do.
+_LARGE = 64 * 2**20
 
 
 def create_group(scratch: Path, name: str, attributes: Mapping[str, Any]) -> None:
@@ -64,16 +69,47 @@ def write_rows(root: Place, scratch: Path, name: str, start: int, values: NDArra
     (target / _METADATA).unlink()
 
 
+@contextmanager
+def damage_named(where: object) -> Iterator[None]:
+    """Tell what cannot be read, or has no room in any memory, as damage of ``where``.
+
+    Raises
+    ------
+    DamagedError
+        Instead of what comes of metadata that somebody has altered, record and all.
+    """
+    try:
+        yield
+    except (MemoryError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        if isinstance(error, OSError):
+            raise  # Zarr's error of an array that is not there is several things
+        why = str(error) or type(error).__name__
+        raise DamagedError(f"{where}: not what it says it is ({why}); begin afresh") from error
+
+
 def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
-    """Open a committed array."""
-    array: zarr.Array[Any] = zarr.open_array((locate(root) / name).zarr_store(), mode=mode, zarr_format=3)
-    configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
+    """Open a committed array.
+
+    Raises
+    ------
+    DamagedError
+        Where it cannot be opened, or is a large one that lacks its last chunk.
+    """
+    place = locate(root) / name
+    with damage_named(place):
+        array: zarr.Array[Any] = zarr.open_array(place.zarr_store(), mode=mode, zarr_format=3)
+        configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
+        if mode == "r" and configured.nbytes > _LARGE:
+            last = [(n - 1) // chunk for n, chunk in zip(configured.shape, configured.chunks, strict=True)]
+            if not (place / configured.metadata.encode_chunk_key(tuple(last))).is_file():
+                raise ValueError(f"shape {configured.shape}, of which the last chunk is missing")
     return configured
 
 
 def read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
     """Rows ``start`` to ``stop`` of an array, in memory."""
-    return np.asarray(array[start:stop])
+    with damage_named(array.store_path):
+        return np.asarray(array[start:stop])
 
 
 def take_rows(array: zarr.Array[Any], rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from engine.chunked.errors import BudgetError, UsageError
+from engine.chunked.plain import plain
 
 KIB = 1024
 MIB = 1024**2
@@ -36,10 +37,12 @@ def parse_size(text: str | int) -> int:
     Raises
     ------
     UsageError
-        Where the text is no size, or its unit is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
+        Where it is no size, or its unit is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
     """
-    if isinstance(text, int):
-        text = str(text)
+    found = plain(text)
+    if isinstance(found, bool) or not isinstance(found, int | str):
+        raise UsageError(f"{text!r} is not a size: write bytes, or a text such as '512MiB'")
+    text = str(found)
     match = _SIZE.fullmatch(text)
     unit = match and match[2].lower()
     if match is None or unit not in _UNITS:

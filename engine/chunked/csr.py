@@ -142,17 +142,36 @@ class CsrReader:
     shape : (int, int)
         Rows and columns.
     indptr : int64 array, shape (rows + 1,)
+
+    Raises
+    ------
+    DamagedError
+        Where its parts are not there as its metadata say.
     """
 
     def __init__(self, root: Place, name: str) -> None:
-        group = zarr.open_group((locate(root) / name).zarr_store(), mode="r", zarr_format=3)
-        attributes: dict[str, Any] = dict(group.attrs)
-        rows, columns = attributes["shape"]
-        self.shape = (int(rows), int(columns))
-        self.value_step = float(attributes["value_step"])
-        self.indptr: NDArray[np.int64] = np.asarray(arrays.open_array(root, f"{name}/{INDPTR}")[:])
+        place = locate(root) / name
+        with arrays.damage_named(place):
+            group = zarr.open_group(place.zarr_store(), mode="r", zarr_format=3)
+            attributes: dict[str, Any] = dict(group.attrs)
+            rows, columns = attributes["shape"]
+            self.shape = (int(rows), int(columns))
+            self.value_step = float(attributes["value_step"])
+        pointers = arrays.open_array(root, f"{name}/{INDPTR}")
+        self.indptr: NDArray[np.int64] = arrays.read_rows(pointers, 0, pointers.shape[0])
         self._indices = arrays.open_array(root, f"{name}/{INDICES}")
         self._data = arrays.open_array(root, f"{name}/{DATA}")
+        with arrays.damage_named(place):
+            self._check()
+
+    def _check(self) -> None:
+        """See that the parts are of one matrix."""
+        rows, columns = self.shape
+        ends = (self.nnz,)
+        if (len(self.indptr) - 1, self._indices.shape, self._data.shape) != (rows, ends, ends):
+            raise ValueError("its parts do not fit together")
+        if self._indices.dtype != narrowest_index(columns):
+            raise ValueError(f"{columns} columns, numbered in {self._indices.dtype}")
 
     @property
     def nnz(self) -> int:

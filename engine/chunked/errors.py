@@ -79,6 +79,21 @@ class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
     exit_code = 130
 
 
+# User information in a URL, which ends at the last @ before the first slash.
+_USER_INFO = re.compile(r"://[^/\s]*@")
+
+
+def without_credentials(text: str) -> str:
+    """The same text, and nothing in it of what stands before ``@`` in a URL.
+
+    Examples
+    --------
+    >>> without_credentials("no answer from http://somebody:secret@host/x")
+    'no answer from http://...@host/x'
+    """
+    return _USER_INFO.sub("://...@", text)
+
+
 _KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Interrupted)
 # Rust libraries name the system's error only in their text; NumPy says how much of a write it got rid of.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
@@ -95,14 +110,14 @@ def describe(error: BaseException) -> Failed:
     if isinstance(error, EngineError):
         return Failed(type(error).__name__, str(error))
     if unreachable(error):
-        return Failed("EngineError", f"the store does not answer ({error}): run again")
+        return Failed("EngineError", without_credentials(f"the store does not answer ({error}): run again"))
     number = system_error(error)
     if number in _FULL:
         where = getattr(error, "filename", None) or "work directory"
         return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
     if number in _USERS_TO_MEND:
         return Failed("EngineError", f"{error}: mend that, then run again")
-    return Failed("", "".join(traceback.format_exception(error)))
+    return Failed("", without_credentials("".join(traceback.format_exception(error))))
 
 
 def rebuilt(failed: Failed, doing: str) -> EngineError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -74,7 +74,7 @@ class Journal:
     """
 
     def __init__(self, root: Place) -> None:
-        self._root = locate(root)
+        self._root = locate(root).enclosed()
         self._folder = self._root / RECORDS
 
     def _path(self, task_id: str) -> Location:
@@ -90,12 +90,20 @@ class Journal:
         Raises
         ------
         DamagedError
-            Where the record is missing, is no record, or is that of another task.
+            Where the record is missing, is no record, is that of another task, or names a file elsewhere.
         """
         record = read_sealed(self._path(task_id), Record)
         if (record.task, record.stage) != (task_id, self._root.name):
             raise DamagedError(f"{self._path(task_id)}: the record of another task; the next run makes it again")
+        for entry in record.files:
+            self._refuse_elsewhere(task_id, entry.path)
         return record
+
+    def _refuse_elsewhere(self, task_id: str, name: str) -> None:
+        """See that a name a record has is that of a file in the stage's folder, and no record."""
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] in ("/", RECORDS) or ".." in parts or "\0" in name:
+            raise DamagedError(f"{self._path(task_id)}: names {name[:200]!r}, which is no file of a task's")
 
     def write(self, record: Record) -> None:
         """Say that a task is done; its files must have been committed before."""
@@ -161,6 +169,8 @@ class Journal:
                     return f"{path}: content altered, its digest is not the recorded one"
             except OSError as error:
                 return f"{path}: {error.strerror or error}"
+            except DamagedError as error:
+                return str(error)
         return None
 
     def finish(self, tasks: Sequence[str]) -> None:
@@ -191,7 +201,7 @@ class Journal:
             return f"{path}: missing" if complete else None
         try:
             missing = [task for task in read_sealed(path, StageRecord).tasks if not self.done(task)]
-        except DamagedError as error:
+        except (DamagedError, OSError) as error:
             return str(error)
         return f"{self._folder}: no record of task {', '.join(missing)}" if missing else None
 
@@ -206,7 +216,7 @@ class Committed:
     """
 
     def __init__(self, root: Place) -> None:
-        self.root = locate(root)
+        self.root = locate(root).enclosed()
         self._journal = Journal(self.root)
 
     def path(self, name: str) -> Path:

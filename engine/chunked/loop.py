@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, get_args
 
 import msgspec
 
@@ -33,6 +33,7 @@ from engine.chunked.executors.connect import Kind, connect
 from engine.chunked.explain import explain
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import Known, Pipeline, Step, job
+from engine.chunked.plain import whole_number
 from engine.chunked.planning import RunPlan, StagePlan, free_bytes, plan_stage, refuse_full_disk, refuse_misfits
 from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import StageStore
@@ -254,13 +255,15 @@ def _refuse_unfit(name: str, journal: Journal) -> None:
 def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: OnEvent) -> Iterator[_Run]:
     """Make the work directory, hold it, and make an executor ready."""
     references.refuse_unguarded()
-    place = locate(where)
+    place = locate(where).enclosed()
     if not place.shared:
         raise UsageError(f"{place}: in the memory of one process, and a run has several: name another work directory")
+    resources = _checked(resources)
     budget = resources.get("memory")
     allowed = None if budget is None else parse_size(budget)
     folders = pipeline.folders(place)
     workdir.make(place)
+    workdir.refuse_links(place)
     with (place / workdir.LOCK).hold() as descriptor:
         place.sweep()
         earlier = workdir.last_run(place)
@@ -274,6 +277,26 @@ def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: O
             notes = [*pipeline.notes, *_of_other_data(earlier, pipeline, place)]
             on_event(RunBegan(pipeline.name, str(place), chosen.allowed, chosen.processes, notes))
             yield _Run(pipeline, place, folders, earlier, chosen)
+
+
+def _checked(given: Resources) -> Resources:
+    """What a caller gave, in Python's own types.
+
+    Raises
+    ------
+    UsageError
+        Where something else is given than `Resources` has, or something of another type.
+    """
+    known = list(Resources.__annotations__)
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{name}: not known; known are {', '.join(known)}")
+    if given.get("executor", "local") not in (kinds := get_args(Kind)):
+        raise UsageError(f"executor is {given['executor']!r}: give one of {', '.join(kinds)}")
+    workers, scheduler = given.get("workers"), given.get("scheduler")
+    if scheduler is not None and not isinstance(scheduler, str):
+        raise UsageError(f"scheduler is {scheduler!r}: give an address such as 'tcp://10.0.0.5:8786'")
+    return {**given, "workers": None if workers is None else whole_number(workers, "workers")}
 
 
 def _of_other_data(earlier: LastRun | None, pipeline: Pipeline, where: Location) -> list[str]:

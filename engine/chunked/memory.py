@@ -7,7 +7,6 @@ of the machine; nothing else changes.
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import threading
 import time
@@ -58,9 +57,10 @@ def resident_bytes(pid: int | str = "self") -> int:
 def tree_bytes(pid: int) -> int:
     """Resident memory now of a process and all that descend from it, in bytes."""
     total = resident_bytes(pid)
-    for children in (_PROC / str(pid) / "task").glob("*/children"):
-        with suppress(OSError):  # the thread is gone
-            total += sum(tree_bytes(int(child)) for child in children.read_text().split())
+    with suppress(OSError):  # the process is gone
+        for children in (_PROC / str(pid) / "task").glob("*/children"):
+            with suppress(OSError):  # the thread is gone
+                total += sum(tree_bytes(int(child)) for child in children.read_text().split())
     return total
 
 
@@ -80,7 +80,7 @@ def reset_peak() -> None:
 
 def give_back() -> None:
     """Return to the system what the allocator keeps of freed memory, so that what follows does not seem to hold it."""
-    gc.collect()
+    # Cycles are not collected first: that would take a tenth of a second and more, before every round.
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -26,8 +26,9 @@ def status(where: Place) -> dict[str, Any]:
     UsageError, DamagedError
         As `engine.chunked.workdir.check`.
     """
-    place = locate(where)
+    place = locate(where).enclosed()
     workdir.check(place)
+    workdir.refuse_links(place)
     last = workdir.last_run(place)
     entries = {entry.folder: entry for entry in last.stages} if last else {}
     pace = pace_of(list(entries.values()))

@@ -219,6 +219,7 @@ class Pipeline:
 
     def folders(self, workdir: Location) -> dict[str, Location]:
         """Folder of each step's output."""
+        workdir = workdir.enclosed()
         return {name: workdir / STAGES / f"{name}-{print_}" for name, print_ in self.fingerprints().items()}
 
 
@@ -237,8 +238,8 @@ class Job(msgspec.Struct, frozen=True):
         The class of the parameters; none for plain JSON values.
     details : dict
     needs : list of str
-    folders : dict of str to str
-        Of all steps.
+    folders : dict of str to (str, str)
+        Of all steps: the work directory, or whatever is `enclosed`, and the folder's name in it.
     upto : str or None
         Leave after the round of this name.
     """
@@ -250,12 +251,12 @@ class Job(msgspec.Struct, frozen=True):
     params_type: Reference | None
     details: dict[str, Any]
     needs: list[str]
-    folders: dict[str, str]
+    folders: dict[str, tuple[str, str]]
     upto: str | None = None
 
     def opened(self) -> tuple[Location, Stage]:
         """Construct the stage in this process; return its folder, too."""
-        folders = {name: locate(folder) for name, folder in self.folders.items()}
+        folders = {name: locate(root).enclosed() / folder for name, (root, folder) in self.folders.items()}
         params = self.params
         if self.params_type is not None:
             params = msgspec.convert(params, load(self.params_type))
@@ -277,7 +278,7 @@ def job(pipeline: Pipeline, step: Step, folders: Mapping[str, Location], upto: s
         params_type=refer(type(step.params)) if isinstance(step.params, msgspec.Struct) else None,
         details=dict(pipeline.details),
         needs=list(step.needs),
-        folders={name: str(folder.absolute()) for name, folder in folders.items()},
+        folders={name: folder.absolute().enclosed().enclosure() for name, folder in folders.items()},
         upto=upto,
     )
 

@@ -27,7 +27,7 @@ def read_sealed(path: Location, kind: type[T]) -> T:
     Raises
     ------
     DamagedError
-        Where the file is missing, or is in any byte not what was written.
+        Where the file is missing, is no regular file or a large one, or is in any byte not what was written.
     """
     try:
         content = path.read_bytes()
@@ -35,8 +35,9 @@ def read_sealed(path: Location, kind: type[T]) -> T:
         fields.pop(_SEAL, None)
         if _seal(fields) == content:
             return msgspec.convert(fields, kind)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-        raise DamagedError(f"{path}: cannot be read ({error}); the next run makes it again") from error
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DamagedError(f"{path}: cannot be read ({why}); the next run makes it again") from error
     raise DamagedError(f"{path}: altered since it was written; the next run makes it again")
 
 

@@ -7,13 +7,15 @@ half a file under a final name.
 
 from __future__ import annotations
 
+import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from engine.chunked.errors import EngineError
 from engine.chunked.storage import Local, Location, Place, locate
 
 RECORDS = "records"
@@ -37,7 +39,7 @@ class StageStore:
     """
 
     def __init__(self, root: Place) -> None:
-        self.root = locate(root)
+        self.root = locate(root).enclosed()
 
     def path(self, name: str) -> Location:
         """Where a committed file is."""
@@ -45,9 +47,7 @@ class StageStore:
 
     def new_scratch(self, task_id: str) -> Path:
         """Make an empty scratch folder for a task, another at every call: two processes may be at the same task."""
-        scratch = self.root.scratch() / f"{task_id}.{secrets.token_hex(4)}"
-        scratch.mkdir(parents=True)
-        return scratch
+        return self.root.new_scratch(f"{task_id}.{secrets.token_hex(4)}")
 
     def commit(self, scratch: Path) -> list[FileEntry]:
         """Move every file below ``scratch`` to its final name, durably.
@@ -56,12 +56,16 @@ class StageStore:
         -------
         list of FileEntry
             What was committed, sorted by name.
+
+        Raises
+        ------
+        EngineError
+            Where a task has left anything but files and folders.
         """
-        paths = sorted(path for path in scratch.rglob("*") if path.is_file())
-        sources = {path.relative_to(scratch).as_posix(): path for path in paths}
+        sources = {path.relative_to(scratch).as_posix(): path for path in sorted(_files_below(scratch))}
         entries = [FileEntry(name, path.stat().st_size, Local(path).digest()) for name, path in sources.items()]
         self.root.adopt(sources)
-        shutil.rmtree(scratch)
+        self.root.clear_scratch(scratch.name)
         return entries
 
     def remove(self, entries: Iterable[FileEntry]) -> None:
@@ -80,3 +84,13 @@ class StageStore:
         """Remove what killed tasks left behind."""
         self.root.clear_scratch()
         (self.root / RECORDS).sweep()
+
+
+def _files_below(scratch: Path) -> list[Path]:
+    """All files a task has left."""
+    found = [Path(folder, name) for folder, folders, names in os.walk(scratch) for name in (*folders, *names)]
+    kinds = {path: path.lstat().st_mode for path in found}
+    for path, kind in kinds.items():
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise EngineError(f"{path}: a task leaves files and folders, no links and nothing else: mend the stage")
+    return [path for path, kind in kinds.items() if stat.S_ISREG(kind)]

@@ -102,7 +102,7 @@ def make(where: Place) -> None:
     DamagedError
         As `check`.
     """
-    workdir = locate(where)
+    workdir = locate(where).enclosed()
     try:
         if all(map(_begun_marker, workdir.names())):
             workdir.make()
@@ -133,7 +133,7 @@ def check(where: Place) -> None:
     DamagedError
         Where another version of the program made it, or too much of it is damaged to tell.
     """
-    workdir = locate(where)
+    workdir = locate(where).enclosed()
     if _marked(workdir) or last_run(workdir) is not None:
         return
     if not (workdir / MARKER).is_file():
@@ -142,6 +142,22 @@ def check(where: Place) -> None:
         f"{workdir}: made by another version of this program, or {MARKER} and {RUN} are damaged: name another work "
         "directory"
     )
+
+
+def refuse_links(where: Place) -> None:
+    """See that there is no symbolic link among what runs write and remove.
+
+    Later ones are not followed either (`engine.chunked.storage.base.Location.enclosed`): this is so that nothing is
+    begun that has to end halfway.
+
+    Raises
+    ------
+    DamagedError
+        Names the first.
+    """
+    workdir = locate(where).enclosed()
+    for name in (MARKER, RUN, METRICS, LOCK, STAGES):
+        (workdir / name).refuse_links()
 
 
 def _marked(workdir: Location) -> bool:
@@ -153,15 +169,21 @@ def _marked(workdir: Location) -> bool:
 
 def write_last_run(where: Place, last: LastRun) -> None:
     """Keep what the present run is."""
-    write_sealed(locate(where) / RUN, last)
+    write_sealed(locate(where).enclosed() / RUN, last)
 
 
 def last_run(where: Place) -> LastRun | None:
     """What the last run was; None where there was none, or what it left cannot be read."""
     try:
-        return read_sealed(locate(where) / RUN, LastRun)
+        last = read_sealed(locate(where).enclosed() / RUN, LastRun)
     except DamagedError:
         return None
+    return last if all(_is_name(entry.folder) for entry in last.stages) else None
+
+
+def _is_name(text: str) -> bool:
+    """Whether this can be the name of a stage's folder, and no path."""
+    return "-" in text and not {"/", "\0"} & set(text)
 
 
 def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) -> None:
@@ -173,7 +195,7 @@ def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) 
 
 def withdraw_figures(where: Place) -> None:
     """Take ``metrics.json`` back, so that nobody believes it while what it rests on is made again."""
-    workdir = locate(where)
+    workdir = locate(where).enclosed()
     last = last_run(workdir)
     if last is not None and last.figures:
         write_last_run(workdir, msgspec.structs.replace(last, figures=""))
@@ -189,8 +211,9 @@ class Folder:
     bytes: int
 
 
-def folders(workdir: Location) -> list[Folder]:
+def folders(where: Place) -> list[Folder]:
     """All stages' folders, those of earlier configurations included."""
+    workdir = locate(where).enclosed()
     places = [workdir / STAGES / name for name in (workdir / STAGES).names() if "-" in name]
     found = [place for place in places if place.is_dir()]
     return [Folder(place.name.rpartition("-")[0], place, bytes_below(place)) for place in found]
@@ -209,7 +232,7 @@ def unused(where: Place) -> list[Folder]:
     DamagedError
         Where it cannot be told what the last run was.
     """
-    workdir = locate(where)
+    workdir = locate(where).enclosed()
     last = last_run(workdir)
     if last is None:
         raise DamagedError(f"{workdir / RUN}: missing or damaged, so it cannot be told what is used: run first")
@@ -230,10 +253,11 @@ def clean(where: Place, *, really: bool = False) -> list[Folder]:
     Raises
     ------
     UsageError, DamagedError, LockedError
-        As `check` and `unused`; where a run is in progress.
+        As `check`, `refuse_links` and `unused`; where a run is in progress.
     """
-    workdir = locate(where)
+    workdir = locate(where).enclosed()
     check(workdir)
+    refuse_links(workdir)
     with (workdir / LOCK).hold():
         found = unused(workdir)
         if really:
@@ -252,10 +276,11 @@ def verify(where: Place) -> dict[str, str]:
     Raises
     ------
     UsageError, DamagedError, LockedError
-        As `check`; where a run is in progress, which changes files all the time.
+        As `check` and `refuse_links`; where a run is in progress, which changes files all the time.
     """
-    workdir = locate(where)
+    workdir = locate(where).enclosed()
     check(workdir)
+    refuse_links(workdir)
     holder = (workdir / LOCK).holder()
     if holder is not None:
         raise LockedError(f"{workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")

@@ -20,6 +20,8 @@ from engine.config import Config
 from engine.ratings import datasets
 from engine.ratings.source import Source, digest
 
+_DOING = "finding the ratings"
+
 
 def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
     """Find the ratings a configuration names; return them with their size in bytes, SHA-256 and its state.
@@ -31,11 +33,12 @@ def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
     """
     wanted = {"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns}
     asked = json.dumps(wanted | {"times": settings.ingest.times})
-    found = json.loads(ask([*PYTHON, "-c", "from engine.ratings.resolve import answer; answer()"], asked))
+    command = [*PYTHON, "-c", "from engine.ratings.resolve import answer; answer()"]
+    found = json.loads(ask(_DOING, command, asked))
     if "source" in found:
         size, sha256 = found["digest"]
         return Source.from_json(found["source"]), (size, sha256), found["state"]
-    raise rebuilt(msgspec.convert(found["failed"], Failed), "finding the ratings")
+    raise rebuilt(msgspec.convert(found["failed"], Failed), _DOING)
 
 
 def answer() -> None:

@@ -12,25 +12,30 @@ from engine.serving.ids import read_ids
 __all__ = ["describe_items", "describe_users", "items_as_mappings", "left_out", "read_ids", "users_as_mapping"]
 
 _TITLE = 45
+_NOTHING = "nothing to recommend: the neighbours rated no item that is new to the user"
 
 
-def items_as_mappings(items: pl.DataFrame) -> list[dict[str, Any]]:
-    """What `Recommender.recommend` gives, by user; ``user`` is None for a newcomer."""
-    return [{"user": user, "items": rows.drop("user").to_dicts()} for user, rows in _by_user(items)]
+def items_as_mappings(items: pl.DataFrame, asked: Sequence[Any]) -> list[dict[str, Any]]:
+    """What `Recommender.recommend` gives, a list for each of those asked about, in their order; None is a newcomer."""
+    items = items.with_columns(pl.col("mean_rating").fill_nan(None))  # no JSON value
+    return [{"user": user, "items": rows.drop("user").to_dicts()} for user, rows in _by_user(items, asked)]
 
 
-def describe_items(items: pl.DataFrame, predicts_ratings: bool) -> str:
+def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: bool) -> str:
     """The same for people."""
     lines = []
-    for user, rows in _by_user(items):
+    for user, rows in _by_user(items, asked):
         head = "you" if user is None else f"user {user}"
+        if rows.is_empty():
+            lines += [head, f"      {_NOTHING}", ""]
+            continue
         rating = f"{'rating':>6}  " if predicts_ratings else ""
         lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  why")
         lines += [_item_line(row, predicts_ratings) for row in rows.iter_rows(named=True)]
         lines.append("")
     if not predicts_ratings:
         lines.append("This run has the notebook's model. Its score is not on the scale of the ratings.")
-    return "\n".join(lines).rstrip() or "nothing to recommend: the neighbours rated no item that is new to the user"
+    return "\n".join(lines).rstrip()
 
 
 def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
@@ -63,9 +68,15 @@ def left_out(ids: Sequence[Any]) -> str:
     return f"{len(ids)} of the items are not known to this run and left out: {first_ids}"
 
 
-def _by_user(rows: pl.DataFrame) -> Iterator[tuple[Any, pl.DataFrame]]:
-    for (user,), rows_of_user in rows.group_by("user", maintain_order=True):
-        yield user, rows_of_user
+def _by_user(rows: pl.DataFrame, asked: Sequence[Any]) -> Iterator[tuple[Any, pl.DataFrame]]:
+    """The list of each of those asked about, in their order; who has none has no rows."""
+    users, starts = rows["user"].to_list(), (rows["rank"] == 1).arg_true().to_list()
+    ends = [*starts[1:], len(users)]
+    number = 0
+    for user in asked:
+        there = number < len(starts) and users[starts[number]] == user
+        yield user, rows[starts[number] : ends[number]] if there else rows.clear()
+        number += there
 
 
 def _short(text: object) -> str:

@@ -19,6 +19,7 @@ from engine.chunked import RunResult
 from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources, run_beside
+from engine.chunked.plain import at_least_one, truth
 from engine.chunked.storage import Place
 from engine.config import Recommend
 from engine.pipeline import pipeline_of, recommend_step
@@ -63,9 +64,10 @@ def recommend_all(
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`.
     """
+    k, include_test = at_least_one(k, "items"), truth(include_test, "include_test")
+    if not isinstance(out, str | os.PathLike):
+        raise UsageError(f"{out!r} is no path: name the file to write")
     target = Path(out)
-    if k < 1:
-        raise UsageError(f"{k} items: ask for 1 or more")
     if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
     run = open_finished(where)

@@ -54,8 +54,9 @@ def open_finished(place: Place) -> FinishedRun:
     DamagedError
         Where records or files of it are missing, or not of the recorded size.
     """
-    where = locate(place)
+    where = locate(place).enclosed()
     workdir.check(where)
+    workdir.refuse_links(where)
     holder = (where / workdir.LOCK).holder()
     last = workdir.last_run(where)
     if last is None and (where / workdir.RUN).exists():

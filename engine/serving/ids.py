@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from numbers import Integral
 from pathlib import Path
 
@@ -58,23 +57,6 @@ def find(ids: ArrayLike, run_ids: pl.Series, what: str, where: Location) -> NDAr
         named = ", ".join(map(str, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
         raise UsageError(f"no {what} {named} in {where}: {describe(run_ids, what)}")
     return codes
-
-
-def at_least_one(k: int, what: str) -> int:
-    """Check how many are asked for; return it as a plain number.
-
-    Raises
-    ------
-    UsageError
-        Where it is not a whole number, or less than 1.
-    """
-    try:
-        k = operator.index(k)
-    except TypeError:
-        raise UsageError(f"{k!r} {what}: ask for a whole number of them") from None
-    if k < 1:
-        raise UsageError(f"{k} {what}: ask for 1 or more")
-    return k
 
 
 def as_ids(ids: ArrayLike, what: str) -> pl.Series:

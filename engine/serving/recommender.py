@@ -22,6 +22,7 @@ from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.plain import at_least_one, plain, truth
 from engine.chunked.storage import Place, locate
 from engine.model.biases import damped
 from engine.model.factors import unit_rows
@@ -95,6 +96,21 @@ def _telling_damage(
             raise
 
     return told
+
+
+def _as_ratings(given: ArrayLike) -> NDArray[np.float32]:
+    try:
+        values = np.asarray(given)
+        odd = values.dtype.kind not in "iuf" and [each for each in values.tolist() if not _is_number(each)]
+        if odd:
+            raise UsageError(f"rating {odd[0]!r}: give a number for each item")
+        return values.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"ratings: {error}: give a number for each item") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(plain(value), int | float) and not isinstance(plain(value), bool)
 
 
 class Recommender:
@@ -174,6 +190,17 @@ class Recommender:
         """Ids of all items with a train rating, ascending: those that can be predicted and recommended."""
         return self._items
 
+    @_telling_damage
+    def known_users(self, users: ArrayLike) -> pl.Series:
+        """Some users' ids in the order given, of the type that the run has them in.
+
+        Raises
+        ------
+        UsageError
+            For an id that is not known.
+        """
+        return self._users.gather(self._find(users, self._users, "user"))
+
     @property
     def predicts_ratings(self) -> bool:
         """Whether ratings are predicted; with the notebook's model, its one score stands in their place."""
@@ -186,7 +213,7 @@ class Recommender:
         Parameters
         ----------
         users : array_like, shape (n,), or Newcomer
-            Ids, in the order wanted.
+            Ids, in the order wanted; of an id given twice the list is there twice.
         k : int
             Items for each user; fewer where fewer were rated by any neighbour.
         include_test : bool
@@ -196,7 +223,8 @@ class Recommender:
         Returns
         -------
         DataFrame
-            A row an item, best first. ``user`` (null for a newcomer) and ``item``: ids. ``rank``: uint32, from 1.
+            A row an item, best first, one user after the other; none of a user who has rated all that could be
+            recommended. ``user`` (null for a newcomer) and ``item``: ids. ``rank``: uint32, from 1.
             ``title``: text, null where there is no ``movies.csv`` beside the ratings or none in it. ``predicted``:
             float32, in units of ratings, within their range (with the notebook's model: the score). ``score``:
             float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
@@ -207,7 +235,7 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        k = lookup.at_least_one(k, "items")
+        k, include_test = at_least_one(k, "items"), truth(include_test, "include_test")
         frames = [self._recommend(people, taken, k) for people, taken in self._batches(users, include_test)]
         found = pl.concat(frames)
         return found.with_columns(title=self.titles(found["item"])).select(
@@ -277,7 +305,7 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        k = lookup.at_least_one(k, "users")
+        k = at_least_one(k, "users")
         if isinstance(user, Newcomer):
             people = self._newcomer(user)
         elif np.ndim(user):
@@ -309,10 +337,7 @@ class Recommender:
             Where no item is known, or a rating is out of range.
         """
         given = lookup.as_ids(items, "item")
-        try:
-            values = np.asarray(ratings, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"ratings: {error}: give a number for each item") from None
+        values = _as_ratings(ratings)
         if given.shape != values.shape:
             raise UsageError(f"{len(given)} items and {len(values)} ratings: give a rating for each item")
         low, high = self._profile.rating_min, self._profile.rating_max

@@ -251,13 +251,13 @@ def test_a_url_without_its_object_is_refused(bucket: Remote) -> None:
 
 def test_two_writers_of_one_name_do_not_share_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
-    replace = Path.replace
+    replace = os.replace
 
-    def note(self: Path, target: Path) -> Path:
-        names.append(self.name)
-        return replace(self, target)
+    def note(source: str, *arguments: Any, **named: Any) -> None:
+        names.append(source)
+        replace(source, *arguments, **named)
 
-    monkeypatch.setattr(Path, "replace", note)
+    monkeypatch.setattr(os, "replace", note)
     for _ in range(2):
         locate(tmp_path / "file").put(b"")
     assert len(set(names)) == 2

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine import chunked
@@ -153,6 +155,35 @@ def test_what_does_not_fit_is_refused_with_a_budget_that_does_in_the_words_of_wh
     assert refused.told("--budget {}").endswith(f"give the run --budget {refused.enough // MIB}MiB")
     assert not list(tmp_path.glob("calls/*"))
     assert run(tmp_path / "w", memory=refused.enough, toy={"cost": 90 * MIB}).committed("toy").result("total.00000")
+
+
+def test_what_a_run_may_use_is_checked_by_its_name_and_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    odd: tuple[tuple[str, Any], ...] = (
+        ("workers", 0),
+        ("workers", True),
+        ("workers", 1.5),
+        ("workers", "2"),
+        ("scheduler", 3),
+        ("memroy", "1GiB"),
+        ("executor", 1),
+    )
+    for name, value in odd:
+        assert name in str(raised(chunked.UsageError, partial(run, tmp_path / "w", **{name: value})))
+    for size in (True, 1.5, b"1GiB", object()):
+        assert "is not a size" in str(raised(chunked.UsageError, partial(run, tmp_path / "w", memory=size)))
+    assert "is no place" in str(raised(chunked.UsageError, lambda: chunked.status(3)))  # type: ignore[arg-type]
+    assert not (tmp_path / "w").exists()
+    result = run(tmp_path / "w", memory=np.int64(200 * MIB), workers=np.uint8(1))
+    assert result.allowed == 200 * MIB
+
+
+def test_what_a_run_left_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = chunked.run(toy_pipeline(tmp_path / "calls"), "w", memory="200MiB")
+    monkeypatch.chdir("/")
+    assert result.committed("toy").result("total.00000") == {"total": 55}
+    assert chunked.status(result.workdir)["finished"]
 
 
 def test_damage_is_mended_and_only_that(tmp_path: Path) -> None:

@@ -255,6 +255,8 @@ def test_one_of_the_data_folded_in_by_their_own_ratings_is_who_they_were(sample:
 
 def test_a_newcomers_later_rating_of_a_item_counts_and_unknown_items_are_left_out(small: Path) -> None:
     recommender = Recommender.open(small)
+    person = recommender.fold_in(np.array([1, 8]), np.array([2, np.int64(4)], dtype=object))
+    assert person.rated.data.tolist() == [2, 4]
     person = recommender.fold_in([1, 999, 8, 1, 998, 999], [5, 3, 4, 2, 3, 3])
     assert (person.left_out, person.rated.data.tolist()) == ((999, 998), [2, 4])
     assert not set(recommender.recommend(person, 60)["item"]) & {1, 8}
@@ -264,7 +266,7 @@ def test_a_newcomers_later_rating_of_a_item_counts_and_unknown_items_are_left_ou
         ([1, 8], [np.nan, 3], "rating nan of item 1"),
         ([1, 8], [3], "2 items and 1 ratings"),
         ([], [], "no item is given"),
-        ([1], ["good"], "ratings: .*: give a number for each item"),
+        ([1], ["good"], "rating 'good': give a number for each item"),
         ([1.5], [3], "item 1.5: ids are whole numbers or texts"),
     ):
         with pytest.raises(UsageError, match=what):
@@ -298,6 +300,13 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([2], 0), "0 items: ask for 1 or more"),
         (lambda: numbers.similar_users(2, 0), "0 users: ask for 1 or more"),
         (lambda: numbers.recommend([2], 2.5), "2.5 items: ask for a whole number"),  # type: ignore[arg-type]
+        (lambda: numbers.recommend([2], True), "True items: ask for a whole number"),
+        (lambda: numbers.recommend([2], "3"), "'3' items: ask for a whole number"),  # type: ignore[arg-type]
+        (lambda: numbers.similar_users(2, np.float32(3)), "items|users: ask for a whole"),  # type: ignore[arg-type]
+        (lambda: numbers.recommend([2], include_test="no"), "include_test is 'no'"),  # type: ignore[arg-type]
+        (lambda: numbers.fold_in([1], [True]), "rating True: give a number"),
+        (lambda: numbers.fold_in([1], ["4"]), "rating '4': give a number"),
+        (lambda: Recommender.open(3), "3 is no place: give a path"),  # type: ignore[arg-type]
         (lambda: numbers.recommend([2.5]), "user 2.5: ids are whole numbers or texts"),
         (lambda: numbers.recommend([True]), "user True: ids are"),
         (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
@@ -310,6 +319,8 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         with pytest.raises(UsageError, match=what):
             ask()
     same = numbers.recommend([2, 5])
+    assert numbers.recommend([2, 5], np.int64(10), include_test=np.bool_(False)).equals(same)  # type: ignore[arg-type]
+    assert numbers.similar_users(np.int32(2), np.uint8(3)).equals(numbers.similar_users(2, 3))  # type: ignore[arg-type]
     small_integers, texts_of_polars = np.array([2, 5], dtype=np.uint8), pl.Series(["2", "5"])
     ways: tuple[Any, ...] = (["2", "5"], [2, "5"], [2.0, 5.0], small_integers, texts_of_polars)
     for ids in ways:
@@ -358,7 +369,14 @@ def test_everybodys_lists_are_each_ones(tmp_path: Path, more: dict[str, Any]) ->
     recommender = Recommender.open(where)
     for include_test in (False, True):
         out = tmp_path / f"{include_test}.parquet"
-        made = recommend_all(where, out, k=4, include_test=include_test, memory="1GiB", workers=2)
+        made = recommend_all(
+            where,
+            out,
+            k=np.int64(4),  # type: ignore[arg-type]
+            include_test=include_test,
+            memory="1GiB",
+            workers=2,
+        )
         expected = recommender.recommend(recommender.users, 4, include_test=include_test).drop("title")
         found = pl.read_parquet(out)
         assert found.equals(expected.select(found.columns))
@@ -373,6 +391,17 @@ def test_lists_for_everybody_are_mended_and_refused_as_a_run_is(small: Path, tmp
     out = tmp_path / "lists.parquet"
     with pytest.raises(BudgetError, match=r"recommend needs .* give the run memory="):
         recommend_all(small, out, memory="60MiB")
+    refused: tuple[dict[str, Any], ...] = (
+        {"k": 0},
+        {"k": "3"},
+        {"k": True},
+        {"include_test": 1},
+        {"workers": 1.5},
+        {"memory": 3.5},
+    )
+    for more in refused:
+        with pytest.raises(UsageError):
+            recommend_all(small, out, **more)
     for target in (tmp_path, tmp_path / "no" / "lists.parquet"):
         with pytest.raises(UsageError, match="cannot be written"):
             recommend_all(small, target)

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from engine import costs
 from engine.artifacts.readers import Index
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
+from engine.costs import users as user_costs
 from engine.model.index import choose
 from engine.model.neighbors import nearest_centre
 from engine.stages.index import clusters, tiles
@@ -138,7 +138,7 @@ def test_a_user_without_a_direction_is_everybodys_equal(tmp_path: Path, index: d
 def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (clusters, tiles, costs):
+    for module in (clusters, tiles, user_costs):
         monkeypatch.setattr(module, "GROUP_USERS", 13)
     monkeypatch.setattr(tiles, "TILE_USERS", 5)
     sections: dict[str, Any] = {"factors": SMALL | {"users_per_chunk": 17}, "index": METHODS["pruned"]}

@@ -52,6 +52,10 @@ class ToyStage:
             os.kill(os.getpid(), signal.SIGKILL)
         elif what == "sleep":
             time.sleep(60)
+        elif what == "hold":
+            held = bytearray(300 * MIB)
+            time.sleep(4)
+            del held
         elif what == "usage":
             raise errors.UsageError("no good: bring another")
         elif what == "crash":

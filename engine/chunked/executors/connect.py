@@ -8,6 +8,7 @@ from typing import Literal
 
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import Executor
+from engine.chunked.storage.remote import refuse_credentials
 
 Kind = Literal["local", "dask"]
 
@@ -43,6 +44,8 @@ def connect(
     """
     if kind not in ("local", "dask"):
         raise UsageError(f"no executor {kind!r}: there are 'local' and 'dask'")
+    if scheduler is not None:
+        refuse_credentials(scheduler)
     if scheduler is not None and kind != "dask":
         raise UsageError(f"scheduler {scheduler}: goes with the executor dask")
     if kind == "local":

@@ -5,6 +5,7 @@ Nothing but these calls and what they return passes between the workers and the 
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -71,6 +72,7 @@ def release() -> None:
     """Drop the stage that is open, what it holds, and its local copies of what is in a store."""
     _open.clear()
     staging.clear()
+    gc.collect()
     memory.give_back()
 
 

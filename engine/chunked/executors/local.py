@@ -18,7 +18,7 @@ from engine.chunked.budget import MIB, format_size
 from engine.chunked.errors import EngineError, Interrupted, rebuilt
 from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, from_line
 from engine.chunked.executors.base import WorkerLimit, environment
-from engine.chunked.executors.processes import PYTHON, ask, interrupts_held
+from engine.chunked.executors.processes import PYTHON, ask, ended, interrupts_held
 from engine.chunked.executors.seen import Seen
 from engine.chunked.pipeline import Job
 from engine.chunked.references import Reference
@@ -71,9 +71,10 @@ class LocalExecutor:
 
     def _reserved_bytes(self, stage: Reference, where: Location) -> int:
         question = json.dumps({"stage": msgspec.to_builtins(stage), "where": str(where.absolute())})
-        told = from_line(ask([*PYTHON, "-m", "engine.chunked.executors.probe"], question, self._environment))
+        doing = f"loading {stage.text}"
+        told = from_line(ask(doing, [*PYTHON, "-m", "engine.chunked.executors.probe"], question, self._environment))
         if isinstance(told, Failed):
-            raise rebuilt(told, f"loading {stage.text}")
+            raise rebuilt(told, doing)
         return told.measured
 
     def bytes_in_use(self) -> int:
@@ -132,8 +133,7 @@ class LocalExecutor:
     def _as_error(self, job: Job, code: int, last: WorkerEvent | None, seen: Seen) -> EngineError:
         if code == -signal.SIGKILL:
             return EngineError(
-                f"stage {job.step} was killed from outside, probably by the kernel for want of memory, "
-                f"in round {seen.round} after {seen.done} of {seen.tasks} tasks "
+                f"stage {job.step} {ended(code)}, in round {seen.round} after {seen.done} of {seen.tasks} tasks "
                 f"(at work on {', '.join(seen.running) or 'none'}): "
                 f"{format_size(seen.projected)} projected, {format_size(seen.measured)} last measured, "
                 f"{format_size(self.allowed)} allowed; run again to go on, with a smaller budget if the machine has "
@@ -141,8 +141,7 @@ class LocalExecutor:
             )
         if isinstance(last, Failed):
             return rebuilt(last, f"stage {job.step}")
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return EngineError(f"the process of stage {job.step} ended {how}; run again to go on")
+        return EngineError(f"the process of stage {job.step} {ended(code)}; run again to go on")
 
 
 def _stop(child: subprocess.Popen[str]) -> None:

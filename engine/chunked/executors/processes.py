@@ -24,8 +24,15 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | None = None) -> str:
+def ask(doing: str, command: Sequence[str], question: str, environment: Mapping[str, str] | None = None) -> str:
     """Run a short-lived process; return what it prints.
+
+    Parameters
+    ----------
+    doing : str
+        What it does, for messages: ``finding the ratings``.
+    command, question, environment
+        Its command line, standard input and environment.
 
     Raises
     ------
@@ -41,5 +48,12 @@ def ask(command: Sequence[str], question: str, environment: Mapping[str, str] | 
             child.kill()  # it would only complain that nobody listens any more
             raise
     if child.returncode:
-        raise EngineError(f"a process ended with exit code {child.returncode} ({' '.join(command)}); run again")
+        raise EngineError(f"{doing}: the process that does it {ended(child.returncode)}; run again")
     return output
+
+
+def ended(code: int) -> str:
+    """How a process ended, in words, by its exit code as `subprocess` has it."""
+    if code == -signal.SIGKILL:
+        return "was killed from outside, probably by the kernel for want of memory"
+    return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from engine.chunked.errors import UsageError
 from engine.chunked.storage.base import Location
 from engine.chunked.storage.local import Local
 from engine.chunked.storage.remote import Remote
@@ -15,10 +16,18 @@ Place = str | os.PathLike[str] | Location
 
 
 def locate(where: Place) -> Location:
-    """Turn what a user wrote into a location; ``file://`` is a path, too."""
+    """Turn what a user wrote into a location; ``file://`` is a path, too.
+
+    Raises
+    ------
+    UsageError
+        Where it is neither a path nor a URL.
+    """
     if isinstance(where, Local | Remote):
         return where
-    text = os.fspath(where)  # type: ignore[arg-type]
+    text = os.fspath(where) if isinstance(where, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise UsageError(f"{where!r} is no place: give a path or a URL as text")
     if text.startswith("file://"):
         return Local(text.removeprefix("file://"))
     return Remote(text.rstrip("/")) if "://" in text else Local(text)

@@ -7,17 +7,60 @@ place is. To add another, write a class with these methods, name it in `locate`,
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Protocol
+
+from engine.chunked.errors import DamagedError, EngineError
+
+# Of files that are read at once, such as records: a task that leaves 100 000 files has a record of 15 MB, and a run's
+# `run.json` has some 100 KB. What is larger is not read: somebody else has put it there.
+SMALL = 64 * 2**20
+
+
+def too_large(where: object) -> OSError:
+    """What is raised instead of reading a file of more than `SMALL` bytes at once."""
+    return OSError(errno.EFBIG, f"More than {SMALL >> 20} MiB, which no file of this kind has", str(where))
+
+
+def refuse_large(where: object, content: bytes) -> None:
+    """Write nothing that would not be read again.
+
+    Raises
+    ------
+    EngineError
+        Where it is more than `SMALL` bytes.
+    """
+    if len(content) > SMALL:
+        raise EngineError(
+            f"{where}: {len(content) >> 20} MiB, and a file of this kind has {SMALL >> 20} MiB at most: let tasks "
+            "write into files what they return now"
+        )
+
+
+def inner_parts(where: object, name: str | PurePath) -> tuple[str, ...]:
+    """The parts of a name that is to be within a folder.
+
+    Raises
+    ------
+    DamagedError
+        Where it leads out of it, or is none: names come from records, which somebody may have altered.
+    """
+    text = str(name)
+    parts = PurePosixPath(text).parts
+    if text.startswith("/") or ".." in parts or "\0" in text:
+        raise DamagedError(f"{where}: {text[:200]!r} is no name of a file in there")
+    return parts
 
 
 class Location(Protocol):
     """A file or a folder.
 
-    Its methods raise FileNotFoundError where what is asked for is not there, and `engine.chunked.errors.EngineError`
-    where a store cannot be reached or refuses.
+    A folder of the engine's own is `enclosed`: whatever is reached from it is in it. Methods raise FileNotFoundError
+    where what is asked for is not there, another OSError where a file to be read is none, such as a named pipe, and
+    `engine.chunked.errors.EngineError` where a store cannot be reached or refuses.
     """
 
     @property
@@ -41,7 +84,29 @@ class Location(Protocol):
         ...
 
     def __truediv__(self, name: str | PurePath, /) -> Location:
-        """What has this name in the folder."""
+        """What has this name in the folder; where that is `enclosed`, a name that leads out is a DamagedError."""
+        ...
+
+    def enclosed(self) -> Location:
+        """The same folder, from which nothing leads out: neither a name such as ``../x`` nor a link.
+
+        Links are followed on the way to the folder, and in its name. Where one is found below, methods raise
+        `engine.chunked.errors.DamagedError` with its name. Whatever is reached by ``/`` is in the same enclosure.
+        """
+        ...
+
+    def enclosure(self) -> tuple[str, str]:
+        """The `enclosed` folder that this is in, as text, and the name of this in it; for another process."""
+        ...
+
+    def refuse_links(self) -> None:
+        """Look for a link here and below, where there can be any.
+
+        Raises
+        ------
+        DamagedError
+            Names the first, in an `enclosed` folder.
+        """
         ...
 
     def absolute(self) -> Location:
@@ -77,7 +142,7 @@ class Location(Protocol):
         ...
 
     def read_bytes(self) -> bytes:
-        """The content of a small file."""
+        """The content of a small file: OSError where it is larger than `SMALL`, or no regular file."""
         ...
 
     def read_text(self) -> str:
@@ -125,8 +190,12 @@ class Location(Protocol):
         """A folder on a local disk in which tasks write what `adopt` takes over."""
         ...
 
-    def clear_scratch(self) -> None:
-        """Remove what killed tasks left there, where nobody else does."""
+    def new_scratch(self, name: str) -> Path:
+        """Make an empty folder there."""
+        ...
+
+    def clear_scratch(self, name: str | None = None) -> None:
+        """Remove a folder there; without a name, what killed tasks left there, where nobody else does."""
         ...
 
     def adopt(self, sources: Mapping[str, Path]) -> None:

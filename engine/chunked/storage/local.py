@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import hashlib
 import os
 import secrets
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from engine.chunked.storage import lock
+from engine.chunked.storage import beneath, lock
+from engine.chunked.storage.base import SMALL, inner_parts, refuse_large, too_large
 
 # Of the class that this system has for paths.
 if TYPE_CHECKING:
@@ -20,10 +24,90 @@ else:
     _Path = type(Path())
 
 _SCRATCH = ".scratch"
+# O_NONBLOCK: whoever opens a named pipe would wait for its other end.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Local(_Path):
-    """A path; see `engine.chunked.storage.base.Location` for what it can do beside that."""
+    """A path; see `engine.chunked.storage.base.Location` for what it can do beside that.
+
+    What a user names is reached as paths are, through links. What is below an `enclosed` folder is not: where a link
+    is met there, every method of `Location` raises DamagedError instead of following it, however late the link was
+    made. Other methods of paths know nothing of that. Libraries that are given `local`, `zarr_store` or `scratch` go
+    by the path; these three look that there is no link at that moment.
+    """
+
+    # How many of the last parts are below an enclosed folder: 0 is that folder itself, None somewhere else.
+    _below: int | None = None
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Local:
+        if self._below is None:
+            return super().__truediv__(name)
+        parts = inner_parts(self, PurePath(name))
+        return Local(self, *parts)._at(self._below + len(parts))
+
+    @property
+    def parent(self) -> Local:
+        """The folder this is in."""
+        return Local(super().parent)._at(self._below - 1 if self._below else None)
+
+    def absolute(self) -> Local:
+        """The same for whoever stands in another folder."""
+        return Local(super().absolute())._at(self._below)
+
+    def _at(self, below: int | None) -> Local:
+        self._below = below
+        return self
+
+    def enclosed(self) -> Local:
+        """The same folder, below which no link is followed."""
+        return self if self._below is not None else Local(self)._at(0)
+
+    def enclosure(self) -> tuple[str, str]:
+        """The enclosed folder this is in, and its name there."""
+        root, parts = self._way()
+        return str(root), "/".join(parts)
+
+    def _way(self) -> tuple[Path, tuple[str, ...]]:
+        """The last folder that may be reached through links, and the parts below it."""
+        n = len(self.parts) - (self._below or 0)
+        return Path(*self.parts[:n]), self.parts[n:]
+
+    def opened(self, *, make: bool = False) -> AbstractContextManager[int]:
+        """A descriptor of the folder."""
+        return beneath.open_folder(*self._way(), make=make)
+
+    def _look(self) -> os.stat_result:
+        """What is here; a link in an enclosed folder is refused."""
+        if not self._below:
+            return self.stat()
+        with self.parent.opened() as folder:
+            found = os.stat(self.name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            raise beneath.refused_link(self)
+        return found
+
+    def _mode(self) -> int:
+        """Kind and permissions; 0 where there is nothing."""
+        try:
+            return self._look().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
+    @contextmanager
+    def _reading(self) -> Iterator[BufferedReader]:
+        """Open a regular file; nothing else is waited for or read."""
+        _refuse_irregular(self._look(), self)  # first: opening a device can do something already
+        with os.fdopen(self._open(), "rb") as file:
+            _refuse_irregular(os.fstat(file.fileno()), self)
+            yield file
+
+    def _open(self) -> int:
+        if not self._below:
+            return os.open(self, _READ)
+        with self.parent.opened() as folder:
+            return os.open(self.name, _READ | os.O_NOFOLLOW, dir_fd=folder)
 
     @property
     def copied_bytes(self) -> int:
@@ -40,54 +124,110 @@ class Local(_Path):
         """Always."""
         return True
 
+    def exists(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether there is such a file or folder."""
+        return super().exists() if self._below is None else self._mode() != 0
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether there is such a file."""
+        return super().is_file() if self._below is None else stat.S_ISREG(self._mode())
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether there is such a folder."""
+        return super().is_dir() if self._below is None else stat.S_ISDIR(self._mode())
+
+    def refuse_links(self) -> None:
+        """Go through all that is here and below."""
+        if self.is_dir():
+            with self.opened() as folder:
+                for _ in beneath.walk(folder, str(self)):
+                    pass
+
     def names(self) -> list[str]:
         """Names of what is directly in the folder."""
-        return sorted(path.name for path in self.iterdir()) if self.is_dir() else []
+        try:
+            with self.opened() as folder:
+                return sorted(os.listdir(folder))  # noqa: PTH208  (a descriptor is no path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def sizes(self) -> dict[str, int]:
         """All files below with their bytes."""
+        if not self.is_dir():
+            return {}
         found = {}
-        for path in self.rglob("*"):
-            with suppress(OSError):
-                if not path.is_dir():
-                    found[path.relative_to(self).as_posix()] = path.lstat().st_size
+        if self._below is None:
+            for path in self.rglob("*"):
+                with suppress(OSError):
+                    if not path.is_dir():
+                        found[path.relative_to(self).as_posix()] = path.lstat().st_size
+            return found
+        with self.opened() as folder:
+            for name, entry in beneath.walk(folder, str(self)):
+                with suppress(FileNotFoundError):
+                    found[name] = entry.stat(follow_symlinks=False).st_size
         return found
 
     def sizer(self) -> Callable[[str], int]:
         """What asks the disk for each file."""
-        return lambda name: (self / name).stat().st_size
+
+        def size_of(name: str) -> int:
+            place = self / name
+            return _refuse_irregular(place._look(), place).st_size
+
+        return size_of
+
+    def read_bytes(self) -> bytes:
+        """The content of a small file."""
+        with self._reading() as file:
+            content = file.read(SMALL + 1)
+        if len(content) > SMALL:
+            raise too_large(self)
+        return content
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        """The same as text."""
+        return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
     def put(self, content: bytes) -> None:
         """Replace the content: a temporary file beside it is flushed and renamed."""
-        self.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.with_name(f".{self.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        self.parent.flush()
+        refuse_large(self, content)
+        temporary = f".{self.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+        with self.parent.opened(make=True) as folder:
+            try:
+                with os.fdopen(os.open(temporary, _WRITE_NEW, 0o666, dir_fd=folder), "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._take_name(temporary, folder, folder)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+            os.fsync(folder)
+
+    def _take_name(self, source: str, at: int, folder: int) -> None:
+        """Rename a file of the folder ``at`` to this in ``folder``: in one step, unless a folder is in its place."""
+        if self._below and stat.S_ISDIR(self._mode()):  # which refuses a link, too
+            beneath.remove(folder, self.name)
+        os.replace(source, self.name, src_dir_fd=at, dst_dir_fd=folder)
 
     def sweep(self) -> None:
         """Remove temporary files of `put`."""
-        for path in self.glob(".*.tmp"):
-            path.unlink()
+        for name in fnmatch.filter(self.names(), ".*.tmp"):
+            (self / name).remove()
 
     def remove(self) -> None:
         """Remove a file or a folder."""
-        if self.is_dir() and not self.is_symlink():
-            shutil.rmtree(self)
-        else:
-            self.unlink(missing_ok=True)
+        if self._below:
+            self._mode()  # refuses a link
+        with suppress(FileNotFoundError, NotADirectoryError), self.parent.opened() as folder:
+            beneath.remove(folder, self.name)
 
     def flush(self) -> None:
         """Flush a file, or a folder's list of names, to the disk; nothing where there is neither."""
         with suppress(FileNotFoundError):
-            descriptor = os.open(self, os.O_RDONLY)
+            descriptor = self._open()
             try:
                 os.fsync(descriptor)
             finally:
@@ -95,47 +235,60 @@ class Local(_Path):
 
     def make(self) -> None:
         """Make the folder."""
-        self.mkdir(parents=True, exist_ok=True)
+        with self.opened(make=True):
+            pass
 
     def digest(self, size: int | None = None) -> str:
         """SHA-256 of the content."""
-        with self.open("rb") as file:
+        with self._reading() as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def state(self) -> list[int]:
         """Size, inode, times of modification and of change (ns)."""
-        found = self.stat()
+        found = self._look()
         return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
 
     def local(self) -> Path:
-        """The file itself."""
+        """The file itself, or the folder."""
+        if self._below and self._mode() and not self.is_dir():
+            _refuse_irregular(self._look(), self)
         return self
 
     def scratch(self) -> Path:
         """A folder on the same disk, so that taking files over is renaming them."""
-        return Path(self / _SCRATCH)
+        return Path(self, _SCRATCH)
 
-    def clear_scratch(self) -> None:
-        """Remove the scratch folder."""
-        shutil.rmtree(self.scratch(), ignore_errors=True)
+    def new_scratch(self, name: str) -> Path:
+        """Make an empty folder in scratch."""
+        with (self.enclosed() / _SCRATCH).opened(make=True) as folder:
+            os.mkdir(name, dir_fd=folder)
+        return self.scratch() / name
+
+    def clear_scratch(self, name: str | None = None) -> None:
+        """Remove a folder of scratch, or all of it; what a task that is just ending writes there may stay."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            where = self.enclosed() if name is None else self.enclosed() / _SCRATCH
+            with where.opened() as folder:
+                beneath.remove(folder, name or _SCRATCH, ignore_errors=True)
 
     def adopt(self, sources: Mapping[str, Path]) -> None:
         """Flush and rename each file, then flush every folder whose list of names that changes."""
-        folders: set[Local] = set()
-        for name, source in sources.items():
-            target = self / name
-            target.parent.make()
-            chain = [target.parent, *target.parent.parents]
-            folders.update(chain[: chain.index(self) + 1])
-            Local(source).flush()
-            if target.is_dir():
-                target.remove()  # something else's folder; a file is replaced in one step
-            source.replace(target)
-        for folder in sorted(folders, reverse=True):
-            folder.flush()
+        here = self.enclosed()
+        folders: dict[str, Local] = {}
+        for name, path in sources.items():
+            source, target = here / path.relative_to(self), here / name
+            source.flush()
+            with source.parent.opened() as at, target.parent.opened(make=True) as folder:
+                target._take_name(source.name, at, folder)
+            while target != here:
+                target = target.parent
+                folders[str(target)] = target
+        for where in sorted(folders, reverse=True):
+            folders[where].flush()
 
     def zarr_store(self) -> str:
         """The path as text."""
+        self._mode()  # refuses a link
         return str(self)
 
     def warm(self) -> None:
@@ -148,3 +301,11 @@ class Local(_Path):
     def holder(self) -> dict[str, object] | None:
         """Whoever has locked the folder."""
         return lock.holder_of_folder(self)
+
+
+def _refuse_irregular(found: os.stat_result, path: Path) -> os.stat_result:
+    if stat.S_ISREG(found.st_mode):
+        return found
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "A folder, where a file is expected", str(path))
+    raise OSError(errno.EINVAL, "No regular file", str(path))

@@ -12,15 +12,16 @@ import json
 import os
 import secrets
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from engine.chunked.errors import LockedError
-from engine.chunked.storage import staging
+from engine.chunked.errors import DamagedError, LockedError
+from engine.chunked.storage import beneath, flock, staging
 
 
 class LockObject(Protocol):
@@ -44,8 +45,37 @@ class LockObject(Protocol):
         ...
 
 
+class OpenFolder(Protocol):
+    """A folder on a disk, as far as a lock is concerned."""
+
+    def opened(self) -> AbstractContextManager[int]:
+        """A descriptor of it."""
+        ...
+
+
+class LockFile(Protocol):
+    """A file on a disk, as far as a lock is concerned."""
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        ...
+
+    @property
+    def parent(self) -> OpenFolder:
+        """The folder it is in."""
+        ...
+
+    def read_text(self) -> str:
+        """Its content."""
+        ...
+
+
 # A killed run's worker sees its parent gone and leaves at once; wait for that rather than refuse.
 _PATIENCE_SECONDS = 3.0
+_LOCAL = "put the work directory on a disk of this machine, or into a store such as s3://bucket/folder"
+# Process ids are no larger; what a lock file says may be anything.
+_MAX_PID = 2**31 - 1
 
 
 def holder_of_object(where: LockObject) -> dict[str, object] | None:
@@ -54,25 +84,22 @@ def holder_of_object(where: LockObject) -> dict[str, object] | None:
     return who if _alive(who) else None
 
 
-def holder_of_folder(path: Path) -> dict[str, object] | None:
+def holder_of_folder(path: LockFile) -> dict[str, object] | None:
     """Who holds the lock on the folder of ``path`` now, or None."""
     try:
-        folder = os.open(path.parent, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with path.parent.opened() as folder:
+            flock.take(folder, fcntl.LOCK_SH | fcntl.LOCK_NB, path.parent, _LOCAL)
     except BlockingIOError:
         return _read_holder(path)
-    finally:
-        os.close(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     return None
 
 
-def _read_holder(path: Path | LockObject) -> dict[str, object]:
+def _read_holder(path: LockFile | LockObject) -> dict[str, object]:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -81,7 +108,7 @@ def _alive(who: dict[str, object]) -> bool:
     if not who:
         return False  # somebody looks at the lock, or is about to write down who they are
     pid = who.get("pid")
-    if who.get("host") != socket.gethostname() or not isinstance(pid, int):
+    if who.get("host") != socket.gethostname() or not isinstance(pid, int) or not 0 < pid <= _MAX_PID:
         return True  # cannot tell, so believe the lock
     try:
         os.kill(pid, 0)
@@ -104,7 +131,7 @@ def _me() -> dict[str, object]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
-def _refusal(path: Path | LockObject, who: dict[str, object], more: str = "") -> LockedError:
+def _refusal(path: LockFile | LockObject, who: dict[str, object], more: str = "") -> LockedError:
     return LockedError(
         f"{path.parent} is in use by process {who.get('pid', '?')} on {who.get('host', '?')} "
         f"since {who.get('since', '?')}: wait for it, or use another work directory{more}"
@@ -132,7 +159,7 @@ def _take_from(who: dict[str, object], where: LockObject) -> None:
     """Remove the lock of a process that is gone, unless another process on this machine just has."""
     folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        flock.take(folder, fcntl.LOCK_EX, tempfile.gettempdir(), staging.WAY_ON)
         if who and _read_holder(where) == who:
             where.remove()
     finally:
@@ -140,25 +167,38 @@ def _take_from(who: dict[str, object], where: LockObject) -> None:
 
 
 @contextmanager
-def hold_folder(path: Path) -> Iterator[int]:
+def hold_folder(path: LockFile) -> Iterator[int]:
     """Lock the folder of ``path``, so that removing the file lets nobody in.
 
     The kernel drops the lock when its last holder dies: it never outlives a run.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
+    with path.parent.opened() as folder:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock.take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB, path.parent, _LOCAL)
                 break
             except BlockingIOError:
                 who = _read_holder(path)
                 if _alive(who) or time.monotonic() > deadline:
                     raise _refusal(path, who) from None
                 time.sleep(0.02)
-        path.write_text(json.dumps(_me()))
-        yield descriptor
-        path.write_text("")
-    finally:
-        os.close(descriptor)
+        _write(folder, path, json.dumps(_me()))
+        yield folder
+        _write(folder, path, "")
+
+
+def _write(folder: int, path: LockFile, text: str) -> None:
+    """Write the lock file in place, which takes no room on a full disk; never what else may have its name."""
+    with suppress(FileNotFoundError):
+        found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            raise beneath.refused_link(str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise DamagedError(f"{path}: no regular file: remove it, then run again")
+        if found.st_nlink > 1:  # in a backup made of hard links, say
+            beneath.remove(folder, path.name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path.name, flags, 0o666, dir_fd=folder), "w") as file:
+        file.truncate(0)
+        file.write(text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,15 +17,20 @@ from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from engine.chunked.errors import EngineError, UsageError, unreachable
+from engine.chunked.errors import EngineError, UsageError, unreachable, without_credentials
 from engine.chunked.storage import lock, staging
+from engine.chunked.storage.base import SMALL, inner_parts, refuse_large, too_large
 
 # Bytes of an object in memory at a time. S3 takes no smaller parts, and of one object no more than 10 000.
 _BLOCK = 5 * 2**20
 _MAX_PARTS = 9_000
 # By protocol. Listings that are remembered would hide what another process does; downloads in parallel hold 50 MB each.
 _S3: dict[str, Any] = {"use_listings_cache": False, "max_concurrency": 1}
+_SCHEME = re.compile(r"([^/:]*)://")
 _OPTIONS = {"s3": _S3, "s3a": _S3}
+_AWS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+# Where credentials belong, by protocol.
+_INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "save the file first"}
 _INSTALL = "pip install 'recsys-engine[s3]'"
 
 
@@ -56,15 +62,32 @@ def _fault(error: Exception, url: str) -> EngineError | None:
         return UsageError(f"{url}: there is no such bucket: make it, or name another")
     if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
         return UsageError(
-            f"{url}: access denied ({error}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to who "
-            "may read and write there"
+            f"{url}: access denied ({without_credentials(str(error))}): {_AWS}, to who may read and write there"
         )
     if unreachable(error):
         return EngineError(
-            f"{url}: the store does not answer ({error}): see that it is up and AWS_ENDPOINT_URL is right, then run "
-            "again"
+            f"{url}: the store does not answer ({without_credentials(str(error))}): see that it is up and "
+            "AWS_ENDPOINT_URL is right, then run again"
         )
     return None
+
+
+def refuse_credentials(url: str) -> None:
+    """Refuse a URL with a user's name or password, which would be told in messages and written into files.
+
+    Raises
+    ------
+    UsageError
+        Says where they belong, and nothing of them.
+    """
+    for scheme, rest in zip(_SCHEME.findall(url), _SCHEME.split(url)[2::2], strict=True):
+        host, _, path = rest.partition("/")
+        name, colon, port = host.partition(":")
+        # A secret may have slashes: then all up to the first looks like a host, and a port that is no number.
+        if "@" in host or (colon and "@" in path and name and not name.startswith("[") and not port.isdecimal()):
+            shown = f"{scheme}://...@{rest.rpartition('@')[2]}"
+            instead = _INSTEAD.get(scheme, "give them by the environment or the settings of the store's library")
+            raise UsageError(f"{shown}: credentials in a URL would be shown and written down: {instead}")
 
 
 @dataclass(frozen=True, order=True)
@@ -79,12 +102,18 @@ class Remote:
     Raises
     ------
     UsageError
-        From every method, where the library for the store, its bucket or the permission is missing.
+        Where there are credentials or ``..`` in the URL; from every method, where the library for the store, its bucket
+        or the permission is missing.
     EngineError
         Where the store does not answer.
     """
 
     url: str
+
+    def __post_init__(self) -> None:
+        refuse_credentials(self.url)
+        if ".." in self._pure.parts:
+            raise UsageError(f"{self.url}: in a store there is no '..': write out what it stands for")
 
     @property
     def _pure(self) -> PurePosixPath:
@@ -116,7 +145,7 @@ class Remote:
         return Remote(self.url.rstrip("/").rpartition("/")[0])
 
     def __truediv__(self, name: str | PurePath) -> Remote:
-        return Remote(f"{self.url.rstrip('/')}/{name}")
+        return Remote("/".join([self.url.rstrip("/"), *inner_parts(self, name)]))
 
     def __str__(self) -> str:
         return self.url
@@ -151,6 +180,17 @@ class Remote:
         """The same."""
         return self
 
+    def enclosed(self) -> Remote:
+        """The same: in a store there are no links, and ``..`` is refused in all names."""
+        return self
+
+    def enclosure(self) -> tuple[str, str]:
+        """The URL, and no name."""
+        return self.url, ""
+
+    def refuse_links(self) -> None:
+        """Nothing to look for."""
+
     def resolve(self) -> Remote:
         """The same."""
         return self
@@ -183,8 +223,16 @@ class Remote:
 
     def read_bytes(self) -> bytes:
         """The content of a small object."""
-        with _asking(self.url):
-            return bytes(self.store.cat_file(self.key))
+        try:
+            with _asking(self.url):
+                content = bytes(self.store.cat_file(self.key, start=0, end=SMALL + 1))
+        except OSError as error:
+            if error.errno == errno.EINVAL and self.state()[0] == 0:
+                return b""  # S3 has no part of an empty object
+            raise
+        if len(content) > SMALL:
+            raise too_large(self)
+        return content
 
     def read_text(self) -> str:
         """The same as text."""
@@ -192,6 +240,7 @@ class Remote:
 
     def put(self, content: bytes) -> None:
         """Put a small object, or replace it."""
+        refuse_large(self, content)
         with _asking(self.url):
             self.store.pipe_file(self.key, content)
 
@@ -261,8 +310,16 @@ class Remote:
         """A folder in ``TMPDIR``, of this process."""
         return staging.folder() / self.name / ".scratch"
 
-    def clear_scratch(self) -> None:
-        """Nothing to do: each process clears its own."""
+    def new_scratch(self, name: str) -> Path:
+        """Make an empty folder there."""
+        made = self.scratch() / name
+        made.mkdir(parents=True)
+        return made
+
+    def clear_scratch(self, name: str | None = None) -> None:
+        """Remove a folder there; each process clears the rest of its own."""
+        if name is not None:
+            shutil.rmtree(self.scratch() / name, ignore_errors=True)
 
     def adopt(self, sources: Mapping[str, Path]) -> None:
         """Upload each file."""

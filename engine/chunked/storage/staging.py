@@ -7,6 +7,7 @@ is removed by the next.
 from __future__ import annotations
 
 import atexit
+import errno
 import fcntl
 import hashlib
 import os
@@ -20,6 +21,7 @@ from typing import Protocol
 
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError
+from engine.chunked.storage import flock
 
 
 class Stored(Protocol):
@@ -38,6 +40,8 @@ class Stored(Protocol):
         """Copy it into a file."""
         ...
 
+
+WAY_ON = "set TMPDIR to a folder on a disk of this machine"
 
 _PREFIX = "engine-scratch-"
 _guard = threading.Lock()
@@ -68,22 +72,31 @@ def _hold() -> tuple[Path, int]:
 def _make() -> tuple[Path, int]:
     while True:
         made = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        opened = _lock(made)
+        try:
+            opened = _lock(made)
+        except EngineError:
+            made.rmdir()
+            raise
         if opened is not None and made.exists():  # else another process has just taken it for a leftover
             return made, opened
 
 
 def _lock(found: Path) -> int | None:
-    """Lock a folder; None where somebody else has, or it is gone or not ours."""
+    """Lock a folder; None where somebody else has, or it is gone, not ours or no folder."""
     try:
-        opened = os.open(found, os.O_RDONLY)
-    except OSError:
+        opened = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return None
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        flock.take(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, found.parent, WAY_ON)
+    except BlockingIOError:
         os.close(opened)
         return None
+    except BaseException:
+        os.close(opened)
+        raise
     return opened
 
 

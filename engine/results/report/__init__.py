@@ -41,6 +41,6 @@ def write(where: Place, target: Place | None = None) -> Location:
         from engine.results.report.page import render
     except ModuleNotFoundError as error:
         raise UsageError(f"a report is drawn by libraries of which {error.name} is missing: {INSTALL}") from None
-    page = locate(where) / REPORT if target is None else locate(target)
+    page = locate(where).enclosed() / REPORT if target is None else locate(target)
     page.put(render(collect(where)).encode())
     return page

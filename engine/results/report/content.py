@@ -161,8 +161,9 @@ def collect(place: Place) -> Content:
     DamagedError
         Where it cannot be read.
     """
-    where = locate(place)
+    where = locate(place).enclosed()
     workdir.check(where)
+    workdir.refuse_links(where)
     if (holder := (where / workdir.LOCK).holder()) is not None:
         raise LockedError(f"{where} is in use by process {holder.get('pid', '?')}: report when it has finished")
     last = workdir.last_run(where)
@@ -202,6 +203,8 @@ def _metrics(where: Location, last: LastRun) -> dict[str, Any]:
             return metrics
     except OSError as error:
         raise DamagedError(f"{path}: {error.strerror}; engine run makes it again") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}); engine run makes it again") from None
     raise DamagedError(f"{path}: altered since it was written; engine run makes it again")
 
 

@@ -1,0 +1,77 @@
+"""What callers give as numbers, in Python's own: NumPy's are numbers, too, and truth values are none."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from typing import Any
+
+from engine.chunked.errors import UsageError
+
+
+def plain(value: Any) -> Any:
+    """A number, truth value, text or path in Python's own types; anything else as it is.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> plain(Fraction(1, 2)), plain(True), plain("a"), plain([1])
+    (0.5, True, 'a', [1])
+    """
+    if isinstance(value, bool) or _is_numpys_bool(value):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, str):
+        return str(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _is_numpys_bool(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
+
+
+def whole_number(value: Any, what: str, least: int = 1) -> int:
+    """A whole number that a caller gave, of any type of whole numbers.
+
+    Raises
+    ------
+    UsageError
+        Where it is none, or less than ``least``; ``what`` names it.
+    """
+    found = plain(value)
+    if not isinstance(found, int) or isinstance(found, bool) or found < least:
+        raise UsageError(f"{what} is {value!r}: give a whole number, {least} or more")
+    return found
+
+
+def at_least_one(value: Any, what: str) -> int:
+    """How many are asked for.
+
+    Raises
+    ------
+    UsageError
+        Where it is no whole number, or less than 1.
+    """
+    found = plain(value)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise UsageError(f"{value!r} {what}: ask for a whole number of them")
+    if found < 1:
+        raise UsageError(f"{value} {what}: ask for 1 or more")
+    return found
+
+
+def truth(value: Any, what: str) -> bool:
+    """A truth value that a caller gave.
+
+    Raises
+    ------
+    UsageError
+        Where it is none.
+    """
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise UsageError(f"{what} is {value!r}: give True or False")
+    return found

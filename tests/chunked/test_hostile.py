@@ -1,0 +1,321 @@
+"""Files of a work directory that somebody has replaced: damage that is named, never waited for, never read whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import engine
+from bench.kill import SETTINGS, contents, write_ratings
+from engine import chunked
+from engine.chunked import arrays, csr, overview, workdir
+from engine.chunked.errors import DamagedError, EngineError
+from engine.chunked.journal import Journal, Record
+from engine.chunked.sealed import read_sealed, write_sealed
+from engine.chunked.storage import base, locate
+from engine.chunked.store import FileEntry, StageStore
+from engine.config import Config, load
+from engine.results import report
+from tests.support.toy import toy_pipeline
+
+KEPT = ("run.json", "workdir.json", "metrics.json", "lock", "stages/*/records/total.00000.json")
+
+
+def run(where: Path) -> object:
+    return chunked.run(toy_pipeline(where.parent / "calls"), where, memory="200MiB")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("hostile") / "w"
+    run(where)
+    return where
+
+
+@pytest.fixture
+def where(finished: Path, tmp_path: Path) -> Path:
+    """A finished run of the toy."""
+    shutil.copytree(finished, tmp_path / "w")
+    return tmp_path / "w"
+
+
+def deep(path: Path) -> None:
+    path.write_text("[" * 200_000 + "]" * 200_000)
+
+
+def deep_object(path: Path) -> None:
+    path.write_text('{"a":' * 200_000 + "1" + "}" * 200_000)
+
+
+def huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**30)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    (path / "deep").mkdir(parents=True)
+    (path / "deep" / "x").write_text("x")
+
+
+def socket_(path: Path) -> None:
+    os.mknod(path, 0o140644)
+
+
+REPLACED: list[Callable[[Path], None]] = [deep, deep_object, huge, pipe, folder, socket_]
+
+
+def tell(arguments: list[str]) -> tuple[int, str]:
+    """How a command ends, and what it complains of: in a process of its own, which is small and has a minute."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({2**31}, {2**31}))"
+    code = f"{limit}\nimport sys\nfrom engine.cli import main\nsys.exit(main({arguments!r}))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("replace", REPLACED, ids=lambda replace: replace.__name__)
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_in_the_place_of_a_file_is_damage_and_healed(
+    where: Path, name: str, replace: Callable[[Path], None]
+) -> None:
+    (victim,) = where.glob(name)
+    victim.unlink()
+    replace(victim)
+    if name == "lock":
+        if replace in (pipe, folder, socket_):
+            with pytest.raises(DamagedError, match="lock: no regular file"):
+                run(where)
+            shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
+        assert overview.status(where)["running"] is None
+    else:
+        assert overview.status(where)["stages"]
+        (fault, *_) = workdir.verify(where).values()
+        assert str(victim) in fault
+    run(where)
+    assert workdir.verify(where) == {}
+    assert workdir.clean(where) == []
+
+
+def test_every_command_ends_soon_and_in_one_line(where: Path) -> None:
+    (record,) = where.glob("stages/*/records/total.00000.json")
+    for victim, replace in ((record, deep), (record, huge), (record, pipe), (where / "run.json", huge)):
+        content = victim.read_bytes()
+        victim.unlink()
+        replace(victim)
+        code, said = tell(["verify", str(where)])
+        assert (code, len(said.splitlines())) == (5, 1), said
+        victim.unlink()
+        victim.write_bytes(content)
+
+
+FOREIGN = [
+    "/dev/zero",
+    "../../../vic",
+    "half-0.txt/../../../../vic",
+    "records/stage.json",
+    ".",
+    "",
+    "a\0b",
+    "pipe",
+    "sub",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_record_that_names_what_is_no_file_of_its_stage_is_damaged(where: Path, name: str) -> None:
+    vic = where.parent / "vic"
+    vic.write_bytes(b"precious")
+    (stage,) = where.glob("stages/toy-*")
+    os.mkfifo(stage / "pipe")
+    (stage / "sub").mkdir()
+    journal = Journal(stage)
+    path = stage / "records" / "halves.00000.json"
+    entry = FileEntry(name, 8, hashlib.sha256(b"precious").hexdigest())
+    before = read_sealed(locate(path), Record)
+    write_sealed(locate(path), msgspec.structs.replace(before, files=[*before.files, entry]))
+    assert list(journal.damaged()) == ["halves.00000"]
+    assert "halves.00000" in " ".join(workdir.verify(where))
+    run(where)
+    assert workdir.verify(where) == {}
+    assert vic.read_bytes() == b"precious"
+
+
+def test_a_last_run_that_names_folders_elsewhere_is_none(where: Path) -> None:
+    last = workdir.last_run(where)
+    assert last is not None
+    for folder_ in ("../../vic-1", "/vic-1", "a-1/b", "", ".."):
+        stages = [msgspec.structs.replace(last.stages[0], folder=folder_)]
+        write_sealed(locate(where / "run.json"), msgspec.structs.replace(last, stages=stages))
+        assert workdir.last_run(where) is None
+        assert "run.json" in workdir.verify(where)
+    run(where)
+    assert workdir.verify(where) == {}
+
+
+def test_what_would_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.chunked.storage.local.SMALL", 1000)
+    monkeypatch.setattr(base, "SMALL", 1000)
+    Journal(tmp_path / "a-1").write(Record("a.00000", [], {"text": "x" * 500}))
+    assert Journal(tmp_path / "a-1").result("a.00000") == {"text": "x" * 500}
+    with pytest.raises(EngineError, match="let tasks write into files"):
+        Journal(tmp_path / "a-1").write(Record("a.00001", [], {"text": "x" * 1000}))
+
+
+@pytest.mark.parametrize("pid", ["1", 0, -1, 2**80, None, {"a": 1}])
+def test_a_lock_may_say_anything(where: Path, pid: object) -> None:
+    who = msgspec.json.encode({"pid": str(pid) if isinstance(pid, dict) else 7, "host": pid if pid != 2**80 else "x"})
+    who = who.replace(b'"pid":7', b'"pid":' + str(2**80).encode()) if pid == 2**80 else who
+    (where / "lock").write_bytes(who)
+    assert overview.status(where)["running"] is None
+    with locate(where / "lock").hold():
+        (where / "lock").write_bytes(who)
+        with pytest.raises(EngineError, match="in use"):
+            workdir.clean(where)
+
+
+def write_array(root: Path, shape: tuple[int, ...] = (12, 2)) -> Path:
+    store = StageStore(root)
+    scratch = store.new_scratch("layout.00000")
+    arrays.create_array(scratch, "a", shape=shape, chunks=(5, 2), dtype="float32", fill=0)
+    store.commit(scratch)
+    scratch = store.new_scratch("fill.00000")
+    arrays.write_rows(root, scratch, "a", 0, np.ones(shape, np.float32))
+    store.commit(scratch)
+    return root / "a" / "zarr.json"
+
+
+def promise(path: Path, **altered: Any) -> None:
+    """Let metadata say something else."""
+    path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **altered}))
+
+
+@pytest.mark.parametrize("rows", [10**7, 671 * 10**9])
+def test_an_array_that_promises_what_is_not_there_is_damaged(tmp_path: Path, rows: int) -> None:
+    promise(write_array(tmp_path), shape=[rows, 2])
+    with pytest.raises(DamagedError, match=r"/a: not what it says it is .*last chunk is missing"):
+        arrays.open_array(tmp_path, "a")
+
+
+def test_one_chunk_that_promises_too_much_is_damaged(tmp_path: Path) -> None:
+    grid = {"name": "regular", "configuration": {"chunk_shape": [671 * 10**9, 2]}}
+    promise(write_array(tmp_path), shape=[671 * 10**9, 2], chunk_grid=grid)
+    array = arrays.open_array(tmp_path, "a")
+    with pytest.raises(DamagedError, match=r"/a: not what it says it is"):
+        arrays.read_rows(array, 0, array.shape[0])
+
+
+@pytest.mark.parametrize(
+    "altered", [{"shape": [-1, 2]}, {"shape": "x"}, {"data_type": "x"}, {"codecs": []}, {"zarr_format": 9}, {"a": 1}]
+)
+def test_metadata_that_are_none_are_damage(tmp_path: Path, altered: dict[str, Any]) -> None:
+    promise(write_array(tmp_path), **altered)
+    with pytest.raises(DamagedError, match=r"/a: not what it says it is"):
+        arrays.open_array(tmp_path, "a")
+
+
+def test_deep_metadata_are_damage(tmp_path: Path) -> None:
+    deep(write_array(tmp_path))
+    with pytest.raises(DamagedError, match="/a: not what it says it is"):
+        arrays.open_array(tmp_path, "a")
+
+
+def write_matrix(root: Path) -> Path:
+    store = StageStore(root)
+    scratch = store.new_scratch("layout.00000")
+    indptr = np.array([0, 2, 2, 5])
+    csr.create(scratch, "m", indptr=indptr, n_columns=4, value_dtype="uint8", value_step=0.5, chunk=2)
+    for name in ("indices", "data"):
+        arrays.open_array(locate(scratch), f"m/{name}", mode="r+")[:] = np.array([0, 3, 1, 2, 3], dtype=np.uint8)
+    store.commit(scratch)
+    return root / "m"
+
+
+@pytest.mark.parametrize("part", ["indptr", "indices", "data"])
+@pytest.mark.parametrize("n", [4000, 671 * 10**9])
+def test_a_matrix_whose_parts_promise_what_is_not_there_is_damaged(tmp_path: Path, part: str, n: int) -> None:
+    promise(write_matrix(tmp_path) / part / "zarr.json", shape=[n])
+    with pytest.raises(DamagedError, match="not what it says it is"):
+        csr.CsrReader(tmp_path, "m")
+
+
+@pytest.mark.parametrize("shape", [[3, 671 * 10**9], [671 * 10**9, 4], [3], None, ["x", 4]])
+def test_a_matrix_of_another_shape_is_damaged(tmp_path: Path, shape: object) -> None:
+    metadata = write_matrix(tmp_path) / "zarr.json"
+    attributes = msgspec.json.decode(metadata.read_bytes())["attributes"]
+    promise(metadata, attributes={**attributes, "shape": shape})
+    with pytest.raises(DamagedError, match="/m: not what it says it is"):
+        csr.CsrReader(tmp_path, "m")
+
+
+@pytest.fixture(scope="module")
+def recommender(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder_ = tmp_path_factory.mktemp("recommender")
+    write_ratings(folder_ / "ratings.csv")
+    where = {"dataset": str(folder_ / "ratings.csv"), "workdir": str(folder_ / "run"), "memory": "1GiB"}
+    settings = load({**where, **SETTINGS})
+    engine.run(settings)
+    return settings
+
+
+def reseal(where: Path, path: Path) -> None:
+    """Rewrite the record that has a file, as somebody does who knows how."""
+    (stage,) = (folder for folder in where.glob("stages/*") if path.is_relative_to(folder))
+    for record in (stage / "records").glob("*.json"):
+        if record.name != "stage.json":
+            found = read_sealed(locate(record), Record)
+            files = [
+                FileEntry(entry.path, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+                if stage / entry.path == path
+                else entry
+                for entry in found.files
+            ]
+            write_sealed(locate(record), msgspec.structs.replace(found, files=files))
+
+
+def test_a_run_tells_of_promises_its_records_vouch_for(recommender: Config, tmp_path: Path) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    (pointers,) = where.glob("stages/matrix-*/train/indptr/zarr.json")
+    promise(pointers, shape=[671 * 10**9])
+    reseal(where, pointers)
+    assert workdir.verify(where) == {}
+    (evaluate,) = where.glob("stages/evaluate-*")
+    shutil.rmtree(evaluate)
+    settings = load({"dataset": recommender.dataset, "workdir": str(where), "memory": "1GiB", **SETTINGS})
+    with pytest.raises(DamagedError, match="indptr: not what it says it is"):
+        engine.run(settings)
+    (where / "run.json").unlink()
+    shutil.copy(Path(recommender.workdir or "") / "run.json", where / "run.json")
+    shutil.copytree(Path(recommender.workdir or "") / "stages" / evaluate.name, evaluate)
+    shutil.copy(Path(recommender.workdir or "") / "metrics.json", where / "metrics.json")
+    with pytest.raises(DamagedError, match="indptr: not what it says it is"):
+        engine.Recommender.open(where)
+    engine.run(settings, fresh=True)
+    assert contents(where) == contents(Path(recommender.workdir or ""))
+
+
+def test_figures_that_are_no_figures_are_damage(recommender: Config, tmp_path: Path) -> None:
+    pytest.importorskip("altair")
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    deep(where / "metrics.json")
+    last = workdir.last_run(where)
+    assert last is not None
+    digest = hashlib.sha256((where / "metrics.json").read_bytes()).hexdigest()
+    workdir.write_last_run(where, msgspec.structs.replace(last, figures=digest))
+    with pytest.raises(DamagedError, match=r"metrics\.json"):
+        report.write(where)

@@ -1,0 +1,107 @@
+"""Processes that are killed while they are asked something, and runs side by side in one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import cli
+from engine.chunked.budget import GIB, MIB
+from engine.chunked.errors import EngineError
+from engine.chunked.events import Event, TaskBegan
+from engine.chunked.executors.local import LocalExecutor
+from engine.chunked.executors.processes import ask
+from tests.support.toy import toy_job
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed from outside"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "ended by signal 15"),
+        ("raise SystemExit(7)", "ended with exit code 7"),
+    ],
+)
+def test_a_process_that_gives_no_answer_is_told_by_what_it_did(code: str, how: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        ask("counting sheep", [sys.executable, "-c", code], "")
+    said = str(raised.value)
+    assert said.startswith(f"counting sheep: the process that does it {how}")
+    assert said.endswith("; run again")
+    assert "import" not in said
+    assert sys.executable not in said
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_run_whose_first_processes_are_killed_says_what_they_did(
+    which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Any] = []
+    popen = subprocess.Popen
+
+    def start(*arguments: Any, **named: Any) -> Any:
+        started.append(popen(*arguments, **named))
+        if len(started) == which:
+            started[-1].kill()
+        return started[-1]
+
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,4\n2,1,3\n")
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert cli.main(["run", str(tmp_path / "ratings.csv"), "--workdir", str(tmp_path / "w"), "--quiet"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    doing = "finding the ratings" if which == 1 else "loading engine.stages."
+    assert line.startswith(f"engine: {doing}")
+    assert "was killed from outside" in line
+    assert "-c" not in line.split()
+
+
+def test_two_runs_in_two_threads_count_each_its_own_child(tmp_path: Path) -> None:
+    small, large = LocalExecutor(GIB, 1), LocalExecutor(GIB, 1)
+    holding = threading.Event()
+    counted: dict[str, int] = {}
+    measured: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, TaskBegan) and event.task == "total.00000":
+            holding.set()
+
+    def hold() -> None:
+        large.run(toy_job(tmp_path / "large" / "toy", trouble={"total.00000": "hold"}), note)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(30)
+    deadline = time.monotonic() + 30
+    while large.bytes_in_use() < 200 * MIB and time.monotonic() < deadline:
+        time.sleep(0.05)
+    counted["large"] = large.bytes_in_use()
+
+    def take(event: Event) -> None:
+        measured.append(getattr(event, "measured", 0))
+        counted["small"] = max(counted.get("small", 0), small.bytes_in_use())
+
+    small.run(toy_job(tmp_path / "small" / "toy"), take)
+    thread.join()
+    assert counted["large"] >= 200 * MIB
+    assert 5 * MIB < counted["small"] < 150 * MIB
+    assert max(measured) < 150 * MIB
+
+
+def test_memory_of_a_process_that_is_gone_is_none() -> None:
+    from engine.chunked.memory import tree_bytes
+
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    assert tree_bytes(child) > 0
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert tree_bytes(child) == 0

@@ -1,0 +1,56 @@
+"""Where a run is kept that names no work directory, and what is in no file of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import cli
+from engine.chunked import workdir
+from engine.driver import default_workdir
+
+RATINGS = "userId,movieId,rating\n" + "".join(
+    f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 30) for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize("name", ["ml-latest-small", "books", "Bücher 2024", ".hidden", "a.b-c_d", "x" * 150])
+def test_names_that_can_be_folders_are_folders(name: str) -> None:
+    assert default_workdir(name) == f"runs/{name}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "/", "../escaped/by", "/etc/x", "a/b", "a\0b", "a\nb\x1b[2J", "\u202eb", "\udcff", "x" * 300],
+)
+def test_names_that_can_not_are_made_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = Path(default_workdir(name))
+    assert made.parts[0] == "runs"
+    assert len(made.parts) == 2
+    assert str(made).isprintable()
+    made.mkdir(parents=True)
+    assert (tmp_path / "runs").resolve() == made.resolve().parent
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_other_names_have_other_folders(one: str, another: str) -> None:
+    assert (default_workdir(one) == default_workdir(another)) == (one == another)
+    assert len(os.fsencode(Path(default_workdir(one)).name)) <= 255
+
+
+def test_data_that_calls_itself_a_path_is_run_below_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    (here / "data").mkdir(parents=True)
+    (here / "data" / "ratings.csv").write_text(RATINGS)
+    (here / "data" / "synthetic.json").write_text('{"name": "../../escaped/by"}')
+    monkeypatch.chdir(here)
+    assert cli.main(["plan", "data", "--quiet", "--memory", "1GiB"]) == 0
+    (made,) = (here / "runs").iterdir()
+    assert made.name.startswith(".._.._escaped_by-")
+    workdir.check(made)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
