@@ -39,7 +39,7 @@ WAY = {
     "factors.item_scaling": "items with many ratings count less in the SVD",
     "evaluate.amplification": "votes weighted by a power of the similarity",
     "evaluate.disliked_vote": "ratings below 4.0 count less",
-    "evaluate.liked_share": "items near those the user liked get a bonus",
+    "evaluate.liked_share": "items get a bonus that have liked ones among their nearest",
 }
 """Keys in the order in which they are set to their defaults, and what each change does."""
 

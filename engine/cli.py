@@ -16,7 +16,7 @@ from typing import Any
 from engine import __version__, config, driver
 from engine.chunked import loop, memory, overview, planning, workdir
 from engine.chunked.budget import format_size
-from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError
+from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError, describe
 from engine.chunked.executors.base import environment
 from engine.chunked.progress import Progress
 from engine.chunked.storage import Location, locate
@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         print(f"engine: {error}: mend that, then run again", file=sys.stderr)
+        return EngineError.exit_code
+    except Exception as error:
+        failed = describe(error)
+        if not failed.kind:
+            raise
+        print(f"engine: {failed.message}", file=sys.stderr)
         return EngineError.exit_code
     except KeyboardInterrupt:
         print("engine: interrupted; run again to go on", file=sys.stderr)

@@ -261,6 +261,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evaluate: Evaluate = Evaluate()
 
 
+HNSWLIB_MISSING = (
+    "index.method hnsw, which --preset notebook has, needs hnswlib: pip install hnswlib (a C++ compiler builds it), "
+    "or give index.method auto"
+)
+"""What is said where it cannot be loaded."""
+
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "default": {},
     "notebook": {

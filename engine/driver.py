@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Literal
 
 from engine import chunked, config
 from engine.chunked import workdir
+from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
@@ -61,6 +63,8 @@ def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) ->
 def _found(settings: Config) -> tuple[Config, Pipeline]:
     """Find the ratings; return the configuration, checked, and its pipeline."""
     settings = config.validated(settings)
+    if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
+        raise UsageError(config.HNSWLIB_MISSING)
     source, content, state = resolve(settings)
     return settings, pipeline_of(settings, source, identify(source, content), state)
 

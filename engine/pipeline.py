@@ -42,12 +42,12 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 3),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean"),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 4)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 5)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, evaluate)
     return (
         *neighbors_and_baseline,
-        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items"),
+        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 2),
         step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted"),
         replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict")),
     )
@@ -64,7 +64,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted),
         does="the best items for every user",
-        version=2,
+        version=3,
     )
 
 

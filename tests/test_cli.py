@@ -314,6 +314,44 @@ def test_ctrl_c_stops_soon_says_how_to_go_on_and_leaves_a_run_that_does(sample_d
     assert engine("run", sample_dir, "--workdir", tmp_path / "w").returncode == 0
 
 
+def test_ctrl_c_ends_soon_a_run_whose_first_processes_are_stopped(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if sys.orig_argv[-1] == 'engine.chunked.executors.probe':\n"
+        f"    open({str(tmp_path / 'stopped')!r}, 'w').close()\n"
+        "    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"
+    command = [sys.executable, "-m", "engine", "run", str(good), "--workdir", str(tmp_path / "w")]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+    wait_for((tmp_path / "stopped").exists)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_without_hnswlib_the_notebooks_model_is_refused_with_what_to_install(good: Path, tmp_path: Path) -> None:
+    path = f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"
+    for asked in (("--preset", "notebook"), ("--set", "index.method=hnsw")):
+        for which in ("True", "'worker' in sys.orig_argv[-1]"):  # nowhere, or only where it is loaded
+            (tmp_path / "sitecustomize.py").write_text(f"import sys\nif {which}: sys.modules['hnswlib'] = None\n")
+            result = engine("run", good, "--workdir", tmp_path / "w", *asked, "--quiet", PYTHONPATH=path)
+            refused(result, 2, "pip install hnswlib", "index.method auto")
+            assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("mib", [300, 200, 120])
+def test_too_little_address_space_is_told_in_one_sentence(mib: int, good: Path, tmp_path: Path) -> None:
+    command = f"ulimit -v {mib * 1024}; exec {sys.executable} -m engine run {good} --workdir {tmp_path / 'w'} --quiet"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    result = subprocess.run(["bash", "-c", command], env=environment, text=True, capture_output=True, timeout=120)
+    refused(result, 1, f"{mib} MiB of address space", "ulimit -v unlimited")
+
+
 def test_a_plan_says_what_each_stage_takes_and_its_remedy_makes_the_run_work(good: Path, tmp_path: Path) -> None:
     arguments = (good, "--workdir", tmp_path / "w")
     planned = json.loads(engine("plan", *arguments, "--memory", "1GiB", "--json").stdout)

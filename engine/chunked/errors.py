@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import traceback
 
 from engine.chunked.events import Failed
@@ -99,6 +100,7 @@ _KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Inter
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_THREAD = "can't start new thread"
 _NETWORK = ("botocore", "aiobotocore", "aiohttp")
 _USERS_TO_MEND = (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM)
 
@@ -117,7 +119,30 @@ def describe(error: BaseException) -> Failed:
         return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
     if number in _USERS_TO_MEND:
         return Failed("EngineError", f"{error}: mend that, then run again")
+    if short := _short_of_memory(error):
+        return Failed("EngineError", short)
     return Failed("", without_credentials("".join(traceback.format_exception(error))))
+
+
+def _short_of_memory(error: BaseException) -> str:
+    """Say so where an error is of too little memory or too few threads; any may be where address space is limited."""
+    what = (str(error).splitlines() or [type(error).__name__])[0]
+    if limited := address_space_limit():
+        return f"{what}: {limited}"
+    if isinstance(error, MemoryError) or _NO_THREAD in str(error) or system_error(error) == errno.ENOMEM:
+        return f"{what}: the system gives this process no more memory or threads: free some, then run again"
+    return ""
+
+
+def address_space_limit() -> str:
+    """Say what limits the address space of processes here, and what to do; nothing where it has no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return (
+        f"processes may have {limit // 2**20} MiB of address space here, of which libraries take much more than of "
+        "memory: lift that limit (ulimit -v unlimited), then run again"
+    )
 
 
 def rebuilt(failed: Failed, doing: str) -> EngineError:

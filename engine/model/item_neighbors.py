@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows, narrowest_index
 from engine.model.neighbors import Best
-from engine.model.sizes import NEAR_ITEMS, TILE_ITEMS
+from engine.model.sizes import NEAR_ITEMS, NOISE, TILE_ITEMS
 
 Ids = NDArray[np.int32]
 Float32 = NDArray[np.float32]
@@ -47,9 +47,9 @@ def nearest_items(vectors: Float32, trust: Float32, own: Ids, candidates: Ids, k
     Returns
     -------
     ids, similarities : int32 and float32 arrays, shape (n, k)
-        By descending similarity; only positive ones, then -1 and 0.
+        By descending similarity; only those above `engine.model.sizes.NOISE`, then -1 and 0.
     """
-    best = Best(own, vectors[own], k, floor=0)
+    best = Best(own, vectors[own], k, floor=NOISE)
     for start in range(0, len(candidates), TILE_ITEMS):
         codes = candidates[start : start + TILE_ITEMS]
         asking = np.flatnonzero(best.worst < trust[codes[0]])

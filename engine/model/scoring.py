@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from engine.model.sizes import NOISE
 from engine.model.sparse import multiply
 
 # The notebook's guard against dividing by zero.
@@ -47,10 +48,11 @@ def vote_weights(similarities: NDArray[np.float32], amplification: float) -> NDA
     Returns
     -------
     float32 array, shape (users, k)
-        Zero where there is no neighbour, or a similarity below zero.
+        Zero where there is no neighbour, or a similarity that is none (`engine.model.sizes.NOISE`).
     """
-    weights: NDArray[np.float32] = np.maximum(np.nan_to_num(similarities, nan=0.0), 0) ** np.float32(amplification)
-    return weights
+    known = np.nan_to_num(similarities, nan=0.0)
+    weights: NDArray[np.float32] = np.maximum(known, 0) ** np.float32(amplification)
+    return np.where(known > np.float32(NOISE), weights, np.float32(0))
 
 
 class Rows(Protocol):

@@ -42,6 +42,9 @@ BEST_ROOM = 64
 """neighbors, item_neighbors: places for what is found between two selections; of equals, which one is kept."""
 SAMPLE_TASKS = 4
 """neighbors: tasks that samples of users are shared out among; each leaves a record."""
+NOISE = 4e-6
+"""item_neighbors, evaluate, recommend: similarities up to this are none. Rounding to single precision makes a cosine of
+vectors at right angles as large as its epsilon, 1.2e-7, times the root of the dimensions: with 128 three times less."""
 BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
 NEAR_ITEMS = 256
@@ -70,6 +73,7 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "TILE_USERS": ("neighbors",),
     "BEST_ROOM": ("neighbors", "item_neighbors"),
     "SAMPLE_TASKS": ("neighbors",),
+    "NOISE": ("item_neighbors", "evaluate", "recommend"),
     "BIAS_RATINGS": ("biases",),
     "NEAR_ITEMS": ("item_neighbors",),
     "TILE_ITEMS": ("item_neighbors",),

@@ -11,7 +11,7 @@ from engine.chunked.storage import Location, Place, locate
 from engine.ratings.faults import OR_TEXT, THE_FIRST, locate_fault
 from engine.ratings.opening import USUAL_NAMES, compression_of, named, read_head, read_magic
 from engine.ratings.records import NUMBER, read_records
-from engine.ratings.source import Source
+from engine.ratings.source import BLANKS, Source
 
 # The columns, as they are called in messages.
 _ITEM_AND_RATING = "movieId,rating"
@@ -45,7 +45,7 @@ def read_person(where: Place, usual: Source) -> tuple[list[Any], list[float]]:
     item, rating = source.layout
     as_id = int if item.type == "int64" else str
     rows = [row.fields for row in islice(read_records(source), 1, None) if any(row.fields)]
-    return [as_id(row[item.place]) for row in rows], [float(row[rating.place]) for row in rows]
+    return [as_id(row[item.place].strip(BLANKS)) for row in rows], [float(row[rating.place]) for row in rows]
 
 
 def _open_person(path: Location, usual: Source) -> Source:

@@ -22,6 +22,8 @@ IdType = Literal["int64", "string"]
 Names = tuple[str, str, str, str | None]
 
 KINDS = ("user", "item", "rating", "timestamp")
+BLANKS = " \t"
+"""What counts for nothing around the fields of a text file."""
 COLUMNS_OPTION = "--columns user,item,rating[,timestamp]"
 
 
@@ -147,6 +149,7 @@ def _scan_text(source: Source) -> tuple[pl.LazyFrame, dict[str, pl.Expr], list[p
     # It has to name every column: Polars parses a line, and sees surplus fields, only as far as columns are asked.
     raw = raw.filter(pl.any_horizontal(pl.all().is_not_null()))
     read = {c.kind: pl.col(str(c.place)) for c in source.layout}
+    read |= {c.kind: read[c.kind].str.strip_chars(BLANKS) for c in source.layout if c.type == "string"}
     sound = [pl.col(str(k)).is_null() for k in range(1, source.width, 2) if source.separator == "::"]
     sound += [~read[c.kind].str.contains("\n", literal=True) for c in source.layout if c.type == "string"]
     return raw, read, sound

@@ -29,9 +29,10 @@ from engine.model.factors import unit_rows
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.ranking import Ranking, rank
 from engine.model.scoring import cut_by_work, row_numbers, weighted_sums
-from engine.model.sizes import READ_RATINGS, SCORE_USERS, SCORE_WORK
+from engine.model.sizes import NOISE, READ_RATINGS, SCORE_USERS, SCORE_WORK
 from engine.model.topk import top_per_row
 from engine.ratings.person import read_person
+from engine.ratings.source import BLANKS
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
 from engine.serving.forks import refuse_forked
@@ -290,7 +291,7 @@ class Recommender:
         ----------
         user : id or Newcomer
         k : int
-            How many; at most as many as the run has kept neighbours (``neighbors.k``).
+            How many; at most as many as the run has kept neighbours (``neighbors.k``) of the same taste.
 
         Returns
         -------
@@ -312,11 +313,14 @@ class Recommender:
             raise UsageError(f"user {user}: give one id, or a newcomer")
         else:
             people = self._known(self._find([user], self._users, "user"))
-        codes = people.neighbors[0][people.neighbors[0] >= 0][:k]
+        there = people.neighbors[0] >= 0
+        if self._ranking.votes:
+            there &= people.similarities[0] > NOISE
+        codes, similarities = people.neighbors[0][there][:k], people.similarities[0][there][:k]
         theirs, places = self._rows(self._train, codes)
         return self._shared(people.rated, theirs[places]).select(
             pl.Series("user", self._users.gather(codes)),
-            pl.Series("similarity", people.similarities[0][: len(codes)]),
+            pl.Series("similarity", similarities),
             pl.all(),
         )
 
@@ -384,9 +388,10 @@ class Recommender:
         path = self._run.source.titles
         if path is None or not path.is_file():
             return pl.Series("title", [None] * len(items), dtype=pl.String)
+        blanks = BLANKS if self._run.source.format == "text" else ""  # as the ids themselves are read
         try:
             named = pl.scan_csv(path.local(), infer_schema=False).select(
-                item=pl.col("movieId").cast(self._items.dtype, strict=False), title="title"
+                item=pl.col("movieId").str.strip_chars(blanks).cast(self._items.dtype, strict=False), title="title"
             )
             table = named.filter(pl.col("item").is_in(items.unique().implode())).unique("item").collect()
         except (pl.exceptions.PolarsError, OSError) as error:

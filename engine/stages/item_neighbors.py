@@ -3,7 +3,7 @@
 Files
 -----
 ``ids``
-    Zarr int32 (items x k): columns, most similar first; -1 where there are fewer than k with a similarity above 0.
+    Zarr int32 (items x k): columns, most similar first; -1 where there are fewer than k with a similarity.
 ``similarities``
     Zarr float32 (items x k): cosine of the two items' vectors, shrunk for items with few ratings; 0 where there is no
     neighbour.

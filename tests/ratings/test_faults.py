@@ -227,3 +227,16 @@ def test_damaged_parquet(tmp_path: Path) -> None:
     path.write_bytes(content)
     assert looks_faulty(source)
     assert "r.parquet: cannot be read, it is cut or damaged: write it again" in str(locate_fault(source))
+
+
+def test_blanks_around_fields_do_not_count_in_text_files(write: Write) -> None:
+    path = write("userId, movieId, rating\nann, i 1, 3\n bob ,\ti 2 , 4\nann ,i 2 ,5\n")
+    source = open_source(path)
+    assert source.columns[:3] == ("userId", "movieId", "rating")
+    found = scan(source).collect()
+    assert found["user"].to_list() == ["ann", "bob", "ann"]
+    assert found["item"].to_list() == ["i 1", "i 2", "i 2"]
+    assert locate_fault(source) is None
+    blank = spoilt(path, "userId,movieId,rating\nann,i,3\n  ,i,4\n")
+    assert looks_faulty(blank)
+    assert str(locate_fault(blank)).startswith(f"{path}, line 3, column userId: missing user id")

@@ -332,6 +332,26 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         read_ids(tmp_path / "ids")
 
 
+@pytest.mark.parametrize("low", [1, -1])
+def test_who_and_what_have_nothing_in_common_are_not_near_by_rounding(low: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    pairs = [(u, i) for u in range(24) for i in range(40) if u % 2 == i % 2 and rng.random() < 0.6]
+    ratings = [(u, i, float(rng.choice([low, 5 if low > 0 else 1]))) for u, i in pairs]
+    more: dict[str, Any] = {"factors": {}, "neighbors": {"k": 20}, "item_neighbors": {"k": 39, "ranking_k": 39}}
+    more["evaluate"] = {"k": 6, "liked_from": 4.0 if low > 0 else 1.0}
+    where = run(tmp_path, pl.DataFrame(ratings, schema=["userId", "movieId", "rating"], orient="row"), **more)
+    recommender = Recommender.open(where)
+    listed = recommender.recommend(recommender.users, 40)
+    assert not listed.is_empty()
+    assert (listed["user"] % 2 == listed["item"] % 2).all()
+    for user in recommender.users:
+        assert (recommender.similar_users(user, 20)["user"] % 2 == user % 2).all()
+        others = [item for item in recommender.items if item % 2 != user % 2]
+        assert not recommender.predict([user] * len(others), others)["near"].any()
+    made = recommend_all(where, tmp_path / "all.parquet", k=40)
+    assert made.n_items == listed.height
+
+
 def test_titles_that_cannot_be_read_are_told(small: Path, tmp_path: Path) -> None:
     titles = small.parent / "movies.csv"
     before = titles.read_text()

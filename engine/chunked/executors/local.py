@@ -15,10 +15,10 @@ import msgspec
 
 from engine.chunked import memory
 from engine.chunked.budget import MIB, format_size
-from engine.chunked.errors import EngineError, Interrupted, rebuilt
+from engine.chunked.errors import EngineError, Interrupted, address_space_limit, rebuilt
 from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, from_line
 from engine.chunked.executors.base import WorkerLimit, environment
-from engine.chunked.executors.processes import PYTHON, ask, ended, interrupts_held
+from engine.chunked.executors.processes import PYTHON, Asked, ask, ended, interrupts_held
 from engine.chunked.executors.seen import Seen
 from engine.chunked.pipeline import Job
 from engine.chunked.references import Reference
@@ -57,22 +57,28 @@ class LocalExecutor:
 
     def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
         """See `engine.chunked.executors.base.Executor`."""
-        ask = partial(self._reserved_bytes, where=where)
-        first = ask(stages[0]) if stages else 0
+        among = Asked()
+        probe = partial(self._reserved_bytes, where=where, among=among)
+        first = probe(stages[0]) if stages else 0
         # Probes are within the budget, too: as many at a time as fit beside this process, by what the first took.
         at_a_time = (self.allowed - self._own_bytes()) // max(1, first + _PROBES_DIFFER)
         with ThreadPoolExecutor(max(1, min(self.max_workers, at_a_time))) as pool:
-            others = list(pool.map(ask, stages[1:]))
+            try:
+                others = list(pool.map(probe, stages[1:]))
+            except BaseException:
+                among.end()  # the pool would wait for them
+                raise
         own = self._own_bytes()
         return [own + held for held in [first, *others][: len(stages)]]
 
     def _own_bytes(self) -> int:
         return max(0, memory.resident_bytes() - self._callers_bytes)
 
-    def _reserved_bytes(self, stage: Reference, where: Location) -> int:
+    def _reserved_bytes(self, stage: Reference, where: Location, among: Asked) -> int:
         question = json.dumps({"stage": msgspec.to_builtins(stage), "where": str(where.absolute())})
         doing = f"loading {stage.text}"
-        told = from_line(ask(doing, [*PYTHON, "-m", "engine.chunked.executors.probe"], question, self._environment))
+        command = [*PYTHON, "-m", "engine.chunked.executors.probe"]
+        told = from_line(ask(doing, command, question, self._environment, among))
         if isinstance(told, Failed):
             raise rebuilt(told, doing)
         return told.measured
@@ -141,7 +147,8 @@ class LocalExecutor:
             )
         if isinstance(last, Failed):
             return rebuilt(last, f"stage {job.step}")
-        return EngineError(f"the process of stage {job.step} {ended(code)}; run again to go on")
+        remedy = address_space_limit() or "run again to go on"
+        return EngineError(f"the process of stage {job.step} {ended(code)}; {remedy}")
 
 
 def _stop(child: subprocess.Popen[str]) -> None:

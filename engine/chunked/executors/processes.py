@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from engine.chunked.errors import EngineError
+from engine.chunked.errors import EngineError, address_space_limit
 
 # -P: the folder a user stands in must not be searched for modules.
 PYTHON = (sys.executable, "-P")
@@ -24,8 +25,37 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ask(doing: str, command: Sequence[str], question: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run a short-lived process; return what it prints.
+class Asked:
+    """Processes that are asked on several threads, all to be ended at once."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def add(self, child: subprocess.Popen[str]) -> None:
+        """Take one in that has been started."""
+        with self._lock:
+            self._running.add(child)
+            if self._ended:
+                child.kill()
+
+    def end(self) -> None:
+        """End them, and those that are taken in from now on."""
+        with self._lock:
+            self._ended = True
+            for child in self._running:
+                child.kill()
+
+
+def ask(
+    doing: str,
+    command: Sequence[str],
+    question: str,
+    environment: Mapping[str, str] | None = None,
+    among: Asked | None = None,
+) -> str:
+    """Run a short-lived process, ``among`` others; return what it prints.
 
     Parameters
     ----------
@@ -41,6 +71,8 @@ def ask(doing: str, command: Sequence[str], question: str, environment: Mapping[
     """
     with interrupts_held():
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    if among is not None:
+        among.add(child)
     with child:
         try:
             output, _ = child.communicate(question)
@@ -48,7 +80,8 @@ def ask(doing: str, command: Sequence[str], question: str, environment: Mapping[
             child.kill()  # it would only complain that nobody listens any more
             raise
     if child.returncode:
-        raise EngineError(f"{doing}: the process that does it {ended(child.returncode)}; run again")
+        remedy = address_space_limit() or "run again"
+        raise EngineError(f"{doing}: the process that does it {ended(child.returncode)}; {remedy}")
     return output
 
 

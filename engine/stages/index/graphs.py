@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import hnswlib
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -21,10 +20,16 @@ from engine import config
 from engine.artifacts.names import shard_path
 from engine.artifacts.readers import Factors, Index
 from engine.chunked import arrays
+from engine.chunked.errors import UsageError
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Planned, Round, TaskContext
 from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, merge_nearest
 from engine.model.sizes import TILE_USERS
+
+try:
+    import hnswlib
+except ImportError as error:
+    raise UsageError(f"{config.HNSWLIB_MISSING} ({error})") from None
 
 
 class Graphs:
