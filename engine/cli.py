@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import io
 import os
 import shlex
 import shutil
@@ -18,6 +18,7 @@ from engine.chunked import loop, memory, overview, planning, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError, Interrupted, UsageError, describe
 from engine.chunked.executors.base import environment
+from engine.chunked.printable import dumps, printable
 from engine.chunked.progress import Progress
 from engine.chunked.storage import Location, locate
 from engine.config import Config
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 failed; 2 bad usage, configuration or input; 3 does not fit the budget; 4 work directory in
     use; 5 damaged work directory; 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")  # a sign that it does not know shall not lose what is done
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = _parser().parse_args(arguments)
@@ -46,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.command(options)
         sys.stdout.flush()
     except EngineError as error:
-        print(f"engine: {error.told('--memory {}')}", file=sys.stderr)
+        _complain(error.told("--memory {}"))
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
     except OSError as error:
-        print(f"engine: {error}: mend that, then run again", file=sys.stderr)
+        _complain(f"{error}: mend that, then run again")
         return EngineError.exit_code
     except Exception as error:
         failed = describe(error)
@@ -64,6 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("engine: interrupted; run again to go on", file=sys.stderr)
         return Interrupted.exit_code
     return code
+
+
+def _say(text: object) -> None:
+    """Print text for people, in which names, ids and titles of others do nothing to the terminal."""
+    print(printable(text, keep="\n"))
+
+
+def _complain(text: str, what: str = "engine") -> None:
+    print(f"{what}: {printable(text, keep=chr(10))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -272,10 +285,10 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     with Progress(options.quiet, options.explain) as progress:
         result = driver.run(settings, progress, fresh=options.fresh)
-    print(summary.describe(result.metrics))
-    print(f"\n{loop.describe(result)}")
-    print(f"\nfigures  {_from_here(result.workdir / workdir.METRICS)}")
-    print(f"next     {_called()} status {shlex.quote(_from_here(result.workdir))}")
+    _say(summary.describe(result.metrics))
+    _say(f"\n{loop.describe(result)}")
+    _say(f"\nfigures  {_from_here(result.workdir / workdir.METRICS)}")
+    _say(f"next     {_called()} status {shlex.quote(_from_here(result.workdir))}")
     return 0
 
 
@@ -296,9 +309,9 @@ def _plan(options: argparse.Namespace) -> int:
     with Progress(options.quiet or options.json, options.explain) as progress:
         plan = driver.plan(_settings(options), progress)
     if options.json:
-        print(json.dumps(planning.as_mapping(plan), indent=2))
+        print(dumps(planning.as_mapping(plan)))
     else:
-        print(planning.table(plan) if plan.stages else "nothing to do: every stage is done")
+        _say(planning.table(plan) if plan.stages else "nothing to do: every stage is done")
     planning.refuse_misfits(plan)
     planning.refuse_full_disk(plan, "the disk")
     return 0
@@ -306,16 +319,16 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     found = overview.status(options.workdir)
-    print(json.dumps(found, indent=2) if options.json else overview.describe(found))
+    _say(dumps(found) if options.json else overview.describe(found))
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
     faults = workdir.verify(options.workdir)
     if options.json:
-        print(json.dumps({"workdir": str(options.workdir), "damaged": faults}, indent=2))
+        print(dumps({"workdir": str(options.workdir), "damaged": faults}))
     else:
-        print("\n".join(faults.values()) if faults else f"{options.workdir}: every file is what was recorded")
+        _say("\n".join(faults.values()) if faults else f"{options.workdir}: every file is what was recorded")
     if faults:
         raise DamagedError(
             f"{len(faults)} damaged: the next engine run mends what it uses, engine clean removes what it does not"
@@ -326,7 +339,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _clean(options: argparse.Namespace) -> int:
     unused = workdir.clean(options.workdir, really=options.yes)
     for folder in unused:
-        print(f"{folder.path.name:<28} {format_size(folder.bytes):>10}")
+        _say(f"{printable(folder.path.name):<28} {format_size(folder.bytes):>10}")
     total = format_size(sum(folder.bytes for folder in unused))
     print(f"{total} {'removed' if options.yes else 'not used by the last run; --yes removes it'}")
     return 0
@@ -335,7 +348,7 @@ def _clean(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from engine.results import report  # loads Polars and the plotting library, which no other command needs here
 
-    print(report.write(options.workdir, options.out))
+    _say(report.write(options.workdir, options.out))
     return 0
 
 
@@ -349,15 +362,17 @@ def _recommend(options: argparse.Namespace) -> int:
     if options.ratings is not None:
         whom = recommender.read_newcomer(options.ratings)
         if whom.left_out:
-            print(f"note: {answers.left_out(whom.left_out)}", file=sys.stderr)
+            _complain(answers.left_out(whom.left_out), "note")
     else:
         whom = options.user or answers.read_ids(options.users)
     items = recommender.recommend(whom, options.k, include_test=options.include_test)
     asked = [None] if options.ratings is not None else recommender.known_users(whom).to_list()
+    if recommender.no_titles:
+        _complain(recommender.no_titles, "note")
     if options.json:
-        print(json.dumps(answers.items_as_mappings(items, asked), indent=2))
+        print(dumps(answers.items_as_mappings(items, asked)))
     else:
-        print(answers.describe_items(items, asked, recommender.predicts_ratings))
+        _say(answers.describe_items(items, asked, recommender.predicts_ratings))
     return 0
 
 
@@ -378,17 +393,19 @@ def _recommend_all(options: argparse.Namespace) -> int:
         )
     if not made.run.stages[0].skipped:
         print(f"\n{loop.describe(made.run)}")
-    print(f"\n{made.out}: {made.n_items:,} items for {made.n_users:,} users")
+    _say(f"\n{made.out}: {made.n_items:,} items for {made.n_users:,} users")
     return 0
 
 
 def _similar(options: argparse.Namespace) -> int:
     answers, recommender = _ask(options.workdir)
     users = recommender.similar_users(options.user, options.k)
+    if recommender.no_titles:
+        _complain(recommender.no_titles, "note")
     if options.json:
-        print(json.dumps(answers.users_as_mapping(options.user, users), indent=2))
+        print(dumps(answers.users_as_mapping(options.user, users)))
     else:
-        print(answers.describe_users(options.user, users))
+        _say(answers.describe_users(options.user, users))
     return 0
 
 
@@ -402,18 +419,19 @@ def _ask(where: Location) -> tuple[Any, Any]:
 
 def _data_list(options: argparse.Namespace) -> int:
     for dataset in datasets.list_datasets(options.data_dir):
-        print(f"{dataset.name:<10} {'present' if dataset.present else 'absent':<8} {dataset.path}")
+        name, path = printable(dataset.name), printable(dataset.path)
+        print(f"{name:<10} {'present' if dataset.present else 'absent':<8} {path}")
         print(f"           {dataset.what}\n           {dataset.licence}")
     return 0
 
 
 def _data_sample(options: argparse.Namespace) -> int:
-    print(datasets.make_sample(options.data_dir))
+    _say(datasets.make_sample(options.data_dir))
     return 0
 
 
 def _data_fetch(options: argparse.Namespace) -> int:
-    print(datasets.fetch_ml25m(options.data_dir))
+    _say(datasets.fetch_ml25m(options.data_dir))
     return 0
 
 
@@ -424,5 +442,5 @@ def _data_twin(options: argparse.Namespace) -> int:
         raise UsageError(f"--scale {options.scale}: must be more than 0")
     summary = write_twin(options.out, scale=options.scale, seed=options.seed)
     counts = f"{summary.n_ratings:,} synthetic ratings by {summary.n_users:,} users of {summary.n_items:,} items"
-    print(f"{options.out}: {counts}")
+    _say(f"{options.out}: {counts}")
     return 0

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.plain import plain
 from engine.model.parameters import RankingParameters
 
@@ -297,6 +297,10 @@ def load(*layers: Mapping[str, Any]) -> Config:
     _merge(full, PRESETS[name])
     _merge(full, merged)
     _refuse_unknown(full, Config, "")
+    for key, value in full.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str):
+                refuse_no_utf8(text, key)
     try:
         settings = msgspec.convert(_plain(full), Config)
     except msgspec.ValidationError as error:
@@ -348,7 +352,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         Where it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

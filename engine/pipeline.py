@@ -35,7 +35,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 5)
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
-        step("split", "SplitStage", ("ingest",), "train and test", 3),
+        step("split", "SplitStage", ("ingest",), "train and test", 4),
         step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 2),
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 4),
         step("index", "IndexStage", ("factors",), "what neighbours are searched with", 2),

@@ -24,7 +24,9 @@ GOOD = "userId,movieId,rating\n" + "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u 
 def engine(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **more}
     command = [sys.executable, "-m", "engine", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=120)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, text=True, errors="replace", capture_output=True, timeout=120
+    )
 
 
 def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -472,6 +474,9 @@ def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -
     assert "both liked" in engine("similar", where, "--user", 2, "-k", 3).stdout
     alike = json.loads(engine("similar", where, "--user", 2, "-k", 3, "--json").stdout)
     assert len(alike["similar"]) == 3
+    assert {type(user) for user in (alike["user"], *(each["user"] for each in alike["similar"]))} == {int}
+    refused(engine("similar", where, "--user", "02", "--json"), 2, "no user 02")
+    refused(engine("recommend", where, "--user", "02"), 2, "no user 02")
     mine = tmp_path / "mine.csv"
     mine.write_text("rating,movieId\n5,1\n4,99\n1,2\n")
     told = engine("recommend", where, "--ratings", mine, "-k", 2)
@@ -510,3 +515,115 @@ def test_everybody_asked_is_answered_in_the_order_asked(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("movieId,rating\n" + "".join(f"{i},3\n" for i in range(1, 9)))
     newcomer = engine("recommend", where, "--ratings", tmp_path / "all.csv", "--json")
     assert json.loads(newcomer.stdout) == [{"user": None, "items": []}]
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A run of text ids, with titles, that would act on a terminal; in a folder that would, too."""
+    folder = tmp_path / "a\x1b[2Jb\u202e"
+    folder.mkdir()
+    ratings = "".join(f"u\x9b{u},i\x1b]0;{i},{1 + (u * i) % 5}\n" for u in range(8) for i in range(12) if (u + i) % 3)
+    (folder / "ratings.csv").write_text("userId,movieId,rating\n" + ratings)
+    titles = "".join(f"i\x1b]0;{i},\u00c9t\u00e9\x1b[31m{i}\u202e\n" for i in range(12))
+    (folder / "movies.csv").write_text("movieId,title\n" + titles)
+    finish_run(folder / "ratings.csv", folder / "w", preset="default")
+    return folder
+
+
+ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+def test_what_others_wrote_does_nothing_to_a_terminal_and_stays_exact_in_json(hostile: Path) -> None:
+    where = hostile / "w"
+    for arguments in (
+        ("recommend", where, "--user", "u\x9b2", "--include-test"),
+        ("similar", where, "--user", "u\x9b2"),
+        ("recommend", where, "--user", "u\x9b99"),
+        ("run", hostile, "--workdir", where),
+        ("run", hostile, "--workdir", where, "--columns", "a\x1b[0m,b,c"),
+        ("status", where),
+        ("verify", where),
+        ("clean", where),
+        ("plan", hostile, "--workdir", where),
+        ("report", where),
+        ("data", "--data-dir", hostile.parent, "list"),
+        ("recommend", hostile / "none", "--user", 1),
+    ):
+        result = engine(*arguments)
+        assert "Traceback" not in result.stderr
+        assert not ACTS.search(result.stdout + result.stderr), arguments
+    assert not ACTS.search((where / "report.html").read_text(encoding="utf-8").partition("<script>")[0])
+    found = json.loads(engine("recommend", where, "--user", "u\x9b2", "--include-test", "--json").stdout)
+    assert found[0]["user"] == "u\x9b2"
+    assert all(re.fullmatch("\u00c9t\u00e9\x1b\\[31m\\d+\u202e", item["title"]) for item in found[0]["items"])
+
+
+def test_a_stream_that_cannot_encode_gets_replacements(hostile: Path, good: Path, tmp_path: Path) -> None:
+    for encoding in ("ascii", "latin-1"):
+        ran = engine("run", good, "--workdir", tmp_path / "w", PYTHONIOENCODING=encoding)
+        assert ran.returncode == 0, ran.stderr
+        assert "RMSE" in ran.stdout
+        told = engine(
+            "recommend", hostile / "w", "--user", "u\x9b2", "--include-test", PYTHONIOENCODING=f"{encoding}:strict"
+        )
+        assert told.returncode == 0, told.stderr
+
+
+def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("userId,movieId,rating\n" + "".join(f"{u},{i},5\n" for u in range(9) for i in range(u, u + 7)))
+    where = finish_run(path, tmp_path / "w", preset="default", neighbors={"k": 1}, item_neighbors={"min_ratings": 1})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    texts = [engine("recommend", where, "--user", 2, "-k", 200, "--include-test", "--json").stdout]
+    texts += [engine("similar", where, "--user", 2, "--json").stdout, engine("status", where, "--json").stdout]
+    texts += [(where / name).read_text() for name in ("metrics.json", "run.json")]
+    for text in texts:
+        json.loads(text, parse_constant=refuse)
+    assert '"mean_rating": null' in texts[0]
+
+
+def test_configuration_and_users_with_a_mark_and_crlf_in_any_locale(good: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(b"\xef\xbb\xbf# \xc3\xa9t\xc3\xa9\r\n[neighbors]\r\nk = 7\r\n")
+    where = tmp_path / "w"
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {}):
+        result = engine("run", good, "--workdir", where, "--config", file, cwd=None, **locale)
+        assert result.returncode == 0, result.stderr
+        users = tmp_path / "users"
+        users.write_bytes(b"\xef\xbb\xbf3\r\n5\r\n\r\n")
+        found = engine("recommend", where, "--users", users, "--json", "--include-test", cwd=None, **locale)
+        assert [each["user"] for each in json.loads(found.stdout)] == [3, 5], found.stderr
+        assert engine("report", where, cwd=None, **locale).returncode == 0
+    file.write_bytes("[neighbors]\nk = 7\n".encode("utf-16"))
+    refused(engine("run", good, "--config", file, cwd=tmp_path), 2, "c.toml: not TOML")
+    users.write_bytes("3\n".encode("utf-16"))
+    refused(engine("recommend", where, "--users", users), 2, "give a text file in UTF-8")
+
+
+def test_names_that_are_not_utf_8_are_read_or_refused_in_a_sentence(good: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    path = odd / os.fsdecode(b"m\xe9.csv")
+    path.write_text(GOOD)
+    where = tmp_path / "w"
+    for arguments in (
+        ("run", path, "--workdir", where),
+        ("plan", path, "--workdir", where, "--json"),
+        ("run", good, "--workdir", odd / "w"),
+        ("run", good, "--workdir", where, "--config", odd / "c.toml"),
+        ("status", odd, "--json"),
+        ("run", "x", "--data-dir", odd),
+    ):
+        refused(engine(*arguments), 2, "caf\\xe9")
+    refused(engine("run", path.name, "--workdir", where, cwd=odd), 2, "is not UTF-8: rename it")
+    result = engine("run", good, "--workdir", "w", cwd=odd)
+    refused(result, 2, "caf\\xe9/w: is not UTF-8: rename it, or give another")
+    (odd / "users").write_text("3\n")
+    assert engine("run", good, "--workdir", where).returncode == 0
+    assert engine("recommend", where, "--users", odd / "users", "--include-test").returncode == 0
+    path.write_text("movieId,rating\n1,5\n")
+    assert engine("recommend", where, "--ratings", path).returncode == 0
+    assert engine("data", "--data-dir", tmp_path, "list").returncode == 0

@@ -28,7 +28,7 @@ def read_partition(stage: Committed, index: int, *columns: str, kind: str = "rat
     """
     import polars as pl
 
-    return pl.read_parquet(stage.path(names.partition_path(index, kind)), columns=list(columns))
+    return pl.read_parquet(stage.path(names.partition_path(index, kind)), glob=False, columns=list(columns))
 
 
 def user_ids(ingest: Committed) -> pl.Series:
@@ -49,7 +49,7 @@ def all_item_ids(ingest: Committed) -> pl.Series:
 def _ids(path: Path, column: str) -> pl.Series:
     import polars as pl
 
-    return pl.read_parquet(path, columns=[column])[column]
+    return pl.read_parquet(path, glob=False, columns=[column])[column]
 
 
 def measured_users(evaluate: Committed) -> list[Path]:

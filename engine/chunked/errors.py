@@ -95,6 +95,12 @@ def without_credentials(text: str) -> str:
     return _USER_INFO.sub("://...@", text)
 
 
+def refuse_no_utf8(text: str, what: str) -> None:
+    """Refuse a name of bytes that are not UTF-8: records of a run, which are JSON, cannot hold it."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise UsageError(f"{what} {text}: is not UTF-8: rename it, or give another")
+
+
 _KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Interrupted)
 # Rust libraries name the system's error only in their text; NumPy says how much of a write it got rid of.
 _NUMBER = re.compile(r"\(os error (\d+)\)")

@@ -11,6 +11,7 @@ from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import STAGES
+from engine.chunked.printable import printable
 from engine.chunked.storage import Place, locate
 from engine.chunked.workdir import Folder, StageEntry
 
@@ -97,13 +98,13 @@ def describe(found: Mapping[str, Any]) -> str:
     holder = found["running"]
     state = f"running, process {holder.get('pid')}" if holder else "finished" if found["finished"] else "unfinished"
     left = f", about {found['seconds_left']:.0f} s left" if found["seconds_left"] else ""
-    lines = [f"{found['workdir']}: {state}{left}, {format_size(found['bytes'])}"]
+    lines = [f"{printable(found['workdir'])}: {state}{left}, {format_size(found['bytes'])}"]
     lines.append(f"  {'':<32} {'':<9} {'tasks done':>10} {'left':>6} {'worker seconds':>15} {'size':>9}")
     for stage in found["stages"]:
         state = "complete" if stage["complete"] else "begun" if stage["tasks_done"] else "to do"
         state = state if stage["used"] else "unused"
         lines.append(
-            f"  {stage['folder']:<32} {state:<9} {stage['tasks_done']:>10} {stage['tasks_left']:>6} "
+            f"  {printable(stage['folder']):<32} {state:<9} {stage['tasks_done']:>10} {stage['tasks_left']:>6} "
             f"{stage['seconds']:>15.1f} {format_size(stage['bytes']):>9}"
         )
     return "\n".join(lines)

@@ -203,7 +203,7 @@ def table(plan: RunPlan) -> str:
         batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
         cache = "  and a cache" if stage.cached else ""
         lines.append(
-            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>9}{batch:>9}{format_size(stage.needed):>10}"
+            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>9} {batch:>8}{format_size(stage.needed):>10}"
             f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}{cache}"
         )
     disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)

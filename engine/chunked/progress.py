@@ -21,6 +21,7 @@ from engine.chunked.events import (
     StageSkipped,
     TaskEnded,
 )
+from engine.chunked.printable import printable
 
 
 class Progress:
@@ -70,7 +71,8 @@ class Progress:
                 show(event)
 
     def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        shown, encoding = printable(line), getattr(self._stream, "encoding", None) or "utf-8"
+        print(shown.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
 
     def _run_began(self, event: RunBegan) -> None:
         each = f" to each of {event.processes} worker processes" if event.processes > 1 else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked.errors import DamagedError, LockedError, UsageError, refuse_no_utf8
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.sealed import read_sealed, write_sealed
@@ -103,6 +103,7 @@ def make(where: Place) -> None:
         As `check`.
     """
     workdir = locate(where).enclosed()
+    refuse_no_utf8(str(workdir.absolute()), "work directory")
     try:
         if all(map(_begun_marker, workdir.names())):
             workdir.make()
@@ -134,6 +135,7 @@ def check(where: Place) -> None:
         Where another version of the program made it, or too much of it is damaged to tell.
     """
     workdir = locate(where).enclosed()
+    refuse_no_utf8(str(workdir.absolute()), "work directory")
     if _marked(workdir) or last_run(workdir) is not None:
         return
     if not (workdir / MARKER).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,21 @@ from engine.model.sizes import CUT_BINS
 _FLOYD = 10_000
 
 
+def share(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    """A share of each of some numbers, rounded down; the fraction is the decimal that it is written as.
+
+    Examples
+    --------
+    >>> share(np.array([10, 100, 1000]), 0.29), int(100 * 0.29)
+    (array([  2,  29, 290]), 28)
+    """
+    exact = Fraction(repr(float(fraction)))
+    # Of the few different numbers: in NumPy's integers products with the decimals of a fraction may not fit.
+    different, places = np.unique(counts, return_inverse=True)
+    shares = [n * exact.numerator // exact.denominator for n in different.tolist()]
+    return np.array(shares, dtype=np.int64)[places]
+
+
 def held_out_of_each(counts: NDArray[np.int64], test_fraction: float, min_ratings: int) -> NDArray[np.int64]:
     """How many of each user's ratings are held out, where that is a share of them.
 
@@ -23,7 +39,7 @@ def held_out_of_each(counts: NDArray[np.int64], test_fraction: float, min_rating
     >>> held_out_of_each(np.array([4, 5, 10, 19]), test_fraction=0.2, min_ratings=5)
     array([0, 1, 2, 3])
     """
-    return np.where(counts >= min_ratings, np.maximum(1, (counts * test_fraction).astype(np.int64)), 0)
+    return np.where(counts >= min_ratings, np.maximum(1, share(counts, test_fraction)), 0)
 
 
 def draw_held_out(

@@ -14,10 +14,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.storage import Location, Place, locate
 from engine.ratings.faults import Fault, first_fault
-from engine.ratings.records import INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records
+from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records
 from engine.ratings.source import COLUMNS_OPTION, KINDS, Column, IdType, Names, Source
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ USUAL_NAMES = ({"user", "userid"}, {"item", "itemid", "movie", "movieid"}, {"rat
 _SEPARATORS = (",", "\t", "::")
 # The end of a file's name that says what kind of file it is, and all after it.
 _KIND = re.compile(r"\.(csv|tsv|dat|data|txt|parquet|pq|gz|zst)(\.|$).*", re.IGNORECASE)
+_OTHER_SEPARATORS = (";", "|")
+_WITH_COMMAS = "save the file with commas, tabs or :: between the columns"
 # Row groups up to so many rows do not matter.
 _ROW_GROUP = 1 << 18
-# Ids like "007" or "+7" are not the number 7.
-_INTEGER_ID = re.compile(r"[ \t]*(0|-?[1-9][0-9]*)")
 
 
 def open_source(
@@ -63,6 +63,7 @@ def open_source(
     if columns is not None and (len(columns) not in (3, 4) or len(set(columns)) < len(columns)):
         raise UsageError(f"{COLUMNS_OPTION} takes three or four different names, not {','.join(columns)!r}")
     file = _ratings_file(locate(path))
+    refuse_no_utf8(str(file.absolute()), "path")
     magic = read_magic(file)
     twin = _synthetic_name(file.parent)
     titles = file.parent / "movies.csv"
@@ -116,7 +117,7 @@ def read_magic(file: Location) -> bytes:
 
 def _synthetic_name(folder: Location) -> str | None:
     try:
-        return str(json.loads((folder / "synthetic.json").read_text())["name"])
+        return str(json.loads((folder / "synthetic.json").read_bytes())["name"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as exc:
@@ -174,8 +175,19 @@ def _with_separator(source: Source) -> Source:
         raise UsageError(f"{path} is not text: give a CSV, TSV or .dat file in UTF-8, or Parquet")
     oddities = {"a byte order mark": head.startswith(codecs.BOM_UTF8), "CR LF line ends": b"\r\n" in head}
     notes = tuple(f"the file has {oddity}, read as usual" for oddity, there in oddities.items() if there)
-    first = head.split(b"\n", 1)[0].decode(errors="replace")
-    return replace(source, separator=max(_SEPARATORS, key=first.count), notes=notes)
+    first = head.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
+    separator = max(_SEPARATORS, key=first.count)
+    _refuse_separator(path, first, first.count(separator))
+    return replace(source, separator=separator, notes=notes)
+
+
+def _refuse_separator(path: Location, first: str, known: int) -> None:
+    """Refuse a first line that tells of a separator that is not read."""
+    if re.fullmatch("sep=.?", first, re.IGNORECASE):
+        raise UsageError(f"{path}, line 1 is {first!r}, by which Excel knows the separator: delete it, {_WITH_COMMAS}")
+    other = max(_OTHER_SEPARATORS if known else (*_OTHER_SEPARATORS, " "), key=first.count)
+    if first.count(other) > max(known, 1):
+        raise UsageError(f"{path} seems to be separated by {other!r}, which is not read: {_WITH_COMMAS}")
 
 
 def _with_columns(source: Source, first: list[str], columns: Sequence[str] | None) -> Source:
@@ -215,13 +227,18 @@ def named(
     UsageError
         If one is missing, or there is more than one; with what the file has, and the remedy.
     """
-    keys = {field: field if exact else re.sub("[-_ ]", "", field).casefold() for field in fields}
+    keys = {field: field if exact else column_key(field) for field in fields}
     found = [[field for field in fields if keys[field] in names] for names in wanted]
     if any(len(names) != 1 for names in found[:needed]) or any(len(names) > 1 for names in found):
         missing = [name for names in wanted for name in names if exact and name not in fields]
         lacks = f", but no {' and no '.join(missing)}" if missing else ""
         raise UsageError(f"{path} has the columns {', '.join(fields)}{lacks}: {remedy}")
     return [names[0] for names in found if names]
+
+
+def column_key(field: str) -> str:
+    """What of the name of a column tells the usual ones."""
+    return re.sub("[-_ ]", "", field.strip()).casefold()
 
 
 def _refuse_timeless(source: Source) -> None:
@@ -248,7 +265,7 @@ def _with_types(source: Source, rows: list[Record], times: bool) -> Source:
 
 def _id_type(source: Source, column: Column, rows: list[Record]) -> tuple[IdType, list[str]]:
     cells = _cells(column, rows)
-    odd = [(line, text) for line, text in cells if not (_INTEGER_ID.fullmatch(text) and fits_int64(text))]
+    odd = [(line, text) for line, text in cells if not (ID_NUMBER.fullmatch(text) and fits_int64(text))]
     if not odd:
         return "int64", []
     fraction = next(((line, text) for line, text in odd if "." in text), None)

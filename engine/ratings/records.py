@@ -18,6 +18,8 @@ from engine.ratings.source import Source
 
 # What Polars reads as a number: int() and float() also take "1_0", and digits of other scripts.
 INTEGER = re.compile(r"[ \t]*[+-]?[0-9]+")
+# An id is its text: "007" and "+7" are not the number 7.
+ID_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 _MAX_LINE = 1 << 17
@@ -103,4 +105,13 @@ def open_bytes(source: Source) -> BinaryIO:
 
 def fits_int64(text: str) -> bool:
     """Whether a whole number can be stored."""
-    return -(2**63) <= int(text) < 2**63
+    return -(2**63) <= whole(text) < 2**63
+
+
+def whole(text: str) -> int:
+    """The number of what `INTEGER` matches; of 20 digits or more, some number that does not fit either.
+
+    ``int`` refuses thousands of digits, zeros included.
+    """
+    digits = text.lstrip("+- \t").lstrip("0")[:20] or "0"
+    return int(f"-{digits}" if "-" in text else digits)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.chunked.printable import printable
+
+_Cells = tuple[str, str, str, str]
 _OF_RATINGS = (
     ("rmse", "RMSE", "root of the mean of (predicted - rating)^2"),
     ("mae", "MAE", "mean of |predicted - rating|"),
@@ -33,7 +36,7 @@ def describe(metrics: Mapping[str, Any]) -> str:
     """The content of ``metrics.json``, to be read by people."""
     name = f"{metrics['dataset']} (synthetic)" if metrics["synthetic"] else metrics["dataset"]
     lines = [
-        f"\n{name}: {metrics['n_users']:,} users x {metrics['n_items']:,} items",
+        f"\n{printable(name)}: {metrics['n_users']:,} users x {metrics['n_items']:,} items",
         f"  train / test ratings  {metrics['n_train']:,} / {metrics['n_test']:,}",
         *_notes(metrics),
         "",
@@ -58,7 +61,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"  repeated pairs        {metrics['n_repeated']:,} earlier ratings of the same pair left out")
     if not metrics["sorted_by_user"]:
         lines.append("  rows                  not sorted by user; sorted here")
-    return lines + [f"  note                  {note}" for note in metrics["notes"]]
+    return lines + [f"  note                  {printable(note)}" for note in metrics["notes"]]
 
 
 def _ratings(metrics: Mapping[str, Any]) -> list[str]:
@@ -69,8 +72,10 @@ def _ratings(metrics: Mapping[str, Any]) -> list[str]:
     model, bias = metrics["figures"]["model"], metrics["figures"]["bias_model"]
     coverage = _COVERAGE[metrics["config"]["evaluate"]["model"]]
     of = f"of {metrics['n_test_scored']:,} test ratings by {model['rmse']['n_users']:,} users"
-    rows = [_row(label, model.get(key), bias.get(key), text) for key, label, text in _OF_RATINGS]
-    return [_head(title, "bias model", of), *(row.format(coverage=coverage) for row in rows)]
+    rows = [
+        _row(label, model.get(key), bias.get(key), text.format(coverage=coverage)) for key, label, text in _OF_RATINGS
+    ]
+    return _aligned([(title, "model", "bias model", of), *rows])
 
 
 def _lists(metrics: Mapping[str, Any]) -> list[str]:
@@ -81,19 +86,21 @@ def _lists(metrics: Mapping[str, Any]) -> list[str]:
         return [f"{title}: no Recall@{section['k']}: {metrics['why_no_recall']}"]
     model, popular = metrics["figures"]["model"], metrics["figures"]["most_popular"]
     of = f"to {metrics['n_users_with_liked']:,} users with a liked test item (rating {section['liked_from']} or more)"
-    lines = [_head(title, "most popular", of)]
+    lines = [(title, "model", "most popular", of)]
     for key, label, text in _OF_LISTS:
         name = key.format(k=section["k"])
         lines.append(_row(label.format(k=section["k"]), model[name], popular[name], text.format(k=section["k"])))
-    return lines
+    return _aligned(lines)
 
 
-def _head(title: str, baseline: str, of: str) -> str:
-    return f"{title:<20}{'model':<18}{baseline:<18}{of}"
+def _row(label: str, model: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, meaning: str) -> _Cells:
+    return f"  {label}", _value(model), _value(baseline), meaning
 
 
-def _row(label: str, model: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, meaning: str) -> str:
-    return f"  {label:<18}{_value(model):<18}{_value(baseline):<18}{meaning}"
+def _aligned(rows: Sequence[_Cells]) -> list[str]:
+    """Lines of a table; columns are as wide as usual, or as their longest cell and a gap."""
+    widths = [max(usual, *(len(row[k]) + 2 for row in rows)) for k, usual in enumerate((20, 18, 18))]
+    return ["".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)) + row[3] for row in rows]
 
 
 def _value(figure: Mapping[str, Any] | None) -> str:

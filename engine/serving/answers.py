@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.chunked.printable import printable
 from engine.serving.ids import read_ids
 
 __all__ = ["describe_items", "describe_users", "items_as_mappings", "left_out", "read_ids", "users_as_mapping"]
@@ -25,7 +26,7 @@ def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: 
     """The same for people."""
     lines = []
     for user, rows in _by_user(items, asked):
-        head = "you" if user is None else f"user {user}"
+        head = "you" if user is None else f"user {printable(user)}"
         if rows.is_empty():
             lines += [head, f"      {_NOTHING}", ""]
             continue
@@ -47,24 +48,25 @@ def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
 
 
 def users_as_mapping(user: str, users: pl.DataFrame) -> dict[str, Any]:
-    """What `Recommender.similar_users` gives."""
-    return {"user": user, "similar": users.to_dicts()}
+    """What `Recommender.similar_users` gives; the user is a number where the others are."""
+    own = int(user) if users["user"].dtype.is_integer() else user
+    return {"user": own, "similar": users.to_dicts()}
 
 
 def describe_users(user: str, users: pl.DataFrame) -> str:
     """The same for people."""
-    width = max([len("nearest"), *(len(str(id_)) for id_ in users["user"])])
-    lines = [f"user {user}", f"  {'nearest':<{width}}  cosine  both rated  both liked  such as"]
+    width = max([len("nearest"), *(len(printable(id_)) for id_ in users["user"])])
+    lines = [f"user {printable(user)}", f"  {'nearest':<{width}}  cosine  both rated  both liked  such as"]
     for row in users.iter_rows(named=True):
-        shared = ", ".join(str(title or item) for title, item in zip(row["titles"], row["items"], strict=True))
+        shared = ", ".join(printable(title or item) for title, item in zip(row["titles"], row["items"], strict=True))
         counts = f"{row['n_both']:>10,}  {row['n_both_liked']:>10,}"
-        lines.append(f"  {row['user']:<{width}}  {row['similarity']:>6.3f}  {counts}  {shared}".rstrip())
+        lines.append(f"  {printable(row['user']):<{width}}  {row['similarity']:>6.3f}  {counts}  {shared}".rstrip())
     return "\n".join(lines)
 
 
 def left_out(ids: Sequence[Any]) -> str:
     """Say which items of a newcomer this run does not know."""
-    first_ids = ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+    first_ids = ", ".join(map(printable, ids[:5])) + (", ..." if len(ids) > 5 else "")
     return f"{len(ids)} of the items are not known to this run and left out: {first_ids}"
 
 
@@ -80,5 +82,5 @@ def _by_user(rows: pl.DataFrame, asked: Sequence[Any]) -> Iterator[tuple[Any, pl
 
 
 def _short(text: object) -> str:
-    whole = str(text)
+    whole = printable(text)
     return whole if len(whole) < _TITLE else whole[: _TITLE - 5] + "..."

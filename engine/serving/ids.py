@@ -10,11 +10,12 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from engine.chunked.errors import UsageError
+from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids in a file, one a line; blank lines are skipped.
+    """Ids in a file, one a line, in UTF-8; blank lines are skipped, and blanks around an id.
 
     Raises
     ------
@@ -22,9 +23,9 @@ def read_ids(path: Path) -> list[str]:
         Where it cannot be read, or holds none.
     """
     try:
-        ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}): give a text file, one user id a line") from None
+        raise UsageError(f"{path}: cannot be read ({error}): give a text file in UTF-8, one user id a line") from None
     if not ids:
         raise UsageError(f"{path}: holds no user ids: write one a line")
     return ids
@@ -54,7 +55,7 @@ def find(ids: ArrayLike, run_ids: pl.Series, what: str, where: Location) -> NDAr
     codes, present = places(asked, run_ids)
     if not present.all():
         absent = asked.filter(pl.Series(~present)).unique(maintain_order=True).to_list()
-        named = ", ".join(map(str, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+        named = ", ".join(map(printable, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
         raise UsageError(f"no {what} {named} in {where}: {describe(run_ids, what)}")
     return codes
 
@@ -80,6 +81,8 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
         given = np.array(list(map(str, given.tolist())))
     elif given.dtype.kind == "f":
         wrong = given[given != np.floor(given)].tolist()
+        if not wrong and (np.abs(given) < 2**63).all():
+            given = given.astype(np.int64)
     else:
         wrong = [] if given.dtype.kind in "iuU" else given.tolist()
     if wrong:
@@ -90,16 +93,25 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
 def places(ids: pl.Series, run_ids: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The place of each id among the ids of a run, which ascend, and whether it is one of them.
 
-    A text may stand for a number: ``"42"`` finds 42.
+    A text may stand for a number: ``"42"`` finds 42. ``"042"`` does not: it is another id.
     """
-    asked = ids.cast(run_ids.dtype, strict=False)
+    asked = as_type(ids, run_ids.dtype)
     at = np.minimum(run_ids.search_sorted(asked.fill_null(run_ids[0])).to_numpy(), len(run_ids) - 1)
     present = (run_ids.gather(at) == asked).fill_null(False)
     return at.astype(np.int64), present.to_numpy()
 
 
+def as_type(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Ids as numbers or text; null where a text is not that of a number."""
+    asked = ids.cast(dtype, strict=False)
+    if ids.dtype != pl.String or dtype == pl.String:
+        return asked
+    own = asked.cast(pl.String) == ids
+    return asked.set(~own.fill_null(False), None)
+
+
 def describe(run_ids: pl.Series, what: str) -> str:
     """Say which ids a run has."""
     if run_ids.dtype == pl.String:
-        return f"known are {len(run_ids):,} {what}s, such as {', '.join(run_ids.head(3).to_list())}"
+        return f"known are {len(run_ids):,} {what}s, such as {', '.join(map(printable, run_ids.head(3)))}"
     return f"known are {len(run_ids):,} {what}s from {run_ids[0]} to {run_ids[-1]}"

@@ -36,6 +36,7 @@ from engine.ratings.source import BLANKS
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
 from engine.serving.forks import refuse_forked
+from engine.serving.titles import read_titles
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -99,13 +100,13 @@ def _telling_damage(
     return told
 
 
-def _as_ratings(given: ArrayLike) -> NDArray[np.float32]:
+def _as_ratings(given: ArrayLike) -> NDArray[np.float64]:
     try:
         values = np.asarray(given)
         odd = values.dtype.kind not in "iuf" and [each for each in values.tolist() if not _is_number(each)]
         if odd:
             raise UsageError(f"rating {odd[0]!r}: give a number for each item")
-        return values.astype(np.float32)
+        return values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise UsageError(f"ratings: {error}: give a number for each item") from None
 
@@ -148,6 +149,7 @@ class Recommender:
     def __init__(self, run: FinishedRun) -> None:
         self._run = run
         self._settings = run.settings
+        self._no_titles = ""
         self._profile = Profile.of(run.stages["ingest"])
         matrix = Matrix(run.stages["matrix"])
         self._train, self._test = matrix.train, matrix.test
@@ -229,7 +231,7 @@ class Recommender:
             ``title``: text, null where there is no ``movies.csv`` beside the ratings or none in it. ``predicted``:
             float32, in units of ratings, within their range (with the notebook's model: the score). ``score``:
             float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
-            uint32, rated the item, and ``mean_rating``, float32, is the mean of their ratings.
+            uint32, rated the item, and ``mean_rating``, float32, is the mean of their ratings, null where none did.
 
         Raises
         ------
@@ -344,22 +346,31 @@ class Recommender:
         values = _as_ratings(ratings)
         if given.shape != values.shape:
             raise UsageError(f"{len(given)} items and {len(values)} ratings: give a rating for each item")
-        low, high = self._profile.rating_min, self._profile.rating_max
-        for item, value in zip(given, values.tolist(), strict=True):
-            if not low <= value <= high:
-                raise UsageError(
-                    f"rating {value:g} of item {item}: the ratings of this run go from {low:g} to {high:g}"
-                )
+        narrow = self._within_range(given, values)
         columns, known = lookup.places(given, self._items)
         if not known.any():
             raise UsageError(f"none of the {len(given)} items is known: {lookup.describe(self._items, 'item')}")
-        latest = dict(zip(columns[known].tolist(), values[known].tolist(), strict=True))
+        latest = dict(zip(columns[known].tolist(), narrow[known].tolist(), strict=True))
         own = np.array(sorted(latest), dtype=np.int32)
         data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
         rated = csr_matrix((data, own, [0, len(own)]), shape=(1, len(self._items)))
         vector = unit_rows(rated @ self._factors.loadings(mmap_mode="r"))[0]
         left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
         return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
+
+    def _within_range(self, items: pl.Series, ratings: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Ratings as they are computed with; refuse those out of range."""
+        low, high = self._profile.rating_min, self._profile.rating_max
+        with np.errstate(over="ignore"):
+            narrow = ratings.astype(np.float32)
+        # All narrowed: the greatest rating of the run, 4.3 say, is less than what is nearest to it in float32.
+        out = np.flatnonzero(~((narrow >= np.float32(low)) & (narrow <= np.float32(high))))
+        for row in out.tolist():
+            raise UsageError(
+                f"rating {ratings[row]:.9g} of item {items[row]}: "
+                f"the ratings of this run go from {low:.9g} to {high:.9g}"
+            )
+        return narrow
 
     @_telling_damage
     def read_newcomer(self, path: str | os.PathLike[str]) -> Newcomer:
@@ -377,28 +388,16 @@ class Recommender:
             raise UsageError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
     def titles(self, items: pl.Series) -> pl.Series:
-        """Titles of items, from the ``movies.csv`` beside the ratings; null where there is none.
-
-        Raises
-        ------
-        UsageError
-            Where that file is there and cannot be read as titles.
-        """
+        """Titles of items, from the ``movies.csv`` beside the ratings; null where there is none, or it is no use."""
         refuse_forked()
-        path = self._run.source.titles
-        if path is None or not path.is_file():
-            return pl.Series("title", [None] * len(items), dtype=pl.String)
         blanks = BLANKS if self._run.source.format == "text" else ""  # as the ids themselves are read
-        try:
-            named = pl.scan_csv(path.local(), infer_schema=False).select(
-                item=pl.col("movieId").str.strip_chars(blanks).cast(self._items.dtype, strict=False), title="title"
-            )
-            table = named.filter(pl.col("item").is_in(items.unique().implode())).unique("item").collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise UsageError(
-                f"{path}: cannot be read as movieId,title,...: mend it or move it away ({error})"
-            ) from None
-        return pl.DataFrame({"item": items}).join(table, on="item", how="left", maintain_order="left")["title"]
+        titles, self._no_titles = read_titles(self._run.source.titles, items, blanks)
+        return titles
+
+    @property
+    def no_titles(self) -> str:
+        """Why the last answer has no titles although there is a file of them; empty where that is not so."""
+        return self._no_titles
 
     def _batches(self, users: ArrayLike | Newcomer, include_test: bool) -> Iterator[tuple[_People, list[csr_matrix]]]:
         """Those asked about, some at a time, with the items each has rated."""
@@ -433,7 +432,7 @@ class Recommender:
                 "score": found.scores,
                 "n_raters": found.n_raters.astype(np.uint32),
                 "n_neighbors": valid.sum(axis=1).astype(np.uint32)[rows],
-                "mean_rating": found.mean_ratings,
+                "mean_rating": pl.Series(found.mean_ratings).fill_nan(None),
             }
         )
 

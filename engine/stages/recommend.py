@@ -143,7 +143,7 @@ class RecommendStage:
                 "predicted": np.ascontiguousarray(predicted),
                 **plain,
             }
-        )
+        ).with_columns(pl.col("mean_rating").fill_nan(None))
         rows.write_parquet(context.scratch / _part_path(index))
 
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:
@@ -162,9 +162,9 @@ class RecommendStage:
     def _join(self, index: int, context: TaskContext) -> dict[str, Any]:
         import polars as pl
 
-        parts = pl.scan_parquet([self._own.path(_part_path(block)) for block in range(self._n_blocks)])
+        parts = pl.scan_parquet([self._own.path(_part_path(block)) for block in range(self._n_blocks)], glob=False)
         parts.sink_parquet(context.scratch / RECOMMENDED, row_group_size=RECOMMEND_ROW_GROUP)
-        n_rows = pl.scan_parquet(context.scratch / RECOMMENDED).select(pl.len()).collect().item()
+        n_rows = pl.scan_parquet(context.scratch / RECOMMENDED, glob=False).select(pl.len()).collect().item()
         return {"n_items": n_rows, "n_users": self._train.shape[0]}
 
 

@@ -36,7 +36,7 @@ from engine.artifacts.names import CUT, partition_path
 from engine.artifacts.records import Profile, partition_counts
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.split import draw_held_out, held_out_of_each, last_of_each, smallest
+from engine.model.split import draw_held_out, held_out_of_each, last_of_each, share, smallest
 
 
 class SplitStage:
@@ -75,7 +75,7 @@ class SplitStage:
         """Find the moment after which ratings are test's."""
         profile = Profile.of(self._ingest)
         n = sum(part.n_ratings for part in partition_counts(self._ingest))
-        n_test = max(1, int(n * self._section.test_fraction))
+        n_test = max(1, int(share(np.array([n]), self._section.test_fraction)[0]))
         return {"time": smallest(self._times, max(0, n - n_test - 1), profile.time_min, profile.time_max)}
 
     def _times(self) -> Iterator[NDArray[np.int64]]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
@@ -453,12 +452,20 @@ def test_stages_of_a_script_without_a_guard_are_refused_in_one_sentence(tmp_path
     assert ran.stdout == ""
 
 
-def test_how_processes_are_started_is_as_before_once_no_cluster_is_here() -> None:
-    before = spawn.get_preparation_data
+STARTS = """
+from multiprocessing import spawn
+from engine.chunked.executors import dask as dask_executor
+before = spawn.get_preparation_data
+with dask_executor._callers_script_left_alone():
     with dask_executor._callers_script_left_alone():
-        with dask_executor._callers_script_left_alone():
-            assert spawn.get_preparation_data is not before
         assert spawn.get_preparation_data is not before
-        ours, theirs = (spawn.get_preparation_data(name) for name in ("Dask Worker process (from Nanny)", "Process-1"))
-        assert set(theirs) - set(ours) <= {"init_main_from_name", "init_main_from_path"}
-    assert spawn.get_preparation_data is before
+    assert spawn.get_preparation_data is not before
+    ours, theirs = (spawn.get_preparation_data(name) for name in ("Dask Worker process (from Nanny)", "Process-1"))
+    assert set(theirs) - set(ours) <= {"init_main_from_name", "init_main_from_path"}
+assert spawn.get_preparation_data is before
+"""
+
+
+def test_how_processes_are_started_is_as_before_once_no_cluster_is_here() -> None:
+    # In a process of its own: here, a cluster may be.
+    subprocess.run([sys.executable, "-c", STARTS], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})

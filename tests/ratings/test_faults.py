@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,19 @@ FAULTS = {
     "u12,34,3.5,7": ("userId", "user id is not a whole number"),
     "1.0,34,3.5,7": ("userId", "user id is not a whole number"),
     "12,9223372036854775808,3.5,7": ("movieId", "item id does not fit 64 bits"),
+    "007,34,3.5,7": ("userId", "user id is not written as those at the top of the file are, but may mean 7"),
+    "+7,34,3.5,7": ("userId", "user id is not written as"),
+    " 7,34,3.5,7": ("userId", "user id is not written as"),
+    "\t7,34,3.5,7": ("userId", "user id is not written as"),
+    "-0,34,3.5,7": ("userId", "user id is not written as"),
+    "12,-034,3.5,7": ("movieId", "item id is not written as"),
+    '12,"00",3.5,7': ("movieId", "item id is not written as"),
+    "7 ,34,3.5,7": ("userId", "user id is not a whole number"),
+    "\uff17,34,3.5,7": ("userId", "user id is not a whole number"),
+    "12," + "9" * 5000 + ",3.5,7": ("movieId", "item id does not fit 64 bits"),
+    "12," + "0" * 5000 + ",3.5,7": ("movieId", "item id is not written as"),
+    "12,34,1.7976931348623157e308,7": ("rating", "rating is too large to compute with; give ratings from -1,000,"),
+    "12,34,-1.01e12,7": ("rating", "rating is too large to compute with"),
     "12,34,3.5,noon": ("timestamp", "timestamp is not a whole number"),
     '12,"34,3.5,7': (None, "not a valid record"),
     '12,34",3.5,7': (None, "a stray quote"),
@@ -77,7 +92,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-@pytest.mark.parametrize(("bad", "expected"), FAULTS.items(), ids=[ascii(bad) for bad in FAULTS])
+@pytest.mark.parametrize(("bad", "expected"), FAULTS.items(), ids=[ascii(bad)[:40] for bad in FAULTS])
 def test_finds_the_line(write: Write, bad: str, expected: tuple[str, str], compress: Callable[[bytes], bytes]) -> None:
     text = GOOD + bad + "\n" + ROWS * 3
     source = spoilt(write(compress(GOOD.encode())), compress(text.encode(errors="surrogateescape")))
@@ -158,6 +173,18 @@ def test_text_beside_the_columns_does_not_matter(write: Write) -> None:
     assert "line 7, column rating" in str(locate_fault(source))
 
 
+@pytest.mark.parametrize("column", [0, 1])
+def test_an_id_far_down_is_a_fault_unless_it_is_the_text_of_its_number(write: Write, column: int) -> None:
+    many = "".join(f"{k},1,3.0,5\n" for k in range(HEAD_ROWS + 250))
+    for parts in itertools.product(["", *"-+ \t0"], ["", *"-+ 0"], ["", *"07x._"]):
+        cells = ["12", "34", "3.5", "7"]
+        cells[column] = odd = "".join(parts)
+        source = spoilt(write(HEADER + many), HEADER + many + ",".join(cells) + "\n")
+        sound = bool(re.fullmatch("0|-?[1-9][0-9]*", odd))
+        assert looks_faulty(source) is not sound, repr(odd)
+        assert (locate_fault(source) is None) is sound, repr(odd)
+
+
 quiet = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ratings = st.lists(
     st.tuples(st.integers(-5, 10**12), st.integers(0, 99), st.sampled_from(["0.5", "3", "5.0", ".5", "1e1"])),
@@ -206,6 +233,7 @@ def test_whatever_the_fast_path_sees_is_located(write: Write, data: st.DataObjec
         ("user", 2**63, "row 3, column user: user id does not fit 64 bits"),
         ("item", "", "row 3, column item: missing item id"),
         ("rating", None, "row 3, column rating: missing rating"),
+        ("rating", 1e300, "row 3, column rating: rating is too large to compute with"),
         ("rating", float("nan"), "row 3, column rating: rating is not a finite number"),
         ("timestamp", None, "row 3, column timestamp: missing timestamp"),
     ],

@@ -71,6 +71,15 @@ def test_unreadable_timestamps_are_ignored_and_noted(write: Write) -> None:
     assert rows(source) == [(1, 2, 3.5), (1, 3, 3.5)]
 
 
+@pytest.mark.parametrize("time", ["2009-03-01 10:00:00", "1235901600.0", "1.2e9"])
+def test_the_true_reason_is_told_where_times_are_needed_and_are_no_seconds(write: Write, time: str) -> None:
+    path = write(f"userId,movieId,rating,timestamp\n1,2,3.5,{time}\n1,3,3.5,{time}\n")
+    with pytest.raises(
+        UsageError, match=r"line 2, column timestamp: timestamp is not a whole number of seconds; write"
+    ):
+        open_source(path, times=True)
+
+
 @pytest.mark.parametrize("name", ["ratings.csv", "ratings.csv.gz", "ratings.tsv.zst", "ratings.dat", "ratings.parquet"])
 def test_folder(tmp_path: Path, write: Write, name: str) -> None:
     text = ROWS.replace(",", "::") if ".dat" in name else GOOD.replace(",", "\t" if ".tsv" in name else ",")
@@ -109,6 +118,13 @@ def test_name_titles_and_synthetic(tmp_path: Path, write: Write) -> None:
         ("1,31,2.5,1260759144\n", "line 1 holds a rating, not column names: put userId,movieId,rating,... above it"),
         ("user,userId,item,rating\n1,1,2,3\n", "has the columns user, userId, item, rating: say which"),
         ("user,user,item,rating\n1,1,2,3\n", "has the columns user, user, item, rating: say which"),
+        ('"User-ID";"ISBN";"Book-Rating"\n1;2;3\n', "seems to be separated by ';', which is not read: save the"),
+        ("\ufeffuser|item|rating\r\n1|2|3\r\n", "seems to be separated by '|', which is not read"),
+        ("user;item, in words;rating\n1;2;3\n", "seems to be separated by ';'"),
+        ("a;b,c|d,e\n1,2,3\n", "has the columns a;b, c|d, e"),
+        ("user item rating\n1 2 3\n", "seems to be separated by ' '"),
+        ("sep=;\r\nuser;item;rating\r\n1;2;3\r\n", "line 1 is 'sep=;', by which Excel knows the separator: delete it"),
+        ("sep=,\nuser,item,rating\n1,2,3\n", "line 1 is 'sep=,', by which Excel knows the separator: delete it"),
         ("user,item,rating\n1.5,1,2\n", "line 2, column user: a number with a decimal point is no id: write whole"),
         ("user,item,rating\n1,1,2\n1,1.0,2\n", "line 3, column item: a number with a decimal point is no id"),
         ("user,item,rating\n1,2,good\n", "line 2, column rating: rating is not a finite number: 'good'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.chunked.journal import Committed
 from engine.model import split as holdout
-from engine.model.split import draw_held_out
+from engine.model.split import draw_held_out, held_out_of_each, share
 from tests.support.notebook import split_low_memory
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -23,6 +24,8 @@ pd = pytest.importorskip("pandas", reason="the notebook splits with pandas")
 
 counts_of_users = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 seeds = st.integers(0, 2**32 - 1)
+# Of which no product with a number of ratings rounds to a whole number in floats without being one.
+fractions = st.integers(1, 127).map(lambda n: n / 128)
 
 
 def draw(counts: list[int], seed: int, test_fraction: float = 0.2, min_ratings: int = 5) -> list[bool]:
@@ -32,7 +35,7 @@ def draw(counts: list[int], seed: int, test_fraction: float = 0.2, min_ratings: 
 
 
 @settings(max_examples=40, deadline=None)
-@given(counts=counts_of_users, seed=seeds, test_fraction=st.floats(0.01, 0.99), min_ratings=st.integers(2, 10))
+@given(counts=counts_of_users, seed=seeds, test_fraction=fractions, min_ratings=st.integers(2, 10))
 def test_the_rows_drawn_are_those_the_notebook_draws(
     counts: list[int], seed: int, test_fraction: float, min_ratings: int
 ) -> None:
@@ -60,7 +63,7 @@ def test_users_with_many_ratings_are_drawn_as_numpy_does(known: bool, monkeypatc
     monkeypatch.setattr(holdout, "_numpy_is_known", lambda: known)
 
     @settings(max_examples=60, deadline=None)
-    @given(counts=some_with_many_ratings, seed=seeds, test_fraction=st.floats(0.01, 0.99))
+    @given(counts=some_with_many_ratings, seed=seeds, test_fraction=fractions)
     def check(counts: list[int], seed: int, test_fraction: float) -> None:
         mine, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
         mask = draw_held_out(mine, np.array(counts), test_fraction, 2)
@@ -99,8 +102,18 @@ def test_every_user_keeps_a_rating_and_gives_a_fifth_or_one_or_none(
 ) -> None:
     mask = np.array(draw(counts, seed, test_fraction, min_ratings))
     for n, held in zip(counts, np.split(mask, np.cumsum(counts)[:-1]), strict=True):
-        assert held.sum() == (max(1, int(n * test_fraction)) if n >= min_ratings else 0)
+        assert held.sum() == (max(1, int(n * Decimal(repr(test_fraction)))) if n >= min_ratings else 0)
         assert held.sum() < n
+
+
+def test_a_share_is_that_of_the_decimal_and_a_fifth_is_the_notebooks() -> None:
+    counts = np.arange(1, 200_000)
+    assert held_out_of_each(np.array([100]), 0.29, 2).tolist() == [29]
+    for percent in range(1, 100):
+        assert share(counts, percent / 100).tolist() == (counts * percent // 100).tolist()
+    assert share(counts, 0.2).tolist() == (counts * 0.2).astype(np.int64).tolist()
+    assert share(np.array([10**12, 3]), 0.1234567890123456).tolist() == [123456789012, 0]
+    assert share(np.array([3]), 1e-5).tolist() == [0]
 
 
 def compare_with_notebook(path: Path, run: dict[str, Committed], **options: Any) -> None:

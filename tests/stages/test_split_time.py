@@ -118,7 +118,7 @@ def test_without_a_number_as_many_are_held_out_as_by_the_notebook(tmp_path: Path
 
 
 @pytest.mark.parametrize("size", [1, 200, 10**6])
-@pytest.mark.parametrize(("fraction", "seconds"), [(0.2, 50), (0.5, 50), (0.01, 50), (0.2, 10**9)])
+@pytest.mark.parametrize(("fraction", "seconds"), [(0.2, 50), (0.5, 50), (0.01, 50), (0.29, 50), (0.2, 10**9)])
 def test_what_is_later_than_one_moment_is_held_out(tmp_path: Path, size: int, fraction: float, seconds: int) -> None:
     ratings = timed_ratings(seconds=seconds)
     run = split(ratings, tmp_path, "global-time", size=size, test_fraction=fraction)

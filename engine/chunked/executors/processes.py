@@ -60,7 +60,7 @@ def ask(
     Parameters
     ----------
     doing : str
-        What it does, for messages: ``finding the ratings``.
+        What it does, for messages: ``finding the input``.
     command, question, environment
         Its command line, standard input and environment.
 

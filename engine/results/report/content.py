@@ -292,7 +292,7 @@ def _range(low: int, high: int) -> str:
 def _recall(evaluate: Committed, k: int) -> Recall | None:
     """None also where the run kept none of each user."""
     column = f"recall_at_{k}"
-    users = pl.scan_parquet(measured_users(evaluate))
+    users = pl.scan_parquet(measured_users(evaluate), glob=False)
     return recall_over_users(users.select(recall=column)) if column in users.collect_schema() else None
 
 

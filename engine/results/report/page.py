@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from engine import __version__
 from engine.chunked.budget import format_size
+from engine.chunked.printable import printable
 from engine.results.report import charts
 from engine.results.report.content import Content, Popularity, Recall, Stage
 from engine.results.report.tables import OURS, Row, definitions, make_tables, read_rows
@@ -49,7 +50,7 @@ class Chart:
 def render(content: Content) -> str:
     """Put the page together."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
     k = content.settings.evaluate.k
     rows = read_rows(content.metrics)
@@ -73,9 +74,14 @@ def render(content: Content) -> str:
     )
 
 
+def _shown(value: Any) -> Any:
+    """What is put into the page: text that is not of this program may turn the text around it."""
+    return printable(value, "\n") if type(value) is str else value
+
+
 def _verbatim(name: str) -> Markup:
     """A file of this package, which needs no escaping."""
-    return Markup((_HERE / name).read_text())
+    return Markup((_HERE / name).read_text(encoding="utf-8"))
 
 
 @cache  # bundling takes seconds
@@ -84,7 +90,7 @@ def _script() -> Markup:
 
     It holds no ``</script``, which a test checks.
     """
-    drawing = (_HERE / "report.js").read_text()
+    drawing = (_HERE / "report.js").read_text(encoding="utf-8")
     return Markup(vl_convert.javascript_bundle(drawing, vl_version=SCHEMA_VERSION.rpartition(".")[0]))
 
 

@@ -98,13 +98,13 @@ class IngestStage:
 
     def _rows(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Go through the converted source, a row group at a time."""
-        scan = pl.scan_parquet(self._own.path(SOURCE)).select(columns)
+        scan = pl.scan_parquet(self._own.path(SOURCE), glob=False).select(columns)
         n_rows, size = scan.select(pl.len()).collect().item(), self._row_group()
         for start in range(0, n_rows, size):
             yield scan.slice(start, size).collect()
 
     def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
-        summary = _summarise(pl.scan_parquet(self._own.path(SOURCE)))
+        summary = _summarise(pl.scan_parquet(self._own.path(SOURCE), glob=False))
         if summary.pop("faults"):
             self._refuse(None)
         order, users, items = Ascending(), IdSample(), IdSample()
@@ -166,7 +166,7 @@ class IngestStage:
 
     def _keys(self, kind: str, name: str) -> pl.Series:
         column = _KEY if kind in self._texts else kind
-        return pl.read_parquet(self._own.path(name), columns=[column])[column]
+        return pl.read_parquet(self._own.path(name), glob=False, columns=[column])[column]
 
     def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = Profile.of(self._own)
@@ -190,7 +190,7 @@ class IngestStage:
             else user.is_between(pl.lit(users[0]), pl.lit(users[-1]))
         )
         columns = ["user", "item", "rating", *(["time"] if self._section.times else [])]
-        rows = pl.scan_parquet(self._own.path(SOURCE)).filter(ours).select(columns)
+        rows = pl.scan_parquet(self._own.path(SOURCE), glob=False).filter(ours).select(columns)
         return rows.collect(engine="streaming")
 
 
