@@ -394,7 +394,7 @@ def test_an_unwritable_work_directory_is_named(good: Path, tmp_path: Path) -> No
     assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
     (tmp_path / "w/lock").unlink()
     (tmp_path / "w/lock").mkdir()
-    refused(engine("run", good, "--workdir", tmp_path / "w"), 1, "lock")
+    refused(engine("run", good, "--workdir", tmp_path / "w"), 5, "lock")
 
 
 def test_a_work_directory_of_another_version_is_refused(good: Path, tmp_path: Path) -> None:
