@@ -15,17 +15,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from engine.chunked.budget import MIB, Cost
-from engine.chunked.errors import EngineError, LockedError, UsageError
+from engine.chunked.errors import DamagedError, EngineError, LockedError, UsageError
 from engine.chunked.events import Event, TaskBegan, TaskEnded, WorkerEnded, WorkerEvent, WorkerReady, ignore
 from engine.chunked.executors.base import Executor
 from engine.chunked.journal import Journal, Record
 from engine.chunked.pipeline import Inputs, Job, Known, Pipeline, Step, job
 from engine.chunked.storage import Location, locate
+from engine.chunked.storage.base import SMALL
 from engine.chunked.store import FileEntry, StageStore
 from engine.chunked.task import Costs, Planned, Round, TaskContext
 
@@ -103,6 +105,38 @@ class StorageContract:
             (place / "folder").remove()
             (place / "x").remove()
         assert place.sizes() == {"folder-2/y": 1}
+
+    def test_nothing_leads_out_of_an_enclosed_folder(self, place: Location) -> None:
+        """A name is that of something in it."""
+        (place / "outside").put(b"precious")
+        inside = (place / "inside").enclosed()
+        for name in ("../outside", "/outside", "x/../../outside", "..", "a\0b"):
+            raised(DamagedError, partial(inside.__truediv__, name))
+            raised(DamagedError, partial((inside / "below").__truediv__, name))
+        (inside / "x" / "y").put(b"1")
+        assert inside.sizes() == {"x/y": 1}
+        inside.refuse_links()
+        root, name = (inside / "x" / "y").absolute().enclosure()
+        assert (locate(root).enclosed() / name).read_bytes() == b"1"
+        assert inside.enclosed() == inside
+        assert str((inside / "x").parent) == str(inside)
+
+    def test_a_file_too_large_to_be_read_at_once_is_not(self, place: Location) -> None:
+        """Nor is it put."""
+        raised(EngineError, lambda: (place / "file").put(bytes(SMALL + 1)))
+        (place / "file").put(b"1")
+        assert (place / "file").read_bytes() == b"1"
+
+    def test_scratch_is_made_and_cleared(self, place: Location) -> None:
+        """One folder or all."""
+        made = [place.new_scratch(name) for name in ("a.1", "b.1")]
+        assert all(folder.is_dir() and not list(folder.iterdir()) for folder in made)
+        (made[0] / "deep").mkdir()
+        place.clear_scratch("a.1")
+        assert [folder.exists() for folder in made] == [False, True]
+        place.clear_scratch("b.1")
+        place.clear_scratch()
+        assert not made[1].exists()
 
     def test_content_is_identified(self, place: Location) -> None:
         """By a digest, and by a state that changes with every writing."""

@@ -300,6 +300,9 @@ def verify(where: Place) -> dict[str, str]:
                 f"{name}/{stray}": f"{workdir / STAGES / name / stray}: belongs to no task"
                 for stray in journal.strays()
             }
+    lock = workdir / LOCK
+    if lock.exists() and not lock.is_file():
+        faults[LOCK] = f"{lock}: no regular file: remove it"
     if not _marked(workdir):
         faults[MARKER] = f"{workdir / MARKER}: missing or altered"
     if last is None and (workdir / RUN).exists():

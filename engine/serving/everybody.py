@@ -8,6 +8,7 @@ earlier runs left.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -84,9 +85,10 @@ def recommend_all(
 
 def _copy(made: Path, target: Path) -> None:
     """Put the file where it is wanted, whole or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        shutil.copyfile(made, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    with made.open("rb") as source, temporary.open("xb") as copy:  # never into what somebody has put under this name
+        try:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -96,6 +96,7 @@ def test_what_is_in_the_place_of_a_file_is_damage_and_healed(
     replace(victim)
     if name == "lock":
         if replace in (pipe, folder, socket_):
+            assert list(workdir.verify(where)) == ["lock"]
             with pytest.raises(DamagedError, match="lock: no regular file"):
                 run(where)
             shutil.rmtree(victim) if victim.is_dir() else victim.unlink()

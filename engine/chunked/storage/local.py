@@ -252,7 +252,7 @@ class Local(_Path):
         """The file itself, or the folder."""
         if self._below and self._mode() and not self.is_dir():
             _refuse_irregular(self._look(), self)
-        return self
+        return Path(self)
 
     def scratch(self) -> Path:
         """A folder on the same disk, so that taking files over is renaming them."""
