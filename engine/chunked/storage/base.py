@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from engine.chunked.errors import DamagedError, EngineError
@@ -49,7 +49,7 @@ def inner_parts(where: object, name: str | PurePath) -> tuple[str, ...]:
         Where it leads out of it, or is none: names come from records, which somebody may have altered.
     """
     text = str(name)
-    parts = PurePosixPath(text).parts
+    parts = tuple(part for part in text.split("/") if part not in ("", "."))
     if text.startswith("/") or ".." in parts or "\0" in text:
         raise DamagedError(f"{where}: {text[:200]!r} is no name of a file in there")
     return parts

@@ -26,7 +26,7 @@ def refused_link(path: Path | str) -> DamagedError:
 
 
 @contextmanager
-def open_folder(root: Path, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
+def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
     """Open a folder below ``root``; links are followed in ``root``, none below. Folders are made if ``make``.
 
     Raises
@@ -35,12 +35,12 @@ def open_folder(root: Path, parts: Sequence[str], *, make: bool = False) -> Iter
         Where one of the parts is a link.
     """
     if make:
-        root.mkdir(parents=True, exist_ok=True)
+        Path(root).mkdir(parents=True, exist_ok=True)
     descriptor = os.open(root, _FOLDER)
     try:
         path = root
         for part in parts:
-            path = path / part
+            path = f"{path}/{part}"
             deeper = _step(descriptor, part, path, make)
             os.close(descriptor)
             descriptor = deeper
@@ -49,7 +49,7 @@ def open_folder(root: Path, parts: Sequence[str], *, make: bool = False) -> Iter
         os.close(descriptor)
 
 
-def _step(folder: int, name: str, path: Path, make: bool = False) -> int:
+def _step(folder: int, name: str, path: str, make: bool = False) -> int:
     """Open a folder in a folder, which is made if ``make``."""
     try:
         return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
@@ -90,7 +90,7 @@ def walk(folder: int, path: str, within: str = "") -> Iterator[tuple[str, os.Dir
             yield name, entry
             continue
         try:
-            deeper = _step(folder, entry.name, Path(path, name))
+            deeper = _step(folder, entry.name, f"{path}/{name}")
         except FileNotFoundError:
             continue  # gone meanwhile
         try:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.chunked.storage import beneath, lock
@@ -44,13 +44,15 @@ class Local(_Path):
     def __truediv__(self, name: str | os.PathLike[str]) -> Local:
         if self._below is None:
             return super().__truediv__(name)
-        parts = inner_parts(self, PurePath(name))
-        return Local(self, *parts)._at(self._below + len(parts))
+        parts = inner_parts(self, os.fspath(name))
+        return super().__truediv__("/".join(parts))._at(self._below + len(parts))
 
     @property
     def parent(self) -> Local:
         """The folder this is in."""
-        return Local(super().parent)._at(self._below - 1 if self._below else None)
+        found = super().parent
+        found = Local(found) if found is self else found  # of the topmost folder
+        return found._at(self._below - 1 if self._below else None)
 
     def absolute(self) -> Local:
         """The same for whoever stands in another folder."""
@@ -67,23 +69,32 @@ class Local(_Path):
     def enclosure(self) -> tuple[str, str]:
         """The enclosed folder this is in, and its name there."""
         root, parts = self._way()
-        return str(root), "/".join(parts)
+        return root, "/".join(parts)
 
-    def _way(self) -> tuple[Path, tuple[str, ...]]:
+    def _way(self) -> tuple[str, tuple[str, ...]]:
         """The last folder that may be reached through links, and the parts below it."""
-        n = len(self.parts) - (self._below or 0)
-        return Path(*self.parts[:n]), self.parts[n:]
+        parts = self.parts
+        n = len(parts) - (self._below or 0)
+        return os.path.join(*parts[:n]) if n else ".", parts[n:]  # noqa: PTH118  (many are made, and a Path takes long)
 
     def opened(self, *, make: bool = False) -> AbstractContextManager[int]:
         """A descriptor of the folder."""
         return beneath.open_folder(*self._way(), make=make)
 
+    def _beside(self) -> AbstractContextManager[int]:
+        """A descriptor of the folder this is in, where that is enclosed."""
+        root, parts = self._way()
+        return beneath.open_folder(root, parts[:-1])
+
     def _look(self) -> os.stat_result:
         """What is here; a link in an enclosed folder is refused."""
         if not self._below:
             return self.stat()
-        with self.parent.opened() as folder:
-            found = os.stat(self.name, dir_fd=folder, follow_symlinks=False)
+        with self._beside() as folder:
+            return self._look_in(folder)
+
+    def _look_in(self, folder: int) -> os.stat_result:
+        found = os.stat(self.name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode):
             raise beneath.refused_link(self)
         return found
@@ -98,15 +109,17 @@ class Local(_Path):
     @contextmanager
     def _reading(self) -> Iterator[BufferedReader]:
         """Open a regular file; nothing else is waited for or read."""
-        _refuse_irregular(self._look(), self)  # first: opening a device can do something already
-        with os.fdopen(self._open(), "rb") as file:
+        with os.fdopen(self._open(_refuse_irregular), "rb") as file:
             _refuse_irregular(os.fstat(file.fileno()), self)
             yield file
 
-    def _open(self) -> int:
+    def _open(self, look: Callable[[os.stat_result, Path], object] = lambda found, path: None) -> int:
+        """Open a file or folder once ``look`` has seen what it is: opening a device can do something already."""
         if not self._below:
+            look(self.stat(), self)
             return os.open(self, _READ)
-        with self.parent.opened() as folder:
+        with self._beside() as folder:
+            look(self._look_in(folder), self)
             return os.open(self.name, _READ | os.O_NOFOLLOW, dir_fd=folder)
 
     @property
@@ -180,10 +193,10 @@ class Local(_Path):
     def read_bytes(self) -> bytes:
         """The content of a small file."""
         with self._reading() as file:
-            content = file.read(SMALL + 1)
-        if len(content) > SMALL:
-            raise too_large(self)
-        return content
+            size = os.fstat(file.fileno()).st_size
+            if size > SMALL:
+                raise too_large(self)
+            return file.read(size)
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         """The same as text."""
