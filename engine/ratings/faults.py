@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
+from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location
-from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, read_records, whole
-from engine.ratings.source import BLANKS, COLUMNS_OPTION, IDS, MOST_RATING, Column, Source, scan
+from engine.ratings.lengths import MOST_RECORD, Lengths
+from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records, whole
+from engine.ratings.source import (
+    BLANKS,
+    COLUMNS_OPTION,
+    IDS,
+    MOST_ID,
+    MOST_RATING,
+    Column,
+    Source,
+    digest,
+    scan,
+)
 
 # How ids are read is settled by the first ones; but in a file of one person's ratings, by those of the run.
 THE_FIRST = "those at the top of the file"
 OR_TEXT = ", or move the line to the top of the data to have ids read as text"
-
+_PIECE = 1 << 18
 _NO_TIMES = f", or do without the column, and a split by time: {COLUMNS_OPTION}"
 
 
@@ -47,6 +61,47 @@ def locate_fault(source: Source) -> Fault | None:
     return first_fault(source, islice(read_records(source, _sound_line(source)), int(source.header), None))
 
 
+def measured_digest(source: Source) -> tuple[int, str]:
+    """`digest`, and refuse a record of a text file that is too long to be held, without holding it.
+
+    Raises
+    ------
+    UsageError
+        Where there is one.
+    """
+    if source.format == "parquet":
+        return digest(source)
+    lengths = Lengths(quotes=source.separator != "::")
+    found = digest(source, lengths.add if source.compression == "none" else None)
+    if source.compression != "none":
+        # One that is cut or damaged is told where it is read.
+        with suppress(OSError, EOFError, zlib.error, ValueError):
+            for piece in _pieces(source):
+                lengths.add(piece)
+    if lengths.too_long is not None:
+        problem = f"a line of more than {MOST_RECORD >> 20} MiB, or a stray quote; mend or delete it"
+        raise UsageError(str(_fault_at(source, lengths.too_long, problem)))
+    return found
+
+
+def _pieces(source: Source) -> Iterator[bytes]:
+    with open_bytes(source) as stream:
+        while piece := stream.read(_PIECE):
+            yield piece
+
+
+def _fault_at(source: Source, start: int, problem: str) -> Fault:
+    """The fault of the line that starts at a byte."""
+    line = 1
+    for piece in _pieces(source):
+        if start < len(piece):
+            line += piece[:start].count(b"\n")
+            return Fault(source.path, line, None, problem, piece[start : start + 80].decode(errors="replace"))
+        line += piece.count(b"\n")
+        start -= len(piece)
+    return Fault(source.path, line, None, problem, "")
+
+
 def _sound_line(source: Source) -> re.Pattern[bytes]:
     """Match lines that are certainly fine, without quotes and in ASCII: nearly all of them, in a tenth of the time."""
     kinds = {
@@ -57,7 +112,7 @@ def _sound_line(source: Source) -> re.Pattern[bytes]:
         "id": b"(?:0|[1-9][0-9]{0,17})",
         "int64": b"[0-9]{1,18}",
         "float64": rb"[0-9]{1,9}(?:\.[0-9]{0,9})?",
-        "string": b" *" + text + rb"(?<! )" + text + b"*",
+        "string": b" *" + text + b"(?<! )" + text + b"{0,%d} *" % (MOST_ID - 1),
     }
     cells = [cell.get(kinds.get(k, ""), text + b"*") for k in range(0, source.width, len(source.separator))]
     return re.compile(re.escape(source.separator.encode()).join(cells) + rb"\r?\n")
@@ -111,6 +166,8 @@ def _cell_problem(column: Column, text: str, *, in_text: bool = True) -> str:
     if not (text.strip(BLANKS) if in_text or column.type != "string" else text):
         optional = _NO_TIMES if column.kind == "timestamp" else ""
         return f"missing {what}; complete or delete the line{optional}"
+    if column.type == "string" and len(text.encode(errors="surrogateescape")) > MOST_ID:
+        return f"{what} of more than {MOST_ID} bytes; give shorter ones"
     if column.type == "string":
         return f"{what} over several lines: a quote is missing before or after it" if "\n" in text else ""
     if column.type == "float64":

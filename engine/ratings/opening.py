@@ -18,7 +18,7 @@ from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.storage import Location, Place, locate
 from engine.ratings.faults import Fault, first_fault
 from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records
-from engine.ratings.source import COLUMNS_OPTION, KINDS, Column, IdType, Names, Source
+from engine.ratings.source import COLUMNS_OPTION, KINDS, MOST_ID, Column, IdType, Names, Source
 
 if TYPE_CHECKING:
     import polars as pl
@@ -300,7 +300,7 @@ def _open_parquet(source: Source, columns: Sequence[str] | None, times: bool) ->
     )
     if times:
         _refuse_timeless(source)
-    source = replace(source, row_bytes=_parquet_row_bytes(source))
+    source = replace(source, row_bytes=max(_parquet_row_bytes(source), 24 + _text_bytes(source, metadata)))
     return replace(source, notes=(*notes, *_row_group_notes(source)))
 
 
@@ -353,6 +353,24 @@ def _parquet_row_bytes(source: Source) -> int:
     texts = [pl.col(column.name) for column in source.layout if column.type == "string"]
     head = pl.scan_parquet(source.local, glob=False, hive_partitioning=False).select(texts).head(HEAD_ROWS).collect()
     return 24 + sum(int(column.cast(pl.String).str.len_bytes().sum()) // len(column) for column in head)
+
+
+def _text_bytes(source: Source, metadata: Any) -> int:
+    """The mean size of a row's ids that are text, in the row group where they are longest; by the footer.
+
+    Raises
+    ------
+    UsageError
+        Where it is more than any id may have.
+    """
+    texts, longest = [column.name for column in source.layout if column.type == "string"], 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = [group.column(k) for k in range(group.num_columns)]
+        mean = [c.total_uncompressed_size // max(1, group.num_rows) for c in columns if c.path_in_schema in texts]
+        longest = max(longest, sum(mean))
+        if any(each > MOST_ID for each in mean):
+            raise UsageError(f"{source.path} has ids of {max(mean)} bytes, {MOST_ID} are allowed: give shorter ones")
+    return longest
 
 
 def _row_group_notes(source: Source) -> list[str]:

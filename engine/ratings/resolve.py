@@ -18,7 +18,8 @@ from engine.chunked.events import Failed
 from engine.chunked.executors.processes import PYTHON, ask
 from engine.config import Config
 from engine.ratings import datasets
-from engine.ratings.source import Source, digest
+from engine.ratings.faults import measured_digest
+from engine.ratings.source import Source
 
 _DOING = "finding the ratings"
 
@@ -52,6 +53,6 @@ def _find(asked: dict[str, Any]) -> dict[str, Any]:
             asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"], times=asked["times"]
         )
         before = source.path.state()  # taken first: what changes while it is hashed is noticed, too
-        return {"source": source.to_json(), "digest": digest(source), "state": before}
+        return {"source": source.to_json(), "digest": measured_digest(source), "state": before}
     except Exception as error:
         return {"failed": msgspec.to_builtins(describe(error))}

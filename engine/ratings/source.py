@@ -9,6 +9,7 @@ Polars is imported where it is used: who only opens a text file need not carry i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -28,6 +29,9 @@ IDS = KINDS[:2]
 COLUMNS_OPTION = "--columns user,item,rating[,timestamp]"
 # Ratings are squared and summed in float32, which ends at 3e38: this leaves room for a billion of them and more.
 MOST_RATING = 1e12
+# Bytes of an id that is text.
+MOST_ID = 1 << 12
+_PIECE = 1 << 18
 
 
 class Column(NamedTuple):
@@ -116,7 +120,7 @@ def scan(source: Source, *, timestamp: bool = False) -> pl.LazyFrame:
     import polars as pl
 
     raw, read, sound = _scan_parquet(source) if source.format == "parquet" else _scan_text(source)
-    sound += [read[c.kind] != "" for c in source.layout if c.type == "string"]
+    sound += [read[c.kind].str.len_bytes().is_between(1, MOST_ID) for c in source.layout if c.type == "string"]
     sound += [
         column.is_between(-MOST_RATING, MOST_RATING) if kind == "rating" else column.is_not_null()
         for kind, column in read.items()
@@ -187,8 +191,13 @@ def _polars_types(source: Source) -> dict[str, type[pl.DataType]]:
     return {c.kind: types[c.type] for c in source.layout}
 
 
-def digest(source: Source) -> tuple[int, str]:
-    """Return the size of the file in bytes and the SHA-256 of its content, in hex."""
+def digest(source: Source, seen: Callable[[bytes], None] | None = None) -> tuple[int, str]:
+    """Return the size of the file in bytes and the SHA-256 of its content, in hex; `seen` gets each piece of it."""
+    size, sha256 = 0, hashlib.sha256()
     with source.local.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        return stream.tell(), sha256
+        while piece := stream.read(_PIECE):
+            size += len(piece)
+            sha256.update(piece)
+            if seen:
+                seen(piece)
+    return size, sha256.hexdigest()

@@ -8,15 +8,18 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.ratings.faults import locate_fault
+from engine.chunked.errors import UsageError
+from engine.ratings import lengths
+from engine.ratings.faults import locate_fault, measured_digest
 from engine.ratings.opening import HEAD_ROWS, open_source
-from engine.ratings.source import Source, scan
+from engine.ratings.source import Source, digest, scan
 from tests.support.ratings_files import GOOD, HEADER, ROWS, Write, parquet, rows, zstd
 
 
@@ -268,3 +271,56 @@ def test_blanks_around_fields_do_not_count_in_text_files(write: Write) -> None:
     blank = spoilt(path, "userId,movieId,rating\nann,i,3\n  ,i,4\n")
     assert looks_faulty(blank)
     assert str(locate_fault(blank)).startswith(f"{path}, line 3, column userId: missing user id")
+
+
+LONG = 2 << 20
+TOO_LONG = {
+    "a long field": b"12,34,3.5," + b"7" * LONG + b"\n" + ROWS.encode(),
+    "a last line without an end": b"12,34,3.5,7" + b"x" * LONG,
+    "a stray quote": b'12,"34,3.5,7\n' + ROWS.encode() * (LONG // len(ROWS)),
+    "a stray quote among sound ones": b'"12",34",3.5,7\n' + b"12,34,3.5,7\n" * (LONG // 12),
+}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
+@pytest.mark.parametrize("case", TOO_LONG)
+def test_a_record_too_long_to_be_held_is_named(write: Write, case: str, compress: Callable[[bytes], bytes]) -> None:
+    source = spoilt(write(compress(GOOD.encode())), compress((GOOD + ROWS * 99).encode() + TOO_LONG[case]))
+    with pytest.raises(UsageError, match="line 302: a line of more than 1 MiB, or a stray quote; mend or delete it"):
+        measured_digest(source)
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+@given(st.lists(st.sampled_from([b"a", b"\n", b'"', b"bb"]), max_size=40), st.integers(1, 8))
+def test_long_records_are_those_a_loop_finds(quotes: bool, parts: list[bytes], size: int) -> None:
+    text, start, is_open, expected = b"".join(parts), 0, False, None
+    for at in range(len(text) + 1):
+        if expected is None and at - start > 8:
+            expected = start
+        if text[at : at + 1] == b"\n" and not is_open:
+            start = at + 1
+        is_open ^= quotes and text[at : at + 1] == b'"'
+    with mock.patch.object(lengths, "MOST_RECORD", 8):
+        found = lengths.Lengths(quotes)
+        for at in range(0, len(text), size):
+            found.add(text[at : at + size])
+    assert found.too_long == expected
+
+
+def test_sound_files_are_measured_as_they_are_hashed(write: Write) -> None:
+    quoted = HEADER + '"1",31,2.5,1260759144\n' * 100_000
+    for content in (GOOD, quoted, HEADER + ROWS * 50_000):
+        source = open_source(write(content))
+        assert measured_digest(source) == digest(source)
+
+
+def test_ids_are_of_a_few_thousand_bytes_at_most(write: Write, tmp_path: Path) -> None:
+    good = "user,item,rating\na,b,3\n"
+    for n, sound in ((4096, True), (4097, False)):
+        source = spoilt(write(good), good + "c" * n + ",d,4\n")
+        assert looks_faulty(source) is not sound
+        told = str(locate_fault(source))
+        assert sound or "line 3, column user: user id of more than 4096 bytes; give shorter ones" in told
+        source = open_source(parquet(tmp_path / "r.parquet", user=["a", "c" * n], item=[1, 2], rating=[1.0, 2]))
+        assert looks_faulty(source) is not sound
+        assert sound or "row 2, column user: user id of more than 4096 bytes" in str(locate_fault(source))

@@ -206,6 +206,17 @@ def test_refuses_parquet(tmp_path: Path, columns: dict[str, Any], message: str) 
         open_source(parquet(tmp_path / "r.parquet", **columns))
 
 
+def test_parquet_with_long_ids_below_the_head_is_refused_or_projected(tmp_path: Path) -> None:
+    for size, limit in ((40_000, 0), (3000, 1000)):
+        users = ["u"] * 1000 + [f"{k:04d}" * (size // 4) for k in range(2000)]
+        path = parquet(tmp_path / "r.parquet", user=users, item=[1] * 3000, rating=[3.0] * 3000)
+        if limit:
+            assert open_source(path).row_bytes > limit
+        else:
+            with pytest.raises(UsageError, match=r"has ids of \d+ bytes, 4096 are allowed: give shorter ones"):
+                open_source(path)
+
+
 def test_large_row_groups_are_noted(tmp_path: Path) -> None:
     n = 300_000
     frame = pl.DataFrame({"user": [1] * n, "item": [2] * n, "rating": [3] * n})
