@@ -135,7 +135,7 @@ def test_a_report_of_it_is_put_beside_it(remote: Remote) -> None:
     page = (remote / "report.html").read_text()
     (remote / "report.html").remove()
     assert str(remote) in page
-    assert "film" in page
+    assert "items" in page
 
 
 def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path) -> None:
