@@ -18,7 +18,7 @@ WORKERS ?=
 RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
 	$(if $(WORKDIR),--workdir "$(WORKDIR)") $(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help pipeline test lint format bench bench-full bench-model bench-kernels data clean
+.PHONY: help pipeline test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
 
 help:
 	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
@@ -27,7 +27,8 @@ help:
 	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
 	@echo "make bench-full the same at the size of ml-25m and at four times that (hours); writes docs/benchmarks.md"
 	@echo "make bench-model  choose the model's parameters on parts of train, and show what each brings; docs/model.md"
-	@echo "make bench-kernels   small benchmarks of the inner loops"
+	@echo "make bench-kernels   the compiled inner loops beside what the machine can do"
+	@echo "make kernels-sanitized   the kernels' tests, built with address and undefined-behaviour sanitizers"
 	@echo "make data       download MovieLens 25M (250 MB)"
 	@echo "make clean      remove the environment and caches; runs and data stay"
 	@echo
@@ -48,6 +49,17 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The kernels' tests with a build that tells of every access out of an array and of undefined behaviour. The interpreter is no
+# sanitized program: the runtime is loaded before it, and what Python itself does not free is not looked at.
+kernels-sanitized: $(INSTALLED_DEV)
+	rm -rf build/sanitized && mkdir -p build/sanitized
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S engine/kernels -B build/sanitized -G Ninja -DSANITIZE=address,undefined \
+		-DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" >/dev/null
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitized
+	ENGINE_KERNELS=build/sanitized ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest tests/kernels
+
 bench: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.run
 	$(BIN)/python -m bench.neighbors
@@ -67,7 +79,7 @@ bench-model: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.report --scales
 
 bench-kernels: $(INSTALLED_BENCH)
-	$(BIN)/python -m pytest bench/kernels.py --benchmark-only
+	$(BIN)/python -m bench.kernels
 
 data: $(INSTALLED)
 	$(BIN)/engine data fetch ml-25m
@@ -76,22 +88,24 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@{ command -v c++ || command -v g++ || command -v clang++; } >/dev/null || \
-		{ echo "error: no C++ compiler, which hnswlib is built with; on Debian or Ubuntu: apt install g++ python3-dev;" \
+		{ echo "error: no C++ compiler, which the inner loops and hnswlib are built with; on Debian or Ubuntu: apt install g++ python3-dev;" \
 			"on Fedora: dnf install gcc-c++ python3-devel; on macOS: xcode-select --install" >&2; exit 1; }
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
-		{ echo "error: no Python headers, which hnswlib is built with; on Debian or Ubuntu: apt install python3-dev" >&2; exit 1; }
+		{ echo "error: no Python headers, which the inner loops and hnswlib are built with; on Debian or Ubuntu: apt install python3-dev" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "error: no venv module; on Debian or Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
-$(INSTALLED): $(BIN)/python pyproject.toml
+KERNELS := $(wildcard engine/kernels/src/*) engine/kernels/CMakeLists.txt
+
+$(INSTALLED): $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
 	@touch $@
 
-$(INSTALLED_DEV): $(BIN)/python pyproject.toml
+$(INSTALLED_DEV): $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(INSTALLED)
 
-$(INSTALLED_BENCH): $(BIN)/python pyproject.toml
+$(INSTALLED_BENCH): $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@ $(INSTALLED)
 

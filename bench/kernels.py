@@ -1,6 +1,8 @@
-"""Small benchmarks of the kernels, so that a slower one is seen without a whole run: ``make bench-kernels``.
+"""The compiled inner loops beside what this machine can do: ``make bench-kernels``.
 
-Sizes are those of a batch at ml-25m's scale; matrices are random with items as unevenly popular as there.
+Sizes are those of a block of users at ml-25m's scale; ratings are random, with items as unevenly popular as there. A
+kernel moves bytes, or multiplies and adds; the bound is the machine's, measured here with one thread: copying a large
+array, or NumPy's product of two matrices. Kernels that fetch from places here and there cannot reach that of a copy.
 """
 
 from __future__ import annotations
@@ -9,35 +11,53 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as in a worker, and before NumPy is loaded
 
-import numpy as np
-import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
-from scipy.sparse import csr_matrix
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+
+from engine import kernels
 from engine.chunked.csr import NarrowRows
-from engine.model.biases import Biases
-from engine.model.evaluation import Baselines, measure_batch
-from engine.model.factors import add_gram_product, orthonormalise
-from engine.model.metrics import self_information
-from engine.model.neighbors import Best, merge_nearest
-from engine.model.popularity import Popularity, popular_lists
-from engine.model.scoring import ask_neighbors, distance_weights, weighted_sums
-from engine.model.topk import top_per_row
+from engine.kernels.rows import lists_of
+from engine.kernels.scoring import Near, Votes
 
 N_ITEMS = 56_000
 N_USERS = 16_384
 PER_USER = 120
-K = 50
+BLOCK = 1024
+NEIGHBORS = 50
+NEAR = 30
+LIKED = 60
+WIDTH = 42
+DIMS = 32
 
 
-@pytest.fixture(scope="module")
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+class Case(NamedTuple):
+    """A kernel on its data: the bytes that it moves, or the floating-point operations that it does."""
+
+    name: str
+    unit: str
+    work: float
+    run: Callable[[], object]
 
 
-@pytest.fixture(scope="module")
-def train(rng: np.random.Generator) -> NarrowRows:
-    """Ratings of 16 384 users."""
+def seconds(run: Callable[[], object], times: int) -> float:
+    """Median of some runs."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def random_rows(rng: np.random.Generator) -> NarrowRows:
+    """Ratings of users."""
     popularity = 1 / np.arange(20, N_ITEMS + 20)
     drawn = rng.choice(N_ITEMS, (N_USERS, PER_USER), p=popularity / popularity.sum())
     rows = [np.unique(row) for row in drawn]
@@ -46,73 +66,108 @@ def train(rng: np.random.Generator) -> NarrowRows:
     return NarrowRows(indptr, np.concatenate(rows).astype(np.uint16), values, N_ITEMS, 0.5)
 
 
-@pytest.fixture(scope="module")
-def neighbors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Of 256 users."""
-    ids = rng.integers(0, N_USERS, (256, K)).astype(np.int32)
-    return ids, distance_weights(rng.uniform(0.5, 1, (256, K)).astype(np.float32))
+def near_items(rng: np.random.Generator) -> NarrowRows:
+    """Items near to each item."""
+    indices = rng.integers(0, N_ITEMS, N_ITEMS * NEAR).astype(np.uint16)
+    similarities = rng.random(len(indices), dtype=np.float32)
+    return NarrowRows(np.arange(0, len(indices) + 1, NEAR), indices, similarities, N_ITEMS, 1.0)
 
 
-def test_svd_pass(benchmark: BenchmarkFixture, train: NarrowRows, rng: np.random.Generator) -> None:
-    rows = train.part(0, 4096).widen()
-    basis = rng.standard_normal((N_ITEMS, 138), dtype=np.float32)
-    total = np.zeros_like(basis)
-    benchmark(add_gram_product, rows, np.ones(4096, dtype=np.float32), basis, total)
-
-
-def test_orthonormalise(benchmark: BenchmarkFixture, rng: np.random.Generator) -> None:
-    basis = rng.standard_normal((N_ITEMS, 138), dtype=np.float32)
-    benchmark(orthonormalise, basis)
-
-
-@pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
-def test_score(
-    benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray], wide: bool
-) -> None:
-    benchmark(weighted_sums, train.widen() if wide else train, ask_neighbors(*neighbors, N_USERS))
-
-
-def scores_of(train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> csr_matrix:
-    return weighted_sums(train, ask_neighbors(*neighbors, N_USERS))
-
-
-def test_measure(benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> None:
-    scores = scores_of(train, neighbors)
-    rated, test = train.part(0, 256).widen(), train.part(256, 512).widen()
-    flags = np.zeros(256 * N_ITEMS, dtype=np.uint8)
-    counts = np.bincount(train.indices, minlength=N_ITEMS) + 1
-    biases = Biases(3.5, np.zeros(256, dtype=np.float32), np.zeros(N_ITEMS, dtype=np.float32), 0.5, 5.0)
-    baselines = Baselines(Popularity.of(counts), biases, self_information(counts, 16_384))
-    times = np.zeros((2, N_ITEMS), dtype=np.int64)
-    benchmark(measure_batch, scores, rated, test, flags, baselines, 0, K, 4.0, times)
-
-
-def test_popular_lists(benchmark: BenchmarkFixture, train: NarrowRows) -> None:
-    popularity = Popularity.of(np.bincount(train.indices, minlength=N_ITEMS))
-    benchmark(popular_lists, popularity, train.part(0, 256).widen(), K)
-
-
-def test_top_per_row(benchmark: BenchmarkFixture, train: NarrowRows, neighbors: tuple[np.ndarray, np.ndarray]) -> None:
-    scores = scores_of(train, neighbors)
-    benchmark(top_per_row, scores.indptr, scores.indices, scores.data, K)
-
-
-def test_compare_with_tiles(benchmark: BenchmarkFixture, rng: np.random.Generator) -> None:
-    vectors = rng.standard_normal((9216, 128), dtype=np.float32)
+def cases(rng: np.random.Generator) -> Iterator[Case]:
+    """All kernels."""
+    rows = random_rows(rng)
+    own, ratings = rows.part(0, BLOCK), rows.indptr[-1] / N_USERS
+    neighbors = rng.integers(0, N_USERS, (BLOCK, NEIGHBORS)).astype(np.int32)
+    weights = rng.random(neighbors.shape, dtype=np.float32)
+    factor, similar, taken = np.ones(N_ITEMS, dtype=np.float32), near_items(rng), lists_of(own)
+    liked = kernels.Lists(np.arange(0, BLOCK * LIKED + 1, LIKED), rng.integers(0, N_ITEMS, BLOCK * LIKED).astype("i4"))
+    near = Near(similar, liked, rng.random(len(liked.columns), dtype=np.float32))
+    # Of each rating of a neighbour: its column and value, the item's factor, state and sum, and the sum written.
+    votes, likeness = BLOCK * NEIGHBORS * ratings, BLOCK * LIKED * NEAR
+    asked = (rows, neighbors, weights, factor, Votes(False, 4.0, 0.3))
+    yield Case(
+        "rank_items, votes", "GB", votes * (2 + 1 + 4 + 1 + 4 + 4), lambda: kernels.rank_items(*asked, None, taken, 50)
+    )
+    yield Case(
+        "rank_items, votes and near items",
+        "GB",
+        votes * (2 + 1 + 4 + 1 + 4 + 4) + likeness * (2 + 4 + 1 + 4 + 4),
+        lambda: kernels.rank_items(*asked, near, taken, 50),
+    )
+    found = kernels.rank_items(*asked, None, taken, 50).items
+    yield Case("count_opinions", "GB", votes * (2 + 4), lambda: kernels.count_opinions(rows, neighbors, found))
+    popular = np.arange(N_ITEMS, dtype=np.int32)
+    yield Case("rank_popular", "GB", BLOCK * (50 + ratings) * 9, lambda: kernels.rank_popular(popular, taken, 50))
+    yield Case("find_in_rows", "GB", found.nbytes * 3, lambda: kernels.find_in_rows(taken, found))
+    residuals = rng.standard_normal(len(own.data)).astype(np.float32)
+    ids, likenesses = similar.indices.astype(np.int32).reshape(-1, NEAR), similar.data.reshape(-1, NEAR)
+    yield Case(
+        "mean_near_residuals",
+        "GB",
+        len(own.data) * NEAR * (4 + 4 + 1),
+        lambda: kernels.mean_near_residuals(taken, residuals, N_ITEMS, taken, ids, likenesses, 2.0),
+    )
+    basis = rng.standard_normal((N_ITEMS, WIDTH), dtype=np.float32)
+    total, order = np.zeros_like(basis), np.arange(N_ITEMS, dtype=np.int32)
+    ones = np.ones(N_USERS, dtype=np.float32)
+    row = 4 * WIDTH
+    yield Case(
+        "add_gram_product",
+        "GB",
+        len(rows.data) * (3 + 3 * row),
+        lambda: kernels.add_gram_product(rows, order, ones, basis, total),
+    )
+    yield Case("times_dense", "GB", len(rows.data) * (3 + row), lambda: kernels.times_dense(rows, basis))
+    vectors = rng.standard_normal((8192, DIMS), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    codes = np.arange(9216, dtype=np.int32)
+    codes = np.arange(len(vectors), dtype=np.int32)
 
     def search() -> None:
-        best = Best(codes[:1024], vectors[:1024], K)
-        for start in range(0, 9216, 1024):
-            best.offer(np.arange(1024), codes[start : start + 1024], vectors[start : start + 1024])
+        best = kernels.Best(codes[:BLOCK], vectors[:BLOCK], NEIGHBORS)
+        for first in range(0, len(vectors), 1024):
+            best.offer(np.arange(BLOCK), codes[first : first + 1024], vectors[first : first + 1024])
+        best.result()
 
-    benchmark(search)
-
-
-def test_merge_neighbours(benchmark: BenchmarkFixture, rng: np.random.Generator) -> None:
-    users = np.arange(8192, dtype=np.int32)
-    best, others = (
-        (rng.integers(0, 10**6, (8192, K)).astype(np.int32), rng.random((8192, K), dtype=np.float32)) for _ in range(2)
+    yield Case("Best", "GFLOP", 2.0 * BLOCK * len(vectors) * DIMS, search)
+    yield Case(
+        "dot_products",
+        "GFLOP",
+        2.0 * BLOCK * len(vectors) * DIMS,
+        lambda: kernels.dot_products(vectors[:BLOCK], vectors),
     )
-    benchmark(merge_nearest, users, best, others)
+
+
+def bounds(rng: np.random.Generator, times: int) -> dict[str, float]:
+    """What the machine does in a second with one thread: bytes copied, read and written ones, and operations."""
+    large = rng.random(2**25, dtype=np.float32)
+    into = np.empty_like(large)
+    square = rng.random((1024, 1024), dtype=np.float32)
+    return {
+        "GB": 2 * large.nbytes / seconds(lambda: np.copyto(into, large), times),
+        "GFLOP": 2.0 * len(square) ** 3 / seconds(lambda: square @ square, times),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=7, help="median of so many runs")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    most = bounds(rng, options.times)
+    lines = []
+    print(f"bound: {most['GB'] / 1e9:.1f} GB/s copied, {most['GFLOP'] / 1e9:.1f} GFLOP/s, one thread\n")
+    print(f"{'kernel':<34}{'seconds':>9}{'rate':>16}{'of the bound':>14}")
+    for case in cases(rng):
+        took = seconds(case.run, options.times)
+        rate = case.work / took
+        lines.append(
+            {"kernel": case.name, "seconds": took, "rate": rate, "unit": case.unit, "share": rate / most[case.unit]}
+        )
+        print(f"{case.name:<34}{took:>9.4f}{rate / 1e9:>10.2f} {case.unit + '/s':<9}{rate / most[case.unit]:>10.0%}")
+    if options.json:
+        options.json.write_text(json.dumps({"bounds": most, "kernels": lines}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -89,7 +89,8 @@ def similaripy_rows(workdir: Path) -> Found:
     import similaripy
 
     (folder,) = workdir.glob("stages/matrix-*")
-    train = CsrReader(folder, "train").read_wide(2**20)
+    reader = CsrReader(folder, "train")
+    train = reader.read(0, reader.shape[0]).widen()
     users = _queries(train.shape[0])
     start = time.perf_counter()
     similaripy.cosine(train, k=K + 1, target_rows=users, num_threads=THREADS, verbose=False)

@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     (matrix,) = options.workdir.glob("stages/matrix-*")
-    train, test = (CsrReader(matrix, name).read_wide(2**20) for name in ("train", "test"))
+    readers = [CsrReader(matrix, name) for name in ("train", "test")]
+    train, test = (reader.read(0, reader.shape[0]).widen() for reader in readers)
     start = time.perf_counter()
     model = AlternatingLeastSquares(
         factors=FACTORS, iterations=ITERATIONS, num_threads=options.threads, random_state=0, use_gpu=False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import platform
 import shlex
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example:\n  engine run --memory 512MiB",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"engine {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(command=_version, verbose=False)
+    parser.add_argument("--version", action="store_true", help="say which version this is")
+    parser.add_argument("--verbose", action="store_true", help="with --version: how it was built, and what it runs on")
+    commands = parser.add_subparsers(metavar="COMMAND")
     _add_run(commands)
     _add_plan(commands)
     _add_status(commands)
@@ -415,6 +419,29 @@ def _ask(where: Location) -> tuple[Any, Any]:
     from engine.serving import answers, recommender
 
     return answers, recommender.Recommender.open(where)
+
+
+def _version(options: argparse.Namespace) -> int:
+    """What is done without a command: the version, or the help."""
+    if not options.version:
+        _parser().print_help()
+        return 0
+    print(f"engine {__version__}")
+    if options.verbose:
+        from engine.kernels import BUILT
+
+        print(f"kernels: {BUILT}")
+        for package in ("numpy", "polars", "pyarrow", "scipy", "zarr", "hnswlib"):
+            print(f"{package}: {_installed(package)}")
+        print(f"python: {platform.python_version()} on {platform.platform()}")
+    return 0
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _data_list(options: argparse.Namespace) -> int:

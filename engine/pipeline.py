@@ -38,8 +38,8 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("split", "SplitStage", ("ingest",), "train and test", 4),
         step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 2),
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 4),
-        step("index", "IndexStage", ("factors",), "what neighbours are searched with", 2),
-        step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 3),
+        step("index", "IndexStage", ("factors",), "what neighbours are searched with", 3),
+        step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 4),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean"),
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 5)
@@ -47,8 +47,8 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         return (*neighbors_and_baseline, evaluate)
     return (
         *neighbors_and_baseline,
-        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 2),
-        step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted"),
+        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 3),
+        step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted", 2),
         replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict")),
     )
 
@@ -64,7 +64,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted),
         does="the best items for every user",
-        version=3,
+        version=4,
     )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,9 @@ def good(tmp_path: Path) -> Path:
 
 
 def test_version_and_help_on_every_command() -> None:
-    assert engine("--version").stdout.startswith("engine ")
+    assert engine("--version").stdout == f"engine {version('recsys-engine')}\n"
+    assert "kernels: " in engine("--version", "--verbose").stdout
+    assert engine().stdout.startswith("usage: engine")
     commands: tuple[list[str], ...] = (
         [],
         ["run"],

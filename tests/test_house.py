@@ -18,14 +18,15 @@ TOP = {
 }  # fmt: skip
 # From the ground up: what stands in a room may import from its own and from those before it.
 ROOMS = [
-    "chunked", "model", "config", "ratings", "costs", "estimates", "artifacts", "stages", "results", "pipeline",
-    "driver", "serving", "cli", "__main__",
+    "chunked", "kernels", "model", "config", "ratings", "costs", "estimates", "artifacts", "stages", "results",
+    "pipeline", "driver", "serving", "cli", "__main__",
 ]  # fmt: skip
 
 
 def modules() -> dict[str, Path]:
     """All modules of the package, by name."""
-    paths = {".".join(path.relative_to(ENGINE.parent).with_suffix("").parts): path for path in ENGINE.rglob("*.py")}
+    files = [*ENGINE.rglob("*.py"), *ENGINE.rglob("*.pyi")]
+    paths = {".".join(path.relative_to(ENGINE.parent).with_suffix("").parts): path for path in files}
     return {name.removesuffix(".__init__"): path for name, path in paths.items()}
 
 

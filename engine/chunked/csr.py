@@ -90,18 +90,15 @@ class NarrowRows:
     n_columns: int
     value_step: float
 
-    def widen(self, columns: NDArray[np.int32] | None = None) -> csr_matrix:
-        """The same rows as a float32 SciPy matrix with int32 indices.
+    def widen(self) -> csr_matrix:
+        """The same rows as a float32 SciPy matrix with int32 indices."""
+        return _csr(self.values(), self.indices.astype(np.int32), self.indptr, self.n_columns)
 
-        Parameters
-        ----------
-        columns : int32 array, shape (n_columns,), optional
-            Another number for each column; those of a row are then in no order.
-        """
+    def values(self) -> NDArray[np.float32]:
+        """The values, widened; shape (nnz,)."""
         values = self.data.astype(np.float32)
         values *= np.float32(self.value_step)
-        indices = self.indices.astype(np.int32) if columns is None else columns[self.indices]
-        return _csr(values, indices, self.indptr, self.n_columns)
+        return values
 
     def part(self, start: int, stop: int) -> NarrowRows:
         """Rows ``start`` to ``stop``, sharing memory."""
@@ -109,15 +106,13 @@ class NarrowRows:
         pointers = self.indptr[start : stop + 1] - first
         return NarrowRows(pointers, self.indices[first:last], self.data[first:last], self.n_columns, self.value_step)
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> csr_matrix:
-        """Some rows, widened as in `widen`, in the order given."""
+    def take(self, rows: NDArray[np.integer[Any]]) -> NarrowRows:
+        """Some rows, in the order given."""
         starts = self.indptr[rows]
         lengths = self.indptr[rows + 1] - starts
         places = consecutive(starts, lengths)
-        values = self.data[places].astype(np.float32)
-        values *= np.float32(self.value_step)
-        indices = self.indices[places].astype(np.int32)
-        return _csr(values, indices, np.concatenate([[0], np.cumsum(lengths)]), self.n_columns)
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return NarrowRows(indptr, self.indices[places], self.data[places], self.n_columns, self.value_step)
 
 
 def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n_columns: int) -> csr_matrix:
@@ -197,22 +192,6 @@ class CsrReader:
         places = consecutive(starts, lengths)
         indices, data = (arrays.take_rows(array, places) for array in (self._indices, self._data))
         return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
-
-    def read_wide(self, at_once: int, below: csr_matrix | None = None) -> csr_matrix:
-        """All rows as `NarrowRows.widen` gives them, and others below; ``at_once`` stored values are read at a time."""
-        extra = 0 if below is None else below.nnz
-        data = np.empty(self.nnz + extra, dtype=np.float32)
-        indices = np.empty(self.nnz + extra, dtype=np.int32)
-        for start in range(0, self.nnz, at_once):
-            some = slice(start, min(start + at_once, self.nnz))
-            indices[some] = arrays.read_rows(self._indices, some.start, some.stop)
-            data[some] = arrays.read_rows(self._data, some.start, some.stop)
-        data[: self.nnz] *= np.float32(self.value_step)
-        indptr = self.indptr
-        if below is not None:
-            indices[self.nnz :], data[self.nnz :] = below.indices, below.data
-            indptr = np.concatenate([indptr, self.nnz + below.indptr[1:].astype(np.int64)])
-        return _csr(data, indices, indptr, self.shape[1])
 
     def count_columns(self, at_once: int) -> NDArray[np.int64]:
         """Stored values of each column, shape (columns,); ``at_once`` of them are read at a time."""

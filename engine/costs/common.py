@@ -159,6 +159,13 @@ def n_test(settings: Config, shapes: Shapes) -> int:
     return int(shapes.n_ratings * settings.split.test_fraction)
 
 
+def n_test_of(settings: Config, ratings: int, users: int) -> int:
+    """Test ratings among so many ``ratings`` of some users, at most."""
+    if settings.split.method != "notebook":
+        return ratings
+    return min(ratings, int(ratings * settings.split.test_fraction) + users)
+
+
 def n_train(settings: Config, shapes: Shapes) -> int:
     """Train ratings, at most."""
     if settings.split.method == "global-time" or settings.split.leave_last is not None:

@@ -7,10 +7,7 @@ from engine.chunked.task import Planned
 from engine.config import Config
 from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, stored_train, total, wide_values
 from engine.model.sizes import (
-    BEST_ROOM,
     BIAS_RATINGS,
-    NEAR_ITEMS,
-    PREDICT_PAIRS,
     PREDICT_USERS,
     READ_RATINGS,
     TILE_ITEMS,
@@ -34,7 +31,7 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
 
 
 def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
-    """A few items against a few: cosines, what they are multiplied by, an order; the nearest of a block."""
+    """A block of items against a tile of others at a time: the nearest of each so far."""
     section, items, dims = settings.item_neighbors, shapes.n_items, dims_of(settings, shapes)
     n_columns = items if shapes.n_columns is None else shapes.n_columns
     block = min(section.items_per_task, items)
@@ -44,13 +41,12 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
         indptr=8 * shapes.n_users,
         read=total(stored=4, indices=4, as_int64=8) * READ_RATINGS,
     )
-    found = total(best=4 + 4, selected=4 + 4, negated=4, order=8, nearest=4 + 4, result=4 + 4, without_nan=4)
-    item = total(query=4 * dims, room=(4 + 4) * BEST_ROOM, found=found * section.k)
-    merging = total(products=4, promising=4, candidates=4, ids=4, order=8)
+    found = total(best=2 * (4 + 4), result=4 + 4, without_nan=4, of_block=4 + 4)
+    item = total(query=4 * dims, used=4, worst=4 + 4, trust=4, own=4 + 8, asking=8, found=found * section.k)
     search = Cost(
         task=total(
             zarr=ZARR,
-            merging=merging * min(NEAR_ITEMS, items) * (min(TILE_ITEMS, items) + section.k),
+            tile=total(vectors=4, by_dimension=4) * dims * min(TILE_ITEMS, items),
             items=item * block,
         ),
         shared=total(
@@ -75,7 +71,7 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
 
 
 def predict(settings: Config, shapes: Shapes) -> Plan:
-    """All items' neighbours; a block of users' ratings, a few users' spread over all items, their pairs' neighbours."""
+    """All items' neighbours; a block of users' ratings, one user's spread over all items."""
     per_task = settings.predict.users_per_task
     block = min(per_task, shapes.n_users)
     task = total(zarr=ZARR, predicting=predicting(settings, shapes, block, shapes.n_ratings))
@@ -85,12 +81,14 @@ def predict(settings: Config, shapes: Shapes) -> Plan:
 
 def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:
     """Of a task that predicts so many ``pairs`` of a ``block`` of users."""
-    near = total(ids=4, places=8, keys=8, similarities=4, residuals=8, products=8)
+    some = shapes.ratings_of(min(PREDICT_USERS, block))
     return total(
-        table=8 * PREDICT_USERS * shapes.n_items,
-        near=near * min(PREDICT_PAIRS, pairs) * settings.item_neighbors.k,
+        residuals=total(residual=4, rated=1) * shapes.n_items,
         wide_values=wide_values(settings, shapes),
         ratings=total(train=4 + 4, test=4 + 4) * shapes.ratings_of(block),
+        results=total(values=4, covered=1) * min(pairs, shapes.ratings_of(block)),
+        own=total(values=4, columns=4, rows=8, users=8, expected=3 * 4) * some,
+        asked=total(places=8 + 4, means=4, covered=1, rows=8, users=8, expected=4 * 4) * min(pairs, some),
     )
 
 

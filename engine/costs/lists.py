@@ -17,89 +17,62 @@ from engine.costs.common import (
     chunks,
     column_bytes,
     measured_bytes,
-    n_train,
+    n_test_of,
     stored_train,
     total,
     wide_values,
 )
 from engine.costs.items import predicting, predicting_shared
-from engine.model.sizes import (
-    ASK_USERS,
-    LEAST_SCORE_WORK,
-    RANK_USERS,
-    READ_RATINGS,
-    READ_USERS,
-    SCORE_USERS,
-    SCORE_WORK,
-)
+from engine.model.sizes import RANK_USERS, SCORE_USERS
 
 
 def evaluate(settings: Config, shapes: Shapes) -> Plan:
-    """Score batches of users; a batch is as many as its multiply-adds allow."""
+    """Score a block of users at a time, one user after the other."""
     tasks = chunks(shapes.n_users, settings.evaluate.users_per_task)
     return {
-        "users": Planned(tasks, _scoring(settings, shapes)),
+        "users": Planned(tasks, _scoring(settings, shapes, settings.evaluate.k)),
         "mean": Planned(1, Cost(task=_means(settings, shapes))),
     }
 
 
-def _scoring(settings: Config, shapes: Shapes) -> Cost:
-    users, items, each = shapes.n_users, shapes.n_items, shapes.ratings_per_user
-    k, block = settings.neighbors.k, min(settings.evaluate.users_per_task, users)
+def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
+    """Lists of ``k`` items for the users of a task of evaluate's, and what is measured of them."""
+    items, block = shapes.n_items, min(settings.evaluate.users_per_task, shapes.n_users)
+    users = min(SCORE_USERS, block)
     votes = settings.evaluate.model == "votes"
     near = min(settings.item_neighbors.ranking_k, settings.item_neighbors.k) if votes else 0
-    # Multiply-adds of a user: neighbours' ratings, and what is near to each of the user's own.
-    work = k * each + each * near
-    neighbor = total(distances=4, weights=4, columns=4, values=4)
-    own = total(widened=4 + 4, liked_so_far=8, shares=8, parts=4, items=4, stacked=4 + 4)
-    stored = stored_train(settings, shapes)
+    ratings = shapes.ratings_of(users)
+    own = total(values=4, liked=1, liked_so_far=8, columns=4, liked_columns=4, shares=4 + 8)
+    test = total(
+        columns=4 + 4,
+        values=8 + 4,
+        rows=8 + 8,
+        liked=1,
+        by_bias=4 * 4,
+        predicted=4 + 1 + 8,
+        errors=8 + 8,
+    )
+    listed = total(items=4, scores=4, popular=4, users=8, ranks=8, columns=4, places=8 + 8, hits=2, information=8)
     task = total(
         zarr=ZARR,
-        flags=min(SCORE_USERS, block) * items,
-        asking=min(ASK_USERS, block) * neighbor * k + own * shapes.ratings_of(min(ASK_USERS, block)),
+        scores=total(sums=4, state=1, touched=4, taken=4) * items,
         wide_values=wide_values(settings, shapes),
-        neighbors_read=min(READ_USERS, block) * (4 + 4) * k,
-        ratings_read=total(columns=4, values=8) * shapes.ratings_of(min(READ_USERS, block)),
+        neighbors=total(ids=4, similarities=4, known=4, powers=4, weights=4) * settings.neighbors.k * users,
+        own=own * ratings,
+        test=test * n_test_of(settings, ratings, users),
+        lists=listed * k * users,
         times=2 * 8 * items,  # recommended by each of what ranks
-        measured=block * total(fields=measured_bytes(settings), row_pointers=8 + 8, lengths=8, multiply_adds=8, ends=8),
-        own=total(watched_places=8, rows=8, keys=8, popular_places=8) * shapes.ratings_of(min(SCORE_USERS, block)),
-        batch=SCORE_USERS
-        * total(
-            lists=total(rows=8, columns=8, ranks=8, places=8, information=8) * settings.evaluate.k,
-        ),
+        of_block=8 * items,  # the same of a block
+        measured=measured_bytes(settings) * 2 * block,
     )
     near_stored = total(columns=column_bytes(shapes), similarities=4) * near
-    item_arrays = total(counts=8, factor=4, popular_columns=4, popular_places=4, bias=4, information=8)
+    item_arrays = total(counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8)
     shared = total(
-        train=stored,
-        users=total(train_indptr=8, test_indptr=8, biases=4) * users,
+        train=stored_train(settings, shapes),
+        users=total(train_indptr=8, test_indptr=8, biases=4, indptr=8) * shapes.n_users,
         items=total(near=near_stored, arrays=item_arrays) * items,
     )
-    return Cost(
-        task=task,
-        shared=shared,
-        row=total(
-            gathered=4 + 4,
-            columns=4,
-            scores=4,
-            places=8,
-            candidates=4,
-            thresholds=4,
-            sorting_own=chunks(64, k),  # the users' own ratings, one for each neighbour's
-        ),
-        max_rows=min(SCORE_WORK, block * work),
-        min_rows=min(LEAST_SCORE_WORK, block * work),
-        cache=_widened(settings, shapes, near, stored),
-    )
-
-
-def _widened(settings: Config, shapes: Shapes, near: int, stored: int) -> int:
-    """What the widened matrix takes beyond the stored one; 0 where SciPy's pointers do not reach so far."""
-    ratings = n_train(settings, shapes)
-    if ratings >= 2**31:
-        return 0
-    widened = total(indices=4, data=4) * (ratings + near * shapes.n_items)
-    return widened - stored + total(indices=4, data=1, liked=1) * READ_RATINGS
+    return Cost(task=task, shared=shared)
 
 
 def _means(settings: Config, shapes: Shapes) -> int:
@@ -129,16 +102,11 @@ def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:
     users, items = shapes.n_users, shapes.n_items
     block = min(section.users_per_task, users)
     lists = block * min(section.k, items)
-    scored = evaluate(settings, shapes)["users"].cost
+    scored = _scoring(settings, shapes, section.k)
     record = 7 * 4
-    listed = total(parts=record, joined=record, rows=8, items=4, scores=4, n_raters=8, sums=8, mean_ratings=4, places=4)
-    ranking = total(
-        scoring=scored.task,
-        place_of_item=8 * items,
-        lists=listed * lists,
-        ratings=total(train=4 + 4, test=4 + 4) * shapes.ratings_of(block),
-    )
-    rank = replace(scored, task=ranking, cache=0)
+    opinions = total(place=4 * items, n_raters=4 * section.k * SCORE_USERS, means=4 * section.k * SCORE_USERS)
+    task = total(scoring=scored.task, opinions=opinions, lists=total(parts=record, joined=record) * lists)
+    rank = replace(scored, task=task)
     row = total(ranked=record, predicted=4, columns=5 * 4, user=8, item=8, written=52)
     task = total(zarr=ZARR, lists=row * lists)
     shared = total(

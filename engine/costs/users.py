@@ -20,7 +20,6 @@ from engine.costs.common import (
 )
 from engine.model.index import choose
 from engine.model.sizes import (
-    BEST_ROOM,
     CENTRE_SAMPLE,
     GRAM_ROWS,
     GROUP_USERS,
@@ -59,14 +58,14 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
     tall = 4 * items * width
     shared = total(basis=tall, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items)
-    rating = total(stored=8, widened=4 + 4, scipy=8)
+    rating = total(columns=4, values=8)
     most = shapes.ratings_of(min(PASS_ROWS, shapes.n_users))
     pass_ = Cost(
         task=total(
             zarr=ZARR,
             wide_values=wide_values(settings, shapes),
             partial_sum=tall,
-            products=4 * width * min(PASS_ROWS, shapes.n_users),
+            row=total(place=8, value=4) * shapes.most_ratings,
         ),
         shared=shared,
         row=rating,
@@ -206,15 +205,16 @@ def _ask_graphs(settings: Config, shapes: Shapes) -> int:
 def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
     """Of a block of users that is compared with tiles; without ``clusters``, with all of them."""
     block, k = _block(settings, shapes), settings.neighbors.k
-    result = total(ids=4, similarities=4, negated=4, order=8, nearest=4 + 4, written=4)
-    user = total(query=4 * dims_of(settings, shapes), best=(4 + 4) * (k + BEST_ROOM), result=result * k)
+    dims = dims_of(settings, shapes)
+    found = total(best=2 * (4 + 4), result=4 + 4, written=4 + 4)
+    user = total(query=4 * dims, code=4, used=4, worst=4 + 4, all=8, found=found * k)
     # How far users look makes no difference: a bit for each user and centre.
     near = chunks(block, 8) * clusters + total(nearest=4, order=8, numbers=8, unpacked=1, asking=8) * block
     centres = total(products=4, differences=4, behind=4, within=1, packed=1) * min(QUERY_USERS, block) * clusters
     return total(
         zarr=ZARR,
         users=block * user,
-        merging=_merged() * min(QUERY_USERS, block) * (min(TILE_USERS, shapes.n_users) + k),
+        tile=4 * dims * TILE_USERS,
         groups=_groups(settings, shapes),
         centres=centres,
         near=near,
@@ -226,19 +226,14 @@ def _compare_sample(settings: Config, shapes: Shapes) -> int:
     dims, k = dims_of(settings, shapes), settings.neighbors.k
     some = chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
     centres = total(products=4, differences=4, behind=4, spare=36) * clusters_of(settings, shapes)
-    user = total(query=4 * dims, best=(4 + 4 + 4 + 4 + 8) * k, centres=centres)
+    user = total(query=4 * dims, used=4, worst=4 + 4, best=3 * (4 + 4) * k, compared=(4 + 4 + 8) * k, centres=centres)
     return total(
         zarr=ZARR,
         users=some * user,
-        merging=_merged() * some * (TILE_USERS + k),
+        tile=4 * dims * TILE_USERS,
         groups=_groups(settings, shapes),
         chunk=4 * dims * min(settings.factors.users_per_chunk, shapes.n_users),  # that users are taken out of
     )
-
-
-def _merged() -> int:
-    """Of a query and another, a tile's or one of the best so far, while the best of them are selected."""
-    return total(products=4, promising=4, candidates=4, ids=4, order=8)
 
 
 def _groups(settings: Config, shapes: Shapes) -> int:

@@ -1,4 +1,4 @@
-"""What is measured of batches of users, and how that becomes a table of users and means."""
+"""What is measured of users, and how that becomes a table of users and means."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
+from engine.chunked.csr import NarrowRows
+from engine.kernels.rows import lists_of
+from engine.kernels.scoring import find_in_rows, rank_popular
 from engine.model.biases import Biases, expected
 from engine.model.metrics import Mean, ranking_per_user
-from engine.model.popularity import Popularity, popular_lists
 from engine.model.prediction import Predicted
-from engine.model.ranking import best_candidates
 from engine.model.scoring import row_numbers
 from engine.model.sizes import RANK_USERS
-
-_UNSEEN, _WATCHED, _TEST, _LIKED = range(4)
 
 RATED = ("model", "bias_model")
 """What predicts ratings."""
@@ -47,97 +45,73 @@ class Baselines(NamedTuple):
 
     Attributes
     ----------
-    popularity : Popularity
+    popularity : int32 array, shape (items,)
+        Items, the most popular first.
     biases : Biases
     information : float64 array, shape (items,)
         `engine.model.metrics.self_information` of each item.
     """
 
-    popularity: Popularity
+    popularity: NDArray[np.int32]
     biases: Biases
     information: NDArray[np.float64]
 
 
-def measure_batch(
-    scores: csr_matrix,
-    watched: csr_matrix,
-    test: csr_matrix,
-    flags: NDArray[np.uint8],
+def measure_users(
+    items: NDArray[np.int32],
+    predicted: Predicted,
+    watched: NarrowRows,
+    test: NarrowRows,
     baselines: Baselines,
     first_user: int,
-    k: int,
     liked_from: float,
     counts: NDArray[np.int64],
-    predicted: Predicted | None = None,
 ) -> NDArray[np.void]:
-    """Compare a batch's scores with its test ratings.
+    """Compare what is recommended to consecutive users, and predicted for them, with their test ratings.
 
     Parameters
     ----------
-    scores, watched, test : csr_matrix, shape (n, items)
-        Scores of items (any order within a row), train ratings, test ratings (columns ascending).
-    flags : uint8 array, shape (at least n * items,)
-        Zeros; used as scratch and left as zeros.
+    items : int32 array, shape (n, k)
+        Recommended to each user, best first; -1 where there are fewer.
+    predicted : Predicted
+        Of the test ratings.
+    watched, test : NarrowRows, shape (n, items)
+        Train and test ratings; columns ascending.
     baselines : Baselines
     first_user : int
         Code of the first of the users.
-    k : int
-        Items recommended to each user.
     liked_from : float
         Test ratings of at least this are liked.
     counts : int64 array, shape (2, items)
         How often each item is recommended by each of `RANKED`: added to.
-    predicted : Predicted, optional
-        Of the test ratings; without it, their items' scores.
 
     Returns
     -------
     structured array, shape (n,)
         Fields of `per_user`.
     """
-    n, n_items = scores.shape
-    row_starts = np.arange(n, dtype=np.int64) * n_items
-    watched_at = np.repeat(row_starts, np.diff(watched.indptr)) + watched.indices
-    test_rows = row_numbers(test.indptr)
-    test_at = row_starts[test_rows] + test.indices
-    liked = test.data >= liked_from
-    flags[watched_at] = _WATCHED
-    flags[test_at] = np.where(liked, _LIKED, _TEST)
-
-    at = np.repeat(row_starts, np.diff(scores.indptr)) + scores.indices
-    flag = flags[at]
-    values, covered = predicted or _scores_of(test_at, at, scores.data, np.flatnonzero(flag >= _TEST))
-    best_rows, best = best_candidates(scores, flag == _WATCHED, k)
-
+    n, k = items.shape
+    ratings, rows = test.values(), row_numbers(test.indptr)
+    liked = ratings >= liked_from
     measured = np.zeros(n, dtype=per_user(k))
     measured["n_test"] = np.diff(test.indptr)
-    measured["n_covered"] = np.bincount(test_rows[covered], minlength=n)
-    measured["n_liked"] = np.bincount(test_rows[liked], minlength=n)
-    by_bias = expected(baselines.biases, first_user + test_rows, test.indices)
+    measured["n_covered"] = np.bincount(rows[predicted.covered], minlength=n)
+    measured["n_liked"] = np.bincount(rows[liked], minlength=n)
+    by_bias = expected(baselines.biases, first_user + rows, test.indices)
     np.clip(by_bias, baselines.biases.low, baselines.biases.high, out=by_bias)
-    for name, said in zip(RATED, (values, by_bias), strict=True):
-        _measure_errors(measured["error"][name], test_rows, said.astype(np.float64) - test.data)
+    for name, values in zip(RATED, (predicted.values, by_bias), strict=True):
+        _measure_errors(measured["error"][name], rows, values.astype(np.float64) - ratings)
 
-    lists = (best_rows, scores.indices[best]), popular_lists(baselines.popularity, watched, k)
-    for name, of_items, (rows, columns) in zip(RANKED, counts, lists, strict=True):
-        hit = flags[row_starts[rows] + columns] == _LIKED
-        _measure_lists(measured["list"][name], rows, hit, baselines.information[columns], k)
-        np.add.at(of_items, columns, 1)
-    flags[watched_at] = _UNSEEN
-    flags[test_at] = _UNSEEN
+    tested = lists_of(test)
+    popular = rank_popular(baselines.popularity, lists_of(watched), k)
+    for name, of_items, lists in zip(RANKED, counts, (items, popular), strict=True):
+        users, ranks = np.nonzero(lists >= 0)
+        columns, places = lists[users, ranks], find_in_rows(tested, lists)[users, ranks]
+        hit = np.zeros(len(users), dtype=bool)
+        hit[places >= 0] = liked[places[places >= 0]]
+        _measure_lists(measured["list"][name], users, ranks, hit, baselines.information[columns])
+        of_items += np.bincount(columns, minlength=len(of_items))
     return measured
-
-
-def _scores_of(
-    test_at: NDArray[np.int64], at: NDArray[np.int64], scores: NDArray[np.float32], tested: NDArray[np.intp]
-) -> Predicted:
-    """Scores of the test items: those of the places ``tested``, and 0."""
-    values = np.zeros(len(test_at), dtype=np.float32)
-    covered = np.zeros(len(test_at), dtype=bool)
-    place = np.searchsorted(test_at, at[tested])
-    values[place] = scores[tested]
-    covered[place] = True
-    return Predicted(values, covered)
 
 
 def _measure_errors(into: NDArray[np.void], rows: NDArray[np.int64], errors: NDArray[np.float64]) -> None:
@@ -148,18 +122,17 @@ def _measure_errors(into: NDArray[np.void], rows: NDArray[np.int64], errors: NDA
 
 def _measure_lists(
     into: NDArray[np.void],
-    rows: NDArray[np.int64],
+    users: NDArray[np.int64],
+    ranks: NDArray[np.int64],
     hit: NDArray[np.bool_],
     information: NDArray[np.float64],
-    k: int,
 ) -> None:
-    """Lists one after the other, their users ascending: whether each item is a hit, and its self-information."""
-    n_items = np.bincount(rows, minlength=len(into))
-    ranks = np.arange(len(rows)) - (np.cumsum(n_items) - n_items)[rows]
-    hits = np.zeros((len(into), k), dtype=bool)
-    hits[rows, ranks] = hit
+    """Of each item that is recommended: the user, the rank from 0, whether it is a hit, and its self-information."""
+    n_items = np.bincount(users, minlength=len(into))
+    hits = np.zeros((len(into), 8 * into["hits"].shape[1]), dtype=bool)
+    hits[users, ranks] = hit
     into["n_items"] = n_items
-    into["novelty"] = np.bincount(rows, information, minlength=len(into)) / np.maximum(n_items, 1)
+    into["novelty"] = np.bincount(users, information, minlength=len(into)) / np.maximum(n_items, 1)
     into["hits"] = np.packbits(hits, axis=1)
 
 

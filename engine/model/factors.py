@@ -1,4 +1,4 @@
-"""Dense and sparse products of the SVD, as functions of arrays.
+"""Dense products of the SVD, as functions of arrays.
 
 Nothing here depends on how rows are batched: sums run over rows in order, or over blocks of fixed size.
 """
@@ -9,31 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from engine.model.sizes import GRAM_ROWS
-from engine.model.sparse import add_transposed_product
 
 # Relative eigenvalue below which a direction is rounding noise: float32's epsilon squared, and a margin.
 _NOISE = 1e-11
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-
-
-def add_gram_product(rows: csr_matrix, weights: Float32, basis: Float32, total: Float32) -> None:
-    """Add ``rows.T @ diag(weights) @ rows @ basis`` to ``total`` in place.
-
-    Parameters
-    ----------
-    rows : csr_matrix, float32, shape (n, items)
-    weights : float32 array, shape (n,)
-    basis, total : float32 array, shape (items, width)
-        C-contiguous.
-    """
-    product = rows @ basis
-    product *= weights[:, None]
-    add_transposed_product(rows, product, total)
 
 
 def gram(tall: NDArray[Any]) -> Float64:

@@ -1,4 +1,4 @@
-"""Nearest items, and a user's ratings predicted from theirs."""
+"""Nearest items."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows, narrowest_index
-from engine.model.neighbors import Best
-from engine.model.sizes import NEAR_ITEMS, NOISE, TILE_ITEMS
+from engine.kernels.nearest import Best
+from engine.model.sizes import NOISE, TILE_ITEMS
 
 Ids = NDArray[np.int32]
 Float32 = NDArray[np.float32]
@@ -49,13 +49,11 @@ def nearest_items(vectors: Float32, trust: Float32, own: Ids, candidates: Ids, k
     ids, similarities : int32 and float32 arrays, shape (n, k)
         By descending similarity; only those above `engine.model.sizes.NOISE`, then -1 and 0.
     """
-    best = Best(own, vectors[own], k, floor=NOISE)
+    best = Best(own, vectors[own], k, NOISE, trust[own])
     for start in range(0, len(candidates), TILE_ITEMS):
         codes = candidates[start : start + TILE_ITEMS]
-        asking = np.flatnonzero(best.worst < trust[codes[0]])
-        for first in range(0, len(asking), NEAR_ITEMS):
-            some = asking[first : first + NEAR_ITEMS]
-            best.consider(some, codes, _similarities(vectors, trust, own[some], codes))
+        asking = np.flatnonzero(best.worst <= trust[codes[0]])
+        best.offer(asking, codes, vectors[codes], trust[codes])
     ids, similarities = best.result()
     return ids, np.nan_to_num(similarities, nan=0.0)
 
@@ -88,68 +86,3 @@ def near_rows(n_items: int, blocks: Blocks) -> NarrowRows:
         filled += lengths
         start += len(ids)
     return NarrowRows(indptr, indices, data, n_items, 1.0)
-
-
-def _similarities(vectors: Float32, trust: Float32, own: Ids, others: Ids) -> Float32:
-    """Cosines times the smaller trust, shape (own, others); both by descending trust."""
-    mine, theirs = trust[own], trust[others]
-    # Mostly all of the one are trusted more than any of the other: scaling vectors spares going over the products.
-    if theirs[-1] >= mine[0]:
-        return np.asarray((vectors[own] * mine[:, None]) @ vectors[others].T)
-    if theirs[0] <= mine[-1]:
-        return np.asarray(vectors[own] @ (vectors[others] * theirs[:, None]).T)
-    return np.asarray((vectors[own] @ vectors[others].T) * np.minimum(mine[:, None], theirs))
-
-
-def residual_table(n_users: int, n_items: int) -> NDArray[np.complex64]:
-    """Zeros for `predict_residuals` to spread the residuals of so many users over all items, at once.
-
-    Returns
-    -------
-    complex64 array, shape (n_users * n_items + 1,)
-        Of a user's item: the residual as the real part, and 1 as the imaginary part where the user has rated it; one
-        lookup fetches both. The last entry is nobody's and stays 0.
-    """
-    return np.zeros(n_users * n_items + 1, dtype=np.complex64)
-
-
-def predict_residuals(
-    residuals: csr_matrix,
-    rows: NDArray[np.integer[Any]],
-    items: NDArray[np.integer[Any]],
-    ids: Ids,
-    similarities: Float32,
-    shrink: float,
-    table: NDArray[np.complex64],
-) -> tuple[Float32, NDArray[np.bool_]]:
-    """Mean of the user's residuals of the items nearest to each asked for, by similarity, drawn towards 0.
-
-    sum_j s_ij e_uj / (sum_j s_ij + shrink), over the items j near i that user u has rated (Koren 2010, equation 7,
-    with similarities taken as they are).
-
-    Parameters
-    ----------
-    residuals : csr_matrix of float32, shape (n, items)
-        Of some users.
-    rows, items : integer arrays, shape (pairs,)
-        The pairs asked for; ``rows`` are rows of ``residuals``, and ``items`` those of ``ids``.
-    ids, similarities : arrays, shape (m, k)
-        As `nearest_items` gives them for some items.
-    shrink : float
-    table : complex64 array
-        `residual_table` of ``n`` users or more; left as zeros.
-
-    Returns
-    -------
-    float32 array, bool array, shape (pairs,)
-        The mean, 0 where no item near was rated, and whether any was.
-    """
-    n_items = residuals.shape[1]
-    at = np.repeat(np.arange(residuals.shape[0]) * n_items, np.diff(residuals.indptr)) + residuals.indices
-    table[at] = residuals.data + np.complex64(1j)
-    near = ids[items]
-    places = np.where(near >= 0, rows[:, None] * n_items + near, len(table) - 1)
-    sums = np.einsum("pk,pk->p", similarities[items], table[places])
-    table[at] = 0
-    covered = sums.imag > 0
-    return np.where(covered, sums.real / np.where(covered, sums.imag + np.float32(shrink), 1), 0), covered

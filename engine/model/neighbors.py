@@ -10,126 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.model.sizes import BEST_ROOM, QUERY_USERS, SELECT_USERS
-
-NO_NEIGHBOR = -1
+from engine.kernels.nearest import NO_NEIGHBOR, dot_products
+from engine.model.sizes import QUERY_USERS
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Nearest = tuple[Int32, Float32]
 
-_EMPTY = np.float32(-np.inf)
 _SMALL = np.float32(1e-6)
-
-
-class Best:
-    """The ``k`` most similar others seen so far, of each of a block of queries.
-
-    Parameters
-    ----------
-    users : int32 array, shape (n,)
-        Codes of the queries, which are never their own neighbours.
-    queries : float32 array, shape (n, dims)
-        Unit rows.
-    k : int
-        Others to keep.
-    floor : float
-        Others must be more similar than that.
-
-    Attributes
-    ----------
-    worst : float32 array, shape (n,)
-        Similarity that another must exceed to be kept; ``floor`` at first.
-    """
-
-    def __init__(self, users: Int32, queries: Float32, k: int, floor: float = -np.inf) -> None:
-        self._users = users
-        self._queries = queries
-        self._k = k
-        # The best k of the last selection, then what was better than the worst of them since.
-        self._ids = np.full((len(users), k + BEST_ROOM), NO_NEIGHBOR, dtype=np.int32)
-        self._similarities = np.full(self._ids.shape, _EMPTY)
-        self._used = np.full(len(users), k)
-        self._floor = np.float32(floor)
-        self.worst = np.full(len(users), self._floor)
-
-    def offer(self, rows: Int64, codes: Int32, vectors: Float32) -> None:
-        """Compare some of the queries with a tile of others.
-
-        Parameters
-        ----------
-        rows : int64 array, shape (m,)
-            Which queries, each once.
-        codes, vectors : int32 and float32 arrays, shapes (t,) and (t, dims)
-            The others.
-        """
-        for start in range(0, len(rows), QUERY_USERS):
-            some = rows[start : start + QUERY_USERS]
-            self.consider(some, codes, self._queries[some] @ vectors.T)
-
-    def consider(self, rows: Int64, codes: Int32, similarities: Float32) -> None:
-        """Keep what is better than what there is.
-
-        Parameters
-        ----------
-        rows : int64 array, shape (m,)
-            Which queries, each once.
-        codes : int32 array, shape (t,)
-            The others.
-        similarities : float32 array, shape (m, t)
-        """
-        # Most tiles have nothing for most queries, and a maximum is quick.
-        promising = similarities.max(axis=1) > self.worst[rows]
-        rows, similarities = rows[promising], similarities[promising]
-        better = similarities > self.worst[rows, None]
-        counts = np.count_nonzero(better, axis=1)
-        many = np.flatnonzero(counts > BEST_ROOM)
-        for start in range(0, len(many), SELECT_USERS):
-            some = many[start : start + SELECT_USERS]
-            self._select(rows[some], codes, similarities[some])
-        better[many] = False
-        counts[many] = 0
-        place = np.flatnonzero(better)  # few
-        row, column = np.divmod(place, len(codes))
-        self._append(rows, counts, row, codes[column], similarities.ravel()[place])
-
-    def _append(self, rows: Int64, counts: Int64, row: Int64, codes: Int32, similarities: Float32) -> None:
-        """Add what is better than the worst: of each ``row``, an index into ``rows``, as many as ``counts`` says."""
-        self._select(rows[self._used[rows] + counts > self._ids.shape[1]])
-        within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        target = rows[row]
-        slot = self._used[target] + within
-        self._ids[target, slot] = codes
-        self._similarities[target, slot] = np.where(codes == self._users[target], _EMPTY, similarities)
-        self._used[rows] += counts
-
-    def _select(self, rows: Int64, codes: Int32 | None = None, similarities: Float32 | None = None) -> None:
-        """Keep the best of what some rows have, and of a whole tile where one is given."""
-        candidates, ids = self._similarities[rows], self._ids[rows]
-        if codes is not None and similarities is not None:
-            similarities[codes == self._users[rows, None]] = _EMPTY
-            candidates = np.concatenate([candidates, similarities], axis=1)
-            ids = np.concatenate([ids, np.broadcast_to(codes, similarities.shape)], axis=1)
-        best = np.argpartition(candidates, candidates.shape[1] - self._k, axis=1)[:, -self._k :]
-        kept = np.take_along_axis(candidates, best, axis=1)
-        self._similarities[rows, : self._k] = kept
-        self._similarities[rows, self._k :] = _EMPTY
-        self._ids[rows, : self._k] = np.take_along_axis(ids, best, axis=1)
-        self._used[rows] = self._k
-        self.worst[rows] = np.maximum(kept.min(axis=1), self._floor)
-
-    def result(self) -> Nearest:
-        """Codes and similarities, shape (n, k): most similar first, equal ones by code; -1 and NaN where there is none.
-
-        Of several others that are equally far and compete for the last place, any may have it.
-        """
-        for start in range(0, len(self._users), QUERY_USERS):
-            self._select(np.arange(start, min(start + QUERY_USERS, len(self._users))))
-        found, codes = self._similarities[:, : self._k], self._ids[:, : self._k]
-        ids = np.where(found == _EMPTY, NO_NEIGHBOR, codes)
-        similarities = np.where(found == _EMPTY, np.float32(np.nan), found)
-        return _nearest_first(ids, similarities, self._k)
 
 
 def _nearest_first(ids: Int32, similarities: Float32, k: int) -> Nearest:
@@ -194,20 +83,20 @@ def nearest_centre(rows: Float32, centres: Float32) -> Int32:
     """Number of the centre nearest to each row; shape (n,)."""
     found = np.empty(len(rows), dtype=np.int32)
     for start in range(0, len(rows), QUERY_USERS):
-        found[start : start + QUERY_USERS] = (rows[start : start + QUERY_USERS] @ centres.T).argmax(axis=1)
+        found[start : start + QUERY_USERS] = dot_products(rows[start : start + QUERY_USERS], centres).argmax(axis=1)
     return found
 
 
-def shortfall(products: Float32) -> Float32:
+def shortfall(cosines: Float32) -> Float32:
     """How far each centre is behind the nearest, as a share of the nearest's cosine.
 
     Parameters
     ----------
-    products : float32 array, shape (rows, centres)
-        Cosines, or dot products of unit rows and centres.
+    cosines : float32 array, shape (rows, centres)
+        Of unit rows and centres.
     """
-    nearest = products.max(axis=1, keepdims=True)
-    behind: Float32 = (nearest - products) / np.maximum(np.abs(nearest), _SMALL)
+    nearest = cosines.max(axis=1, keepdims=True)
+    behind: Float32 = (nearest - cosines) / np.maximum(np.abs(nearest), _SMALL)
     return behind
 
 
@@ -235,11 +124,12 @@ class NearCentres:
         self.nearest = nearest_centre(rows, centres)
         self.n_pairs = 0
         self._bits = np.zeros((len(centres), -(-len(rows) // 8)), dtype=np.uint8)
-        for start in range(0, len(rows), QUERY_USERS):  # which is a multiple of 8
-            some = rows[start : start + QUERY_USERS]
-            near = shortfall(some @ centres.T) <= reach
+        at_once = 8 * -(-QUERY_USERS // 8)  # whole bytes
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            near = shortfall(dot_products(some, centres)) <= reach
             near[~some.any(axis=1)] = False
-            near[np.arange(len(some)), self.nearest[start : start + QUERY_USERS]] = False
+            near[np.arange(len(some)), self.nearest[start : start + at_once]] = False
             self.n_pairs += int(np.count_nonzero(near))
             packed = np.packbits(near, axis=0)
             self._bits[:, start // 8 : start // 8 + len(packed)] = packed.T
@@ -262,8 +152,7 @@ def reach_for_recall(shortfalls: Float32, recall: float) -> float:
     if not len(shortfalls):
         return 0.0
     needed = int(np.ceil(recall * len(shortfalls))) - 1
-    # A little more, because the last bits of a product may depend on its shape.
-    return float(np.partition(shortfalls, needed)[needed]) * (1 + 1e-6) + 1e-6
+    return float(np.partition(shortfalls, needed)[needed])
 
 
 def cut_tiles(edges: Int64, start: int, stop: int, most: int) -> list[tuple[int, int, int]]:

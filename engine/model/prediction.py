@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
+from engine.chunked.csr import NarrowRows
+from engine.kernels.prediction import mean_near_residuals
+from engine.kernels.rows import Lists, lists_of
 from engine.model.biases import Biases, expected, remove_bias
-from engine.model.item_neighbors import predict_residuals, residual_table
 from engine.model.scoring import row_numbers
-from engine.model.sizes import PREDICT_PAIRS, PREDICT_USERS
+from engine.model.sizes import PREDICT_USERS
 
 
 class RatingModel(NamedTuple):
@@ -49,8 +49,7 @@ class Predicted(NamedTuple):
 
 def predict_ratings(
     model: RatingModel,
-    ratings_of: Callable[[int, int], csr_matrix],
-    n_items: int,
+    own: NarrowRows,
     first_user: int,
     indptr: NDArray[np.integer[Any]],
     items: NDArray[np.integer[Any]],
@@ -62,11 +61,8 @@ def predict_ratings(
     Parameters
     ----------
     model : RatingModel
-    ratings_of : callable
-        Gives the train ratings of the users from one up to another, counted from the first of all, as a csr_matrix of
-        float32, shape (users, n_items), which is written over.
-    n_items : int
-        Of train.
+    own : NarrowRows
+        The users' train ratings, users x items.
     first_user : int
         Code of the first of the users, as ``model.biases`` has them.
     indptr, items : integer arrays, shapes (users + 1,) and (pairs,)
@@ -78,36 +74,35 @@ def predict_ratings(
         In the order of ``items``.
     """
     n_users = len(indptr) - 1
-    table = residual_table(min(PREDICT_USERS, n_users), n_items)
     found = Predicted(np.empty(len(items), dtype=np.float32), np.empty(len(items), dtype=bool))
     for first in range(0, n_users, PREDICT_USERS):
         last = min(first + PREDICT_USERS, n_users)
-        some = slice(indptr[first], indptr[last])
-        rows = row_numbers(indptr[first : last + 1])
-        into = found.part(some)
-        into.values[:], into.covered[:] = _predict(
-            model, ratings_of(first, last), first_user + first, rows, items[some], table
+        some = slice(int(indptr[first]), int(indptr[last]))
+        asked = indptr[first : last + 1] - indptr[first]
+        found.values[some], found.covered[some] = _predict(
+            model, own.part(first, last), first_user + first, asked, items[some]
         )
     return found
 
 
 def _predict(
     model: RatingModel,
-    ratings: csr_matrix,
+    own: NarrowRows,
     first_user: int,
-    rows: NDArray[np.int64],
+    indptr: NDArray[np.integer[Any]],
     items: NDArray[np.integer[Any]],
-    table: NDArray[np.complex64],
 ) -> Predicted:
-    """Predict pairs of ``rows`` of ``ratings``, which become residuals, and items."""
-    remove_bias(ratings.data, ratings.indptr, ratings.indices, model.biases, first_user)
+    residuals = own.values()
+    remove_bias(residuals, own.indptr, own.indices, model.biases, first_user)
     places = items if model.items is None else np.searchsorted(model.items, items)
-    predicted, covered = np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=bool)
-    for at in range(0, len(rows), PREDICT_PAIRS):
-        some = slice(at, at + PREDICT_PAIRS)
-        near, covered[some] = predict_residuals(
-            ratings, rows[some], places[some], model.ids, model.similarities, model.shrink, table
-        )
-        values = expected(model.biases, first_user + rows[some], items[some]) + near
-        predicted[some] = np.clip(values, model.biases.low, model.biases.high)
-    return Predicted(predicted, covered)
+    near, covered = mean_near_residuals(
+        lists_of(own),
+        residuals,
+        own.n_columns,
+        Lists(indptr.astype(np.int64), places.astype(np.int32)),
+        model.ids,
+        model.similarities,
+        model.shrink,
+    )
+    values = expected(model.biases, first_user + row_numbers(indptr), items) + near
+    return Predicted(np.clip(values, model.biases.low, model.biases.high), covered)

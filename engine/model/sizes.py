@@ -34,12 +34,6 @@ CENTRE_ROUNDS = 5
 """index: times that users are assigned to centres, and centres moved."""
 GROUP_USERS = 8192
 """index: users in a file of tiles, which is read at once; no tile reaches into two."""
-QUERY_USERS = 256
-"""index, neighbors: users that are multiplied with a tile, or with the centres, at once."""
-TILE_USERS = 1024
-"""neighbors: others in a tile."""
-BEST_ROOM = 64
-"""neighbors, item_neighbors: places for what is found between two selections; of equals, which one is kept."""
 SAMPLE_TASKS = 4
 """neighbors: tasks that samples of users are shared out among; each leaves a record."""
 NOISE = 4e-6
@@ -47,14 +41,6 @@ NOISE = 4e-6
 vectors at right angles as large as its epsilon, 1.2e-7, times the root of the dimensions: with 128 three times less."""
 BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
-NEAR_ITEMS = 256
-"""item_neighbors: items that are multiplied with a tile at once."""
-TILE_ITEMS = 1024
-"""item_neighbors: items in a tile."""
-PREDICT_USERS = 16
-"""predict, recommend: users whose pairs are predicted at once."""
-PREDICT_PAIRS = 2048
-"""predict, recommend: pairs summed over at once; what NumPy buffers of them decides where a sum is cut."""
 RECOMMEND_ROW_GROUP = 2**17
 """recommend: rows of the result that are written together."""
 
@@ -69,16 +55,9 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "CENTRE_SAMPLE": ("index",),
     "CENTRE_ROUNDS": ("index",),
     "GROUP_USERS": ("index",),
-    "QUERY_USERS": ("index", "neighbors"),
-    "TILE_USERS": ("neighbors",),
-    "BEST_ROOM": ("neighbors", "item_neighbors"),
     "SAMPLE_TASKS": ("neighbors",),
     "NOISE": ("item_neighbors", "evaluate", "recommend"),
     "BIAS_RATINGS": ("biases",),
-    "NEAR_ITEMS": ("item_neighbors",),
-    "TILE_ITEMS": ("item_neighbors",),
-    "PREDICT_USERS": ("predict", "recommend"),
-    "PREDICT_PAIRS": ("predict", "recommend"),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""
@@ -97,35 +76,35 @@ LEAST_PASS_RATINGS = 2**14
 """Ratings of such a batch at least."""
 VECTOR_RATINGS = 2**19
 """Ratings that are multiplied at a time for user vectors, each row by itself."""
-SCORE_USERS = 128
-"""Users scored at a time at most; beyond that their flags, a byte for each item, leave the processor's cache."""
-SCORE_WORK = 2**21
-"""Multiply-adds of a batch of users at most: about 64 MiB."""
-LEAST_SCORE_WORK = 2**16
-"""And at least, where a batch of more than one user has as many."""
-ASK_USERS = 256
-"""Users whose questions are put together at a time, each from its own row."""
-READ_USERS = 2048
-"""Users read at a time, since a read unpacks whole chunks of many more."""
+QUERY_USERS = 256
+"""Users that are multiplied with the centres at once."""
+TILE_USERS = 1024
+"""Others in a tile of users."""
+TILE_ITEMS = 1024
+"""Items in a tile."""
+PREDICT_USERS = 2048
+"""Users whose ratings are read, and their pairs predicted, at once."""
+SCORE_USERS = 1024
+"""Users read and scored at once, since a read unpacks whole chunks of many more."""
+ASK_RATINGS = 2**20
+"""Ratings of neighbours that are read at a time where few users are asked about."""
 RANK_USERS = 1024
 """Users whose hits are gone through at a time, rank by rank."""
 
-SELECT_USERS = 64
-"""Users whose best are selected from a whole tile at a time."""
 
 FREE = (
-    "SELECT_USERS",
+    "QUERY_USERS",
+    "TILE_USERS",
+    "TILE_ITEMS",
+    "PREDICT_USERS",
+    "SCORE_USERS",
+    "ASK_RATINGS",
     "READ_RATINGS",
     "HELD_IDS",
     "CUT_BINS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",
     "VECTOR_RATINGS",
-    "SCORE_USERS",
-    "SCORE_WORK",
-    "LEAST_SCORE_WORK",
-    "ASK_USERS",
-    "READ_USERS",
     "RANK_USERS",
 )
 """The others."""

@@ -20,17 +20,19 @@ from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, read_b
 from engine.artifacts.records import Profile
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
-from engine.chunked.csr import CsrReader
+from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.plain import at_least_one, plain, truth
 from engine.chunked.storage import Place, locate
+from engine.kernels.nearest import dot_products
+from engine.kernels.rows import Lists, joined, lists_of, no_lists
+from engine.kernels.scoring import count_opinions
 from engine.model.biases import damped
 from engine.model.factors import unit_rows
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
-from engine.model.ranking import Ranking, rank
-from engine.model.scoring import cut_by_work, row_numbers, weighted_sums
-from engine.model.sizes import NOISE, READ_RATINGS, SCORE_USERS, SCORE_WORK
-from engine.model.topk import top_per_row
+from engine.model.ranking import Ranking
+from engine.model.scoring import cut_by_work
+from engine.model.sizes import ASK_RATINGS, NOISE, READ_RATINGS, SCORE_USERS
 from engine.ratings.person import read_person
 from engine.ratings.source import BLANKS
 from engine.serving import ids as lookup
@@ -75,7 +77,7 @@ class _People(NamedTuple):
     """Some of those asked about: ids to show, train ratings, neighbours, how far they are from the mean."""
 
     ids: pl.Series
-    rated: csr_matrix
+    rated: NarrowRows
     neighbors: NDArray[np.int32]
     similarities: NDArray[np.float32]
     biases: NDArray[np.float32]
@@ -158,9 +160,9 @@ class Recommender:
         votes = self._settings.evaluate.model == "votes"
         self._near_items = NearItems(run.stages["item_neighbors"]) if votes else None
         self._counts = self._near_items.counts() if self._near_items else self._train.count_columns(READ_RATINGS)
-        self._ranking = Ranking.of(self._settings.evaluate.ranking_parameters, self._counts)
+        near = self._near_items.inverted() if self._near_items else None
+        self._ranking = Ranking.of(self._settings.evaluate.ranking_parameters, self._counts, near)
         self._biases = read_biases(run.stages["biases"]) if votes else None
-        self._inverted = self._near_items.inverted() if self._near_items else None
 
     @classmethod
     def open(cls, workdir: Place) -> Recommender:
@@ -319,8 +321,7 @@ class Recommender:
         if self._ranking.votes:
             there &= people.similarities[0] > NOISE
         codes, similarities = people.neighbors[0][there][:k], people.similarities[0][there][:k]
-        theirs, places = self._rows(self._train, codes)
-        return self._shared(people.rated, theirs[places]).select(
+        return self._shared(people.rated.widen(), self._rows(self._train, codes).widen()).select(
             pl.Series("user", self._users.gather(codes)),
             pl.Series("similarity", similarities),
             pl.all(),
@@ -399,42 +400,46 @@ class Recommender:
         """Why the last answer has no titles although there is a file of them; empty where that is not so."""
         return self._no_titles
 
-    def _batches(self, users: ArrayLike | Newcomer, include_test: bool) -> Iterator[tuple[_People, list[csr_matrix]]]:
+    def _batches(self, users: ArrayLike | Newcomer, include_test: bool) -> Iterator[tuple[_People, Lists]]:
         """Those asked about, some at a time, with the items each has rated."""
         if isinstance(users, Newcomer):
             people = self._newcomer(users)
-            yield people, [people.rated]
+            yield people, lists_of(people.rated)
             return
         codes = self._find(users, self._users, "user")
         neighbors = np.concatenate([self._near(codes[i : i + 1024])[0] for i in range(0, len(codes), 1024)])
         work = np.where(neighbors >= 0, np.diff(self._train.indptr)[neighbors], 0).sum(axis=1)
-        for first, last in cut_by_work(work, SCORE_WORK, SCORE_USERS):
+        for first, last in cut_by_work(work, ASK_RATINGS, SCORE_USERS):
             people = self._known(codes[first:last])
-            test, places = self._rows(self._test, codes[first:last])
-            yield people, [people.rated] if include_test else [people.rated, test[places]]
+            test = None if include_test else self._rows(self._test, codes[first:last])
+            yield people, lists_of(people.rated) if test is None else joined(people.rated, test)
 
-    def _recommend(self, people: _People, taken: list[csr_matrix], k: int) -> pl.DataFrame:
-        valid = people.neighbors >= 0
-        needed, places = np.unique(people.neighbors[valid], return_inverse=True)
-        ids = np.full(people.neighbors.shape, -1, dtype=np.int32)
-        ids[valid] = places
-        ratings = self._train.read_some(needed)
-        asking = self._ranking.ask(ids, people.similarities, people.rated, len(needed))
-        found = rank(self._ranking.voters(ratings, self._inverted), asking, ratings, ids, taken, k)
-        rows = row_numbers(found.indptr)
-        predicted = self._predict(people, rows, found.items).values if self.predicts_ratings else found.scores
+    def _recommend(self, people: _People, taken: Lists, k: int) -> pl.DataFrame:
+        ratings, neighbors = self._ratings_of_neighbors(people)
+        found = self._ranking.rank(ratings, neighbors, people.similarities, people.rated, taken, k)
+        rows, ranks = np.nonzero(found.items >= 0)
+        items, scores = found.items[rows, ranks], found.scores[rows, ranks]
+        n_raters, mean_ratings = count_opinions(ratings, neighbors, found.items)
         return pl.DataFrame(
             {
                 "user": people.ids.gather(rows),
-                "rank": (np.arange(len(rows)) - found.indptr[rows] + 1).astype(np.uint32),
-                "item": self._items.gather(found.items),
-                "predicted": predicted,
-                "score": found.scores,
-                "n_raters": found.n_raters.astype(np.uint32),
-                "n_neighbors": valid.sum(axis=1).astype(np.uint32)[rows],
-                "mean_rating": pl.Series(found.mean_ratings).fill_nan(None),
+                "rank": (ranks + 1).astype(np.uint32),
+                "item": self._items.gather(items),
+                "predicted": self._predict(people, rows, items).values if self.predicts_ratings else scores,
+                "score": scores,
+                "n_raters": n_raters[rows, ranks],
+                "n_neighbors": (neighbors >= 0).sum(axis=1).astype(np.uint32)[rows],
+                "mean_rating": pl.Series(mean_ratings[rows, ranks]).fill_nan(None),
             }
         )
+
+    def _ratings_of_neighbors(self, people: _People) -> tuple[NarrowRows, NDArray[np.int32]]:
+        """Ratings of all neighbours of some people, and the neighbours as rows of these."""
+        there = people.neighbors >= 0
+        needed, places = np.unique(people.neighbors[there], return_inverse=True)
+        rows = np.full(people.neighbors.shape, -1, dtype=np.int32)
+        rows[there] = places
+        return self._train.read_some(needed), rows
 
     def _predict_known(self, codes: NDArray[np.int64], items: NDArray[np.int64]) -> Predicted:
         """Predictions for pairs of known users and items, some users at a time."""
@@ -457,30 +462,27 @@ class Recommender:
         ids, similarities = self._near_items.take(distinct)
         biases = self._biases._replace(users=people.biases)
         model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, distinct)
-        indptr = np.searchsorted(rows, np.arange(people.rated.shape[0] + 1))
-        return predict_ratings(
-            model, lambda first, last: people.rated[first:last].copy(), len(self._items), 0, indptr, items
-        )
+        indptr = np.searchsorted(rows, np.arange(len(people.neighbors) + 1))
+        return predict_ratings(model, people.rated, 0, indptr, items)
 
     def _scores_of(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
         """The notebook's scores of pairs."""
-        needed, places = np.unique(people.neighbors[people.neighbors >= 0], return_inverse=True)
-        ids = np.full(people.neighbors.shape, -1, dtype=np.int32)
-        ids[people.neighbors >= 0] = places
-        asking = self._ranking.ask(ids, people.similarities, people.rated, len(needed))
-        scores = weighted_sums(self._train.read_some(needed), asking)
-        rated = csr_matrix((np.ones(scores.nnz, dtype=bool), scores.indices, scores.indptr), shape=scores.shape)
-        return Predicted(*(np.asarray(each[rows, items]).ravel() for each in (scores, rated)))
+        ratings, neighbors = self._ratings_of_neighbors(people)
+        asked = Lists(np.searchsorted(rows, np.arange(len(neighbors) + 1)), items.astype(np.int32))
+        nobody = no_lists(len(neighbors))
+        scores = self._ranking.rank(ratings, neighbors, people.similarities, people.rated, nobody, 1, asked).wanted
+        return Predicted(scores, scores != 0)
 
     def _known(self, codes: NDArray[np.int64]) -> _People:
-        rated, places = self._rows(self._train, codes)
         biases = np.zeros(len(codes), np.float32) if self._biases is None else self._biases.users[codes]
-        return _People(self._users.gather(codes), rated[places], *self._near(codes), biases)
+        return _People(self._users.gather(codes), self._rows(self._train, codes), *self._near(codes), biases)
 
     def _newcomer(self, person: Newcomer) -> _People:
         nobody = pl.Series("user", [None], dtype=self._users.dtype)
         bias = np.array([person.bias], dtype=np.float32)
-        return _People(nobody, person.rated, person.neighbors[None], person.similarities[None], bias)
+        given = person.rated
+        rated = NarrowRows(given.indptr.astype(np.int64), given.indices, given.data, given.shape[1], 1.0)
+        return _People(nobody, rated, person.neighbors[None], person.similarities[None], bias)
 
     def _near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Neighbours and similarities of some users, in the order given."""
@@ -488,18 +490,18 @@ class Recommender:
         ids, similarities = self._neighbors.take(some)
         return ids[places], similarities[places]
 
-    def _rows(self, matrix: CsrReader, codes: NDArray[np.integer[Any]]) -> tuple[csr_matrix, NDArray[np.intp]]:
-        """Rows of some users, each once, and where each of those asked for is."""
+    def _rows(self, matrix: CsrReader, codes: NDArray[np.integer[Any]]) -> NarrowRows:
+        """Rows of some users, in the order given."""
         some, places = np.unique(codes, return_inverse=True)
-        return matrix.read_some(some).widen(), places
+        return matrix.read_some(some).take(places)
 
     def _nearest(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The nearest users of a vector, as many as the run keeps; reads all users' vectors, a chunk at a time."""
         vectors = self._factors.vectors
         n_users, chunk, k = vectors.shape[0], vectors.chunks[0], self._settings.neighbors.k
-        cosines = [arrays.read_rows(vectors, i, min(i + chunk, n_users)) @ vector for i in range(0, n_users, chunk)]
-        found = np.concatenate(cosines)
-        _, best = top_per_row(np.array([0, n_users]), np.arange(n_users), found, k)
+        blocks = (arrays.read_rows(vectors, i, min(i + chunk, n_users)) for i in range(0, n_users, chunk))
+        found = np.concatenate([dot_products(block, vector[None])[:, 0] for block in blocks])
+        best = np.lexsort((np.arange(n_users), -found))[:k]
         ids, similarities = np.full(k, -1, dtype=np.int32), np.full(k, np.nan, dtype=np.float32)
         ids[: len(best)], similarities[: len(best)] = best, found[best]
         return ids, similarities

@@ -1,7 +1,7 @@
 """Neighbours and train -> how well the test ratings are predicted and liked test items found; baselines beside it.
 
-One sparse product per batch of users scores all items any neighbour rated. Ratings are those of the predict stage; with
-the notebook's model the scores are taken for them, too: an item that no neighbour rated scores 0.
+All items that any neighbour rated are scored, and the best kept, user by user. Ratings are those of the predict stage;
+with the notebook's model the scores are taken for them, too: an item that no neighbour rated scores 0.
 
 Test ratings are those whose item occurs in train. Candidates are the train items with a score other than 0 (those some
 neighbour rated), without the user's own train items. ``docs/metrics.md`` has all definitions.
@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
@@ -30,32 +29,21 @@ from engine.artifacts.tables import user_ids
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.evaluation import RANKED, Baselines, measure_batch, per_user, summarise
+from engine.kernels.rows import lists_of
+from engine.model.evaluation import RANKED, Baselines, measure_users, summarise
 from engine.model.metrics import Mean, gini, item_coverage, self_information
-from engine.model.popularity import Popularity
+from engine.model.popularity import by_popularity
 from engine.model.prediction import Predicted
-from engine.model.ranking import Ranking, Voters, weigh_votes
-from engine.model.scoring import cut_by_work, multiply_adds, weighted_sums
-from engine.model.sizes import ASK_USERS, READ_RATINGS, READ_USERS, SCORE_USERS
+from engine.model.ranking import Ranking
+from engine.model.sizes import READ_RATINGS, SCORE_USERS
 
 
 class _Shared(NamedTuple):
     """What is asked, and how, and what it is compared with."""
 
-    voters: Voters | NarrowRows | csr_matrix
+    ratings: NarrowRows
     ranking: Ranking
     baselines: Baselines
-
-
-class _Block(NamedTuple):
-    """What is stored of some users, the first of whom has code ``start``."""
-
-    start: int
-    ids: NDArray[np.int32]
-    similarities: NDArray[np.float32]
-    watched: NarrowRows
-    test: NarrowRows
-    predicted: Predicted | None
 
 
 class EvaluateStage:
@@ -74,80 +62,43 @@ class EvaluateStage:
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
-        yield Round("users", plan["users"], self._users, self._load, self._load_wide, until="mean")
+        yield Round("users", plan["users"], self._users, self._load, until="mean")
         yield Round("mean", plan["mean"], self._mean)
 
     def _load(self) -> _Shared:
-        ratings, counts = self._train.read(0, self._train.shape[0]), self._counts()
-        ranking = Ranking.of(self._section.ranking_parameters, counts)
-        return _Shared(ranking.voters(ratings, self._near()), ranking, self._baselines(counts))
-
-    def _load_wide(self) -> _Shared:
-        near = self._near()
-        voters = self._train.read_wide(READ_RATINGS, None if near is None else near.widen())
-        counts = self._counts()
-        ranking = Ranking.of(self._section.ranking_parameters, counts)
-        if self._votes:
-            for start in range(0, self._train.nnz, READ_RATINGS):
-                some = slice(start, min(start + READ_RATINGS, self._train.nnz))
-                weigh_votes(ranking, voters.indices[some], voters.data[some])
-        return _Shared(voters, ranking, self._baselines(counts))
-
-    def _near(self) -> NarrowRows | None:
-        return NearItems(self._upstream["item_neighbors"]).inverted() if self._votes else None
-
-    def _counts(self) -> NDArray[np.int64]:
-        return self._train.count_columns(READ_RATINGS)
-
-    def _baselines(self, counts: NDArray[np.int64]) -> Baselines:
-        information = self_information(counts, self._train.shape[0])
-        return Baselines(Popularity.of(counts), read_biases(self._upstream["biases"]), information)
+        counts = self._train.count_columns(READ_RATINGS)
+        near = NearItems(self._upstream["item_neighbors"]).inverted() if self._votes else None
+        baselines = Baselines(
+            by_popularity(counts),
+            read_biases(self._upstream["biases"]),
+            self_information(counts, self._train.shape[0]),
+        )
+        ranking = Ranking.of(self._section.ranking_parameters, counts, near)
+        return _Shared(self._train.read(0, self._train.shape[0]), ranking, baselines)
 
     def _users(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
-        measured = []
-        for first in range(start, stop, READ_USERS):
-            block = self._read(first, min(first + READ_USERS, stop))
-            n = len(block.ids)
-            asked = ((at, min(at + ASK_USERS, n)) for at in range(0, n, ASK_USERS))
-            measured += [self._measure(block, at, end, counts, context) for at, end in asked]
+        blocks = ((first, min(first + SCORE_USERS, stop)) for first in range(start, stop, SCORE_USERS))
+        measured = [self._measure(context.shared, *block, counts) for block in blocks]
         np.save(context.scratch / _measured_path(index), np.concatenate(measured))
         np.save(context.scratch / _counts_path(index), counts)
 
-    def _read(self, start: int, stop: int) -> _Block:
-        ids, similarities = self._neighbors.read(start, stop)
-        watched, test = self._train.read(start, stop), self._test.read(start, stop)
-        predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop) if self._votes else None
-        return _Block(start, ids, similarities, watched, test, predicted)
-
-    def _measure(
-        self, block: _Block, start: int, stop: int, counts: NDArray[np.int64], context: TaskContext
-    ) -> NDArray[np.void]:
-        """Measure users ``start`` to ``stop`` of a block, and count the items recommended to them."""
-        voters, ranking, baselines = context.shared
-        watched, test = block.watched.part(start, stop).widen(), block.test
-        asking = ranking.ask(block.ids[start:stop], block.similarities[start:stop], watched, self._train.shape[0])
-        work = multiply_adds(np.diff(voters.indptr), asking)
-        batches = cut_by_work(work, context.batch_rows, SCORE_USERS)
-        flags = np.zeros(max(last - first for first, last in batches) * self._train.shape[1], dtype=np.uint8)
-        measured = np.empty(stop - start, dtype=per_user(self._section.k))
-        for first, last in batches:
-            of_batch = slice(test.indptr[start + first], test.indptr[start + last])
-            measured[first:last] = measure_batch(
-                weighted_sums(voters, asking[first:last]),
-                watched[first:last],
-                test.part(start + first, start + last).widen(),
-                flags,
-                baselines,
-                block.start + start + first,
-                self._section.k,
-                self._section.liked_from,
-                counts,
-                None if block.predicted is None else block.predicted.part(of_batch),
-            )
-        return measured
+    def _measure(self, shared: _Shared, start: int, stop: int, counts: NDArray[np.int64]) -> NDArray[np.void]:
+        """Measure users ``start`` to ``stop``, and count the items recommended to them."""
+        own, test = shared.ratings.part(start, stop), self._test.read(start, stop)
+        neighbors, similarities = self._neighbors.read(start, stop)
+        wanted = None if self._votes else lists_of(test)
+        ranked = shared.ranking.rank(
+            shared.ratings, neighbors, similarities, own, lists_of(own), self._section.k, wanted
+        )
+        if self._votes:
+            predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop)
+        else:
+            predicted = Predicted(ranked.wanted, ranked.wanted != 0)
+        liked_from = self._section.liked_from
+        return measure_users(ranked.items, predicted, own, test, shared.baselines, start, liked_from, counts)
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
         from engine.stages.tables import write_users  # Polars, which scoring has no room for

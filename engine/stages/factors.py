@@ -42,7 +42,8 @@ from engine.artifacts.readers import Factors, Matrix
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.factors import add_gram_product, gram, orthonormalise, ritz, unit_rows
+from engine.kernels.products import add_gram_product, times_dense
+from engine.model.factors import gram, orthonormalise, ritz, unit_rows
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import PASS_ROWS, PROJECT_ROWS, READ_RATINGS, VECTOR_RATINGS
 
@@ -126,8 +127,7 @@ class FactorsStage:
         order, basis = context.shared
         total = np.zeros_like(basis)
         for first, last in self._pieces(start, stop, context.batch_rows, PASS_ROWS):
-            rows = self._matrix.read(first, last).widen(order)
-            add_gram_product(rows, self._user_weights(first, last), basis, total)
+            add_gram_product(self._matrix.read(first, last), order, self._user_weights(first, last), basis, total)
         np.save(context.scratch / f"partial-{p}.{index}.npy", total)
 
     def _reduce(self, p: int, index: int, context: TaskContext) -> None:
@@ -145,7 +145,7 @@ class FactorsStage:
         for first in range(start, stop, PROJECT_ROWS):
             last = min(first + PROJECT_ROWS, stop)
             scale = np.sqrt(self._user_weights(first, last))
-            total += gram((self._matrix.read(first, last).widen(order) @ basis) * scale[:, None])
+            total += gram(times_dense(self._matrix.read(first, last), basis, order) * scale[:, None])
         np.save(context.scratch / f"gram.{index}.npy", total)
 
     def _rotate(self, index: int, context: TaskContext) -> None:
@@ -179,5 +179,7 @@ class FactorsStage:
         start, stop = index * chunk, min((index + 1) * chunk, n_users)
         vectors = np.empty((stop - start, self._dims), dtype=np.float32)
         for first, last in self._pieces(start, stop, VECTOR_RATINGS, chunk):
-            vectors[first - start : last - start] = unit_rows(self._matrix.read(first, last).widen() @ context.shared)
+            vectors[first - start : last - start] = unit_rows(
+                times_dense(self._matrix.read(first, last), context.shared)
+            )
         arrays.write_rows(self._own.root, context.scratch, VECTORS, start, vectors)

@@ -29,7 +29,8 @@ from engine.artifacts.records import IndexChoice
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.neighbors import Best, n_found, reach_for_recall, shortfall
+from engine.kernels.nearest import Best, dot_products
+from engine.model.neighbors import n_found, reach_for_recall, shortfall
 from engine.model.sizes import SAMPLE_TASKS
 from engine.stages.index.tiles import ClusterTiles, PlainTiles, search_all, search_near
 
@@ -92,7 +93,7 @@ class NeighborsStage:
         users, queries = self._sample(task, 0, self._section.probe_users)
         ids, _ = self._exact(users, queries, tiles)
         there = min(self._section.k, self._n_users - 1)
-        behind = shortfall(queries @ tiles.centres.T) if len(queries) else np.empty((0, 1), dtype=np.float32)
+        behind = shortfall(dot_products(queries, tiles.centres)) if len(queries) else np.empty((0, 1), dtype=np.float32)
         cluster = tiles.cluster_of_users()[ids[:, :there]]
         np.save(context.scratch / f"behind-{task}.npy", np.take_along_axis(behind, cluster, axis=1).ravel())
 

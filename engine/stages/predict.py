@@ -47,14 +47,7 @@ class PredictStage:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         train, test = self._train.read(start, stop), self._test.read(start, stop)
-        found = predict_ratings(
-            context.shared,
-            lambda first, last: train.part(first, last).widen(),
-            self._train.shape[1],
-            start,
-            test.indptr,
-            test.indices,
-        )
+        found = predict_ratings(context.shared, train, start, test.indptr, test.indices)
         np.save(context.scratch / predicted_path(index), found.values)
         np.save(context.scratch / covered_path(index), np.packbits(found.covered))
         return {"first_user": start, "last_user": stop}

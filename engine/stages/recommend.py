@@ -26,10 +26,11 @@ from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
+from engine.kernels.rows import joined, lists_of
+from engine.kernels.scoring import count_opinions
 from engine.model.prediction import RatingModel, predict_ratings
-from engine.model.ranking import Ranking, Voters, rank
-from engine.model.scoring import cut_by_work, multiply_adds, row_numbers
-from engine.model.sizes import ASK_USERS, READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
+from engine.model.ranking import Ranking
+from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
 
 _RANKED = np.dtype(
     [
@@ -47,7 +48,6 @@ _RANKED = np.dtype(
 class _Shared(NamedTuple):
     ratings: NarrowRows
     ranking: Ranking
-    voters: Voters | NarrowRows
 
 
 class _Known(NamedTuple):
@@ -79,10 +79,10 @@ class RecommendStage:
         yield Round("join", plan["join"], self._join)
 
     def _load(self) -> _Shared:
-        ranking = Ranking.of(self._section.ranking.ranking_parameters, self._train.count_columns(READ_RATINGS))
-        ratings = self._train.read(0, self._train.shape[0])
-        near = NearItems(self._upstream["item_neighbors"]).inverted() if ranking.votes else None
-        return _Shared(ratings, ranking, ranking.voters(ratings, near))
+        parameters = self._section.ranking.ranking_parameters
+        near = NearItems(self._upstream["item_neighbors"]).inverted() if parameters.votes else None
+        ranking = Ranking.of(parameters, self._train.count_columns(READ_RATINGS), near)
+        return _Shared(self._train.read(0, self._train.shape[0]), ranking)
 
     def _bounds(self, index: int) -> tuple[int, int]:
         start = index * self._section.users_per_task
@@ -90,31 +90,24 @@ class RecommendStage:
 
     def _rank(self, index: int, context: TaskContext) -> None:
         start, stop = self._bounds(index)
-        lists = []
-        for first in range(start, stop, ASK_USERS):
-            lists += self._lists(first, min(first + ASK_USERS, stop), context)
-        np.save(context.scratch / _ranked_path(index), np.concatenate(lists))
+        blocks = ((first, min(first + SCORE_USERS, stop)) for first in range(start, stop, SCORE_USERS))
+        np.save(
+            context.scratch / _ranked_path(index), np.concatenate([self._lists(context.shared, *b) for b in blocks])
+        )
 
-    def _lists(self, start: int, stop: int, context: TaskContext) -> list[NDArray[np.void]]:
+    def _lists(self, shared: _Shared, start: int, stop: int) -> NDArray[np.void]:
         """Rank items for users ``start`` to ``stop``."""
-        ratings, ranking, voters = context.shared
-        ids, similarities = self._neighbors.read(start, stop)
-        own, test = ratings.part(start, stop).widen(), self._test.read(start, stop)
-        asking = ranking.ask(ids, similarities, own, self._train.shape[0])
-        lists = []
-        work = multiply_adds(np.diff(voters.indptr), asking)
-        for first, last in cut_by_work(work, context.batch_rows, SCORE_USERS):
-            taken = [own[first:last]]
-            taken += [] if self._section.include_test else [test.part(first, last).widen()]
-            found = rank(voters, asking[first:last], ratings, ids[first:last], taken, self._section.k)
-            rows = row_numbers(found.indptr)
-            some = np.empty(len(rows), dtype=_RANKED)
-            some["user"] = start + first + rows
-            some["rank"] = np.arange(len(rows)) - found.indptr[rows] + 1
-            some["n_neighbors"] = (ids[first:last] >= 0).sum(axis=1)[rows]
-            some["item"], some["score"] = found.items, found.scores
-            some["n_raters"], some["mean_rating"] = found.n_raters, found.mean_ratings
-            lists.append(some)
+        neighbors, similarities = self._neighbors.read(start, stop)
+        own = shared.ratings.part(start, stop)
+        taken = lists_of(own) if self._section.include_test else joined(own, self._test.read(start, stop))
+        found = shared.ranking.rank(shared.ratings, neighbors, similarities, own, taken, self._section.k)
+        n_raters, mean_ratings = count_opinions(shared.ratings, neighbors, found.items)
+        users, ranks = np.nonzero(found.items >= 0)
+        lists = np.empty(len(users), dtype=_RANKED)
+        lists["user"], lists["rank"] = start + users, ranks + 1
+        lists["n_neighbors"] = (neighbors >= 0).sum(axis=1)[users]
+        lists["item"], lists["score"] = found.items[users, ranks], found.scores[users, ranks]
+        lists["n_raters"], lists["mean_rating"] = n_raters[users, ranks], mean_ratings[users, ranks]
         return lists
 
     def _load_known(self) -> _Known:
@@ -150,14 +143,7 @@ class RecommendStage:
         """Predicted ratings of a block's lists."""
         train = self._train.read(start, stop)
         indptr = np.searchsorted(ranked["user"], np.arange(start, stop + 1))
-        return predict_ratings(
-            model,
-            lambda first, last: train.part(first, last).widen(),
-            self._train.shape[1],
-            start,
-            indptr,
-            ranked["item"],
-        ).values
+        return predict_ratings(model, train, start, indptr, ranked["item"]).values
 
     def _join(self, index: int, context: TaskContext) -> dict[str, Any]:
         import polars as pl

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import scipy.sparse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -18,7 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
-from engine.model.factors import add_gram_product, gram, orthonormalise, ritz, unit_rows
+from engine.model.factors import gram, orthonormalise, ritz, unit_rows
 from tests.support.pipeline import SMALL, read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -30,11 +28,6 @@ def basis_of(tall: NDArray[Any]) -> NDArray[np.float32]:
     basis = tall.astype(np.float32)
     orthonormalise(basis)
     return basis
-
-
-def sparse(n: int, n_items: int, seed: int) -> scipy.sparse.csr_matrix:
-    matrix = scipy.sparse.random(n, n_items, density=0.2, random_state=np.random.default_rng(seed), dtype=np.float32)
-    return scipy.sparse.csr_matrix(matrix)
 
 
 @quick
@@ -77,26 +70,6 @@ def test_orthonormalise_treats_a_low_rank_product_as_low_rank_despite_rounding()
 def test_orthonormalise_scales_a_single_column_and_keeps_zeros_zero() -> None:
     np.testing.assert_allclose(np.abs(basis_of(np.array([[3.0], [4.0]]))), [[0.6], [0.8]], rtol=1e-6)
     assert not basis_of(np.zeros((4, 3))).any()
-
-
-@quick
-@given(n=st.integers(1, 40), n_items=st.integers(1, 30), width=st.integers(1, 8), seed=seeds, data=st.data())
-def test_the_gram_product_is_that_of_numpy_and_the_same_bits_however_rows_are_batched(
-    n: int, n_items: int, width: int, seed: int, data: st.DataObject
-) -> None:
-    matrix = sparse(n, n_items, seed)
-    basis = np.random.default_rng(seed).standard_normal((n_items, width), dtype=np.float32)
-    weights = np.random.default_rng(seed + 1).uniform(0.5, 1.5, n).astype(np.float32)
-    whole = np.ones((n_items, width), dtype=np.float32)
-    add_gram_product(matrix, weights, basis, whole)
-    dense = matrix.toarray().astype(np.float64)
-    np.testing.assert_allclose(whole, 1 + dense.T @ (weights[:, None] * (dense @ basis)), rtol=1e-4, atol=1e-4)
-
-    edges = [0, *sorted(data.draw(st.sets(st.integers(0, n)))), n]
-    batched = np.ones_like(whole)
-    for first, last in itertools.pairwise(edges):
-        add_gram_product(matrix[first:last], weights[first:last], basis, batched)
-    assert batched.tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4096, 9000])

@@ -1,4 +1,4 @@
-"""Nearest items and what is predicted from them, against loops that cannot go wrong."""
+"""Nearest items, against loops that cannot go wrong."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_matrix
 
 from engine.model import item_neighbors as itemknn
 from engine.model.factors import unit_rows
-from engine.model.item_neighbors import near_rows, nearest_items, predict_residuals, significance
+from engine.model.item_neighbors import near_rows, nearest_items, significance
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -26,7 +25,6 @@ def test_nearest_items_are_the_most_similar_of_all(n_items: int, k: int, tile: i
     own = by_trust[rng.random(n_items) < 0.7]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(itemknn, "TILE_ITEMS", tile)
-        patch.setattr(itemknn, "NEAR_ITEMS", 2 * tile - 1)
         ids, similarities = nearest_items(vectors, trust, own, candidates, k)
     for row, item in enumerate(own):
         of_item = {
@@ -62,30 +60,6 @@ def test_near_rows_are_neighbours_the_other_way_round(n_items: int, k: int, bloc
         )
 
 
-@quick
-@given(st.integers(1, 5), st.integers(1, 15), st.integers(1, 6), st.integers(0, 2**32 - 1))
-def test_predictions_are_means_of_what_the_user_rated(n: int, n_items: int, k: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    dense = np.where(rng.random((n, n_items)) < 0.4, rng.standard_normal((n, n_items)), 0).astype(np.float32)
-    ids = np.array(
-        [rng.permutation(np.r_[np.arange(n_items), -np.ones(k)])[:k] for _ in range(n_items)], dtype=np.int32
-    )
-    similarities = np.where(ids >= 0, rng.uniform(0.1, 1, ids.shape), 0).astype(np.float32)
-    rows, items = rng.integers(0, n, 20), rng.integers(0, n_items, 20)
-    table = np.zeros(n * n_items + 7, dtype=np.complex64)
-    values, covered = predict_residuals(csr_matrix(dense), rows, items, ids, similarities, 0.5, table)
-    assert not table.any()
-    for i in range(20):
-        near = [
-            (float(s), float(dense[rows[i], j]))
-            for j, s in zip(ids[items[i]], similarities[items[i]], strict=True)
-            if j >= 0 and dense[rows[i], j] != 0
-        ]
-        assert covered[i] == bool(near)
-        mean = sum(s * e for s, e in near) / (sum(s for s, _ in near) + 0.5)
-        assert values[i] == pytest.approx(mean, abs=1e-5)
-
-
-def test_a_item_is_trusted_more_the_more_ratings_it_has() -> None:
+def test_an_item_is_trusted_more_the_more_ratings_it_has() -> None:
     assert significance(np.array([0, 100, 300]), 100).tolist() == [0, 0.5, 0.75]
     assert significance(np.array([0, 7]), 0).tolist() == [0, 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.kernels.nearest import NO_NEIGHBOR, Best
 from engine.model import neighbors as knn
-from engine.model.neighbors import NO_NEIGHBOR, merge_nearest
+from engine.model.neighbors import merge_nearest
 
 quick = settings(max_examples=100, deadline=None)
 # Few distinct values, so that ties are the rule.
@@ -66,33 +66,9 @@ def directions(n: int, dims: int, seed: int) -> NDArray[np.float32]:
     return rows
 
 
-@quick
-@given(
-    n=st.integers(1, 30),
-    k=st.integers(1, 12),
-    cuts=st.lists(st.integers(0, 30), max_size=5),
-    seed=st.integers(0, 2**32),
-)
-def test_the_best_of_all_tiles_are_the_largest_dot_products(n: int, k: int, cuts: list[int], seed: int) -> None:
-    vectors = directions(n, 4, seed)
-    users = np.arange(n, dtype=np.int32)
-    best = knn.Best(users, vectors, k)
-    edges = sorted({0, n, *(min(cut, n) for cut in cuts)})
-    for start, stop in itertools.pairwise(edges):
-        best.offer(np.arange(n), users[start:stop], vectors[start:stop])
-    ids, similarities = best.result()
-    assert [ids.dtype, similarities.dtype] == ["int32", "float32"]
-    products = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
-    for user in range(n):
-        expected = sorted((other for other in range(n) if other != user), key=lambda other: -products[user, other])[:k]
-        assert ids[user].tolist() == expected + [NO_NEIGHBOR] * (k - len(expected))
-        np.testing.assert_allclose(similarities[user, : len(expected)], products[user, expected], atol=1e-6)
-        assert np.isnan(similarities[user, len(expected) :]).all()
-
-
 def test_queries_that_a_tile_is_not_offered_to_do_not_get_it() -> None:
     vectors = directions(6, 3, 0)
-    best = knn.Best(np.arange(6, dtype=np.int32), vectors, 2)
+    best = Best(np.arange(6, dtype=np.int32), vectors, 2)
     best.offer(np.array([1, 4]), np.array([0, 2], dtype=np.int32), vectors[[0, 2]])
     ids, _ = best.result()
     assert (ids[[0, 2, 3, 5]] == NO_NEIGHBOR).all()

@@ -7,9 +7,9 @@ from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows
 from engine.config import Evaluate
+from engine.kernels.rows import Lists, lists_of
 from engine.model.item_neighbors import near_rows, nearest_items, significance
 from engine.model.ranking import Ranking
-from engine.model.scoring import weighted_sums
 
 N_USERS, N_ITEMS, K, NEAREST = 12, 30, 4, 3
 
@@ -23,16 +23,19 @@ def test_an_items_score_is_its_mean_vote_and_its_likeness_to_liked_items_among_i
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     trust = significance(counts, 10.0)
     order = np.argsort(-trust, kind="stable").astype(np.int32)
-    found = nearest_items(vectors, trust, order, order, NEAREST)
+    items, similarities = nearest_items(vectors, trust, order, order, NEAREST)
     back = np.argsort(order)
-    near = near_rows(N_ITEMS, [(found[0][back], found[1][back])])
+    near = near_rows(N_ITEMS, [(items[back], similarities[back])])
     neighbors = np.array([rng.choice(np.delete(np.arange(N_USERS), u), K, replace=False) for u in range(N_USERS)])
     cosines = rng.random((N_USERS, K)).astype(np.float32)
     section = Evaluate()
-    ranking = Ranking.of(section.ranking_parameters, counts)
-    asking = ranking.ask(neighbors.astype(np.int32), cosines, ratings, N_USERS)
-    rows = NarrowRows(ratings.indptr.astype(np.int64), ratings.indices, ratings.data, N_ITEMS, 1.0)
-    scores = weighted_sums(ranking.voters(rows, near), asking).toarray()
+    ranking = Ranking.of(section.ranking_parameters, counts, near)
+    indices = ratings.indices.astype(np.uint8)
+    rows = NarrowRows(ratings.indptr.astype(np.int64), indices, ratings.data, N_ITEMS, 1.0)
+    everything = np.tile(np.arange(N_ITEMS, dtype=np.int32), N_USERS)
+    wanted = Lists(np.arange(0, len(everything) + 1, N_ITEMS), everything)
+    found = ranking.rank(rows, neighbors.astype(np.int32), cosines, rows, lists_of(rows), 5, wanted)
+    scores = found.wanted.reshape(N_USERS, N_ITEMS)
 
     def likeness(item: int, other: int) -> float:
         n = min(counts[item], counts[other])
@@ -55,4 +58,7 @@ def test_an_items_score_is_its_mean_vote_and_its_likeness_to_liked_items_among_i
             expected = votes / weights + 0.8 * bonus / max(1, len(liked))
             np.testing.assert_allclose(scores[user, item], expected, atol=1e-5)
             mutual += all((other in nearest[item]) == (item in nearest[other]) for other in liked)
+        new = [item for item in range(N_ITEMS) if scores[user, item] and not dense[user, item]]
+        best = sorted(new, key=lambda item: (-scores[user, item], item))[:5]
+        assert found.items[user].tolist() == best + [-1] * (5 - len(best))
     assert mutual < N_USERS * N_ITEMS  # the other way round it would be another formula

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from engine.artifacts.readers import read_biases
 from engine.chunked import arrays
+from engine.chunked.csr import NarrowRows
 from engine.chunked.journal import Committed
 from engine.model.biases import Biases
-from engine.model.evaluation import RANKED, RATED, Baselines, measure_batch, per_user, summarise
+from engine.model.evaluation import RANKED, RATED, Baselines, measure_users, per_user, summarise
 from engine.model.metrics import self_information
-from engine.model.popularity import Popularity
+from engine.model.popularity import by_popularity
+from engine.model.prediction import Predicted
 from engine.model.sizes import RANK_USERS
 from tests.support.notebook import predict_user_all_movies
 from tests.support.pipeline import SMALL, read_matrix, run_stages
@@ -231,19 +233,18 @@ def test_the_figures_have_the_same_bits_whatever_the_batches(tmp_path: Path) -> 
         assert run["evaluate"].result("mean.00000") == runs[0]["evaluate"].result("mean.00000")
 
 
-def sparse(rows: list[dict[int, float]], n_items: int, shuffled: bool = False) -> scipy.sparse.csr_matrix:
-    """Rows from dicts, columns ascending or, as products leave them, in any order."""
-    columns = [list(row) if shuffled else sorted(row) for row in rows]
-    data = [row[column] for row, order in zip(rows, columns, strict=True) for column in order]
-    indices = [column for order in columns for column in order]
+def rows_of(rows: list[dict[int, float]], n_items: int) -> NarrowRows:
+    """Rows from dicts, columns ascending."""
+    columns = [column for row in rows for column in sorted(row)]
+    data = [row[column] for row in rows for column in sorted(row)]
     indptr = np.cumsum([0, *map(len, rows)])
-    parts = (np.array(data, dtype=np.float32), np.array(indices, dtype=np.int32), indptr.astype(np.int32))
-    return scipy.sparse.csr_matrix(parts, shape=(len(rows), n_items))
+    return NarrowRows(indptr, np.array(columns, dtype=np.uint8), np.array(data, dtype=np.float32), n_items, 1.0)
 
 
 ratings_of_a_user = st.dictionaries(st.integers(0, 11), st.integers(0, 10).map(lambda n: n / 2), max_size=8)
-# Exact in float32, and few, so that ties and zeros are the rule.
-scores_of_a_user = st.dictionaries(st.integers(0, 11), st.sampled_from([0.0, 0.25, 1.0, 3.5, 4.0]), max_size=12)
+# What is recommended, and what is predicted for test items; for others nothing near was rated.
+list_of_a_user = st.permutations(range(12))
+said_of_a_user = st.dictionaries(st.integers(0, 11), st.sampled_from([0.0, 0.25, 1.0, 3.5, 4.0]), max_size=12)
 
 
 N_ITEMS = 12
@@ -254,7 +255,7 @@ def catalogue(n_users: int) -> Baselines:
     counts = np.array([4, 1, 8, 8, 2, 1, 4, 16, 1, 2, 8, 3])
     rng = np.random.default_rng(4)
     users, items = (rng.normal(0, 1.5, n).astype(np.float32) for n in (n_users + 3, N_ITEMS))
-    return Baselines(Popularity.of(counts), Biases(3.0, users, items, 0.5, 5.0), self_information(counts, 16))
+    return Baselines(by_popularity(counts), Biases(3.0, users, items, 0.5, 5.0), self_information(counts, 16))
 
 
 def plain_list(items: list[int], liked: list[int], baselines: Baselines, k: int) -> dict[str, Any]:
@@ -293,35 +294,32 @@ ERROR_KINDS = ("squared", "absolute")
 
 @settings(deadline=None, max_examples=100)
 @given(
-    users=st.lists(st.tuples(scores_of_a_user, ratings_of_a_user, ratings_of_a_user), min_size=1, max_size=5),
+    users=st.lists(
+        st.tuples(list_of_a_user, said_of_a_user, ratings_of_a_user, ratings_of_a_user), min_size=1, max_size=5
+    ),
     k=st.integers(1, 11),
-    spare=st.integers(0, 20),
 )
-def test_a_batch_is_measured_as_a_plain_loop_measures_it(users: list[Any], k: int, spare: int) -> None:
-    # A rating is in train or in test.
-    users = [(scores, watched, {m: r for m, r in test.items() if m not in watched}) for scores, watched, test in users]
-    flags = np.zeros(N_ITEMS * len(users) + spare, dtype=np.uint8)
-    baselines = catalogue(len(users))
-    counts = np.ones((2, N_ITEMS), dtype=np.int64)
-    measured = measure_batch(
-        sparse([scores for scores, _, _ in users], N_ITEMS, shuffled=True),
-        sparse([watched for _, watched, _ in users], N_ITEMS),
-        sparse([test for _, _, test in users], N_ITEMS),
-        flags,
-        baselines,
-        3,
-        k,
-        3.5,
-        counts,
+def test_users_are_measured_as_a_plain_loop_measures_them(users: list[Any], k: int) -> None:
+    # A rating is in train or in test, and nobody is recommended what is in train.
+    users = [
+        ([m for m in listed if m not in watched][:k], said, watched, {m: test[m] for m in test.keys() - watched.keys()})
+        for listed, said, watched, test in users
+    ]
+    lists = np.array([best + [-1] * (k - len(best)) for best, *_ in users], dtype=np.int32)
+    tested = [(said, item) for _, said, _, test in users for item in sorted(test)]
+    predicted = Predicted(
+        np.array([said.get(item, 0) for said, item in tested], dtype=np.float32),
+        np.array([item in said for said, item in tested], dtype=bool),
     )
-    assert not flags.any()
+    baselines = catalogue(len(users))
+    order = baselines.popularity.tolist()
+    counts = np.ones((2, N_ITEMS), dtype=np.int64)
+    watched_rows, test_rows = (rows_of([user[at] for user in users], N_ITEMS) for at in (2, 3))
+    measured = measure_users(lists, predicted, watched_rows, test_rows, baselines, 3, 3.5, counts)
     times = {name: [1] * N_ITEMS for name in RANKED}
-    for user, (found, (scores, watched, test)) in enumerate(zip(unpacked(measured, k), users, strict=True)):
-        candidates = [m for m, score in scores.items() if score != 0 and m not in watched]
-        best = sorted(candidates, key=lambda m: (-scores[m], m))[:k]
+    for user, (found, (best, scores, watched, test)) in enumerate(zip(unpacked(measured, k), users, strict=True)):
         liked = [m for m, rating in test.items() if rating >= 3.5]
-        left = [m for m in range(N_ITEMS) if m not in watched]
-        popular = sorted(left, key=lambda m: baselines.popularity.places[m])[:k]
+        popular = [m for m in order if m not in watched][:k]
         items = sorted(test)
         bias = baselines.biases
         by_bias = [min(max(3.0 + float(bias.users[3 + user]) + float(bias.items[m]), 0.5), 5.0) for m in items]

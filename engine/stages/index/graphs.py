@@ -23,7 +23,8 @@ from engine.chunked import arrays
 from engine.chunked.errors import UsageError
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Planned, Round, TaskContext
-from engine.model.neighbors import NO_NEIGHBOR, Best, Nearest, merge_nearest
+from engine.kernels.nearest import NO_NEIGHBOR, Best
+from engine.model.neighbors import Nearest, merge_nearest
 from engine.model.sizes import TILE_USERS
 
 try:

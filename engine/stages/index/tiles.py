@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from engine.artifacts.readers import Factors, Index
 from engine.chunked import arrays
-from engine.model.neighbors import Best, NearCentres, cut_tiles
+from engine.kernels.nearest import Best
+from engine.model.neighbors import NearCentres, cut_tiles
 from engine.model.sizes import GROUP_USERS, TILE_USERS
 
 

@@ -1,0 +1,63 @@
+"""The compiled module: see the functions around it."""
+
+from typing import Any
+
+class Rows:
+    def __init__(self, indptr: Any, indices: Any, data: Any, n_columns: int, step: float) -> None: ...
+
+class Lists:
+    def __init__(self, indptr: Any, columns: Any) -> None: ...
+
+LANES: str
+BUILT: tuple[str, str, str]
+
+def rank_items(
+    rows: Rows,
+    neighbors: Any,
+    weights: Any,
+    factor: Any,
+    is_rating: bool,
+    liked_from: float,
+    disliked: float,
+    near: Rows | None,
+    liked: Lists,
+    shares: Any,
+    taken: Lists,
+    wanted: Lists,
+    items: Any,
+    ranked: Any,
+    found: Any,
+) -> None: ...
+def rank_popular(by_popularity: Any, taken: Lists, items: Any) -> None: ...
+def find_in_rows(rows: Lists, items: Any, places: Any) -> None: ...
+def count_opinions(rows: Rows, neighbors: Any, items: Any, counts: Any, means: Any) -> None: ...
+def mean_near_residuals(
+    own: Lists,
+    residuals: Any,
+    n_items: int,
+    asked: Lists,
+    near: Any,
+    similarities: Any,
+    shrink: float,
+    means: Any,
+    covered: Any,
+) -> None: ...
+def add_gram_product(rows: Rows, order: Any, weights: Any, basis: Any, total: Any) -> None: ...
+def times_dense(rows: Rows, order: Any, dense: Any, product: Any) -> None: ...
+def keep_best(
+    queries: Any,
+    own: Any,
+    rows: Any,
+    vectors: Any,
+    codes: Any,
+    own_trust: Any,
+    trust: Any,
+    k: int,
+    numbers: Any,
+    scores: Any,
+    used: Any,
+    worst: Any,
+    worst_number: Any,
+) -> None: ...
+def sort_best(numbers: Any, scores: Any, used: Any, best: Any, best_scores: Any) -> None: ...
+def products_of(rows: Any, others: Any, products: Any) -> None: ...

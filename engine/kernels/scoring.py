@@ -1,0 +1,184 @@
+"""Items scored and ranked for a block of users, straight from the stored rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.chunked.csr import NarrowRows
+from engine.kernels import _native
+from engine.kernels.rows import Lists, native_lists, native_rows, no_lists
+
+Ids = NDArray[np.int32]
+Float32 = NDArray[np.float32]
+
+
+class Scored(NamedTuple):
+    """The best items of some users.
+
+    Attributes
+    ----------
+    items : int32 array, shape (users, k)
+        Best first, equal scores by ascending column; -1 where there are fewer.
+    scores : float32 array, shape (users, k)
+        0 where there is none.
+    wanted : float32 array, shape (pairs,)
+        Scores of the items that were asked for beside, whoever has rated them; 0 where there is none.
+    """
+
+    items: Ids
+    scores: Float32
+    wanted: Float32
+
+
+class Votes(NamedTuple):
+    """What a rating counts: itself, or a vote of 1 from ``liked_from`` on and ``disliked`` below.
+
+    Attributes
+    ----------
+    is_rating : bool
+    liked_from, disliked : float
+    """
+
+    is_rating: bool
+    liked_from: float = 0.0
+    disliked: float = 0.0
+
+
+class Near(NamedTuple):
+    """What liked items add to those near them.
+
+    Attributes
+    ----------
+    similarities : NarrowRows
+        float32, items x items: of each item the items that it is near to; columns in the type that ratings have.
+    liked : Lists
+        Items that each user liked.
+    shares : float32 array, shape (liked items,)
+        What each of these adds its similarities times.
+    """
+
+    similarities: NarrowRows
+    liked: Lists
+    shares: Float32
+
+
+def rank_items(
+    rows: NarrowRows,
+    neighbors: Ids,
+    weights: Float32,
+    factor: Float32,
+    votes: Votes,
+    near: Near | None,
+    taken: Lists,
+    k: int,
+    wanted: Lists | None = None,
+) -> Scored:
+    """The ``k`` best items of each user.
+
+    ``score[i] = sum_v weight[v] * (vote(rating[v, i]) * factor[i]) + sum_j share[j] * similarity[j, i]``, over the
+    neighbours v who rated i, in their order, then over the liked items j. Candidates have a score other than 0.
+
+    Parameters
+    ----------
+    rows : NarrowRows
+        Ratings, users x items.
+    neighbors, weights : int32 and float32 arrays, shape (users asked for, n)
+        Rows of ``rows``; -1 where there is none.
+    factor : float32 array, shape (items,)
+    votes : Votes
+    near : Near, optional
+    taken : Lists
+        Items of each user that are no candidates.
+    k : int
+    wanted : Lists, optional
+        Items of each user whose score is wanted beside.
+
+    Raises
+    ------
+    ValueError, IndexError
+        Where arrays do not fit together, or a number leads out of one.
+    """
+    n = len(neighbors)
+    wanted = wanted or no_lists(n)
+    near = near or Near(rows, no_lists(n), np.empty(0, np.float32))
+    items, scores = np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=np.float32)
+    found = np.empty(len(wanted.columns), dtype=np.float32)
+    _native.rank_items(
+        native_rows(rows),
+        neighbors,
+        weights,
+        factor,
+        *votes,
+        None if near.similarities is rows else native_rows(near.similarities),
+        native_lists(near.liked),
+        near.shares,
+        native_lists(taken),
+        native_lists(wanted),
+        items,
+        scores,
+        found,
+    )
+    return Scored(items, scores, found)
+
+
+def rank_popular(by_popularity: Ids, taken: Lists, k: int) -> Ids:
+    """The first ``k`` items of an order that are not each user's own.
+
+    Parameters
+    ----------
+    by_popularity : int32 array, shape (items,)
+        Columns, the best first.
+    taken : Lists
+        Items of each user.
+    k : int
+
+    Returns
+    -------
+    int32 array, shape (users, k)
+        -1 where there are fewer.
+    """
+    items = np.empty((len(taken.indptr) - 1, k), dtype=np.int32)
+    _native.rank_popular(by_popularity, native_lists(taken), items)
+    return items
+
+
+def find_in_rows(rows: Lists, items: Ids) -> NDArray[np.int64]:
+    """Where each item of some users is in these users' rows.
+
+    Parameters
+    ----------
+    rows : Lists
+        Columns ascending within a row.
+    items : int32 array, shape (users, k)
+
+    Returns
+    -------
+    int64 array, shape (users, k)
+        Places in ``rows.columns``; -1 for what is not there.
+    """
+    places = np.empty(items.shape, dtype=np.int64)
+    _native.find_in_rows(native_lists(rows), items, places)
+    return places
+
+
+def count_opinions(rows: NarrowRows, neighbors: Ids, items: Ids) -> tuple[NDArray[np.uint32], Float32]:
+    """How many of each user's neighbours rated some items, and the mean of their ratings.
+
+    Parameters
+    ----------
+    rows : NarrowRows
+        Ratings, users x items.
+    neighbors, items : int32 arrays, shapes (users asked for, n) and (users asked for, k)
+        -1 where there is none.
+
+    Returns
+    -------
+    uint32 and float32 arrays, shape (users asked for, k)
+        An item nobody rated has 0 and NaN.
+    """
+    counts, means = np.empty(items.shape, dtype=np.uint32), np.empty(items.shape, dtype=np.float32)
+    _native.count_opinions(native_rows(rows), neighbors, items, counts, means)
+    return counts, means

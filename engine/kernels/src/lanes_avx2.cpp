@@ -1,0 +1,9 @@
+#include <cstddef>
+#include <cstring>
+
+#include "lanes.h"
+
+namespace avx2 {
+constexpr size_t WIDTH = 8;
+#include "lanes.inc"
+}  // namespace avx2

@@ -1,0 +1,9 @@
+#include <cstddef>
+#include <cstring>
+
+#include "lanes.h"
+
+namespace baseline {
+constexpr size_t WIDTH = 4;
+#include "lanes.inc"
+}  // namespace baseline

@@ -1,0 +1,223 @@
+// Items scored and ranked for users, straight from the stored rows.
+#include <optional>
+
+#include "arrays.h"
+#include "best.h"
+#include "kernels.h"
+
+namespace {
+
+constexpr uint8_t UNSEEN = 0, SCORED = 1, TAKEN = 2;
+
+// What a rating counts: itself, or a vote.
+struct Vote {
+  bool is_rating;
+  float liked_from, disliked;
+
+  float operator()(float rating) const { return is_rating ? rating : rating >= liked_from ? 1.0f : disliked; }
+};
+
+// Votes of all ratings of a byte, so that they are looked up; of other types they are worked out.
+template <class V> struct Votes {
+  Vote vote;
+  float step;
+  float operator()(V stored) const { return vote(static_cast<float>(stored) * step); }
+  Votes(Vote vote, float step) : vote(vote), step(step) {}
+};
+template <> struct Votes<uint8_t> {
+  float of[256];
+  float operator()(uint8_t stored) const { return of[stored]; }
+  Votes(Vote vote, float step) {
+    for (int stored = 0; stored < 256; ++stored) of[stored] = vote(static_cast<float>(stored) * step);
+  }
+};
+
+// Scores of one user: a number for each item, and which items have one.
+class Scores {
+ public:
+  explicit Scores(size_t n_items) : sums_(n_items, 0.0f), state_(n_items, UNSEEN), touched_(n_items + 1) {}
+
+  void add(size_t item, float value) {
+    // Without a branch, which would be guessed wrong half of the time: what is noted of an item seen before is
+    // written over by the next.
+    touched_[n_touched_] = static_cast<int32_t>(item);
+    n_touched_ += state_[item] == UNSEEN;
+    state_[item] = SCORED;
+    sums_[item] += value;
+  }
+
+  // After all is added.
+  void take(size_t item) {
+    touched_[n_touched_] = static_cast<int32_t>(item);
+    n_touched_ += state_[item] == UNSEEN;
+    state_[item] = TAKEN;
+  }
+
+  float of(size_t item) const { return sums_[item]; }
+
+  void offer_to(BestOf &best) const {
+    for (size_t i = 0; i < n_touched_; ++i) {
+      const int32_t item = touched_[i];
+      if (state_[item] == SCORED && sums_[item] != 0.0f) best.offer({sums_[item], item});
+    }
+  }
+
+  void clear() {
+    for (size_t i = 0; i < n_touched_; ++i) sums_[touched_[i]] = 0.0f, state_[touched_[i]] = UNSEEN;
+    n_touched_ = 0;
+  }
+
+ private:
+  std::vector<float> sums_;
+  std::vector<uint8_t> state_;
+  std::vector<int32_t> touched_;
+  size_t n_touched_ = 0;
+};
+
+struct Asked {
+  Table<int32_t> neighbors;
+  Table<float> weights;
+  Vector<float> factor;
+  Vote vote;
+};
+
+template <class I, class V>
+void add_votes(Scores &scores, const Rows<I, V> &rows, const Asked &asked, const Votes<V> &votes, size_t user) {
+  const size_t k = asked.neighbors.shape(1);
+  const int32_t *neighbors = asked.neighbors.data() + user * k;
+  const float *weights = asked.weights.data() + user * k, *factor = asked.factor.data();
+  for (size_t j = 0; j < k; ++j) {
+    if (neighbors[j] < 0) continue;
+    const auto [first, last] = rows.row(within("neighbour", neighbors[j], rows.n_rows));
+    for (size_t at = first; at < last; ++at) {
+      const size_t item = rows.column(at);
+      scores.add(item, weights[j] * (votes(rows.data[at]) * factor[item]));
+    }
+  }
+}
+
+template <class I>
+void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, const float *shares, size_t user) {
+  const auto [start, stop] = liked.row(user);
+  for (size_t j = start; j < stop; ++j) {
+    const auto [first, last] = near.row(within("liked item", liked.columns.data()[j], near.n_rows));
+    for (size_t at = first; at < last; ++at) scores.add(near.column(at), shares[j] * near.data[at]);
+  }
+}
+
+void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
+  const auto [first, last] = taken.row(user);
+  for (size_t at = first; at < last; ++at) scores.take(within("taken item", taken.columns.data()[at], n_items));
+}
+
+}  // namespace
+
+void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
+                float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
+                Vector<float> shares, const Lists &taken, const Lists &wanted, OutTable<int32_t> items,
+                OutTable<float> ranked, OutVector<float> found) {
+  const size_t n = neighbors.shape(0), n_items = any.n_columns, k = items.shape(1);
+  require(weights.shape(0) == n && weights.shape(1) == neighbors.shape(1), "weights of other neighbours");
+  require(factor.shape(0) == n_items, "factors of other items");
+  require(items.shape(0) == n && ranked.shape(0) == n && ranked.shape(1) == k && k > 0, "lists of another shape");
+  require(shares.shape(0) == liked.columns.shape(0), "shares of other items");
+  require(found.shape(0) == wanted.columns.shape(0), "scores of other items");
+  require(!near || near->n_columns == n_items, "similarities of other items");
+  liked.check(n), taken.check(n), wanted.check(n);
+  const Asked asked{neighbors, weights, factor, {is_rating, liked_from, disliked}};
+  with_rows(any, [&](auto rows) {
+    using Index = std::remove_const_t<std::remove_pointer_t<decltype(rows.indices)>>;
+    using Value = std::remove_const_t<std::remove_pointer_t<decltype(rows.data)>>;
+    require(!near || (near->indices.dtype() == nb::dtype<Index>() && near->data.dtype() == nb::dtype<float>()),
+            "similarities of other types than the ratings have");
+    require(!near || near->indices.shape(0) == near->data.shape(0), "columns and values of different lengths");
+    require(!near || near->indptr.shape(0) > 0, "row pointers without an end");
+    nb::gil_scoped_release released;
+    const Votes<Value> votes(asked.vote, rows.step);
+    Scores scores(n_items);
+    BestOf best(k);
+    for (size_t user = 0; user < n; ++user) {
+      add_votes(scores, rows, asked, votes, user);
+      if (near) add_near(scores, near->template as<Index, float>(), liked, shares.data(), user);
+      const auto [first, last] = wanted.row(user);
+      for (size_t at = first; at < last; ++at)
+        found.data()[at] = scores.of(within("wanted item", wanted.columns.data()[at], n_items));
+      take_all(scores, taken, user, n_items);
+      scores.offer_to(best);
+      size_t place = 0;
+      for (const Candidate &each : best.sorted()) {
+        items.data()[user * k + place] = each.number;
+        ranked.data()[user * k + place++] = each.score;
+      }
+      for (; place < k; ++place) items.data()[user * k + place] = -1, ranked.data()[user * k + place] = 0.0f;
+      best.clear(), scores.clear();
+    }
+  });
+}
+
+void rank_popular(Vector<int32_t> by_popularity, const Lists &taken, OutTable<int32_t> items) {
+  const size_t n = items.shape(0), k = items.shape(1), n_items = by_popularity.shape(0);
+  taken.check(n);
+  nb::gil_scoped_release released;
+  std::vector<uint8_t> is_taken(n_items, 0);
+  for (size_t user = 0; user < n; ++user) {
+    const auto [first, last] = taken.row(user);
+    for (size_t at = first; at < last; ++at) is_taken[within("taken item", taken.columns.data()[at], n_items)] = 1;
+    int32_t *list = items.data() + user * k;
+    size_t place = 0;
+    for (size_t next = 0; next < n_items && place < k; ++next) {
+      const int32_t item = by_popularity.data()[next];
+      if (!is_taken[within("item", item, n_items)]) list[place++] = item;
+    }
+    std::fill(list + place, list + k, -1);
+    for (size_t at = first; at < last; ++at) is_taken[taken.columns.data()[at]] = 0;
+  }
+}
+
+void find_in_rows(const Lists &rows, Table<int32_t> items, OutTable<int64_t> places) {
+  const size_t n = items.shape(0), k = items.shape(1);
+  rows.check(n);
+  require(places.shape(0) == n && places.shape(1) == k, "places of another shape");
+  nb::gil_scoped_release released;
+  for (size_t user = 0; user < n; ++user) {
+    const auto [first, last] = rows.row(user);
+    const int32_t *columns = rows.columns.data(), *begin = columns + first, *end = columns + last;
+    for (size_t at = user * k; at < (user + 1) * k; ++at) {
+      const int32_t *place = std::lower_bound(begin, end, items.data()[at]);
+      places.data()[at] = place < end && *place == items.data()[at] ? place - columns : -1;
+    }
+  }
+}
+
+void count_opinions(const AnyRows &any, Table<int32_t> neighbors, Table<int32_t> items, OutTable<uint32_t> counts,
+                    OutTable<float> means) {
+  const size_t n = neighbors.shape(0), n_near = neighbors.shape(1), k = items.shape(1), n_items = any.n_columns;
+  for (size_t rows : {items.shape(0), counts.shape(0), means.shape(0)}) require(rows == n, "lists of other users");
+  require(counts.shape(1) == k && means.shape(1) == k, "lists of another length");
+  with_rows(any, [&](auto rows) {
+    nb::gil_scoped_release released;
+    std::vector<int32_t> place(n_items, -1);
+    std::vector<double> sums(k);
+    for (size_t user = 0; user < n; ++user) {
+      const int32_t *list = items.data() + user * k;
+      uint32_t *count = counts.data() + user * k;
+      std::fill(sums.begin(), sums.end(), 0.0);
+      std::fill(count, count + k, 0u);
+      for (size_t j = 0; j < k; ++j)
+        if (list[j] >= 0) place[within("item", list[j], n_items)] = static_cast<int32_t>(j);
+      for (size_t j = 0; j < n_near; ++j) {
+        const int32_t neighbor = neighbors.data()[user * n_near + j];
+        if (neighbor < 0) continue;
+        const auto [first, last] = rows.row(within("neighbour", neighbor, rows.n_rows));
+        for (size_t at = first; at < last; ++at) {
+          const int32_t found = place[rows.column(at)];
+          if (found >= 0) ++count[found], sums[found] += static_cast<double>(rows.value(at));
+        }
+      }
+      for (size_t j = 0; j < k; ++j) {
+        if (list[j] >= 0) place[list[j]] = -1;
+        means.data()[user * k + j] = count[j] ? static_cast<float>(sums[j] / count[j]) : std::numeric_limits<float>::quiet_NaN();
+      }
+    }
+  });
+}

@@ -1,0 +1,170 @@
+"""Items scored and ranked, against plain loops in float32."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import kernels
+from engine.chunked.csr import NarrowRows
+from engine.kernels.rows import Lists, joined, lists_of, no_lists
+from engine.kernels.scoring import Near, Votes
+from tests.kernels.cases import dense, lists, of_row, quick, rows_of, seeds, value_types, wide
+
+N_USERS = 12
+
+
+def case(seed: int, n_items: int = 20, dtype: str = "uint8", offset: int = 0, asking: int = 5) -> Any:
+    rng = np.random.default_rng(seed)
+    rows = rows_of(rng, N_USERS, n_items, dtype, offset)
+    near = rows_of(rng, n_items + offset, n_items, "float32", offset) if offset == 0 else None
+    neighbors = rng.integers(-1, N_USERS, (asking, 4)).astype(np.int32)
+    liked = lists(rng, asking, n_items)
+    return {
+        "rows": rows,
+        "neighbors": neighbors,
+        "weights": rng.choice(np.array([0, 0.25, 0.5, -1], dtype=np.float32), neighbors.shape),
+        "factor": rng.choice(np.array([0.5, 1], dtype=np.float32), rows.n_columns),
+        "votes": Votes(bool(rng.integers(2)), 3.0, float(np.float32(0.3))),
+        "near": near and Near(near, liked, rng.random(len(liked.columns), dtype=np.float32)),
+        "taken": lists(rng, asking, n_items, offset),
+        "wanted": lists(rng, asking, n_items, offset),
+    }
+
+
+def scores_of(given: dict[str, Any], user: int) -> dict[int, np.float32]:
+    """A score for each item that somebody rated or that is near to a liked one, added up as the formula says."""
+    ratings, votes = dense(given["rows"]), given["votes"]
+    found: dict[int, np.float32] = {}
+    for neighbor, weight in zip(given["neighbors"][user], given["weights"][user], strict=True):
+        for item in np.flatnonzero(~np.isnan(ratings[neighbor])).tolist() if neighbor >= 0 else []:
+            rating = ratings[neighbor, item]
+            vote = rating if votes.is_rating else np.float32(1 if rating >= votes.liked_from else votes.disliked)
+            found[item] = found.get(item, np.float32(0)) + weight * (vote * given["factor"][item])
+    if near := given["near"]:
+        similarities, start = dense(near.similarities), near.liked.indptr[user]
+        for place, other in enumerate(of_row(near.liked, user)):
+            for item in np.flatnonzero(~np.isnan(similarities[other])).tolist():
+                stored = similarities[other, item] / np.float32(0.5)  # what is stored has no step
+                found[item] = found.get(item, np.float32(0)) + near.shares[start + place] * stored
+    return found
+
+
+@quick
+@given(seeds, st.integers(1, 8), value_types, wide)
+def test_the_best_items_are_those_of_a_plain_loop_to_the_last_bit(seed: int, k: int, dtype: str, offset: int) -> None:
+    asked = case(seed, dtype=dtype, offset=offset)
+    found = kernels.rank_items(**asked, k=k)
+    for user in range(5):
+        scores = scores_of(asked, user)
+        open_ = [item for item, score in scores.items() if score != 0 and item not in of_row(asked["taken"], user)]
+        best = sorted(open_, key=lambda item: (-scores[item], item))[:k]
+        assert found.items[user].tolist() == best + [-1] * (k - len(best))
+        assert found.scores[user].tolist() == [scores[item] for item in best] + [0] * (k - len(best))
+        wanted = slice(*asked["wanted"].indptr[user : user + 2].tolist())
+        expected = [scores.get(item, 0) for item in of_row(asked["wanted"], user)]
+        assert found.wanted[wanted].tolist() == expected
+
+
+@quick
+@given(seeds, st.sets(st.integers(0, 5)))
+def test_a_users_list_has_the_same_bits_in_every_batch(seed: int, cuts: set[int]) -> None:
+    asked = case(seed) | {"near": None, "wanted": None}
+    whole = kernels.rank_items(**asked, k=6)
+    for first, last in itertools.pairwise(sorted({0, 5, *cuts})):
+        taken = asked["taken"]
+        part = Lists(taken.indptr[first : last + 1], taken.columns)
+        some = asked | {name: asked[name][first:last] for name in ("neighbors", "weights")} | {"taken": part}
+        found = kernels.rank_items(**some, k=6)
+        assert found.items.tobytes() == whole.items[first:last].tobytes()
+        assert found.scores.tobytes() == whole.scores[first:last].tobytes()
+
+
+def test_what_is_no_number_is_never_recommended() -> None:
+    asked = case(3) | {"near": None, "wanted": None, "taken": no_lists(5)}
+    asked["factor"] = np.full(20, np.nan, dtype=np.float32)
+    assert (kernels.rank_items(**asked, k=3).items == -1).all()
+
+
+@quick
+@given(seeds, st.integers(1, 25))
+def test_popular_lists_go_down_the_order_without_the_users_own(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    order, taken = rng.permutation(20).astype(np.int32), lists(rng, 6, 20)
+    found = kernels.rank_popular(order, taken, k)
+    for user in range(6):
+        left = [item for item in order.tolist() if item not in of_row(taken, user)][:k]
+        assert found[user].tolist() == left + [-1] * (k - len(left))
+
+
+@quick
+@given(seeds)
+def test_items_are_found_in_rows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, items = lists(rng, 4, 15), rng.integers(-1, 16, (4, 7)).astype(np.int32)
+    found = kernels.find_in_rows(rows, items)
+    for user, of_user in enumerate(items.tolist()):
+        own = of_row(rows, user)
+        assert found[user].tolist() == [rows.indptr[user] + own.index(i) if i in own else -1 for i in of_user]
+
+
+@quick
+@given(seeds, value_types)
+def test_opinions_are_counts_and_means(seed: int, dtype: str) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rows_of(rng, N_USERS, 15, dtype)
+    neighbors = rng.permuted(np.tile(np.arange(-1, N_USERS), (3, 1)), axis=1)[:, :5].astype(np.int32)
+    items = rng.permuted(np.tile(np.arange(-1, 15), (3, 1)), axis=1)[:, :6].astype(np.int32)
+    counts, means = kernels.count_opinions(rows, neighbors, items)
+    ratings = dense(rows).astype(np.float64)
+    for user, place in itertools.product(range(3), range(6)):
+        item, theirs = items[user, place], ratings[neighbors[user][neighbors[user] >= 0]]
+        said = theirs[:, item][~np.isnan(theirs[:, item])] if item >= 0 else np.empty(0)
+        assert counts[user, place] == len(said)
+        np.testing.assert_allclose(means[user, place], said.mean() if len(said) else np.nan, rtol=1e-6)
+
+
+@quick
+@given(seeds)
+def test_joined_lists_have_both(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = rows_of(rng, 5, 9), rows_of(rng, 5, 9)
+    both = joined(one, other)
+    for row in range(5):
+        assert of_row(both, row) == of_row(lists_of(one), row) + of_row(lists_of(other), row)
+
+
+def damaged(rows: NarrowRows, **changes: Any) -> NarrowRows:
+    parts = {name: getattr(rows, name) for name in ("indptr", "indices", "data", "n_columns", "value_step")}
+    return NarrowRows(**(parts | changes))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"rows": lambda given: damaged(given["rows"], indices=given["rows"].indices + np.uint8(200))},
+        {"rows": lambda given: damaged(given["rows"], indptr=given["rows"].indptr + 1000)},
+        {"rows": lambda given: damaged(given["rows"], indptr=given["rows"].indptr[::-1].copy())},
+        {"rows": lambda given: damaged(given["rows"], data=given["rows"].data[:-1])},
+        {"rows": lambda given: damaged(given["rows"], n_columns=3), "factor": lambda given: given["factor"][:3]},
+        {"rows": lambda given: damaged(given["rows"], data=given["rows"].data.astype(np.int64))},
+        {"neighbors": lambda given: given["neighbors"] + np.int32(N_USERS)},
+        {"neighbors": lambda given: given["neighbors"].astype(np.int64)},
+        {"weights": lambda given: given["weights"][:, :-1].copy()},
+        {"factor": lambda given: given["factor"][:-1]},
+        {"taken": lambda given: Lists(given["taken"].indptr, given["taken"].columns + np.int32(99))},
+        {"taken": lambda given: Lists(given["taken"].indptr, given["taken"].columns - np.int32(99))},
+        {"taken": lambda given: Lists(given["taken"].indptr[:-1], given["taken"].columns)},
+        {"taken": lambda given: Lists(given["taken"].indptr - 1, given["taken"].columns)},
+        {"wanted": lambda given: Lists(given["wanted"].indptr * 9, given["wanted"].columns)},
+    ],
+)
+def test_no_array_leads_out_of_another(broken: dict[str, Any]) -> None:
+    asked = case(1) | {"near": None}
+    with pytest.raises((ValueError, IndexError, TypeError)):
+        kernels.rank_items(**(asked | {name: change(asked) for name, change in broken.items()}), k=3)

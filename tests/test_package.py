@@ -1,0 +1,58 @@
+"""What is built for others: an sdist, a wheel from it, and what is installed from that into an empty environment."""
+
+from __future__ import annotations
+
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("engine", "tests", "docs", "examples")
+FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "CONTRIBUTING.md")
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel of an sdist in it, and the libraries that this one has."""
+    for tool in ("scikit_build_core", "nanobind"):
+        pytest.importorskip(tool, reason="builds it")
+    folder = tmp_path_factory.mktemp("package")
+    source = folder / "source"
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, source)
+    build = "import sys; from scikit_build_core.build import build_sdist; print(build_sdist(sys.argv[1]))"
+    sdist = run(sys.executable, "-c", build, folder, cwd=source).split()[-1]
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", folder, folder / sdist, cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    installed = folder / "venv/bin/python"
+    run(*pip, "--python", installed, "install", "--quiet", "--no-deps", wheel, cwd=folder)
+    # Libraries of this environment, after those of that one.
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(run(installed, "-c", code, cwd=folder).strip())
+    (packages / "others.pth").write_text("\n".join(site.getsitepackages()))
+    return installed
+
+
+def test_a_wheel_of_an_sdist_has_the_kernels_and_runs(python: Path, tmp_path: Path) -> None:
+    code = "import engine.kernels._native as native; print(native.__file__)"
+    assert Path(run(python, "-P", "-c", code, cwd=tmp_path).strip()).is_relative_to(python.parent.parent)
+    said = run(python.parent / "engine", "--version", "--verbose", cwd=tmp_path)
+    assert said.startswith("engine ")
+    assert "kernels: " in said
+    rows = [f"{user},{item},{1 + (user * item) % 5}" for user in range(30) for item in range(9)]
+    (tmp_path / "r.csv").write_text("\n".join(["user,item,rating", *rows]) + "\n")
+    assert "Recall@50" in run(python.parent / "engine", "run", "r.csv", cwd=tmp_path)
