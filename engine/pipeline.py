@@ -42,7 +42,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 4),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean"),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 5)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 6)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, evaluate)
     return (
@@ -64,7 +64,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted),
         does="the best items for every user",
-        version=4,
+        version=5,
     )
 
 

@@ -55,7 +55,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     listed = total(items=4, scores=4, popular=4, users=8, ranks=8, columns=4, places=8 + 8, hits=2, information=8)
     task = total(
         zarr=ZARR,
-        scores=total(sums=4, state=1, touched=4, taken=4) * items,
+        scores=total(sums=4, states=4, touched=4) * items,
         wide_values=wide_values(settings, shapes),
         neighbors=total(ids=4, similarities=4, known=4, powers=4, weights=4) * settings.neighbors.k * users,
         own=own * ratings,

@@ -78,7 +78,7 @@ def rank_items(
 ) -> Scored:
     """The ``k`` best items of each user.
 
-    ``score[i] = sum_v weight[v] * (vote(rating[v, i]) * factor[i]) + sum_j share[j] * similarity[j, i]``, over the
+    ``score[i] = factor[i] * sum_v weight[v] * vote(rating[v, i]) + sum_j share[j] * similarity[j, i]``, over the
     neighbours v who rated i, in their order, then over the liked items j. Candidates have a score other than 0.
 
     Parameters

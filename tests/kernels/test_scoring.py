@@ -45,7 +45,8 @@ def scores_of(given: dict[str, Any], user: int) -> dict[int, np.float32]:
         for item in np.flatnonzero(~np.isnan(ratings[neighbor])).tolist() if neighbor >= 0 else []:
             rating = ratings[neighbor, item]
             vote = rating if votes.is_rating else np.float32(1 if rating >= votes.liked_from else votes.disliked)
-            found[item] = found.get(item, np.float32(0)) + weight * (vote * given["factor"][item])
+            found[item] = found.get(item, np.float32(0)) + weight * vote
+    found = {item: score * given["factor"][item] for item, score in found.items()}
     if near := given["near"]:
         similarities, start = dense(near.similarities), near.liked.indptr[user]
         for place, other in enumerate(of_row(near.liked, user)):

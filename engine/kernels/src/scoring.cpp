@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr uint8_t UNSEEN = 0, SCORED = 1, TAKEN = 2;
+constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2;
 
 // What a rating counts: itself, or a vote.
 struct Vote {
@@ -32,44 +32,61 @@ template <> struct Votes<uint8_t> {
   }
 };
 
-// Scores of one user: a number for each item, and which items have one.
+// Scores of one user: a number for each item, and which items have one. Both lie together, since both are fetched from
+// here and there.
 class Scores {
- public:
-  explicit Scores(size_t n_items) : sums_(n_items, 0.0f), state_(n_items, UNSEEN), touched_(n_items + 1) {}
+  struct Cell {
+    float sum = 0.0f;
+    uint32_t state = UNSEEN;
+  };
 
-  void add(size_t item, float value) {
-    // Without a branch, which would be guessed wrong half of the time: what is noted of an item seen before is
-    // written over by the next.
-    touched_[n_touched_] = static_cast<int32_t>(item);
-    n_touched_ += state_[item] == UNSEEN;
-    state_[item] = SCORED;
-    sums_[item] += value;
+ public:
+  explicit Scores(size_t n_items) : cells_(n_items), touched_(n_items + 1) {}
+
+  // Add to the items of a row: `item` and `value` of each place from `first` to `last`.
+  template <class Item, class Value> void add(Span row, Item item, Value value) {
+    Cell *cells = cells_.data();  // all in registers while the row is gone through
+    int32_t *touched = touched_.data();
+    size_t n_touched = n_touched_;
+    for (size_t at = row.first; at < row.last; ++at) {
+      const size_t number = item(at);
+      Cell &cell = cells[number];
+      // Without a branch, which would be guessed wrong half of the time: what is noted of an item seen before is
+      // written over by the next.
+      touched[n_touched] = static_cast<int32_t>(number);
+      n_touched += cell.state == UNSEEN;
+      cell = {cell.sum + value(at), SCORED};
+    }
+    n_touched_ = n_touched;
+  }
+
+  void times(const float *factor) {
+    for (size_t i = 0; i < n_touched_; ++i) cells_[touched_[i]].sum *= factor[touched_[i]];
   }
 
   // After all is added.
   void take(size_t item) {
     touched_[n_touched_] = static_cast<int32_t>(item);
-    n_touched_ += state_[item] == UNSEEN;
-    state_[item] = TAKEN;
+    n_touched_ += cells_[item].state == UNSEEN;
+    cells_[item].state = TAKEN;
   }
 
-  float of(size_t item) const { return sums_[item]; }
+  float of(size_t item) const { return cells_[item].sum; }
 
   void offer_to(BestOf &best) const {
     for (size_t i = 0; i < n_touched_; ++i) {
-      const int32_t item = touched_[i];
-      if (state_[item] == SCORED && sums_[item] != 0.0f) best.offer({sums_[item], item});
+      const Cell cell = cells_[touched_[i]];
+      if (cell.state == SCORED && cell.sum != 0.0f) best.offer({cell.sum, touched_[i]});
     }
   }
 
   void clear() {
-    for (size_t i = 0; i < n_touched_; ++i) sums_[touched_[i]] = 0.0f, state_[touched_[i]] = UNSEEN;
+    for (size_t i = 0; i < n_touched_; ++i) cells_[touched_[i]] = {};
     n_touched_ = 0;
   }
 
  private:
-  std::vector<float> sums_;
-  std::vector<uint8_t> state_;
+  std::vector<Cell> cells_;
   std::vector<int32_t> touched_;
   size_t n_touched_ = 0;
 };
@@ -85,23 +102,23 @@ template <class I, class V>
 void add_votes(Scores &scores, const Rows<I, V> &rows, const Asked &asked, const Votes<V> &votes, size_t user) {
   const size_t k = asked.neighbors.shape(1);
   const int32_t *neighbors = asked.neighbors.data() + user * k;
-  const float *weights = asked.weights.data() + user * k, *factor = asked.factor.data();
+  const float *weights = asked.weights.data() + user * k;
   for (size_t j = 0; j < k; ++j) {
     if (neighbors[j] < 0) continue;
-    const auto [first, last] = rows.row(within("neighbour", neighbors[j], rows.n_rows));
-    for (size_t at = first; at < last; ++at) {
-      const size_t item = rows.column(at);
-      scores.add(item, weights[j] * (votes(rows.data[at]) * factor[item]));
-    }
+    const Span row = rows.row(within("neighbour", neighbors[j], rows.n_rows));
+    const float weight = weights[j];
+    scores.add(row, [&](size_t at) { return rows.column(at); }, [&](size_t at) { return weight * votes(rows.data[at]); });
   }
+  scores.times(asked.factor.data());
 }
 
 template <class I>
 void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, const float *shares, size_t user) {
   const auto [start, stop] = liked.row(user);
   for (size_t j = start; j < stop; ++j) {
-    const auto [first, last] = near.row(within("liked item", liked.columns.data()[j], near.n_rows));
-    for (size_t at = first; at < last; ++at) scores.add(near.column(at), shares[j] * near.data[at]);
+    const Span row = near.row(within("liked item", liked.columns.data()[j], near.n_rows));
+    const float share = shares[j];
+    scores.add(row, [&](size_t at) { return near.column(at); }, [&](size_t at) { return share * near.data[at]; });
   }
 }
 
