@@ -112,6 +112,14 @@ class ItemNeighbors(Section, frozen=True):
     """A cosine is multiplied by n / (n + shrink); n is the number of ratings of the item of the two with fewer."""
     min_ratings: Positive = 3
     """Items with fewer ratings have no neighbours, and are no neighbour of another item."""
+    recall: Fraction = 0.99
+    """Many items: share of the true neighbours to find. It determines in how many clusters each item searches."""
+    items_per_cluster: Positive = 512
+    """Many items: items in a cluster, on average."""
+    probe_items: Positive = 1024
+    """Items whose true neighbours are looked for, to settle that."""
+    seed: Seed = 100
+    """Seed of the clusters' start, and of the items in that sample."""
     items_per_task: Positive = 4096
     """Items in a task, and in a storage chunk."""
 

@@ -47,7 +47,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         return (*neighbors_and_baseline, evaluate)
     return (
         *neighbors_and_baseline,
-        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 3),
+        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 4),
         step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted", 2),
         replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict")),
     )

@@ -6,9 +6,12 @@ from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config
 from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, stored_train, total, wide_values
+from engine.model.index import clusters_items
 from engine.model.sizes import (
     BIAS_RATINGS,
+    CENTRE_SAMPLE,
     PREDICT_USERS,
+    QUERY_USERS,
     READ_RATINGS,
     TILE_ITEMS,
 )
@@ -43,16 +46,36 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
     )
     found = total(best=2 * (4 + 4), result=4 + 4, without_nan=4, of_block=4 + 4)
     item = total(query=4 * dims, used=4, worst=4 + 4, trust=4, own=4 + 8, asking=8, found=found * section.k)
+    clustered = clusters_items(n_columns)
+    clusters = chunks(items, section.items_per_cluster) if clustered else 0
+    tile = total(vectors=4, by_dimension=4) * dims * min(TILE_ITEMS, items)
+    vectors = total(loadings=4, unit=4, squares=4) * dims * items
+    item_arrays = total(counts=8, trust=4, by_trust=8, known=4, order=4) * items
+    products = total(products=4, differences=4, behind=4, within=1, packed=1) * min(QUERY_USERS, items) * clusters
+    looking = chunks(block, 8) * clusters + total(nearest=4, order=8, numbers=8, unpacked=1, asking=8) * block
     search = Cost(
+        task=total(zarr=ZARR, tile=tile, items=item * block, products=products, looking=looking if clustered else 0),
+        shared=total(vectors=vectors, item_arrays=item_arrays, centres=4 * dims * clusters),
+    )
+    sample = total(rows=4, by_cluster=4) * dims * min(items, CENTRE_SAMPLE * clusters)
+    find = total(
+        zarr=ZARR,
+        vectors=vectors,
+        item_arrays=item_arrays + total(cluster=4, order=8, sorted=4) * items,
+        sample=sample,
+        centres=total(centres=4, sums=4, moved=4) * dims * clusters,
+        products=products,
+    )
+    probes = min(section.probe_items, items)
+    settle = Cost(
         task=total(
             zarr=ZARR,
-            tile=total(vectors=4, by_dimension=4) * dims * min(TILE_ITEMS, items),
-            items=item * block,
+            tile=tile,
+            items=(item + total(rows=8, places=8, clusters=4, behind=4) * section.k) * probes,
+            behind=total(products=4, differences=4, behind=4) * clusters * probes,
+            cluster_of=total(by_item=4, repeated=8) * items,
         ),
-        shared=total(
-            vectors=total(loadings=4, scaled=4, unit=4) * dims * items,
-            item_arrays=total(counts=8, trust=4, by_trust=8, known=4) * items,
-        ),
+        shared=search.shared,
     )
     ranking_k = min(section.ranking_k, section.k)
     near = total(
@@ -63,8 +86,10 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
         read=total(stored=4 + 4, ids=4, similarities=4) * section.k * block,
         transposed=total(kept=4 + 4, columns=4 + 4, filled=8, starts=8, numbers=8, places=8) * ranking_k * block,
     )
+    found_clusters = {"clusters": Planned(1, Cost(task=find)), "reach": Planned(1, settle)} if clustered else {}
     return {
         "layout": Planned(1, Cost(task=layout)),
+        **found_clusters,
         "search": Planned(chunks(n_columns, section.items_per_task), search),
         "near": Planned(1, Cost(task=near)),
     }

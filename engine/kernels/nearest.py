@@ -65,8 +65,11 @@ class Best:
         codes, vectors : int32 and float32 arrays, shapes (t,) and (t, dims)
             The others.
         trust : float32 array, shape (t,), optional
-            The similarity is the dot product times the smaller trust of the two; without it, the dot product.
+            The similarity is the dot product times the smaller trust of the two; without it, the dot product. Rows are
+            of unit length then, or shorter: nothing is compared whose trust is too little to be kept.
         """
+        if not len(codes):
+            return
         others = np.empty(0, dtype=np.float32) if trust is None else trust
         _native.keep_best(
             self._queries,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.model.sizes import EXACT_USERS
+from engine.model.sizes import EXACT_ITEMS, EXACT_USERS
 
 
 def choose(method: str, n_users: int) -> tuple[str, str]:
@@ -12,3 +12,8 @@ def choose(method: str, n_users: int) -> tuple[str, str]:
     if n_users <= EXACT_USERS:
         return "exact", "few users"
     return "pruned", "many users"
+
+
+def clusters_items(n_items: int) -> bool:
+    """Whether nearest items are looked for in near clusters only, instead of among all."""
+    return n_items > EXACT_ITEMS

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows, narrowest_index
-from engine.kernels.nearest import Best
-from engine.model.sizes import NOISE, TILE_ITEMS
+from engine.model.neighbors import nearest_centre
+from engine.model.sizes import TILE_ITEMS
 
 Ids = NDArray[np.int32]
 Float32 = NDArray[np.float32]
@@ -29,33 +29,28 @@ def significance(counts: NDArray[np.integer[Any]], shrink: float) -> Float32:
     return (n / np.maximum(n + shrink, 1e-12)).astype(np.float32)
 
 
-def nearest_items(vectors: Float32, trust: Float32, own: Ids, candidates: Ids, k: int) -> tuple[Ids, Float32]:
-    """The ``k`` candidates most similar to each of some items.
-
-    The similarity of two items is their cosine times the smaller of their `significance`. No candidate can be more
-    similar than its significance: the best are found early, and most of the others are never compared.
+def cluster_items(vectors: Float32, known: Ids, centres: Float32) -> tuple[Ids, NDArray[np.int64]]:
+    """Sort items by cluster; those of one stay in their order.
 
     Parameters
     ----------
     vectors : float32 array, shape (items, dims)
-        Of unit length, or zero.
-    trust : float32 array, shape (items,)
-    own, candidates : int32 arrays, shapes (n,) and (m,)
-        The items asked for, and those that may be neighbours; both by descending trust.
-    k : int
+    known : int32 array, shape (n,)
+        The items that take part.
+    centres : float32 array, shape (clusters, dims)
 
     Returns
     -------
-    ids, similarities : int32 and float32 arrays, shape (n, k)
-        By descending similarity; only those above `engine.model.sizes.NOISE`, then -1 and 0.
+    order : int32 array, shape (n,)
+    edges : int64 array, shape (clusters + 1,)
+        First place of each cluster in ``order``, and the end.
     """
-    best = Best(own, vectors[own], k, NOISE, trust[own])
-    for start in range(0, len(candidates), TILE_ITEMS):
-        codes = candidates[start : start + TILE_ITEMS]
-        asking = np.flatnonzero(best.worst <= trust[codes[0]])
-        best.offer(asking, codes, vectors[codes], trust[codes])
-    ids, similarities = best.result()
-    return ids, np.nan_to_num(similarities, nan=0.0)
+    cluster = np.empty(len(known), dtype=np.int32)
+    for start in range(0, len(known), TILE_ITEMS):
+        some = slice(start, start + TILE_ITEMS)
+        cluster[some] = nearest_centre(vectors[known[some]], centres)
+    edges = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=len(centres)))])
+    return known[np.argsort(cluster, kind="stable")], edges
 
 
 def near_rows(n_items: int, blocks: Blocks) -> NarrowRows:
@@ -66,7 +61,8 @@ def near_rows(n_items: int, blocks: Blocks) -> NarrowRows:
     n_items : int
         Items.
     blocks : iterable of (ids, similarities)
-        As `nearest_items` gives them for consecutive items, all together; gone through twice.
+        Of consecutive items, all together: nearest items by descending similarity, -1 and 0 where there are fewer;
+        gone through twice.
     """
     counts = np.zeros(n_items, dtype=np.int64)
     for ids, _ in blocks:

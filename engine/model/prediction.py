@@ -22,7 +22,7 @@ class RatingModel(NamedTuple):
     ----------
     biases : Biases
     ids, similarities : int32 and float32 arrays, shape (items, k)
-        Nearest items; see `engine.model.item_neighbors.nearest_items`.
+        Nearest items by descending similarity; -1 and 0 where there are fewer.
     shrink : float
         Added to the sum of the similarities that a mean is divided by.
     items : integer array, optional

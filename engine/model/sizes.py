@@ -28,10 +28,12 @@ GRAM_ROWS = 4096
 """factors: rows of a tall matrix that are widened to float64, and multiplied, at once."""
 EXACT_USERS = 32768
 """index: up to so many users ``auto`` compares everybody with everybody: a few seconds, growing with the square."""
+EXACT_ITEMS = 16384
+"""item_neighbors: up to so many items each is compared with all."""
 CENTRE_SAMPLE = 16
-"""index: users looked at for each cluster's centre."""
+"""index, item_neighbors: users or items looked at for each cluster's centre."""
 CENTRE_ROUNDS = 5
-"""index: times that users are assigned to centres, and centres moved."""
+"""index, item_neighbors: times that users or items are assigned to centres, and centres moved."""
 GROUP_USERS = 8192
 """index: users in a file of tiles, which is read at once; no tile reaches into two."""
 SAMPLE_TASKS = 4
@@ -52,8 +54,9 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "PROJECT_ROWS": ("factors",),
     "GRAM_ROWS": ("factors",),
     "EXACT_USERS": ("index",),
-    "CENTRE_SAMPLE": ("index",),
-    "CENTRE_ROUNDS": ("index",),
+    "EXACT_ITEMS": ("item_neighbors",),
+    "CENTRE_SAMPLE": ("index", "item_neighbors"),
+    "CENTRE_ROUNDS": ("index", "item_neighbors"),
     "GROUP_USERS": ("index",),
     "SAMPLE_TASKS": ("neighbors",),
     "NOISE": ("item_neighbors", "evaluate", "recommend"),

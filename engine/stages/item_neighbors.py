@@ -12,32 +12,76 @@ Files
     near.
 ``counts.npy``
     int64 (items,): train ratings of each.
+``clusters.npz``
+    Where there are many items: centres of clusters, the items by cluster, where each cluster begins.
+
+The similarity of two items is their cosine times the smaller of their `significance`. No candidate can be more similar
+than its significance, so that many are never compared; where there are many items, each is compared with those of the
+clusters nearest to it only, as far as a sample of items has to look to find the wanted share of their neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
-from engine.artifacts.names import COUNTS, NEAR
+from engine.artifacts.names import COUNTS, NEAR, REACH
 from engine.artifacts.readers import Factors, Matrix, NearItems, lay_out_nearest, write_nearest
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
+from engine.kernels.nearest import Best, dot_products
 from engine.model.factors import unit_rows
-from engine.model.item_neighbors import near_rows, nearest_items, significance
-from engine.model.sizes import READ_RATINGS
+from engine.model.index import clusters_items
+from engine.model.item_neighbors import cluster_items, near_rows, significance
+from engine.model.neighbors import cluster_centres, cut_tiles, reach_for_recall, shortfall
+from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, NOISE, READ_RATINGS, TILE_ITEMS
+from engine.stages.index.tiles import Tile, search_all, search_near
+
+Ids = NDArray[np.int32]
+Float32 = NDArray[np.float32]
+Clusters = tuple[Float32, Ids, NDArray[np.int64]]
+
+_CLUSTERS = "clusters.npz"
 
 
-class _Items(NamedTuple):
-    """Vectors and trust of all, and those that take part, by descending trust."""
+class _Items:
+    """All items that take part, tile by tile: by descending trust, or by cluster and then so.
 
-    vectors: NDArray[np.float32]
-    trust: NDArray[np.float32]
-    known: NDArray[np.int32]
+    Attributes
+    ----------
+    vectors, trust : float32 arrays, shapes (items, dims) and (items,)
+        Of all items.
+    known : int32 array, shape (n,)
+        Those that take part, by descending trust.
+    centres : float32 array, shape (clusters, dims)
+        Empty where there are no clusters.
+    """
+
+    def __init__(self, vectors: Float32, trust: Float32, known: Ids, clusters: Clusters | None) -> None:
+        self.vectors, self.trust, self.known = vectors, trust, known
+        self._order, self._edges = known, np.array([0, len(known)])
+        self.centres = np.empty((0, vectors.shape[1]), dtype=np.float32)
+        if clusters is not None:
+            self.centres, self._order, self._edges = clusters
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Go through all."""
+        for cluster, first, last in cut_tiles(self._edges, 0, len(self._order), TILE_ITEMS):
+            codes = self._order[first:last]
+            yield Tile(cluster, codes, self.vectors[codes], self.trust[codes])
+
+    def best_of(self, own: Ids, k: int) -> Best:
+        """What is to be found for some items."""
+        return Best(own, self.vectors[own], k, NOISE, self.trust[own])
+
+    def cluster_of(self, codes: Ids) -> Ids:
+        """The cluster of each of some items that take part."""
+        clusters = np.zeros(len(self.vectors), dtype=np.int32)
+        clusters[self._order] = np.repeat(np.arange(len(self.centres)), np.diff(self._edges))
+        return clusters[codes]
 
 
 class _Blocks:
@@ -56,7 +100,7 @@ class _Blocks:
 
 
 class ItemNeighborsStage:
-    """Lay out, then one task a block of items."""
+    """Lay out; where there are many, sort into clusters and settle where to look; then one task a block of items."""
 
     def __init__(self, inputs: Inputs[config.ItemNeighbors]) -> None:
         self._inputs = inputs
@@ -65,11 +109,15 @@ class ItemNeighborsStage:
         self._factors = Factors(inputs.upstream["factors"])
         self._train = Matrix(inputs.upstream["matrix"]).train
         self._n_items = self._train.shape[1]
+        self._clustered = clusters_items(self._n_items)
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
         yield Round("layout", plan["layout"], self._layout)
+        if self._clustered:
+            yield Round("clusters", plan["clusters"], self._find_clusters)
+            yield Round("reach", plan["reach"], self._settle, self._load)
         yield Round("search", plan["search"], self._search, self._load)
         yield Round("near", plan["near"], self._invert)
 
@@ -77,14 +125,46 @@ class ItemNeighborsStage:
         lay_out_nearest(context.scratch, (self._n_items, self._section.k), self._section.items_per_task)
         np.save(context.scratch / COUNTS, self._train.count_columns(READ_RATINGS))
 
-    def _load(self) -> _Items:
+    def _all_items(self) -> _Items:
+        """All items, in no clusters."""
         counts = NearItems(self._own).counts()
-        loadings = self._factors.loadings()
-        scale = self._factors.singular_values()[: loadings.shape[1]].astype(np.float32)
+        vectors = self._factors.loadings()
+        vectors *= self._factors.singular_values()[: vectors.shape[1]].astype(np.float32)
         trust = significance(counts, self._section.shrink)
         by_trust = np.argsort(-trust, kind="stable").astype(np.int32)
-        known = by_trust[counts[by_trust] >= self._section.min_ratings]
-        return _Items(unit_rows(loadings * scale), trust, known)
+        return _Items(unit_rows(vectors), trust, by_trust[counts[by_trust] >= self._section.min_ratings], None)
+
+    def _load(self) -> _Items:
+        items = self._all_items()
+        if not self._clustered:
+            return items
+        with np.load(self._own.path(_CLUSTERS)) as found:
+            clusters = (found["centres"], found["order"], found["edges"])
+        return _Items(items.vectors, items.trust, items.known, clusters)
+
+    def _find_clusters(self, index: int, context: TaskContext) -> None:
+        items, seed = self._all_items(), self._section.seed
+        n_clusters = max(1, -(-len(items.known) // self._section.items_per_cluster))
+        n_sample = min(len(items.known), CENTRE_SAMPLE * n_clusters)
+        chosen = np.sort(np.random.default_rng(seed).choice(len(items.known), n_sample, replace=False))
+        sample = items.vectors[items.known[chosen]]
+        centres = cluster_centres(sample, min(n_clusters, n_sample), CENTRE_ROUNDS, seed)
+        order, edges = cluster_items(items.vectors, items.known, centres)
+        np.savez(context.scratch / _CLUSTERS, centres=centres, order=order, edges=edges)
+
+    def _settle(self, index: int, context: TaskContext) -> dict[str, float]:
+        """Find how far behind its nearest centre an item has to look: as far as those of a sample."""
+        items: _Items = context.shared
+        n_sample = min(len(items.known), self._section.probe_items)
+        own = np.random.default_rng(self._section.seed + 1).choice(items.known, n_sample, replace=False)
+        best = items.best_of(own, self._section.k)
+        search_all(best, items, len(own))
+        ids, _ = best.result()
+        rows, places = np.nonzero(ids >= 0)
+        behind = (
+            shortfall(dot_products(items.vectors[own], items.centres)) if len(own) else np.empty((0, 1), np.float32)
+        )
+        return {"reach": reach_for_recall(behind[rows, items.cluster_of(ids[rows, places])], self._section.recall)}
 
     def _invert(self, index: int, context: TaskContext) -> None:
         blocks = _Blocks(NearItems(self._own), self._section.items_per_task, self._section.ranking_k)
@@ -98,7 +178,11 @@ class ItemNeighborsStage:
         ids = np.full((stop - start, self._section.k), -1, dtype=np.int32)
         similarities = np.zeros(ids.shape, dtype=np.float32)
         own = items.known[(items.known >= start) & (items.known < stop)]
-        ids[own - start], similarities[own - start] = nearest_items(
-            items.vectors, items.trust, own, items.known, self._section.k
-        )
+        best = items.best_of(own, self._section.k)
+        if self._clustered:
+            search_near(best, items, items.vectors[own], self._own.result(REACH)["reach"])
+        else:
+            search_all(best, items, len(own))
+        ids[own - start], found = best.result()
+        similarities[own - start] = np.nan_to_num(found, nan=0.0)
         write_nearest(self._own.root, context.scratch, start, ids, similarities)

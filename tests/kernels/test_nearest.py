@@ -40,6 +40,8 @@ def test_the_best_are_the_first_of_all_sorted_whatever_the_tiles(
     rng = np.random.default_rng(seed)
     vectors, codes = coarse(rng, n, 3), rng.permutation(n).astype(np.int32)
     trust = rng.choice(np.array([0.25, 0.5, 1], dtype=np.float32), n) if trusted else None
+    if trusted:
+        vectors /= 4  # of at most unit length, and every product still exact
     floor = 0.0 if floored else -np.inf
     best = Best(codes, vectors, k, floor, trust)
     tiles = list(itertools.pairwise(sorted({0, n, *(min(cut, n) for cut in cuts)})))

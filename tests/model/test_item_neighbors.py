@@ -9,36 +9,25 @@ from hypothesis import strategies as st
 
 from engine.model import item_neighbors as itemknn
 from engine.model.factors import unit_rows
-from engine.model.item_neighbors import near_rows, nearest_items, significance
+from engine.model.item_neighbors import cluster_items, near_rows, significance
 
 quick = settings(max_examples=60, deadline=None)
 
 
 @quick
-@given(st.integers(1, 40), st.integers(1, 12), st.sampled_from([1, 3, 64]), st.integers(0, 2**32 - 1))
-def test_nearest_items_are_the_most_similar_of_all(n_items: int, k: int, tile: int, seed: int) -> None:
+@given(st.integers(0, 40), st.integers(1, 6), st.sampled_from([1, 3, 64]), st.integers(0, 2**32 - 1))
+def test_items_are_sorted_by_the_cluster_of_their_nearest_centre(n: int, clusters: int, tile: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    vectors = unit_rows(rng.standard_normal((n_items, 4)).astype(np.float32))
-    trust = rng.uniform(0, 1, n_items).astype(np.float32)
-    by_trust = np.argsort(-trust).astype(np.int32)
-    candidates = by_trust[rng.random(n_items) < 0.7]
-    own = by_trust[rng.random(n_items) < 0.7]
+    vectors = unit_rows(rng.standard_normal((50, 4)).astype(np.float32))
+    centres = unit_rows(rng.standard_normal((clusters, 4)).astype(np.float32))
+    known = rng.permutation(50)[:n].astype(np.int32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(itemknn, "TILE_ITEMS", tile)
-        ids, similarities = nearest_items(vectors, trust, own, candidates, k)
-    for row, item in enumerate(own):
-        of_item = {
-            int(other): float(vectors[item] @ vectors[other]) * float(min(trust[item], trust[other]))
-            for other in candidates
-            if other != item
-        }
-        best = sorted((value for value in of_item.values() if value > 0), reverse=True)[:k]
-        np.testing.assert_allclose(similarities[row, : len(best)], best, rtol=1e-4, atol=1e-6)
-        assert (ids[row, len(best) :] == -1).all()
-        assert (similarities[row, len(best) :] == 0).all()
-        chosen = ids[row, : len(best)].tolist()
-        assert len(set(chosen)) == len(best)
-        np.testing.assert_allclose([of_item[other] for other in chosen], best, rtol=1e-4, atol=1e-6)
+        order, edges = cluster_items(vectors, known, centres)
+    nearest = (vectors @ centres.T).argmax(axis=1)
+    expected = [item for cluster in range(clusters) for item in known.tolist() if nearest[item] == cluster]
+    assert order.tolist() == expected
+    assert edges.tolist() == [sum(nearest[item] < cluster for item in expected) for cluster in range(clusters + 1)]
 
 
 @quick

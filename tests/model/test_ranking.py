@@ -7,8 +7,9 @@ from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows
 from engine.config import Evaluate
+from engine.kernels.nearest import Best
 from engine.kernels.rows import Lists, lists_of
-from engine.model.item_neighbors import near_rows, nearest_items, significance
+from engine.model.item_neighbors import near_rows, significance
 from engine.model.ranking import Ranking
 
 N_USERS, N_ITEMS, K, NEAREST = 12, 30, 4, 3
@@ -22,18 +23,17 @@ def test_an_items_score_is_its_mean_vote_and_its_likeness_to_liked_items_among_i
     vectors = rng.standard_normal((N_ITEMS, 5)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     trust = significance(counts, 10.0)
-    order = np.argsort(-trust, kind="stable").astype(np.int32)
-    items, similarities = nearest_items(vectors, trust, order, order, NEAREST)
-    back = np.argsort(order)
-    near = near_rows(N_ITEMS, [(items[back], similarities[back])])
+    everything = np.arange(N_ITEMS, dtype=np.int32)
+    nearest_of = Best(everything, vectors, NEAREST, 0.0, trust)
+    nearest_of.offer(np.arange(N_ITEMS), everything, vectors, trust)
+    near = near_rows(N_ITEMS, [nearest_of.result()])
     neighbors = np.array([rng.choice(np.delete(np.arange(N_USERS), u), K, replace=False) for u in range(N_USERS)])
     cosines = rng.random((N_USERS, K)).astype(np.float32)
     section = Evaluate()
     ranking = Ranking.of(section.ranking_parameters, counts, near)
     indices = ratings.indices.astype(np.uint8)
     rows = NarrowRows(ratings.indptr.astype(np.int64), indices, ratings.data, N_ITEMS, 1.0)
-    everything = np.tile(np.arange(N_ITEMS, dtype=np.int32), N_USERS)
-    wanted = Lists(np.arange(0, len(everything) + 1, N_ITEMS), everything)
+    wanted = Lists(np.arange(0, N_USERS * N_ITEMS + 1, N_ITEMS), np.tile(everything, N_USERS))
     found = ranking.rank(rows, neighbors.astype(np.int32), cosines, rows, lists_of(rows), 5, wanted)
     scores = found.wanted.reshape(N_USERS, N_ITEMS)
 

@@ -83,11 +83,18 @@ void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, 
     require(used.data()[row] >= 0 && static_cast<size_t>(used.data()[row]) < room, "more kept than there is room for");
   }
   nb::gil_scoped_release released;
+  // Dot products of unit rows are at most 1, or a rounding more: no similarity is much greater than the trust in the other.
+  float most = std::numeric_limits<float>::infinity();
+  if (trusted) most = *std::max_element(trust.data(), trust.data() + trust.shape(0)) * 1.00001f;
+  std::vector<int64_t> asking;
+  for (size_t i = 0; i < rows.shape(0); ++i)
+    if (worst.data()[rows.data()[i]] <= most) asking.push_back(rows.data()[i]);
+  if (asking.empty()) return;
   const Tile tile(vectors);
   std::vector<Candidate> scratch;
   scratch.reserve(room);
-  for_products(queries.data(), dims, rows.data(), rows.shape(0), tile, [&](size_t at, size_t first, const float *products, size_t wide) {
-    const size_t row = static_cast<size_t>(rows.data()[at]);
+  for_products(queries.data(), dims, asking.data(), asking.size(), tile, [&](size_t at, size_t first, const float *products, size_t wide) {
+    const size_t row = static_cast<size_t>(asking[at]);
     Kept kept{numbers.data() + row * room, scores.data() + row * room, used.data()[row], worst.data()[row],
               worst_number.data()[row], static_cast<size_t>(k), room};
     if (!trusted) {

@@ -16,17 +16,26 @@ from engine.model.sizes import GROUP_USERS, TILE_USERS
 
 
 class Tile(NamedTuple):
-    """Users of one cluster (of cluster 0 where there are none)."""
+    """Users, or items, of one cluster (of cluster 0 where there are none); see `engine.kernels.Best.offer`."""
 
     cluster: int
     codes: NDArray[np.int32]
     vectors: NDArray[np.float32]
+    trust: NDArray[np.float32] | None = None
 
 
 class Tiles(Protocol):
-    """All users, tile by tile."""
+    """All of them, tile by tile."""
 
     def __iter__(self) -> Iterator[Tile]: ...
+
+
+class TilesByCluster(Tiles, Protocol):
+    """The same in clusters."""
+
+    @property
+    def centres(self) -> NDArray[np.float32]:
+        """Shape (clusters, dims)."""
 
 
 class PlainTiles:
@@ -81,11 +90,11 @@ def search_all(best: Best, tiles: Tiles, n_queries: int) -> None:
     """Compare every query with everybody."""
     everybody = np.arange(n_queries)
     for tile in tiles:
-        best.offer(everybody, tile.codes, tile.vectors)
+        best.offer(everybody, tile.codes, tile.vectors, tile.trust)
 
 
-def search_near(best: Best, tiles: ClusterTiles, queries: NDArray[np.float32], reach: float) -> int:
-    """Compare each query with the users of the clusters whose centre is behind its nearest by at most ``reach``.
+def search_near(best: Best, tiles: TilesByCluster, queries: NDArray[np.float32], reach: float) -> int:
+    """Compare each query with the members of the clusters whose centre is behind its nearest by at most ``reach``.
 
     The nearest clusters go first: what they have spares most of the work in the others.
 
@@ -98,7 +107,7 @@ def search_near(best: Best, tiles: ClusterTiles, queries: NDArray[np.float32], r
     order = np.argsort(near.nearest, kind="stable")
     starts = np.searchsorted(near.nearest[order], np.arange(len(tiles.centres) + 1))
     for tile in tiles if len(queries) else ():
-        best.offer(order[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors)
+        best.offer(order[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors, tile.trust)
     for tile in tiles if near.n_pairs else ():
-        best.offer(near.rows_of(tile.cluster), tile.codes, tile.vectors)
+        best.offer(near.rows_of(tile.cluster), tile.codes, tile.vectors, tile.trust)
     return len(queries) + near.n_pairs
