@@ -113,9 +113,10 @@ class ItemNeighbors(Section, frozen=True):
     min_ratings: Positive = 3
     """Items with fewer ratings have no neighbours, and are no neighbour of another item."""
     recall: Fraction = 0.99
-    """Many items: share of the true neighbours to find. It determines in how many clusters each item searches."""
+    """More than 16 384 items: share of the true neighbours to find, of all but the 4096 with most ratings, which are
+    compared with all. It determines in how many clusters each of the others searches."""
     items_per_cluster: Positive = 512
-    """Many items: items in a cluster, on average."""
+    """The same: items in a cluster, on average."""
     probe_items: Positive = 1024
     """Items whose true neighbours are looked for, to settle that."""
     seed: Seed = 100

@@ -16,4 +16,4 @@ def choose(method: str, n_users: int) -> tuple[str, str]:
 
 def clusters_items(n_items: int) -> bool:
     """Whether nearest items are looked for in near clusters only, instead of among all."""
-    return n_items > EXACT_ITEMS
+    return n_items > 4 * EXACT_ITEMS

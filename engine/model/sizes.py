@@ -28,8 +28,8 @@ GRAM_ROWS = 4096
 """factors: rows of a tall matrix that are widened to float64, and multiplied, at once."""
 EXACT_USERS = 32768
 """index: up to so many users ``auto`` compares everybody with everybody: a few seconds, growing with the square."""
-EXACT_ITEMS = 16384
-"""item_neighbors: up to so many items each is compared with all."""
+EXACT_ITEMS = 4096
+"""item_neighbors: so many items, those with most ratings, are compared with all; with up to four times as many, all are."""
 CENTRE_SAMPLE = 16
 """index, item_neighbors: users or items looked at for each cluster's centre."""
 CENTRE_ROUNDS = 5

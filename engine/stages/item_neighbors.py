@@ -16,8 +16,9 @@ Files
     Where there are many items: centres of clusters, the items by cluster, where each cluster begins.
 
 The similarity of two items is their cosine times the smaller of their `significance`. No candidate can be more similar
-than its significance, so that many are never compared; where there are many items, each is compared with those of the
-clusters nearest to it only, as far as a sample of items has to look to find the wanted share of their neighbours.
+than its significance, so that many are never compared. Where there are many items, only those with most ratings, which
+most predictions are about, are compared with all; each of the others is compared with those of the clusters nearest to
+it, as far as a sample of them has to look to find the wanted share of their neighbours.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from engine.model.factors import unit_rows
 from engine.model.index import clusters_items
 from engine.model.item_neighbors import cluster_items, near_rows, significance
 from engine.model.neighbors import cluster_centres, cut_tiles, reach_for_recall, shortfall
-from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, NOISE, READ_RATINGS, TILE_ITEMS
+from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, EXACT_ITEMS, NOISE, READ_RATINGS, TILE_ITEMS
 from engine.stages.index.tiles import Tile, search_all, search_near
 
 Ids = NDArray[np.int32]
@@ -155,8 +156,9 @@ class ItemNeighborsStage:
     def _settle(self, index: int, context: TaskContext) -> dict[str, float]:
         """Find how far behind its nearest centre an item has to look: as far as those of a sample."""
         items: _Items = context.shared
-        n_sample = min(len(items.known), self._section.probe_items)
-        own = np.random.default_rng(self._section.seed + 1).choice(items.known, n_sample, replace=False)
+        near_only = items.known[EXACT_ITEMS:]
+        n_sample = min(len(near_only), self._section.probe_items)
+        own = np.random.default_rng(self._section.seed + 1).choice(near_only, n_sample, replace=False)
         best = items.best_of(own, self._section.k)
         search_all(best, items, len(own))
         ids, _ = best.result()
@@ -177,12 +179,13 @@ class ItemNeighborsStage:
         stop = min(start + self._section.items_per_task, self._n_items)
         ids = np.full((stop - start, self._section.k), -1, dtype=np.int32)
         similarities = np.zeros(ids.shape, dtype=np.float32)
-        own = items.known[(items.known >= start) & (items.known < stop)]
-        best = items.best_of(own, self._section.k)
-        if self._clustered:
-            search_near(best, items, items.vectors[own], self._own.result(REACH)["reach"])
-        else:
-            search_all(best, items, len(own))
-        ids[own - start], found = best.result()
-        similarities[own - start] = np.nan_to_num(found, nan=0.0)
+        for some, everywhere in ((items.known[:EXACT_ITEMS], True), (items.known[EXACT_ITEMS:], False)):
+            own = some[(some >= start) & (some < stop)]
+            best = items.best_of(own, self._section.k)
+            if everywhere:
+                search_all(best, items, len(own))
+            elif len(own):
+                search_near(best, items, items.vectors[own], self._own.result(REACH)["reach"])
+            ids[own - start], found = best.result()
+            similarities[own - start] = np.nan_to_num(found, nan=0.0)
         write_nearest(self._own.root, context.scratch, start, ids, similarities)

@@ -28,7 +28,7 @@ KNOWN = {
     "factors": (4, "03604b8af493"),
     "index": (3, "9e6fcf8c6bee"),
     "ingest": (5, "2e56a636b8f4"),
-    "item_neighbors": (4, "148bbe6f895a"),
+    "item_neighbors": (4, "f0816baed48b"),
     "neighbors": (4, "4b29f970e1c8"),
     "recommend": (5, "d82d62f92ec2"),
 }

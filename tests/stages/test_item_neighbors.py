@@ -13,6 +13,7 @@ from engine.artifacts.readers import Factors, NearItems
 from engine.chunked.journal import Committed
 from engine.model import index
 from engine.model.factors import unit_rows
+from engine.stages import item_neighbors
 from tests.support.pipeline import SMALL, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -44,13 +45,19 @@ def brute_force(run: dict[str, Committed]) -> list[dict[int, float]]:
     ]
 
 
-@pytest.mark.parametrize("exact_items", [1000, 0], ids=["all", "clusters"])
+def exactly(n_items: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let so many items be compared with all."""
+    for module in (index, item_neighbors):
+        monkeypatch.setattr(module, "EXACT_ITEMS", n_items)
+
+
+@pytest.mark.parametrize("exact_items", [1000, 20, 0], ids=["all", "some", "clusters"])
 def test_nearest_items_are_the_most_similar_of_all(
     exact_items: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "EXACT_ITEMS", exact_items)
+    exactly(exact_items, monkeypatch)
     run, ids, similarities = near_items(tmp_path, recall=0.999999)
-    assert (run["item_neighbors"].path("clusters.npz")).exists() == (exact_items == 0)
+    assert (run["item_neighbors"].path("clusters.npz")).exists() == (exact_items < 1000)
     for item, others in enumerate(brute_force(run)):
         expected = sorted(others.values(), reverse=True)[:7]
         np.testing.assert_allclose(similarities[item, : len(expected)], expected, atol=1e-5)
@@ -60,7 +67,7 @@ def test_nearest_items_are_the_most_similar_of_all(
 
 
 def test_with_less_recall_less_is_found_and_some_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "EXACT_ITEMS", 0)
+    exactly(0, monkeypatch)
     run, ids, _ = near_items(tmp_path, recall=0.5)
     true = [sorted(others, key=lambda other: -others[other])[:7] for others in brute_force(run)]
     found = sum(len(set(own) & set(of_item.tolist())) for own, of_item in zip(true, ids, strict=True))
@@ -71,6 +78,6 @@ def test_with_less_recall_less_is_found_and_some_is_missed(tmp_path: Path, monke
 def test_few_or_no_items_that_take_part_do_no_harm(
     min_ratings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "EXACT_ITEMS", 0)
+    exactly(0, monkeypatch)
     _, ids, _ = near_items(tmp_path, min_ratings=min_ratings)
     assert (ids[:, 0] >= 0).mean() == pytest.approx(float(min_ratings == 1), abs=0.1)
