@@ -29,7 +29,8 @@ GRAM_ROWS = 4096
 EXACT_USERS = 32768
 """index: up to so many users ``auto`` compares everybody with everybody: a few seconds, growing with the square."""
 EXACT_ITEMS = 4096
-"""item_neighbors: so many items, those with most ratings, are compared with all; of up to four times as many, each is."""
+"""item_neighbors: so many items, those with most ratings, are compared with all; where there are up to four times as
+many, each is."""
 CENTRE_SAMPLE = 16
 """index, item_neighbors: users or items looked at for each cluster's centre."""
 CENTRE_ROUNDS = 5
