@@ -15,16 +15,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from engine.chunked.errors import BudgetError, DamagedError, EngineError, Interrupted, LockedError, UsageError
     from engine.chunked.events import Event
     from engine.config import Config
     from engine.driver import RunResult, plan, run
     from engine.serving.everybody import recommend_all
     from engine.serving.recommender import Newcomer, Recommender
 
-__all__ = ["Config", "Event", "Newcomer", "Recommender", "RunResult", "plan", "recommend_all", "run"]
+__all__ = [
+    "BudgetError",
+    "Config",
+    "DamagedError",
+    "EngineError",
+    "Event",
+    "Interrupted",
+    "LockedError",
+    "Newcomer",
+    "Recommender",
+    "RunResult",
+    "UsageError",
+    "plan",
+    "recommend_all",
+    "run",
+]
 __version__ = "0.1.0"
 
-_HOMES = {
+_ERRORS = ("BudgetError", "DamagedError", "EngineError", "Interrupted", "LockedError", "UsageError")
+_HOMES = dict.fromkeys(_ERRORS, "engine.chunked.errors") | {
     "Config": "engine.config",
     "Event": "engine.chunked.events",
     "Newcomer": "engine.serving.recommender",

@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_recommend(commands)
     _add_similar(commands)
+    _add_compare(commands)
     _add_data(commands)
     return parser
 
@@ -214,6 +215,7 @@ def _add_report(commands: Any) -> None:
 _RECOMMEND_EXAMPLES = """examples:
   engine recommend runs/ml-latest-small --user 42 --user 7
   engine recommend runs/ml-latest-small --ratings mine.csv      you are not in the data: columns movieId,rating
+  engine recommend runs/ml-latest-small --like 260 1196         the same, with nothing but items that you like
   engine recommend runs/ml-latest-small --all --out lists.parquet --memory 512MiB
 
 Items that the user has rated are left out. With --include-test only the train ratings count as rated."""
@@ -227,6 +229,7 @@ def _add_recommend(commands: Any) -> None:
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable, a list for each")
     whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line, a list for each line")
     whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of a new user: columns movieId,rating")
+    whom.add_argument("--like", metavar="ID", nargs="+", help="items that a new user likes")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")
     parser.add_argument(
@@ -241,11 +244,26 @@ def _add_recommend(commands: Any) -> None:
 
 
 def _add_similar(commands: Any) -> None:
-    example = "example:\n  engine similar runs/ml-latest-small --user 42"
-    parser = _add_on_workdir(commands, "similar", "list the users nearest to one user, and what they share", example)
+    example = (
+        "examples:\n  engine similar runs/ml-latest-small --user 42\n  engine similar runs/ml-latest-small --item 260"
+    )
+    does = "list the users nearest to a user, and what they share, or the items nearest to an item"
+    parser = _add_on_workdir(commands, "similar", does, example)
     parser.set_defaults(command=_similar)
-    parser.add_argument("--user", metavar="ID", required=True, help="a user of the data")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="users (default: 10)")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--user", metavar="ID", help="a user of the data")
+    which.add_argument("--item", metavar="ID", help="an item of the data")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="users or items (default: 10)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_compare(commands: Any) -> None:
+    does = "show the figures of finished runs side by side, and how sure their differences are"
+    parser = _add(commands, "compare", does, "example:\n  engine compare runs/one runs/other")
+    parser.set_defaults(command=_compare)
+    parser.add_argument(
+        "workdirs", metavar="WORKDIR", nargs="+", type=locate, help="work directories of the same split"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -363,14 +381,15 @@ def _recommend(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with --all")
     answers, recommender = _ask(options.workdir)
-    if options.ratings is not None:
-        whom = recommender.read_newcomer(options.ratings)
+    is_new = options.ratings is not None or options.like is not None
+    if is_new:
+        whom = recommender.likes(options.like) if options.like else recommender.read_newcomer(options.ratings)
         if whom.left_out:
             _complain(answers.left_out(whom.left_out), "note")
     else:
         whom = options.user or answers.read_ids(options.users)
     items = recommender.recommend(whom, options.k, include_test=options.include_test)
-    asked = [None] if options.ratings is not None else recommender.known_users(whom).to_list()
+    asked = [None] if is_new else recommender.known_users(whom).to_list()
     if recommender.no_titles:
         _complain(recommender.no_titles, "note")
     if options.json:
@@ -403,13 +422,27 @@ def _recommend_all(options: argparse.Namespace) -> int:
 
 def _similar(options: argparse.Namespace) -> int:
     answers, recommender = _ask(options.workdir)
-    users = recommender.similar_users(options.user, options.k)
+    if options.item is not None:
+        found = recommender.similar_items(options.item, options.k)
+        as_mapping, describe_found = answers.near_as_mapping, answers.describe_near
+    else:
+        found = recommender.similar_users(options.user, options.k)
+        as_mapping, describe_found = answers.users_as_mapping, answers.describe_users
     if recommender.no_titles:
         _complain(recommender.no_titles, "note")
+    whose = options.user if options.item is None else options.item
     if options.json:
-        print(dumps(answers.users_as_mapping(options.user, users)))
+        print(dumps(as_mapping(whose, found)))
     else:
-        _say(answers.describe_users(options.user, users))
+        _say(describe_found(whose, found))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from engine.serving import compare  # loads Polars, which no other command needs here
+
+    found = compare.compare(options.workdirs)
+    _say(dumps(compare.as_mapping(found)) if options.json else compare.describe(found))
     return 0
 
 

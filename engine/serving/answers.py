@@ -10,7 +10,16 @@ import polars as pl
 from engine.chunked.printable import printable
 from engine.serving.ids import read_ids
 
-__all__ = ["describe_items", "describe_users", "items_as_mappings", "left_out", "read_ids", "users_as_mapping"]
+__all__ = [
+    "describe_items",
+    "describe_near",
+    "describe_users",
+    "items_as_mappings",
+    "left_out",
+    "near_as_mapping",
+    "read_ids",
+    "users_as_mapping",
+]
 
 _TITLE = 45
 _NOTHING = "nothing to recommend: the neighbours rated no item that is new to the user"
@@ -61,6 +70,24 @@ def describe_users(user: str, users: pl.DataFrame) -> str:
         shared = ", ".join(printable(title or item) for title, item in zip(row["titles"], row["items"], strict=True))
         counts = f"{row['n_both']:>10,}  {row['n_both_liked']:>10,}"
         lines.append(f"  {printable(row['user']):<{width}}  {row['similarity']:>6.3f}  {counts}  {shared}".rstrip())
+    return "\n".join(lines)
+
+
+def near_as_mapping(item: str, items: pl.DataFrame) -> dict[str, Any]:
+    """What `Recommender.similar_items` gives; the item is a number where the others are."""
+    own = int(item) if items["item"].dtype.is_integer() else item
+    return {"item": own, "similar": items.to_dicts()}
+
+
+def describe_near(item: str, items: pl.DataFrame) -> str:
+    """The same for people."""
+    head = f"item {printable(item)}"
+    if items.is_empty():
+        return f"{head}\n      no item near: too few ratings"
+    lines = [f"{head:<{_TITLE + 6}}cosine  ratings"]
+    for rank, row in enumerate(items.iter_rows(named=True), 1):
+        shown = _short(row["title"] or row["item"])
+        lines.append(f"{rank:>4}  {shown:<{_TITLE}}{row['similarity']:>6.3f}  {row['n_ratings']:>7,}")
     return "\n".join(lines)
 
 

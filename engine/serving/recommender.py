@@ -328,6 +328,57 @@ class Recommender:
         )
 
     @_telling_damage
+    def similar_items(self, item: int | str, k: int = 10) -> pl.DataFrame:
+        """The items nearest to one.
+
+        Parameters
+        ----------
+        item : id
+        k : int
+            How many; at most as many as the run has kept (``item_neighbors.k``).
+
+        Returns
+        -------
+        DataFrame
+            A row an item, nearest first: ``item``: id. ``title``: text, null where not known. ``similarity``: float32,
+            the cosine of the two items' vectors, shrunk for items with few ratings. ``n_ratings``: uint32, train
+            ratings of the item. None of an item with fewer than ``item_neighbors.min_ratings`` ratings.
+
+        Raises
+        ------
+        UsageError
+            For an id that is not known, ``k`` less than 1, or a run of the notebook's model, which has no item vectors.
+        """
+        k = at_least_one(k, "items")
+        if self._near_items is None:
+            raise UsageError("this run has the notebook's model, which knows no similar items: run the default preset")
+        if np.ndim(item):
+            raise UsageError(f"item {item}: give one id")
+        ids, similarities = self._near_items.take(self._find([item], self._items, "item"))
+        there = np.flatnonzero(ids[0] >= 0)[:k]
+        columns = ids[0][there]
+        found = self._items.gather(columns)
+        return pl.DataFrame(
+            {
+                "item": found,
+                "title": self.titles(found),
+                "similarity": similarities[0][there],
+                "n_ratings": self._counts[columns].astype(np.uint32),
+            }
+        )
+
+    def likes(self, items: ArrayLike) -> Newcomer:
+        """`fold_in` someone who likes some items and has rated nothing: each stands for the highest rating there is.
+
+        Raises
+        ------
+        UsageError
+            Where no item is known.
+        """
+        given = lookup.as_ids(items, "item")
+        return self.fold_in(items, np.full(len(given), self._profile.rating_max))
+
+    @_telling_damage
     def fold_in(self, items: ArrayLike, ratings: ArrayLike) -> Newcomer:
         """Place someone who is not in the data among its users.
 

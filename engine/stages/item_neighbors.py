@@ -111,6 +111,7 @@ class ItemNeighborsStage:
         self._train = Matrix(inputs.upstream["matrix"]).train
         self._n_items = self._train.shape[1]
         self._clustered = clusters_items(self._n_items)
+        self._n_exact = EXACT_ITEMS if self._clustered else self._n_items
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -156,7 +157,7 @@ class ItemNeighborsStage:
     def _settle(self, index: int, context: TaskContext) -> dict[str, float]:
         """Find how far behind its nearest centre an item has to look: as far as those of a sample."""
         items: _Items = context.shared
-        near_only = items.known[EXACT_ITEMS:]
+        near_only = items.known[self._n_exact :]
         n_sample = min(len(near_only), self._section.probe_items)
         own = np.random.default_rng(self._section.seed + 1).choice(near_only, n_sample, replace=False)
         best = items.best_of(own, self._section.k)
@@ -179,7 +180,7 @@ class ItemNeighborsStage:
         stop = min(start + self._section.items_per_task, self._n_items)
         ids = np.full((stop - start, self._section.k), -1, dtype=np.int32)
         similarities = np.zeros(ids.shape, dtype=np.float32)
-        for some, everywhere in ((items.known[:EXACT_ITEMS], True), (items.known[EXACT_ITEMS:], False)):
+        for some, everywhere in ((items.known[: self._n_exact], True), (items.known[self._n_exact :], False)):
             own = some[(some >= start) & (some < stop)]
             best = items.best_of(own, self._section.k)
             if everywhere:

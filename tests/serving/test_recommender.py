@@ -477,3 +477,27 @@ def test_lists_for_everybody_are_mended_and_refused_as_a_run_is(small: Path, tmp
     made.write_bytes(before[:-7])
     assert not recommend_all(small, out).run.stages[0].skipped
     assert out.read_bytes() == made.read_bytes() == before
+
+
+def test_similar_items_are_those_that_the_run_found(small: Path) -> None:
+    recommender = Recommender.open(small)
+    found = recommender.similar_items(8, k=3)
+    near = Recommender.open(small)._near_items
+    assert near is not None
+    code = recommender.items.to_list().index(8)
+    ids, similarities = near.take(np.array([code]))
+    assert found["item"].to_list() == recommender.items.gather(ids[0][:3]).to_list()
+    assert found["similarity"].to_list() == similarities[0][:3].tolist()
+    assert found["n_ratings"].to_list() == recommender._counts[ids[0][:3]].tolist()
+    with pytest.raises(UsageError, match="item 999"):
+        recommender.similar_items(999)
+    with pytest.raises(UsageError, match="give one id"):
+        recommender.similar_items([1, 8])  # type: ignore[arg-type]
+
+
+def test_who_likes_items_is_one_who_rated_them_highest(small: Path) -> None:
+    recommender = Recommender.open(small)
+    liked = recommender.recommend(recommender.likes([1, 8]), k=4)
+    rated = recommender.recommend(recommender.fold_in([1, 8], [5.0, 5.0]), k=4)
+    assert liked.equals(rated)
+    assert not set(liked["item"]) & {1, 8}

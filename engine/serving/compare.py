@@ -1,0 +1,198 @@
+"""Figures of several finished runs side by side: how much one is better than another, and how sure that is.
+
+A difference is taken user by user: each user's figure in the one less that in the other, so that what makes a user easy
+or hard to serve cancels. Its standard error is that of a mean of such differences (Cochran, Sampling Techniques, 1977,
+section 6.3, for figures over pairs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine import config
+from engine.artifacts.names import USER_TABLES
+from engine.chunked.errors import UsageError
+from engine.chunked.printable import printable
+from engine.config import Section
+from engine.model.metrics import Mean
+from engine.serving.finished import FinishedRun, open_finished
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of all runs.
+
+    Attributes
+    ----------
+    name : str
+    values : list of float
+        Of each run.
+    differences, standard_errors : list of float
+        Of each run but the first, from the first.
+    """
+
+    name: str
+    values: list[float]
+    differences: list[float]
+    standard_errors: list[float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs compared.
+
+    Attributes
+    ----------
+    names : list of str
+        The work directories.
+    n_users, n_pairs : int
+        Users, and their test ratings.
+    figures : list of Figure
+        Without those of lists where the runs do not like the same test items.
+    settings : dict of str to list
+        Configuration keys that differ, with their value in each run.
+    """
+
+    names: list[str]
+    n_users: int
+    n_pairs: int
+    figures: list[Figure]
+    settings: dict[str, list[Any]]
+
+
+def compare(places: Sequence[Any]) -> Comparison:
+    """Compare finished runs with the first of them.
+
+    Parameters
+    ----------
+    places : sequence of path or URL
+        Work directories.
+
+    Raises
+    ------
+    UsageError, DamagedError
+        As `engine.serving.finished.open_finished`; UsageError, too, for fewer than two, and for runs of other ratings
+        or with other test ratings, which cannot be compared.
+    """
+    if len(places) < 2:
+        raise UsageError("give two work directories or more")
+    runs = [open_finished(place) for place in places]
+    for run in runs[1:]:
+        _refuse_other_split(runs[0], run)
+    tables = [_table(run) for run in runs]
+    for run, table in zip(runs[1:], tables[1:], strict=True):
+        if not table.select("user", "n_test").equals(tables[0].select("user", "n_test")):
+            raise UsageError(f"{run.workdir}: other test ratings than in {runs[0].workdir}: they cannot be compared")
+    return Comparison(
+        [str(run.workdir) for run in runs],
+        len(tables[0]),
+        int(tables[0]["n_test"].sum()),
+        list(_figures(tables)),
+        dict(_settings_that_differ(runs)),
+    )
+
+
+def _refuse_other_split(first: FinishedRun, run: FinishedRun) -> None:
+    if run.identity != first.identity:
+        raise UsageError(f"{run.workdir}: of other ratings than {first.workdir}: give runs of the same file")
+    if run.settings.split != first.settings.split:
+        raise UsageError(
+            f"{run.workdir}: its ratings are split otherwise than in {first.workdir}: run one of them again with the "
+            "split of the other"
+        )
+
+
+def _table(run: FinishedRun) -> pl.DataFrame:
+    """What was measured of each user."""
+    folder = run.stages["evaluate"].path(USER_TABLES)
+    return pl.read_parquet(sorted(folder.iterdir()), glob=False)
+
+
+def _figures(tables: Sequence[pl.DataFrame]) -> Iterator[Figure]:
+    n_test = tables[0]["n_test"].to_numpy()
+    squared = [table["squared_error"].to_numpy() for table in tables]
+    if n_test.sum():
+        mse = [Mean.over_pairs(each, n_test) for each in squared]
+        roots = [math.sqrt(each.value or 0.0) for each in mse]
+        differences = [Mean.over_pairs(each - squared[0], n_test) for each in squared[1:]]
+        # By the delta method: a difference of roots is about that of the squares over twice the root.
+        errors = [(each.standard_error or 0.0) / (2 * roots[0]) if roots[0] else 0.0 for each in differences]
+        yield Figure("rmse", roots, [root - roots[0] for root in roots[1:]], errors)
+        yield _of_pairs("mae", [table["absolute_error"].to_numpy() for table in tables], n_test)
+    if not all(table["n_liked"].equals(tables[0]["n_liked"]) for table in tables):
+        return  # what was liked in one was not in another: shares of it are of other things
+    shared = set.intersection(*(set(table.columns) for table in tables))
+    for name in tables[0].columns:
+        if name in shared and name.startswith(("recall_at_", "ndcg_at_")):
+            values = [table[name].drop_nulls().to_numpy() for table in tables]
+            if len(values[0]):
+                yield _of_pairs(name, values, np.ones(len(values[0]), dtype=np.int64))
+
+
+def _of_pairs(name: str, totals: Sequence[Any], counts: Any) -> Figure:
+    differences = [Mean.over_pairs(each - totals[0], counts) for each in totals[1:]]
+    return Figure(
+        name,
+        [Mean.over_pairs(each, counts).value or 0.0 for each in totals],
+        [each.value or 0.0 for each in differences],
+        [each.standard_error or 0.0 for each in differences],
+    )
+
+
+def _settings_that_differ(runs: Sequence[FinishedRun]) -> Iterator[tuple[str, list[Any]]]:
+    sections = {
+        name: [config.to_json(getattr(run.settings, name)) for run in runs]
+        for name in runs[0].settings.__struct_fields__
+        if isinstance(getattr(runs[0].settings, name), Section)
+    }
+    if len({run.settings.preset for run in runs}) > 1:
+        yield "preset", [run.settings.preset for run in runs]
+    for section, values in sections.items():
+        for key in dict.fromkeys(chain.from_iterable(values)):
+            of_runs = [each.get(key) for each in values]
+            if any(value != of_runs[0] for value in of_runs):
+                yield f"{section}.{key}", of_runs
+
+
+def as_mapping(found: Comparison) -> dict[str, Any]:
+    """The comparison for programs, as JSON values."""
+    figures = {
+        each.name: {
+            "values": each.values,
+            "differences": each.differences,
+            "standard_errors": each.standard_errors,
+        }
+        for each in found.figures
+    }
+    counts = {"n_users": found.n_users, "n_test": found.n_pairs}
+    return {"runs": found.names, **counts, "figures": figures, "settings": found.settings}
+
+
+def describe(found: Comparison) -> str:
+    """The comparison for people."""
+    numbers = [f"[{number}]" for number in range(1, len(found.names) + 1)]
+    lines = [f"{number} {printable(name)}" for number, name in zip(numbers, found.names, strict=True)]
+    lines += ["", f"{found.n_users:,} users with {found.n_pairs:,} test ratings; differences from {numbers[0]}", ""]
+    lines.append(f"{'':<16}{numbers[0]:>10}" + "".join(f"{number:>10}{'difference':>20}" for number in numbers[1:]))
+    for each in found.figures:
+        line = f"{_label(each.name):<16}{each.values[0]:>10.4f}"
+        for value, difference, error in zip(each.values[1:], each.differences, each.standard_errors, strict=True):
+            line += f"{value:>10.4f}{f'{difference:+.4f} ±{error:.4f}':>20}"
+        lines.append(line)
+    lines += ["", "configuration that differs" if found.settings else "no configuration differs"]
+    for key, values in found.settings.items():
+        lines.append(f"  {key:<28}" + "  ".join(f"{n} {value}" for n, value in zip(numbers, values, strict=True)))
+    return "\n".join(lines)
+
+
+def _label(name: str) -> str:
+    kind, _, k = name.partition("_at_")
+    shown = {"rmse": "RMSE", "mae": "MAE", "recall": "Recall", "ndcg": "NDCG"}[kind]
+    return f"{shown}@{k}" if k else shown

@@ -1,0 +1,94 @@
+"""Runs side by side, against plain loops over their tables of users."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine import cli
+from engine.chunked.errors import UsageError
+from engine.serving.compare import as_mapping, compare, describe
+from tests.support.pipeline import SMALL, finish_run
+from tests.support.ratings import synthetic_ratings, write_ratings
+
+SECTIONS: dict[str, Any] = {"preset": "default", "factors": SMALL, "neighbors": {"k": 7}, "evaluate": {"k": 6}}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("compare")
+    path = write_ratings(folder, synthetic_ratings(60, 40))
+    others: dict[str, dict[str, Any]] = {
+        "one": {},
+        "other": {"predict": {"shrink": 9.0}, "evaluate": {"k": 6, "amplification": 1.0}},
+        "split": {"split": {"seed": 5}},
+        "liked": {"evaluate": {"k": 6, "liked_from": 2.0}},
+    }
+    return {name: finish_run(path, folder / name, **(SECTIONS | more)) for name, more in others.items()}
+
+
+def table(run: Path) -> pl.DataFrame:
+    return pl.concat([pl.read_parquet(path) for path in sorted(run.glob("stages/evaluate-*/users/*"))])
+
+
+def test_figures_and_differences_are_those_of_plain_loops(runs: dict[str, Path]) -> None:
+    found = compare([runs["one"], runs["other"]])
+    one, other = table(runs["one"]), table(runs["other"])
+    figures = {each.name: each for each in found.figures}
+    n, pairs = one["n_test"].to_list(), int(one["n_test"].sum())
+    assert (found.n_users, found.n_pairs) == (60, pairs)
+    for run, value in zip((one, other), figures["rmse"].values, strict=True):
+        assert value == pytest.approx(math.sqrt(float(run["squared_error"].sum()) / pairs))
+    recall = [run["recall_at_6"].drop_nulls().to_numpy() for run in (one, other)]
+    assert figures["recall_at_6"].values == pytest.approx([each.mean() for each in recall])
+    differences = recall[1] - recall[0]
+    assert figures["recall_at_6"].differences == [pytest.approx(differences.mean())]
+    expected = differences.std(ddof=1) / math.sqrt(len(differences))
+    assert figures["recall_at_6"].standard_errors == [pytest.approx(expected)]
+    # Leaving out one user at a time gives about the same error of the difference of the roots.
+    squares = [run["squared_error"].to_numpy() for run in (one, other)]
+    left = [
+        np.sqrt(np.delete(squares[1], u).sum() / (pairs - n[u]))
+        - np.sqrt(np.delete(squares[0], u).sum() / (pairs - n[u]))
+        for u in range(60)
+    ]
+    jackknife = math.sqrt(59 / 60 * ((np.array(left) - np.mean(left)) ** 2).sum())
+    assert figures["rmse"].standard_errors[0] == pytest.approx(jackknife, rel=0.15)
+
+
+def test_what_configuration_differs_is_told(runs: dict[str, Path]) -> None:
+    found = compare([runs["one"], runs["other"]])
+    assert found.settings == {"predict.shrink": [2.0, 9.0], "evaluate.amplification": [4.0, 1.0]}
+    said = describe(found)
+    assert "predict.shrink" in said
+    assert "Recall@6" in said
+    assert as_mapping(found)["runs"] == [str(runs["one"]), str(runs["other"])]
+    same = compare([runs["one"], runs["one"]])
+    assert not same.settings
+    assert all(each.differences == [0] and each.standard_errors == [0] for each in same.figures)
+
+
+def test_runs_of_other_splits_or_ratings_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="split otherwise"):
+        compare([runs["one"], runs["split"]])
+    other = finish_run(write_ratings(tmp_path, synthetic_ratings(20, 40)), tmp_path / "run", **SECTIONS)
+    with pytest.raises(UsageError, match="of other ratings"):
+        compare([runs["one"], other])
+    with pytest.raises(UsageError, match="two work directories"):
+        compare([runs["one"]])
+
+
+def test_where_other_items_are_liked_only_ratings_are_compared(runs: dict[str, Path]) -> None:
+    found = compare([runs["one"], runs["liked"]])
+    assert [each.name for each in found.figures] == ["rmse", "mae"]
+
+
+def test_the_command_prints_it(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(runs["one"]), str(runs["other"])]) == 0
+    assert "differences from [1]" in capsys.readouterr().out
+    assert cli.main(["compare", str(runs["one"]), str(runs["split"])]) == 2
