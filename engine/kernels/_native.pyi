@@ -22,6 +22,9 @@ def rank_items(
     near: Rows | None,
     liked: Lists,
     shares: Any,
+    user_vectors: Any,
+    item_vectors: Any,
+    votes_weight: float,
     taken: Lists,
     wanted: Lists,
     items: Any,
@@ -44,6 +47,17 @@ def mean_near_residuals(
 ) -> None: ...
 def add_gram_product(rows: Rows, order: Any, weights: Any, basis: Any, total: Any) -> None: ...
 def times_dense(rows: Rows, order: Any, dense: Any, product: Any) -> None: ...
+def solve_rows(
+    rows: Rows,
+    liked_from: float,
+    disliked: float,
+    others: Any,
+    gram: Any,
+    regularisation: float,
+    unseen: float,
+    steps: int,
+    solutions: Any,
+) -> None: ...
 def keep_best(
     queries: Any,
     own: Any,

@@ -65,6 +65,25 @@ class Near(NamedTuple):
     shares: Float32
 
 
+class Blended(NamedTuple):
+    """What is added to the votes, both standardised over a user's candidates: products of vectors.
+
+    Attributes
+    ----------
+    users, items : float32 arrays, shapes (users asked for, dims) and (items, dims)
+        ``dims`` is a multiple of 16.
+    votes_weight : float
+        What the standardised votes are multiplied by.
+    """
+
+    users: Float32
+    items: Float32
+    votes_weight: float
+
+
+_NOT_BLENDED = Blended(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), 0.0)
+
+
 def rank_items(
     rows: NarrowRows,
     neighbors: Ids,
@@ -75,6 +94,7 @@ def rank_items(
     taken: Lists,
     k: int,
     wanted: Lists | None = None,
+    blended: Blended = _NOT_BLENDED,
 ) -> Scored:
     """The ``k`` best items of each user.
 
@@ -95,6 +115,9 @@ def rank_items(
     k : int
     wanted : Lists, optional
         Items of each user whose score is wanted beside.
+    blended : Blended, optional
+        Candidates are then ranked by ``z(x_u y_i) + votes_weight z(score[i])``, with z standardising over the user's
+        candidates.
 
     Raises
     ------
@@ -115,6 +138,7 @@ def rank_items(
         None if near.similarities is rows else native_rows(near.similarities),
         native_lists(near.liked),
         near.shares,
+        *blended,
         native_lists(taken),
         native_lists(wanted),
         items,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine import kernels
 from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists, joined, lists_of, no_lists
-from engine.kernels.scoring import Near, Votes
+from engine.kernels.scoring import Blended, Near, Votes
 from tests.kernels.cases import dense, lists, of_row, quick, rows_of, seeds, value_types, wide
 
 N_USERS = 12
@@ -84,6 +84,29 @@ def test_a_users_list_has_the_same_bits_in_every_batch(seed: int, cuts: set[int]
         found = kernels.rank_items(**some, k=6)
         assert found.items.tobytes() == whole.items[first:last].tobytes()
         assert found.scores.tobytes() == whole.scores[first:last].tobytes()
+
+
+@quick
+@given(seeds, st.integers(1, 8), st.sampled_from([0.0, 0.25, 2.0]))
+def test_blended_scores_are_standardised_products_and_votes(seed: int, k: int, weight: float) -> None:
+    rng = np.random.default_rng(seed)
+    asked = case(seed)
+    users, items = (rng.standard_normal((n, 16), dtype=np.float32) for n in (5, 20))
+    found = kernels.rank_items(**asked, k=k, blended=Blended(users, items, weight))
+    for user in range(5):
+        scores = scores_of(asked, user)
+        open_ = [item for item, score in scores.items() if score != 0 and item not in of_row(asked["taken"], user)]
+        votes, products = np.array([scores[item] for item in open_], dtype=float), items[open_] @ users[user]
+        parts = [
+            (each - each.mean()) / each.std() if len(open_) and each.std() > 1e-12 else each * 0
+            for each in (products, votes)
+        ]
+        expected = parts[0] + weight * parts[1]
+        there = found.items[user] >= 0
+        assert there.sum() == min(k, len(open_))
+        np.testing.assert_allclose(found.scores[user][there], np.sort(expected)[::-1][:k], atol=1e-4)
+        places = [open_.index(item) for item in found.items[user][there].tolist()]
+        np.testing.assert_allclose(expected[places], found.scores[user][there], atol=1e-4)
 
 
 def test_what_is_no_number_is_never_recommended() -> None:

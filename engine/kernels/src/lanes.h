@@ -1,4 +1,4 @@
-// Products of some queries with as many others at once. Compiled once for every machine and once for those with wider
+// What is done in wide registers. Compiled once for every machine and once for those with wider
 // registers (lanes.inc); the operations and their order are the same, so the results are, too.
 #pragma once
 
@@ -9,17 +9,57 @@ constexpr size_t QUERIES = 4, LANES = 16;
 // products[q][j] = sum over d of queries[q][d] * others[d][j], d ascending; `others` has `stride` values a dimension.
 using Multiply = void (*)(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
 
+// One row of a half-sweep of alternating least squares; see `solve_rows` in kernels.h.
+struct LeastSquares {
+  const float *gram, *others;  // (dims x dims), (n x dims); dims is a multiple of LANES
+  size_t dims, steps;
+  const size_t *places;  // where each value's row starts in `others`
+  const float *preferences;
+  size_t n_values;
+  float regularisation;
+  float *residual, *direction, *product;  // scratch, (dims) each
+};
+// The dot product of two vectors, `dims` being a multiple of LANES.
+using Dot = float (*)(const float *one, const float *other, size_t dims);
+using Solve = void (*)(const LeastSquares &problem, float *solution);
+
 namespace baseline {
 void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
-}
+void solve(const LeastSquares &problem, float *solution);
+float dot(const float *one, const float *other, size_t dims);
+}  // namespace baseline
 namespace avx2 {
 void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
-}
+void solve(const LeastSquares &problem, float *solution);
+float dot(const float *one, const float *other, size_t dims);
+}  // namespace avx2
 
-inline Multiply lanes_of_this_machine() {
+inline bool has_avx2_lanes() {
 #ifdef HAS_AVX2_LANES
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2")) return avx2::multiply;
+  return __builtin_cpu_supports("avx2");
+#else
+  return false;
+#endif
+}
+
+inline Multiply multiply_of_this_machine() {
+#ifdef HAS_AVX2_LANES
+  if (has_avx2_lanes()) return avx2::multiply;
 #endif
   return baseline::multiply;
+}
+
+inline Dot dot_of_this_machine() {
+#ifdef HAS_AVX2_LANES
+  if (has_avx2_lanes()) return avx2::dot;
+#endif
+  return baseline::dot;
+}
+
+inline Solve solve_of_this_machine() {
+#ifdef HAS_AVX2_LANES
+  if (has_avx2_lanes()) return avx2::solve;
+#endif
+  return baseline::solve;
 }

@@ -1,9 +1,11 @@
 // Items scored and ranked for users, straight from the stored rows.
+#include <cmath>
 #include <optional>
 
 #include "arrays.h"
 #include "best.h"
 #include "kernels.h"
+#include "lanes.h"
 
 namespace {
 
@@ -73,10 +75,11 @@ class Scores {
 
   float of(size_t item) const { return cells_[item].sum; }
 
-  void offer_to(BestOf &best) const {
+  // Go through the candidates: consume(item, score).
+  template <class Consume> void for_candidates(Consume consume) const {
     for (size_t i = 0; i < n_touched_; ++i) {
       const Cell cell = cells_[touched_[i]];
-      if (cell.state == SCORED && cell.sum != 0.0f) best.offer({cell.sum, touched_[i]});
+      if (cell.state == SCORED && cell.sum != 0.0f) consume(touched_[i], cell.sum);
     }
   }
 
@@ -122,6 +125,41 @@ void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, co
   }
 }
 
+// Numbers less their mean, over their standard deviation; 0 where all are the same.
+void standardise(std::vector<float> &numbers) {
+  double sum = 0.0, squares = 0.0;
+  for (float each : numbers) sum += each;
+  const double mean = numbers.empty() ? 0.0 : sum / static_cast<double>(numbers.size());
+  for (float each : numbers) squares += (each - mean) * (each - mean);
+  const double deviation = numbers.empty() ? 0.0 : std::sqrt(squares / static_cast<double>(numbers.size()));
+  for (float &each : numbers) each = deviation > 1e-12 ? static_cast<float>((each - mean) / deviation) : 0.0f;
+}
+
+// Candidates by their votes and by the products of vectors, each standardised.
+class Blend {
+ public:
+  Blend(Table<float> users, Table<float> items, float weight) : users_(users), items_(items), weight_(weight) {}
+
+  void offer_to(BestOf &best, const Scores &scores, size_t user) {
+    static const auto dot = dot_of_this_machine();
+    const size_t dims = items_.shape(1);
+    candidates_.clear(), votes_.clear(), products_.clear();
+    scores.for_candidates([&](int32_t item, float score) {
+      candidates_.push_back(item);
+      votes_.push_back(score);
+      products_.push_back(dot(users_.data() + user * dims, items_.data() + static_cast<size_t>(item) * dims, dims));
+    });
+    standardise(votes_), standardise(products_);
+    for (size_t i = 0; i < candidates_.size(); ++i) best.offer({products_[i] + weight_ * votes_[i], candidates_[i]});
+  }
+
+ private:
+  Table<float> users_, items_;
+  float weight_;
+  std::vector<int32_t> candidates_;
+  std::vector<float> votes_, products_;
+};
+
 void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
   const auto [first, last] = taken.row(user);
   for (size_t at = first; at < last; ++at) scores.take(within("taken item", taken.columns.data()[at], n_items));
@@ -131,8 +169,9 @@ void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
 
 void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
-                Vector<float> shares, const Lists &taken, const Lists &wanted, OutTable<int32_t> items,
-                OutTable<float> ranked, OutVector<float> found) {
+                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, float votes_weight,
+                const Lists &taken, const Lists &wanted, OutTable<int32_t> items, OutTable<float> ranked,
+                OutVector<float> found) {
   const size_t n = neighbors.shape(0), n_items = any.n_columns, k = items.shape(1);
   require(weights.shape(0) == n && weights.shape(1) == neighbors.shape(1), "weights of other neighbours");
   require(factor.shape(0) == n_items, "factors of other items");
@@ -141,6 +180,10 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
   require(found.shape(0) == wanted.columns.shape(0), "scores of other items");
   require(!near || near->n_columns == n_items, "similarities of other items");
   liked.check(n), taken.check(n), wanted.check(n);
+  const bool blended = item_vectors.shape(0) > 0;
+  require(!blended || (item_vectors.shape(0) == n_items && user_vectors.shape(0) == n &&
+                       user_vectors.shape(1) == item_vectors.shape(1) && item_vectors.shape(1) % LANES == 0),
+          "vectors of other users or items");
   const Asked asked{neighbors, weights, factor, {is_rating, liked_from, disliked}};
   with_rows(any, [&](auto rows) {
     using Index = std::remove_const_t<std::remove_pointer_t<decltype(rows.indices)>>;
@@ -153,6 +196,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
     const Votes<Value> votes(asked.vote, rows.step);
     Scores scores(n_items);
     BestOf best(k);
+    Blend blend(user_vectors, item_vectors, votes_weight);
     for (size_t user = 0; user < n; ++user) {
       add_votes(scores, rows, asked, votes, user);
       if (near) add_near(scores, near->template as<Index, float>(), liked, shares.data(), user);
@@ -160,7 +204,10 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
       for (size_t at = first; at < last; ++at)
         found.data()[at] = scores.of(within("wanted item", wanted.columns.data()[at], n_items));
       take_all(scores, taken, user, n_items);
-      scores.offer_to(best);
+      if (blended)
+        blend.offer_to(best, scores, user);
+      else
+        scores.for_candidates([&](int32_t item, float score) { best.offer({score, item}); });
       size_t place = 0;
       for (const Candidate &each : best.sorted()) {
         items.data()[user * k + place] = each.number;
