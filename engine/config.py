@@ -72,7 +72,7 @@ class Matrix(Section, frozen=True):
 class Factors(Section, frozen=True):
     """Truncated SVD of the train matrix, scaled (Nikolakopoulos et al. 2019, https://doi.org/10.1007/s10115-018-1197-7)."""
 
-    dims: Positive = 32
+    dims: Positive = 64
     """Dimensions of the vectors; fewer where the matrix has fewer rows or columns."""
     oversamples: Annotated[int, Meta(ge=0)] = 10
     """Extra dimensions carried along for accuracy."""
@@ -90,6 +90,40 @@ class Factors(Section, frozen=True):
     """Seed of the random start."""
 
 
+class Refine(Section, frozen=True):
+    """Vectors refined by alternating least squares for implicit feedback (Hu, Koren and Volinsky 2008)."""
+
+    sweeps: Annotated[int, Meta(ge=0)] = 3
+    """Times that users' vectors, then items', are fitted, from those of the SVD; 0 leaves the step out."""
+    steps: Positive = 3
+    """Steps of conjugate gradients for each vector of a sweep."""
+    liked_from: float | None = None
+    """Ratings from there on are a preference of 1. None: ``evaluate.liked_from``."""
+    disliked_preference: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """The preference that a lower rating stands for: who rates an item has chosen it, at least."""
+    unseen_weight: Annotated[float, Meta(ge=0)] = 600.0
+    """What all items that a user has not rated weigh together, a rating weighing 1."""
+    most_unseen: Annotated[float, Meta(ge=0)] = 0.5
+    """What one of them weighs at most, where items are few."""
+    regularisation: Annotated[float, Meta(ge=0)] = 0.015
+    """Times the number of ratings, and the weight of what is unseen (Rendle et al. 2021)."""
+    regularised_users: Annotated[float, Meta(ge=0)] = 50.0
+    """The weight of users who have not rated an item counts up to this for the item's regularisation."""
+    ratings_per_part: Positive = 2**19
+    """Ratings that are sorted by item at once."""
+    items_per_task: Positive = 4096
+    """Items in a task."""
+    users_per_chunk: Positive = 8192
+    """Users in a task, and in a storage chunk of the vectors."""
+
+    @property
+    def preferred_from(self) -> float:
+        """``liked_from`` of a pipeline's step, which has one."""
+        if self.liked_from is None:
+            raise ValueError("not yet settled")
+        return self.liked_from
+
+
 class Biases(Section, frozen=True):
     """How far each user and item is from the mean."""
 
@@ -104,6 +138,8 @@ class Biases(Section, frozen=True):
 class ItemNeighbors(Section, frozen=True):
     """Nearest items by cosine, for predicting ratings and for ranking."""
 
+    dims: Positive = 32
+    """Leading dimensions of the item vectors that are compared."""
     k: Positive = 50
     """Neighbours kept per item. Ratings are predicted from all of them."""
     ranking_k: Positive = 15
@@ -185,6 +221,9 @@ class Evaluate(Section, frozen=True):
     """``votes``: weight of a rating below ``liked_from``. Other ratings have the weight 1."""
     liked_share: Annotated[float, Meta(ge=0)] = 0.8
     """``votes``: weight of the similarity to items the user liked, which is added to the neighbours' votes."""
+    votes_weight: Annotated[float, Meta(ge=0)] = 0.25
+    """``votes``: weight of the votes beside the products of refined vectors, both standardised over a user's
+    candidates. Without refined vectors (``refine.sweeps`` is 0) the votes stand alone."""
     k: Positive = 50
     """Length of the recommended list."""
     cutoffs: tuple[Positive, ...] = (10, 20, 50)
@@ -209,6 +248,7 @@ class Evaluate(Section, frozen=True):
             disliked_vote=self.disliked_vote,
             liked_from=self.liked_from,
             liked_share=self.liked_share,
+            votes_weight=self.votes_weight,
         )
 
 
@@ -262,6 +302,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     split: Split = Split()
     matrix: Matrix = Matrix()
     factors: Factors = Factors()
+    refine: Refine = Refine()
     index: Index = Index()
     neighbors: Neighbors = Neighbors()
     biases: Biases = Biases()

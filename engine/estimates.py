@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.config import Config
 from engine.costs import Shapes
 from engine.model.index import choose
-from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE
+from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, FOLD_STEPS
 
 # Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the twin at
 # scale 1 (seconds x workers / units).
@@ -14,6 +14,7 @@ _INGEST = 3.9e-7
 _SPLIT = 1.2e-7
 _MATRIX = 1.2e-7
 _MULTIPLY_ADD = 1.1e-9
+_FIT = 4e-10
 _INSERT = 1.4e-6
 _ASK = 1.4e-6
 _SORT_USER = 1.7e-5
@@ -38,6 +39,7 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         "split": _SPLIT * n,
         "matrix": _MATRIX * n,
         "factors": _MULTIPLY_ADD * train * (2 * settings.factors.passes * width + width + dims),
+        "refine": _FIT * train * dims * (2 * settings.refine.sweeps * (settings.refine.steps + 2) + FOLD_STEPS + 2),
         **_finding_neighbors(settings, users, dims),
         "biases": _BIAS * train * (settings.biases.passes + 2),
         "item_neighbors": _NEAR_ITEM * items * items,

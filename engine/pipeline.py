@@ -32,14 +32,20 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     def step(name: str, stage: str, needs: tuple[str, ...], does: str, version: int = 1) -> Step:
         return Step(name, f"engine.stages.{name}:{stage}", costs_of, getattr(settings, name), needs, (), does, version)
 
+    refined = costs.refines(settings)
+    vectors = "refine" if refined else "factors"
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 5)
+    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares")
+    liked_from = settings.evaluate.liked_from if settings.refine.liked_from is None else settings.refine.liked_from
+    refine = replace(refine, params=msgspec.structs.replace(settings.refine, liked_from=liked_from))
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
         step("split", "SplitStage", ("ingest",), "train and test", 4),
         step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 2),
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 4),
-        step("index", "IndexStage", ("factors",), "what neighbours are searched with", 3),
-        step("neighbors", "NeighborsStage", ("factors", "index"), "nearest users", 4),
+        *((refine,) if refined else ()),
+        step("index", "IndexStage", (vectors,), "what neighbours are searched with", 3),
+        step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 4),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean"),
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 6)
@@ -49,7 +55,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         *neighbors_and_baseline,
         step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 4),
         step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted", 2),
-        replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict")),
+        replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *(("refine",) if refined else ()))),
     )
 
 
@@ -57,12 +63,13 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
     """The step that lists the best items for every user, beside a finished run of this configuration."""
     found = ("ingest", "matrix", "neighbors")
     predicted = () if settings.evaluate.model == "notebook" else ("biases", "item_neighbors")
+    refined = ("refine",) if costs.refines(settings) else ()
     return Step(
         "recommend",
         "engine.stages.recommend:RecommendStage",
         costs_of,
         section,
-        (*found, *predicted),
+        (*found, *predicted, *refined),
         does="the best items for every user",
         version=5,
     )

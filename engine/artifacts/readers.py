@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,6 +72,20 @@ class Factors:
         """Descending; shape (width,), at least as many as there are dims."""
         values: NDArray[np.float64] = np.load(self._stage.path(names.SINGULAR_VALUES))
         return values
+
+
+class Refined(Factors):
+    """refine: vectors of users and items whose products say what a user prefers."""
+
+    def item_factors(self) -> NDArray[np.float32]:
+        """Shape (items, dims)."""
+        factors: NDArray[np.float32] = np.load(self._stage.path(names.ITEM_FACTORS))
+        return factors
+
+
+def compared(upstream: Mapping[str, Committed]) -> Committed:
+    """The step whose user vectors neighbours are found with: refine, or else factors."""
+    return upstream["refine"] if "refine" in upstream else upstream["factors"]
 
 
 class Index:

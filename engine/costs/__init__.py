@@ -13,20 +13,21 @@ from collections.abc import Callable, Mapping
 
 from engine.chunked.task import Planned
 from engine.config import Config
-from engine.costs.common import Plan, Shapes
+from engine.costs.common import Plan, Shapes, refines
 from engine.costs.items import biases, item_neighbors, predict
 from engine.costs.lists import evaluate, recommend
 from engine.costs.ratings import ingest, matrix, split
-from engine.costs.users import factors, index, neighbors
+from engine.costs.users import factors, index, neighbors, refine
 from engine.costs.written import disk, recommend_disk
 
-__all__ = ["COSTS", "Plan", "Planned", "Shapes", "disk", "recommend", "recommend_disk"]
+__all__ = ["COSTS", "Plan", "Planned", "Shapes", "disk", "recommend", "recommend_disk", "refines"]
 
 COSTS: Mapping[str, Callable[[Config, Shapes], Plan]] = {
     "ingest": ingest,
     "split": split,
     "matrix": matrix,
     "factors": factors,
+    "refine": refine,
     "index": index,
     "neighbors": neighbors,
     "biases": biases,

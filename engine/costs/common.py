@@ -10,6 +10,8 @@ from engine.chunked.budget import MIB
 from engine.chunked.task import Planned
 from engine.config import Config
 
+# Dimensions of refined vectors are a multiple of that (`engine.kernels.refinement.LANES`).
+LANES = 16
 # Bytes of what is there once for all tasks: streaming buffers and pools of Polars (and without streaming), of Zarr.
 POLARS_STREAM = 56 * MIB
 POLARS = 32 * MIB
@@ -194,6 +196,17 @@ def dims_of(settings: Config, shapes: Shapes) -> int:
     return min(settings.factors.dims, shapes.n_users, shapes.n_items)
 
 
+def refines(settings: Config) -> bool:
+    """Whether vectors are refined."""
+    return settings.evaluate.model != "notebook" and settings.refine.sweeps > 0
+
+
+def vector_dims(settings: Config, shapes: Shapes) -> int:
+    """Of the user vectors that neighbours are found with: those of the SVD, or as many as kernels take."""
+    dims = dims_of(settings, shapes)
+    return chunks(dims, LANES) * LANES if refines(settings) else dims
+
+
 def width_of(settings: Config, shapes: Shapes) -> int:
     """Columns of the bases that the SVD works with."""
     return min(settings.factors.dims + settings.factors.oversamples, shapes.n_users, shapes.n_items)
@@ -201,7 +214,7 @@ def width_of(settings: Config, shapes: Shapes) -> int:
 
 def graph_bytes(settings: Config, shapes: Shapes) -> int:
     """Of a shard of hnswlib's."""
-    vector = 4 * dims_of(settings, shapes)
+    vector = 4 * vector_dims(settings, shapes)
     links = 2 * settings.index.m * 4  # at the bottom
     user = total(vector=vector, bottom_links=links, upper_links_labels_and_locks=100)
     return min(settings.index.shard_users, shapes.n_users) * user

@@ -35,7 +35,8 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
 
 def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
     """A block of items against a tile of others at a time: the nearest of each so far."""
-    section, items, dims = settings.item_neighbors, shapes.n_items, dims_of(settings, shapes)
+    section, items = settings.item_neighbors, shapes.n_items
+    dims = min(section.dims, dims_of(settings, shapes))
     n_columns = items if shapes.n_columns is None else shapes.n_columns
     block = min(section.items_per_task, items)
     layout = total(
@@ -49,7 +50,7 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
     clustered = clusters_items(n_columns)
     clusters = chunks(items, section.items_per_cluster) if clustered else 0
     tile = total(vectors=4, by_dimension=4) * dims * min(TILE_ITEMS, items)
-    vectors = total(loadings=4, unit=4, squares=4) * dims * items
+    vectors = 4 * dims_of(settings, shapes) * items + total(leading=4, unit=4, squares=4) * dims * items
     item_arrays = total(counts=8, trust=4, by_trust=8, known=4, order=4) * items
     products = total(products=4, differences=4, behind=4, within=1, packed=1) * min(QUERY_USERS, items) * clusters
     looking = chunks(block, 8) * clusters + total(nearest=4, order=8, numbers=8, unpacked=1, asking=8) * block

@@ -18,8 +18,10 @@ from engine.costs.common import (
     column_bytes,
     measured_bytes,
     n_test_of,
+    refines,
     stored_train,
     total,
+    vector_dims,
     wide_values,
 )
 from engine.costs.items import predicting, predicting_shared
@@ -40,6 +42,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     items, block = shapes.n_items, min(settings.evaluate.users_per_task, shapes.n_users)
     users = min(SCORE_USERS, block)
     votes = settings.evaluate.model == "votes"
+    dims = vector_dims(settings, shapes) if refines(settings) else 0
     near = min(settings.item_neighbors.ranking_k, settings.item_neighbors.k) if votes else 0
     ratings = shapes.ratings_of(users)
     own = total(values=4, liked=1, liked_so_far=8, columns=4, liked_columns=4, shares=4 + 8)
@@ -59,6 +62,8 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         wide_values=wide_values(settings, shapes),
         neighbors=total(ids=4, similarities=4, known=4, powers=4, weights=4) * settings.neighbors.k * users,
         own=own * ratings,
+        vectors=4 * dims * users,
+        blended=total(candidates=4, votes=4, products=4) * items,
         test=test * n_test_of(settings, ratings, users),
         lists=listed * k * users,
         times=2 * 8 * items,  # recommended by each of what ranks
@@ -66,7 +71,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         measured=measured_bytes(settings) * 2 * block,
     )
     near_stored = total(columns=column_bytes(shapes), similarities=4) * near
-    item_arrays = total(counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8)
+    item_arrays = total(vectors=4 * dims, counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8)
     shared = total(
         train=stored_train(settings, shapes),
         users=total(train_indptr=8, test_indptr=8, biases=4, indptr=8) * shapes.n_users,

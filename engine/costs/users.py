@@ -14,7 +14,9 @@ from engine.costs.common import (
     clusters_of,
     dims_of,
     graph_bytes,
+    n_train,
     total,
+    vector_dims,
     wide_values,
     width_of,
 )
@@ -28,6 +30,7 @@ from engine.model.sizes import (
     PROJECT_ROWS,
     QUERY_USERS,
     READ_RATINGS,
+    REFINE_RATINGS,
     SAMPLE_TASKS,
     TILE_USERS,
     VECTOR_RATINGS,
@@ -104,12 +107,68 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     return plan
 
 
+def refine(settings: Config, shapes: Shapes) -> Plan:
+    """Ratings sorted by item, a part at a time; one side's vectors wholly, to fit a piece of the other side's to."""
+    section, users, items = settings.refine, shapes.n_users, shapes.n_items
+    dims, value = vector_dims(settings, shapes), shapes.value_bytes
+    n = n_train(settings, shapes)
+    n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
+    part = min(n, chunks(n, n_parts) + shapes.most_ratings)
+    places = chunks(items, n_tasks) * n_tasks
+    sorting = total(read=4 + value, place=4, order=8, users=8 + 4 + 4, sorted=value)
+    transpose = total(
+        zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
+        ratings=sorting * part,
+        item_arrays=total(places=4, counts=8, indptr=4) * places,
+        train_indptr=8 * users,
+    )
+    own = chunks(items, n_tasks)
+    of_items = 4 * dims * (items + own)
+    widened = 8 * dims * (GRAM_ROWS + dims)
+    row = total(places=8, preferences=4) * shapes.most_ratings
+    block = min(section.users_per_chunk, users)
+    fit_users = Cost(
+        task=total(
+            zarr=ZARR,
+            wide_values=wide_values(settings, shapes),
+            ratings=total(columns=4, values=8) * shapes.ratings_of(block),
+            row=row,
+            solutions=total(before=4, after=4, unit=4, squares=4) * dims * block,
+        ),
+        shared=total(items=of_items, widened=widened, train_indptr=8 * users),
+    )
+    piece = min(n, REFINE_RATINGS + users)
+    joined = total(users=4, data=value, places=8, order=8, consecutive=8, stored=4 + value)
+    fit_items = Cost(
+        task=total(
+            ratings=joined * piece,
+            row=total(places=8, preferences=4) * users,
+            # Of each part: where the items of a task begin.
+            indptr=total(stored=4, lengths=8) * own * n_parts,
+            counts=total(lengths=8, filled=8, indptr=8) * own,
+            solutions=2 * 4 * dims * own,
+        ),
+        shared=total(users=4 * dims * (users + block), widened=widened, train_indptr=8 * users),
+    )
+    start = total(zarr=ZARR, vectors=total(loadings=4, scaled=4, padded=4) * dims * items)
+    plan = {"transpose": Planned(n_parts, Cost(task=transpose)), "start": Planned(1, Cost(task=start))}
+    n_blocks = chunks(users, section.users_per_chunk)
+    for sweep in range(section.sweeps):
+        plan[f"users-{sweep}"] = Planned(n_blocks, fit_users)
+        plan[f"items-{sweep}"] = Planned(n_tasks, fit_items)
+    plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, items=of_items)))
+    plan["layout"] = Planned(1, Cost(task=ZARR))
+    plan["vectors"] = Planned(n_blocks, fit_users)
+    return plan
+
+
 def index(settings: Config, shapes: Shapes) -> Plan:
     """Build a graph from the vectors of its shard; or sort users by cluster, a chunk and then a group at a time."""
     method, _ = choose(settings.index.method, shapes.n_users)
     plan = {"choose": Planned(1, Cost(task=ZARR))}
     if method == "hnsw":
-        vectors = 4 * dims_of(settings, shapes) * min(settings.index.shard_users, shapes.n_users)
+        vectors = 4 * vector_dims(settings, shapes) * min(settings.index.shard_users, shapes.n_users)
         build = total(zarr=ZARR, hnswlib=HNSW_LOADED, vectors=vectors, graph=graph_bytes(settings, shapes))
         plan["build"] = Planned(chunks(shapes.n_users, settings.index.shard_users), Cost(task=build))
     elif method == "pruned":
@@ -118,7 +177,7 @@ def index(settings: Config, shapes: Shapes) -> Plan:
 
 
 def _clusters(settings: Config, shapes: Shapes) -> Plan:
-    dims, clusters = dims_of(settings, shapes), clusters_of(settings, shapes)
+    dims, clusters = vector_dims(settings, shapes), clusters_of(settings, shapes)
     chunk = min(settings.factors.users_per_chunk, shapes.n_users)
     n_chunks = chunks(shapes.n_users, settings.factors.users_per_chunk)
     user = total(vector=4 * dims, code=4, cluster=4)
@@ -160,7 +219,7 @@ def _clusters(settings: Config, shapes: Shapes) -> Plan:
 
 def neighbors(settings: Config, shapes: Shapes) -> Plan:
     """Search for a block of users: one shard at a time, or one tile at a time."""
-    dims, k, users = dims_of(settings, shapes), settings.neighbors.k, shapes.n_users
+    dims, k, users = vector_dims(settings, shapes), settings.neighbors.k, shapes.n_users
     method, _ = choose(settings.index.method, users)
     clusters = clusters_of(settings, shapes) if method == "pruned" else 0
     shared = total(centres=4 * dims, edges=8) * clusters
@@ -197,7 +256,7 @@ def _ask_graphs(settings: Config, shapes: Shapes) -> int:
         order=8,
         nearest=4 + 4,
     )
-    user = total(query=4 * dims_of(settings, shapes), found=found * (settings.neighbors.k + 1))
+    user = total(query=4 * vector_dims(settings, shapes), found=found * (settings.neighbors.k + 1))
     users = _block(settings, shapes) * user
     return total(zarr=ZARR, hnswlib=HNSW_LOADED, users=users, graph=graph_bytes(settings, shapes))
 
@@ -205,7 +264,7 @@ def _ask_graphs(settings: Config, shapes: Shapes) -> int:
 def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
     """Of a block of users that is compared with tiles; without ``clusters``, with all of them."""
     block, k = _block(settings, shapes), settings.neighbors.k
-    dims = dims_of(settings, shapes)
+    dims = vector_dims(settings, shapes)
     found = total(best=2 * (4 + 4), result=4 + 4, written=4 + 4)
     user = total(query=4 * dims, code=4, used=4, worst=4 + 4, all=8, found=found * k)
     # How far users look makes no difference: a bit for each user and centre.
@@ -223,7 +282,7 @@ def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
 
 def _compare_sample(settings: Config, shapes: Shapes) -> int:
     """Of a task's part of a sample of users, compared with everybody."""
-    dims, k = dims_of(settings, shapes), settings.neighbors.k
+    dims, k = vector_dims(settings, shapes), settings.neighbors.k
     some = chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
     centres = total(products=4, differences=4, behind=4, spare=36) * clusters_of(settings, shapes)
     user = total(query=4 * dims, used=4, worst=4 + 4, best=3 * (4 + 4) * k, compared=(4 + 4 + 8) * k, centres=centres)
@@ -238,4 +297,4 @@ def _compare_sample(settings: Config, shapes: Shapes) -> int:
 
 def _groups(settings: Config, shapes: Shapes) -> int:
     """Groups of tiles: one that is gone through, while the next is read."""
-    return 2 * GROUP_USERS * total(vector=4 * dims_of(settings, shapes), code=4, cluster=4)
+    return 2 * GROUP_USERS * total(vector=4 * vector_dims(settings, shapes), code=4, cluster=4)

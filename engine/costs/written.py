@@ -11,7 +11,9 @@ from engine.costs.common import (
     graph_bytes,
     measured_bytes,
     n_test,
+    n_train,
     total,
+    vector_dims,
     width_of,
 )
 from engine.model.index import choose
@@ -34,6 +36,7 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "split": total(train_and_test=rating * n, held_out=n // 8),
         "matrix": total(indices=4, data=shapes.value_bytes) * n + total(train_indptr=8, test_indptr=8) * users,
         "factors": _decomposed(settings, shapes) + 4 * users * dims_of(settings, shapes),
+        "refine": _refined(settings, shapes),
         "index": _indexed(settings, shapes),
         "neighbors": total(ids=4, similarities=4) * users * settings.neighbors.k,
         "biases": 4 * (users + items),
@@ -65,12 +68,21 @@ def _decomposed(settings: Config, shapes: Shapes) -> int:
     return n_tall * 4 * shapes.n_items * width_of(settings, shapes) + 4 * shapes.n_items
 
 
+def _refined(settings: Config, shapes: Shapes) -> int:
+    section, dims = settings.refine, vector_dims(settings, shapes)
+    n = n_train(settings, shapes)
+    n_parts, places = chunks(n, section.ratings_per_part), shapes.n_items + section.items_per_task
+    by_item = total(users=4, data=shapes.value_bytes) * n + 4 * places * n_parts
+    # Vectors of both sides after each sweep, and those that stay.
+    return by_item + (section.sweeps + 1) * 4 * dims * (shapes.n_users + places)
+
+
 def _indexed(settings: Config, shapes: Shapes) -> int:
     method, _ = choose(settings.index.method, shapes.n_users)
     if method == "hnsw":
         return chunks(shapes.n_users, settings.index.shard_users) * graph_bytes(settings, shapes)
     if method == "pruned":
-        vector = total(vector=4 * dims_of(settings, shapes), code=4)
+        vector = total(vector=4 * vector_dims(settings, shapes), code=4)
         clusters = clusters_of(settings, shapes)
         counts = 8 * clusters * chunks(shapes.n_users, settings.factors.users_per_chunk)
         return total(sorted=vector, tiles=vector) * shapes.n_users + clusters * total(centre=vector, edge=8) + counts

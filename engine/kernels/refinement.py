@@ -11,6 +11,9 @@ from engine.kernels.rows import native_rows
 
 Float32 = NDArray[np.float32]
 
+LANES = 16
+"""Dimensions of vectors are a multiple of that."""
+
 
 def solve_rows(
     rows: NarrowRows,

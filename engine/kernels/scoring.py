@@ -81,7 +81,7 @@ class Blended(NamedTuple):
     votes_weight: float
 
 
-_NOT_BLENDED = Blended(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), 0.0)
+NOT_BLENDED = Blended(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), 0.0)
 
 
 def rank_items(
@@ -94,7 +94,7 @@ def rank_items(
     taken: Lists,
     k: int,
     wanted: Lists | None = None,
-    blended: Blended = _NOT_BLENDED,
+    blended: Blended = NOT_BLENDED,
 ) -> Scored:
     """The ``k`` best items of each user.
 

@@ -24,6 +24,8 @@ class RankingParameters:
         In units of ratings.
     liked_share : float
         Weight of the likeness to items the user liked, beside the neighbours' votes.
+    votes_weight : float
+        Weight of all that beside the products of refined vectors, where there are any.
     """
 
     votes: bool
@@ -32,3 +34,4 @@ class RankingParameters:
     disliked_vote: float
     liked_from: float
     liked_share: float
+    votes_weight: float

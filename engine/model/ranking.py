@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists
-from engine.kernels.scoring import Near, Scored, Votes, rank_items
+from engine.kernels.scoring import NOT_BLENDED, Blended, Near, Scored, Votes, rank_items
 from engine.model.parameters import RankingParameters
 from engine.model.scoring import distance_weights, vote_weights
 
@@ -36,19 +36,27 @@ class Ranking:
     near : NarrowRows, optional
         Items x items: of each item those that it is among the nearest of (`engine.model.item_neighbors.near_rows`).
         None with the notebook's model, where the one score stands for the rating, too.
+    item_vectors : float32 array, shape (items, dims), optional
+        Refined ones: an item's score is then the product of the user's vector and its own, plus a share of the above,
+        both standardised over the user's candidates.
     """
 
     parameters: RankingParameters
     factor: NDArray[np.float32]
     near: NarrowRows | None
+    item_vectors: NDArray[np.float32] | None
 
     @classmethod
     def of(
-        cls, parameters: RankingParameters, counts: NDArray[np.integer[Any]], near: NarrowRows | None = None
+        cls,
+        parameters: RankingParameters,
+        counts: NDArray[np.integer[Any]],
+        near: NarrowRows | None = None,
+        item_vectors: NDArray[np.float32] | None = None,
     ) -> Ranking:
         """The model for items with so many train ratings; integer array, shape (items,)."""
         penalty = parameters.popularity_penalty if parameters.votes else 0.0
-        return cls(parameters, (np.maximum(counts, 1) ** -penalty).astype(np.float32), near)
+        return cls(parameters, (np.maximum(counts, 1) ** -penalty).astype(np.float32), near, item_vectors)
 
     @property
     def votes(self) -> bool:
@@ -72,6 +80,7 @@ class Ranking:
         taken: Lists,
         k: int,
         wanted: Lists | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> Scored:
         """The ``k`` best items of each of some users.
 
@@ -88,10 +97,26 @@ class Ranking:
         k : int
         wanted : Lists, optional
             Items of each user whose score is wanted beside.
+        vectors : float32 array, shape (n, dims), optional
+            The users' refined vectors.
         """
         near = None if self.near is None else Near(self.near, *self._liked(own))
         votes = Votes(not self.votes, self.parameters.liked_from, self.parameters.disliked_vote)
-        return rank_items(ratings, neighbors, self.weights(similarities), self.factor, votes, near, taken, k, wanted)
+        blended = NOT_BLENDED
+        if self.item_vectors is not None and vectors is not None:
+            blended = Blended(vectors, self.item_vectors, self.parameters.votes_weight)
+        return rank_items(
+            ratings,
+            neighbors,
+            self.weights(similarities),
+            self.factor,
+            votes,
+            near,
+            taken,
+            k,
+            wanted,
+            blended,
+        )
 
     def _liked(self, own: NarrowRows) -> tuple[Lists, NDArray[np.float32]]:
         """The items each user liked, and the share of each: in equal parts, together as much as their share is."""

@@ -42,6 +42,8 @@ SAMPLE_TASKS = 4
 NOISE = 4e-6
 """item_neighbors, evaluate, recommend: similarities up to this are none. Rounding to single precision makes a cosine of
 vectors at right angles as large as its epsilon, 1.2e-7, times the root of the dimensions: with 128 three times less."""
+FOLD_STEPS = 10
+"""refine: steps of conjugate gradients for the vector of a user that is kept, or of a newcomer."""
 BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
 RECOMMEND_ROW_GROUP = 2**17
@@ -61,6 +63,7 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "GROUP_USERS": ("index",),
     "SAMPLE_TASKS": ("neighbors",),
     "NOISE": ("item_neighbors", "evaluate", "recommend"),
+    "FOLD_STEPS": ("refine",),
     "BIAS_RATINGS": ("biases",),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
@@ -74,6 +77,8 @@ HELD_IDS = 2**17
 """Ids that pieces hold before they are merged, or twice as many as after the last time."""
 CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
+REFINE_RATINGS = 2**19
+"""Ratings of items that are put together at a time."""
 PASS_ROWS = 4096
 """Users in a batch of a pass at most; their products are added row by row."""
 LEAST_PASS_RATINGS = 2**14
@@ -106,6 +111,7 @@ FREE = (
     "READ_RATINGS",
     "HELD_IDS",
     "CUT_BINS",
+    "REFINE_RATINGS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",
     "VECTOR_RATINGS",

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
-from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, read_biases
+from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases
 from engine.artifacts.records import Profile
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
@@ -25,14 +25,16 @@ from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.plain import at_least_one, plain, truth
 from engine.chunked.storage import Place, locate
 from engine.kernels.nearest import dot_products
+from engine.kernels.refinement import solve_rows
 from engine.kernels.rows import Lists, joined, lists_of, no_lists
 from engine.kernels.scoring import count_opinions
 from engine.model.biases import damped
-from engine.model.factors import unit_rows
+from engine.model.factors import gram, unit_rows
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.ranking import Ranking
+from engine.model.refine import unseen_weight
 from engine.model.scoring import cut_by_work
-from engine.model.sizes import ASK_RATINGS, NOISE, READ_RATINGS, SCORE_USERS
+from engine.model.sizes import ASK_RATINGS, FOLD_STEPS, NOISE, READ_RATINGS, SCORE_USERS
 from engine.ratings.person import read_person
 from engine.ratings.source import BLANKS
 from engine.serving import ids as lookup
@@ -74,13 +76,18 @@ class Newcomer:
 
 
 class _People(NamedTuple):
-    """Some of those asked about: ids to show, train ratings, neighbours, how far they are from the mean."""
+    """Some of those asked about: ids to show, train ratings, neighbours, how far they are from the mean, vectors."""
 
     ids: pl.Series
     rated: NarrowRows
     neighbors: NDArray[np.int32]
     similarities: NDArray[np.float32]
     biases: NDArray[np.float32]
+    vectors: NDArray[np.float32] | None
+
+
+def _narrow(rows: csr_matrix) -> NarrowRows:
+    return NarrowRows(rows.indptr.astype(np.int64), rows.indices, rows.data, rows.shape[1], 1.0)
 
 
 def _telling_damage(
@@ -155,13 +162,16 @@ class Recommender:
         self._profile = Profile.of(run.stages["ingest"])
         matrix = Matrix(run.stages["matrix"])
         self._train, self._test = matrix.train, matrix.test
-        self._factors, self._neighbors = Factors(run.stages["factors"]), Nearest(run.stages["neighbors"])
+        self._neighbors = Nearest(run.stages["neighbors"])
+        self._refined = Refined(run.stages["refine"]) if "refine" in run.stages else None
+        self._factors = self._refined or Factors(run.stages["factors"])
         self._users, self._items = user_ids(run.stages["ingest"]), item_ids(run.stages["matrix"])
         votes = self._settings.evaluate.model == "votes"
         self._near_items = NearItems(run.stages["item_neighbors"]) if votes else None
         self._counts = self._near_items.counts() if self._near_items else self._train.count_columns(READ_RATINGS)
         near = self._near_items.inverted() if self._near_items else None
-        self._ranking = Ranking.of(self._settings.evaluate.ranking_parameters, self._counts, near)
+        item_vectors = None if self._refined is None else self._refined.item_factors()
+        self._ranking = Ranking.of(self._settings.evaluate.ranking_parameters, self._counts, near, item_vectors)
         self._biases = read_biases(run.stages["biases"]) if votes else None
 
     @classmethod
@@ -382,7 +392,8 @@ class Recommender:
     def fold_in(self, items: ArrayLike, ratings: ArrayLike) -> Newcomer:
         """Place someone who is not in the data among its users.
 
-        The row of ratings times the loadings of the SVD is the vector ("folding in", Sarwar et al. 2002).
+        The vector is the one that alternating least squares fits to the ratings; without refined vectors, the row of
+        ratings times the loadings of the SVD ("folding in", Sarwar et al. 2002).
 
         Parameters
         ----------
@@ -406,9 +417,34 @@ class Recommender:
         own = np.array(sorted(latest), dtype=np.int32)
         data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
         rated = csr_matrix((data, own, [0, len(own)]), shape=(1, len(self._items)))
-        vector = unit_rows(rated @ self._factors.loadings(mmap_mode="r"))[0]
+        vector = self._vector(rated)
         left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
         return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
+
+    def _vector(self, rated: csr_matrix) -> NDArray[np.float32]:
+        """The vector of someone's ratings, of unit length, as users of the data have theirs."""
+        item_vectors = self._ranking.item_vectors
+        if item_vectors is None:
+            folded: NDArray[np.float32] = unit_rows(rated @ self._factors.loadings(mmap_mode="r"))[0]
+            return folded
+        section = self._settings.refine
+        liked_from = self._settings.evaluate.liked_from if section.liked_from is None else section.liked_from
+        unseen = unseen_weight(section.unseen_weight, section.most_unseen, len(item_vectors))
+        squares = (unseen * gram(item_vectors)).astype(np.float32)
+        found = np.zeros((1, item_vectors.shape[1]), dtype=np.float32)
+        solve_rows(
+            _narrow(rated),
+            liked_from,
+            section.disliked_preference,
+            item_vectors,
+            squares,
+            section.regularisation,
+            unseen * len(item_vectors),
+            2 * FOLD_STEPS,
+            found,
+        )
+        vector: NDArray[np.float32] = unit_rows(found)[0]
+        return vector
 
     def _within_range(self, items: pl.Series, ratings: NDArray[np.float64]) -> NDArray[np.float32]:
         """Ratings as they are computed with; refuse those out of range."""
@@ -467,7 +503,9 @@ class Recommender:
 
     def _recommend(self, people: _People, taken: Lists, k: int) -> pl.DataFrame:
         ratings, neighbors = self._ratings_of_neighbors(people)
-        found = self._ranking.rank(ratings, neighbors, people.similarities, people.rated, taken, k)
+        found = self._ranking.rank(
+            ratings, neighbors, people.similarities, people.rated, taken, k, vectors=people.vectors
+        )
         rows, ranks = np.nonzero(found.items >= 0)
         items, scores = found.items[rows, ranks], found.scores[rows, ranks]
         n_raters, mean_ratings = count_opinions(ratings, neighbors, found.items)
@@ -526,14 +564,19 @@ class Recommender:
 
     def _known(self, codes: NDArray[np.int64]) -> _People:
         biases = np.zeros(len(codes), np.float32) if self._biases is None else self._biases.users[codes]
-        return _People(self._users.gather(codes), self._rows(self._train, codes), *self._near(codes), biases)
+        vectors = None if self._refined is None else self._vectors(codes)
+        return _People(self._users.gather(codes), self._rows(self._train, codes), *self._near(codes), biases, vectors)
+
+    def _vectors(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of some users, in the order given."""
+        some, places = np.unique(codes, return_inverse=True)
+        return np.asarray(arrays.take_rows(self._factors.vectors, some)[places])
 
     def _newcomer(self, person: Newcomer) -> _People:
         nobody = pl.Series("user", [None], dtype=self._users.dtype)
         bias = np.array([person.bias], dtype=np.float32)
-        given = person.rated
-        rated = NarrowRows(given.indptr.astype(np.int64), given.indices, given.data, given.shape[1], 1.0)
-        return _People(nobody, rated, person.neighbors[None], person.similarities[None], bias)
+        vector = person.vector[None]
+        return _People(nobody, _narrow(person.rated), person.neighbors[None], person.similarities[None], bias, vector)
 
     def _near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Neighbours and similarities of some users, in the order given."""

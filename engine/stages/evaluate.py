@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
-from engine.artifacts.readers import Matrix, Nearest, NearItems, read_biases, read_predictions
+from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions
 from engine.artifacts.tables import user_ids
+from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -58,6 +59,7 @@ class EvaluateStage:
         matrix = Matrix(inputs.upstream["matrix"])
         self._train, self._test = matrix.train, matrix.test
         self._neighbors = Nearest(inputs.upstream["neighbors"])
+        self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -73,7 +75,8 @@ class EvaluateStage:
             read_biases(self._upstream["biases"]),
             self_information(counts, self._train.shape[0]),
         )
-        ranking = Ranking.of(self._section.ranking_parameters, counts, near)
+        item_vectors = None if self._refined is None else self._refined.item_factors()
+        ranking = Ranking.of(self._section.ranking_parameters, counts, near, item_vectors)
         return _Shared(self._train.read(0, self._train.shape[0]), ranking, baselines)
 
     def _users(self, index: int, context: TaskContext) -> None:
@@ -90,8 +93,9 @@ class EvaluateStage:
         own, test = shared.ratings.part(start, stop), self._test.read(start, stop)
         neighbors, similarities = self._neighbors.read(start, stop)
         wanted = None if self._votes else lists_of(test)
+        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
         ranked = shared.ranking.rank(
-            shared.ratings, neighbors, similarities, own, lists_of(own), self._section.k, wanted
+            shared.ratings, neighbors, similarities, own, lists_of(own), self._section.k, wanted, vectors
         )
         if self._votes:
             predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop)

@@ -130,7 +130,7 @@ class ItemNeighborsStage:
     def _all_items(self) -> _Items:
         """All items, in no clusters."""
         counts = NearItems(self._own).counts()
-        vectors = self._factors.loadings()
+        vectors = np.ascontiguousarray(self._factors.loadings()[:, : self._section.dims])
         vectors *= self._factors.singular_values()[: vectors.shape[1]].astype(np.float32)
         trust = significance(counts, self._section.shrink)
         by_trust = np.argsort(-trust, kind="stable").astype(np.int32)

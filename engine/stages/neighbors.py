@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import REACH
-from engine.artifacts.readers import Factors, Index, Nearest, lay_out_nearest, write_nearest
+from engine.artifacts.readers import Factors, Index, Nearest, compared, lay_out_nearest, write_nearest
 from engine.artifacts.records import IndexChoice
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
@@ -43,7 +43,7 @@ class NeighborsStage:
         self._section = inputs.params
         self._own = inputs.own
         self._index = Index(inputs.upstream["index"])
-        self._factors = Factors(inputs.upstream["factors"])
+        self._factors = Factors(compared(inputs.upstream))
         self._vectors = self._factors.vectors
         self._n_users = int(self._vectors.shape[0])
         self._method = IndexChoice.of(inputs.upstream["index"]).method

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import RECOMMENDED
-from engine.artifacts.readers import Matrix, Nearest, NearItems, read_biases
+from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases
 from engine.artifacts.tables import item_ids, user_ids
+from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -69,6 +70,7 @@ class RecommendStage:
         matrix = Matrix(inputs.upstream["matrix"])
         self._train, self._test = matrix.train, matrix.test
         self._neighbors = Nearest(inputs.upstream["neighbors"])
+        self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
         self._n_blocks = -(-self._train.shape[0] // inputs.params.users_per_task)
 
     def rounds(self) -> Iterator[Round]:
@@ -81,7 +83,8 @@ class RecommendStage:
     def _load(self) -> _Shared:
         parameters = self._section.ranking.ranking_parameters
         near = NearItems(self._upstream["item_neighbors"]).inverted() if parameters.votes else None
-        ranking = Ranking.of(parameters, self._train.count_columns(READ_RATINGS), near)
+        item_vectors = None if self._refined is None else self._refined.item_factors()
+        ranking = Ranking.of(parameters, self._train.count_columns(READ_RATINGS), near, item_vectors)
         return _Shared(self._train.read(0, self._train.shape[0]), ranking)
 
     def _bounds(self, index: int) -> tuple[int, int]:
@@ -100,7 +103,10 @@ class RecommendStage:
         neighbors, similarities = self._neighbors.read(start, stop)
         own = shared.ratings.part(start, stop)
         taken = lists_of(own) if self._section.include_test else joined(own, self._test.read(start, stop))
-        found = shared.ranking.rank(shared.ratings, neighbors, similarities, own, taken, self._section.k)
+        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
+        found = shared.ranking.rank(
+            shared.ratings, neighbors, similarities, own, taken, self._section.k, vectors=vectors
+        )
         n_raters, mean_ratings = count_opinions(shared.ratings, neighbors, found.items)
         users, ranks = np.nonzero(found.items >= 0)
         lists = np.empty(len(users), dtype=_RANKED)

@@ -17,7 +17,7 @@ from tests.kernels.cases import dense, quick, rows_of, seeds, value_types
 @given(seeds, value_types, st.sampled_from([16, 32]), st.sets(st.integers(0, 9)))
 def test_vectors_are_those_of_least_squares(seed: int, dtype: str, dims: int, cuts: set[int]) -> None:
     rng = np.random.default_rng(seed)
-    rows, others = rows_of(rng, 9, 14, dtype), rng.standard_normal((14, dims), dtype=np.float32) / 4
+    rows, others = rows_of(rng, 9, 14, dtype), rng.standard_normal((14, dims), dtype=np.float32) * np.float32(0.25)
     gram = (0.3 * others.T @ others).astype(np.float32)
     found = rng.standard_normal((9, dims), dtype=np.float32)
     start = found.copy()

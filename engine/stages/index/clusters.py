@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import CENTRES, EDGES, tile_codes_path, tile_vectors_path
-from engine.artifacts.readers import Factors, Index
+from engine.artifacts.readers import Factors, Index, compared
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.ranges import consecutive
@@ -27,7 +27,7 @@ class Clusters:
     def __init__(self, inputs: Inputs[config.Index]) -> None:
         self._section = inputs.params
         self._own = inputs.own
-        self._vectors = Factors(inputs.upstream["factors"]).vectors
+        self._vectors = Factors(compared(inputs.upstream)).vectors
         self._n_users = int(self._vectors.shape[0])
         self._n_clusters = -(-self._n_users // inputs.params.users_per_cluster)
         self._chunk = int(self._vectors.chunks[0])

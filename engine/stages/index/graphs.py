@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import shard_path
-from engine.artifacts.readers import Factors, Index
+from engine.artifacts.readers import Factors, Index, compared
 from engine.chunked import arrays
 from engine.chunked.errors import UsageError
 from engine.chunked.pipeline import Inputs
@@ -38,7 +38,7 @@ class Graphs:
 
     def __init__(self, inputs: Inputs[config.Index]) -> None:
         self._section = inputs.params
-        self._vectors = Factors(inputs.upstream["factors"]).vectors
+        self._vectors = Factors(compared(inputs.upstream)).vectors
 
     def rounds(self, plan: Mapping[str, Planned]) -> Iterator[Round]:
         """As `engine.chunked.task.Stage`."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine import config
+from engine.artifacts.readers import compared
 from engine.artifacts.records import FactorsLayout, IndexChoice
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -43,6 +44,6 @@ class IndexStage:
             yield from Clusters(self._inputs).rounds(plan)
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, str]:
-        n_users = FactorsLayout.of(self._inputs.upstream["factors"]).n_users
+        n_users = FactorsLayout.of(compared(self._inputs.upstream)).n_users
         method, why = choose(self._inputs.params.method, n_users)
         return {"method": method, "why": why}
