@@ -18,6 +18,7 @@ from engine.config import PRESETS
 # Beside what the preset says: the parts that have a value with which they do nothing.
 OFF: Values = {
     "item_neighbors.min_ratings": 10**9,
+    "refine.sweeps": 0,
     "evaluate.amplification": 1,
     "evaluate.disliked_vote": 1,
     "evaluate.liked_share": 0,
@@ -34,12 +35,13 @@ WAY = {
     "index.method": "the true nearest users, not those that graphs find",
     "evaluate.model": "items ranked by votes, weighted by similarity; ratings predicted by the bias model",
     "item_neighbors.min_ratings": "ratings of near items added to the bias model",
-    "factors.dims": "fewer dimensions",
+    "factors.dims": "fewer dimensions (of items only the first 32 are compared throughout)",
     "factors.user_scaling": "users with many ratings count less in the SVD",
     "factors.item_scaling": "items with many ratings count less in the SVD",
     "evaluate.amplification": "votes weighted by a power of the similarity",
     "evaluate.disliked_vote": "ratings below 4.0 count less",
     "evaluate.liked_share": "items get a bonus that have liked ones among their nearest",
+    "refine.sweeps": "vectors refined by alternating least squares; candidates ranked by their products and by votes",
 }
 """Keys in the order in which they are set to their defaults, and what each change does."""
 
@@ -51,6 +53,8 @@ WITHOUT: dict[str, Values] = {
     "amplification": {"evaluate.amplification": OFF["evaluate.amplification"]},
     "less weight for disliked items": {"evaluate.disliked_vote": OFF["evaluate.disliked_vote"]},
     "likeness to items the user liked": {"evaluate.liked_share": OFF["evaluate.liked_share"]},
+    "refined vectors": {"refine.sweeps": 0},
+    "votes, but for candidates": {"evaluate.votes_weight": 0},
     "scaling users and items in the SVD": {"factors.user_scaling": 0, "factors.item_scaling": 0},
     "cutting the dimensions from 128": {"factors.dims": NOTEBOOK["factors.dims"]},
 }

@@ -5,10 +5,10 @@ Examples
 >>> import engine
 >>> result = engine.run(engine.Config(dataset="sample"))  # doctest: +SKIP
 >>> round(result.metrics["rmse"], 3)  # doctest: +SKIP
-0.853
+0.851
 >>> recommender = engine.Recommender.open("runs/ml-latest-small")
 >>> recommender.recommend([42], k=1)["title"].item()
-'Back to the Future (1985)'
+'Silence of the Lambs, The (1991)'
 """
 
 from importlib import import_module

@@ -1,0 +1,122 @@
+"""Refined vectors against alternating least squares with NumPy's solver, and what changes no byte of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.artifacts.readers import Refined
+from engine.chunked import arrays
+from engine.chunked.journal import Committed
+from engine.config import Refine
+from engine.model.refine import Shares, by_place, cut_places, joined, starting_vectors, unseen_weight
+from tests.kernels.cases import dense, rows_of
+from tests.support.pipeline import SMALL, read_matrix, run_stages
+from tests.support.ratings import synthetic_ratings, write_ratings
+
+EXACT: dict[str, Any] = {"sweeps": 2, "steps": 80, "ratings_per_part": 300, "items_per_task": 17, "users_per_chunk": 25}
+
+
+def refined(folder: Path, *, batch_rows: int | None = None, workers: int = 2, **section: Any) -> dict[str, Committed]:
+    path = write_ratings(folder, synthetic_ratings(70, 60, seed=3))
+    sections: Any = {"factors": SMALL, "refine": EXACT | section}
+    return run_stages(
+        path, folder / "run", "refine", preset="default", batch_rows=batch_rows, workers=workers, **sections
+    )
+
+
+def vectors(run: dict[str, Committed]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    found = Refined(run["refine"])
+    return arrays.read_rows(found.vectors, 0, 10**6), found.item_factors()
+
+
+def solved(
+    preferences: NDArray[Any], others: NDArray[Any], unseen: float, of_unseen: float, strength: float
+) -> NDArray[Any]:
+    """One side's vectors from the other's: NaN are not there."""
+    rows = []
+    for row in preferences:
+        there = ~np.isnan(row)
+        left = unseen * others.T @ others + others[there].T @ others[there]
+        left += strength * (there.sum() + of_unseen) * np.eye(others.shape[1])
+        rows.append(np.linalg.solve(left, others[there].T @ row[there]))
+    return np.array(rows)
+
+
+def test_vectors_are_those_of_alternating_least_squares(tmp_path: Path) -> None:
+    run, section = refined(tmp_path), Refine(**EXACT)
+    train = read_matrix(run).toarray().astype(np.float64)
+    preferences = np.where(train == 0, np.nan, np.where(train >= 4, 1.0, section.disliked_preference))
+    loadings = np.load(run["factors"].path("loadings.npy")).astype(np.float64)
+    values = np.load(run["factors"].path("singular_values.npy"))[: loadings.shape[1]]
+    items = loadings * np.sqrt(values / train[train > 0].mean())
+    n_users, n_items = train.shape
+    unseen = min(section.unseen_weight / n_items, section.most_unseen)
+    of_items = min(unseen * n_users, section.regularised_users)
+    for _ in range(2):
+        users = solved(preferences, items, unseen, unseen * n_items, section.regularisation)
+        items = solved(preferences.T, users, unseen, of_items, section.regularisation)
+    users = solved(preferences, items, unseen, unseen * n_items, section.regularisation)
+    found, found_items = vectors(run)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert not found[:, 12:].any()  # up to what kernels take
+    expected = users / np.linalg.norm(users, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:, :12], expected, atol=5e-3)
+    np.testing.assert_allclose(found_items[:, :12], items, atol=5e-3 * np.abs(items).max())
+
+
+@pytest.mark.parametrize(
+    "other", [{"workers": 1}, {"ratings_per_part": 10**6}, {"users_per_chunk": 10**6}, {"items_per_task": 10**6}]
+)
+def test_workers_and_the_sizes_of_tasks_change_no_byte(other: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = vectors(refined(tmp_path / "one")), vectors(refined(tmp_path / "two", **other))
+    for mine, others in zip(one, two, strict=True):
+        assert mine.tobytes() == others.tobytes()
+
+
+@pytest.mark.parametrize(("n_items", "n_tasks"), [(1, 1), (10, 3), (12, 4), (5, 5)])
+def test_items_are_shared_out_in_turn(n_items: int, n_tasks: int) -> None:
+    shares = Shares(n_items, n_tasks)
+    places = shares.places()
+    assert len(set(places.tolist())) == n_items
+    for task in range(n_tasks):
+        items = shares.items(task)
+        assert places[items].tolist() == list(range(task * shares.each, task * shares.each + len(items)))
+    assert sorted(item for task in range(n_tasks) for item in shares.items(task).tolist()) == list(range(n_items))
+
+
+@pytest.mark.parametrize("most", [1, 7, 10**6])
+def test_parts_joined_are_the_matrix_the_other_way_round(most: int) -> None:
+    rows = rows_of(np.random.default_rng(2), 12, 9)
+    shares = Shares(9, 2)
+    parts = [by_place(rows.part(first, first + 4), first, shares.places(), 10) for first in (0, 4, 8)]
+    ratings = dense(rows)
+    for task in range(2):
+        begin, items = task * shares.each, shares.items(task)
+        pieces = list(cut_places(parts, begin, begin + len(items), most))
+        assert [place for first, last in pieces for place in range(first, last)] == list(
+            range(begin, begin + len(items))
+        )
+        for first, last in pieces:
+            found = joined(parts, first, last, 12, 0.5)
+            assert last == first + 1 or len(found.data) <= most
+            np.testing.assert_array_equal(dense(found), ratings[:, items[first - begin : last - begin]].T)
+
+
+def test_unseen_items_weigh_less_the_more_there_are() -> None:
+    assert unseen_weight(600, 0.5, 6000) == 0.1
+    assert unseen_weight(600, 0.5, 10) == unseen_weight(600, 0.5, 0) == 0.5
+
+
+def test_the_start_is_padded_and_of_the_size_of_preferences() -> None:
+    loadings, values = np.eye(3, 2, dtype=np.float32), np.array([16.0, 4.0, 1.0])
+    found = starting_vectors(loadings, values, 4.0)
+    assert found.shape == (3, 16)
+    np.testing.assert_allclose(found[:, :2], [[2, 0], [0, 1], [0, 0]])
+    assert not found[:, 2:].any()
