@@ -116,7 +116,7 @@ class _Run:
 
     def costs(self, step: Step) -> Costs:
         """What a step will take, by what is known now."""
-        return step.planner(Known(step.name, step.params, self.pipeline.details, self.folders))
+        return step.planner(Known(step.name, step.given_params(), self.pipeline.json_details(), self.folders))
 
     def planned(self, step: Step, costs: Costs, reserved: int) -> StagePlan:
         """What a step gets of the budget."""
@@ -387,7 +387,7 @@ def _begin(setup: _Run, planned: RunPlan) -> LastRun:
         workers=setup.executor.max_workers * setup.executor.processes,
         processes=setup.executor.processes,
         stages=[_entry(setup, step, plans.get(step.name)) for step in setup.pipeline.steps],
-        details=dict(setup.pipeline.details),
+        details=setup.pipeline.json_details(),
         origin=setup.pipeline.origin,
     )
     workdir.write_last_run(setup.workdir, last)

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.chunked.errors import UsageError
 from engine.chunked.journal import Committed, Journal, fingerprint
+from engine.chunked.plain import json_value
 from engine.chunked.references import Reference, load, refer
 from engine.chunked.storage import Location, Place, locate
 from engine.chunked.task import Costs, Planned, Stage
@@ -111,7 +112,8 @@ class Step:
     plan : callable, str or None
         Called with `Known` it gives `Costs`; none: the stage's attribute ``plan``, a static method.
     params : msgspec.Struct, mapping or None
-        JSON values. They are part of the fingerprint: with other parameters the step runs again.
+        JSON values. They are part of the fingerprint: with other parameters the step runs again. The order of keys is
+        not: the stage gets them sorted.
     needs : tuple of str
         Earlier steps whose output it reads.
     reads : tuple of str
@@ -122,6 +124,11 @@ class Step:
         Of its output; raise it when the same parameters leave other bytes.
     survey : Survey or None
         Only in the first step.
+
+    Raises
+    ------
+    UsageError
+        Where it has no such name, or something else is given than this.
     """
 
     name: str
@@ -133,6 +140,16 @@ class Step:
     does: str = ""
     version: int = 1
     survey: Survey | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or not set(self.name) <= _NAME:
+            raise UsageError(f"a step has the name {self.name!r}: use letters, digits and _")
+        for name, texts in (("needs", self.needs), ("reads", self.reads)):
+            if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+                raise UsageError(f"step {self.name}: {name} is {texts!r}: give a tuple of texts")
+        if not isinstance(self.params, msgspec.Struct | Mapping | None):
+            raise UsageError(f"step {self.name}: params is {self.params!r}: give a mapping or a msgspec.Struct")
+        self.json_params()
 
     @cached_property
     def stage_reference(self) -> Reference:
@@ -164,8 +181,14 @@ class Step:
         return planner
 
     def json_params(self) -> dict[str, Any]:
-        """The parameters as JSON values."""
-        return {} if self.params is None else dict(msgspec.json.decode(msgspec.json.encode(self.params)))
+        """The parameters as JSON values, sorted by name: what has one fingerprint looks the same to a stage."""
+        values = json_value(self.params or {}, f"params of step {self.name}")
+        sorted_: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(values, order="deterministic"))
+        return sorted_
+
+    def given_params(self) -> Any:
+        """The parameters as plans and stages get them, in every process."""
+        return self.params if isinstance(self.params, msgspec.Struct) else self.json_params()
 
 
 @dataclass(frozen=True)
@@ -201,13 +224,17 @@ class Pipeline:
         for step in self.steps:
             if step.name in before:
                 raise UsageError(f"two steps have the name {step.name}")
-            if not step.name or not set(step.name) <= _NAME:
-                raise UsageError(f"a step has the name {step.name!r}: use letters, digits and _")
             if missing := set(step.needs) - before:
                 raise UsageError(f"step {step.name} needs {', '.join(sorted(missing))}, which no step before it is")
             if step.survey and before:
                 raise UsageError(f"step {step.name} has a survey, which only the first step can have")
             before.add(step.name)
+        self.json_details()
+
+    def json_details(self) -> dict[str, Any]:
+        """The details as JSON values, as plans and stages get them, in every process."""
+        values: dict[str, Any] = json_value(self.details, f"details of pipeline {self.name}")
+        return values
 
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of each step's output."""
@@ -276,7 +303,7 @@ def job(pipeline: Pipeline, step: Step, folders: Mapping[str, Location], upto: s
         plan=step.plan_reference,
         params=step.json_params(),
         params_type=refer(type(step.params)) if isinstance(step.params, msgspec.Struct) else None,
-        details=dict(pipeline.details),
+        details=pipeline.json_details(),
         needs=list(step.needs),
         folders={name: folder.absolute().enclosed().enclosure() for name, folder in folders.items()},
         upto=upto,

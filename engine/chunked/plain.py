@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
+
+import msgspec
 
 from engine.chunked.errors import UsageError
 
@@ -31,6 +35,39 @@ def plain(value: Any) -> Any:
 
 def _is_numpys_bool(value: Any) -> bool:
     return type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
+
+
+def json_value(value: Any, what: str) -> Any:
+    """What a caller gave, as JSON holds it and gives it back: the same in every process, and the same each time.
+
+    Raises
+    ------
+    UsageError
+        Where there is something in it that JSON does not have; ``what`` names it.
+
+    Examples
+    --------
+    >>> json_value({"sizes": (1, 2), "share": 0.5}, "params")
+    {'sizes': [1, 2], 'share': 0.5}
+    """
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value, order="deterministic")  # of sets, too, which a type may give back
+    if isinstance(value, Mapping):
+        return {_key(key, what): json_value(each, f"{what}[{key!r}]") for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(each, f"{what}[{index}]") for index, each in enumerate(value)]
+    found = plain(value)
+    if found is not None and not isinstance(found, bool | int | float | str):
+        raise UsageError(f"{what} is {found!r}, a {type(found).__name__}: give numbers, texts, None, lists and dicts")
+    if isinstance(found, float) and not math.isfinite(found):
+        raise UsageError(f"{what} is {found}, which JSON does not have: give None, or a text")
+    return found
+
+
+def _key(key: Any, what: str) -> str:
+    if not isinstance(key, str):
+        raise UsageError(f"{what} has the key {key!r}: give texts as keys, since JSON has no others")
+    return key
 
 
 def whole_number(value: Any, what: str, least: int = 1) -> int:
