@@ -18,9 +18,9 @@ from tests.support.ratings import synthetic_ratings, write_ratings
 
 
 def made_up(values: trials.Values) -> Trial:
-    """Best at 32 dimensions and, with those, at 7 neighbours."""
+    """Best at 64 dimensions and, with those, at 7 neighbours."""
     dims, k = values["factors.dims"], values["neighbors.k"]
-    error = abs(dims - 32) + abs(k - (7 if dims == 32 else 200)) / 100
+    error = abs(dims - 64) + abs(k - (7 if dims == 64 else 200)) / 100
     return Trial(values, [{"rmse": error + seed, "recall_at_50": -error} for seed in range(3)])
 
 
@@ -32,10 +32,10 @@ def test_the_best_value_of_each_parameter_is_kept_for_the_next(figure: str) -> N
         tried.append(values)
         return made_up(values)
 
-    space = {"neighbors.k": (7, 200), "factors.dims": (16, 32)}
+    space = {"neighbors.k": (7, 200), "factors.dims": (16, 64)}
     once = search.search(space, figure, run)
-    assert tried[0] == {"neighbors.k": 50, "factors.dims": 32}  # the defaults
-    assert once[0].values == {"neighbors.k": 7, "factors.dims": 32}
+    assert tried[0] == {"neighbors.k": 50, "factors.dims": 64}  # the defaults
+    assert once[0].values == {"neighbors.k": 7, "factors.dims": 64}
     assert len(tried) == len({tuple(values.values()) for values in tried}) == len(once)
     means = [trial.mean(figure) for trial in once]
     assert means == sorted(means, reverse=figure == "recall_at_50")

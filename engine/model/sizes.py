@@ -93,7 +93,7 @@ TILE_ITEMS = 1024
 """Items in a tile."""
 PREDICT_USERS = 2048
 """Users whose ratings are read, and their pairs predicted, at once."""
-SCORE_USERS = 1024
+SCORE_USERS = 768
 """Users read and scored at once, since a read unpacks whole chunks of many more."""
 ASK_RATINGS = 2**20
 """Ratings of neighbours that are read at a time where few users are asked about."""

@@ -30,6 +30,7 @@ KNOWN = {
     "ingest": (5, "2e56a636b8f4"),
     "item_neighbors": (4, "f0816baed48b"),
     "neighbors": (4, "4b29f970e1c8"),
+    "refine": (1, "747e8607befa"),
     "recommend": (5, "d82d62f92ec2"),
 }
 VERSIONS = {step.name: step.version for step in (*STEPS, recommend_step(Config(), Recommend()))}
