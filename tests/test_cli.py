@@ -97,7 +97,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     ):
         assert line in again
     back = engine(*arguments)
-    assert back.stderr.count("skipped, done") == 10
+    assert back.stderr.count("skipped, done") == 11
     assert re.search("evaluate +done before", back.stdout)
     unused = engine("clean", tmp_path / "w").stdout
     assert unused.count("neighbors-") == unused.count("evaluate-") == 1

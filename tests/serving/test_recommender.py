@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.artifacts.readers import read_biases
+from engine.artifacts.readers import compared, read_biases
 from engine.chunked import arrays, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
@@ -250,7 +250,7 @@ def test_one_of_the_data_folded_in_by_their_own_ratings_is_who_they_were(sample:
     recommender = Recommender.open(sample)
     stages = open_finished(sample).stages
     train = CsrReader(stages["matrix"].root, "train")
-    vectors = arrays.open_array(stages["factors"].root, "vectors")
+    vectors = arrays.open_array(compared(stages).root, "vectors")
     for code in (0, 41, 500):
         row = train.read(code, code + 1).widen()
         person = recommender.fold_in(recommender.items.gather(row.indices), row.data)
