@@ -265,9 +265,9 @@ def model_page() -> str | None:
         "`bench/results/`. Parameters are chosen on validation parts held out of *train*; on test they are only shown.",
         "The defaults weigh these figures against time. More neighbours, near items and dimensions are a little better "
         "in the searches below, but scoring takes longer in proportion to the first two.",
-        "The searches are of the model without refined vectors (`refine.sweeps=0`), with 32 dimensions as the default. The "
-        "defaults of `refine` and `evaluate.votes_weight` come from trials on validation users held out of train, of the "
-        "sample and of two other real data sets, which no script here repeats.",
+        "The searches are of the model without refined vectors (`refine.sweeps=0`), with 32 dimensions as the default. "
+        "The defaults of `refine` and `evaluate.votes_weight` come from trials on validation users held out of train, "
+        "of the sample and of two other real data sets, which no script here repeats.",
     ]
     return "\n\n".join(head + sections) + "\n"
 
