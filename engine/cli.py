@@ -342,6 +342,8 @@ def _plan(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     found = overview.status(options.workdir)
     _say(dumps(found) if options.json else overview.describe(found))
+    if found["damaged"]:
+        raise DamagedError(f"{len(found['damaged'])} damaged, the first is {found['damaged'][0]}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from engine.chunked import workdir
@@ -22,6 +21,12 @@ _ENOUGH = 10.0
 def status(where: Place) -> dict[str, Any]:
     """Look at a work directory without changing it.
 
+    Returns
+    -------
+    dict
+        JSON values. ``damaged`` has what was seen to be wrong with records and other small files; the others are not
+        read (`engine.chunked.workdir.verify` does that).
+
     Raises
     ------
     UsageError, DamagedError
@@ -38,25 +43,38 @@ def status(where: Place) -> dict[str, Any]:
     for name, entry in entries.items():  # planned, but not begun
         folders.setdefault(name, Folder(entry.stage, place / STAGES / name, 0))
     ordered = sorted(folders.values(), key=lambda folder: (order.get(folder.stage, len(order)), folder.path.name))
-    stages = [_inspect_stage(folder, entries.get(folder.path.name), pace) for folder in ordered]
+    faults = workdir.faults_beside_stages(place)
+    figures = last is not None and bool(last.figures)
+    damaged = [*faults.values()]
+    stages = [_inspect_stage(folder, entries.get(folder.path.name), pace, figures, damaged) for folder in ordered]
+    complete = all(stage["complete"] for stage in stages if stage["used"])
+    running = (place / workdir.LOCK).holder()
     return {
         "workdir": str(where),
-        "running": (place / workdir.LOCK).holder(),
-        "finished": bool(last and last.figures) and all(stage["complete"] for stage in stages if stage["used"]),
+        "running": running,
+        "finished": figures and workdir.METRICS not in faults and complete,
+        "damaged": [] if running else damaged,  # a run removes records, and figures, while one looks
         "stages": stages,
         "bytes": sum(stage["bytes"] for stage in stages),
         "seconds_left": round(sum(stage["seconds_left"] for stage in stages), 1),
     }
 
 
-def _inspect_stage(folder: Folder, entry: StageEntry | None, pace: float) -> dict[str, Any]:
+def _inspect_stage(
+    folder: Folder, entry: StageEntry | None, pace: float, figures: bool, damaged: list[str]
+) -> dict[str, Any]:
+    """Look at the folder of a stage, which is complete if there are figures; add to what is damaged."""
     journal = Journal(folder.path)
     complete = journal.finished()
     done = journal.task_ids()
     seconds = 0.0
     for task_id in done:
-        with suppress(DamagedError):  # a running stage drops temporary records; damage is for a run to mend
+        try:
             seconds += journal.read(task_id).seconds
+        except DamagedError as error:
+            damaged.append(str(error))
+    if fault := journal.fault_of_stage(complete=figures and entry is not None):
+        damaged.append(fault)
     left = 0 if complete or entry is None else tasks_left(entry.rounds, done)
     planned = sum(n for _, n in entry.rounds) if entry else 0
     estimated = entry.estimated_seconds * pace if entry else 0.0

@@ -183,6 +183,26 @@ def last_run(where: Place) -> LastRun | None:
     return last if all(_is_name(entry.folder) for entry in last.stages) else None
 
 
+def readable_last_run(where: Place) -> LastRun | None:
+    """What the last run was; None where there was none.
+
+    Raises
+    ------
+    DamagedError
+        Where what it left cannot be read.
+    """
+    workdir = locate(where).enclosed()
+    last = last_run(workdir)
+    if last is None and (workdir / RUN).exists():
+        raise DamagedError(f"{_no_last_run(workdir)}; the next run makes it again")
+    return last
+
+
+def _no_last_run(workdir: Location) -> str:
+    """Say what is wrong where it cannot be told what the last run was."""
+    return f"{workdir / RUN}: {'altered since it was written' if (workdir / RUN).exists() else 'missing'}"
+
+
 def _is_name(text: str) -> bool:
     """Whether this can be the name of a stage's folder, and no path."""
     return "-" in text and not {"/", "\0"} & set(text)
@@ -237,7 +257,7 @@ def unused(where: Place) -> list[Folder]:
     workdir = locate(where).enclosed()
     last = last_run(workdir)
     if last is None:
-        raise DamagedError(f"{workdir / RUN}: missing or damaged, so it cannot be told what is used: run first")
+        raise DamagedError(f"{_no_last_run(workdir)}, so it cannot be told what is used: run first")
     used = {entry.folder for entry in last.stages}
     return [folder for folder in folders(workdir) if folder.path.name not in used]
 
@@ -300,16 +320,22 @@ def verify(where: Place) -> dict[str, str]:
                 f"{name}/{stray}": f"{workdir / STAGES / name / stray}: belongs to no task"
                 for stray in journal.strays()
             }
+    return faults | faults_beside_stages(workdir)
+
+
+def faults_beside_stages(where: Place) -> dict[str, str]:
+    """What is wrong with the files of a work directory that are in no stage's folder, by their names."""
+    workdir = locate(where).enclosed()
+    last = last_run(workdir)
+    faults = {}
     lock = workdir / LOCK
     if lock.exists() and not lock.is_file():
         faults[LOCK] = f"{lock}: no regular file: remove it"
     if not _marked(workdir):
         faults[MARKER] = f"{workdir / MARKER}: missing or altered"
-    if last is None and (workdir / RUN).exists():
-        faults[RUN] = f"{workdir / RUN}: altered since it was written"
     begun = len({folder.stage for folder in folders(workdir)}) > 1  # during a survey there is none
-    if last is None and begun and RUN not in faults:
-        faults[RUN] = f"{workdir / RUN}: missing"
+    if last is None and ((workdir / RUN).exists() or begun):
+        faults[RUN] = _no_last_run(workdir)
     if last and not last.figures and (workdir / METRICS).exists():
         faults[METRICS] = f"{workdir / METRICS}: of an earlier run"
     if last and last.figures and _digest(workdir / METRICS) != last.figures:

@@ -58,9 +58,7 @@ def open_finished(place: Place) -> FinishedRun:
     workdir.check(where)
     workdir.refuse_links(where)
     holder = (where / workdir.LOCK).holder()
-    last = workdir.last_run(where)
-    if last is None and (where / workdir.RUN).exists():
-        raise DamagedError(f"{where / workdir.RUN}: altered since it was written; the next run makes it again")
+    last = workdir.readable_last_run(where)
     if last is None or not last.figures:
         wait = f"process {holder.get('pid', '?')} is at it: wait" if holder else "run it again to go on"
         raise UsageError(f"{where}: its run is not finished; {wait}")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine import chunked
+from engine import chunked, cli
 from engine.chunked import arrays, csr, overview, workdir
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal, Record
@@ -26,6 +27,8 @@ from engine.chunked.storage import base, locate
 from engine.chunked.store import FileEntry, StageStore
 from engine.config import Config, load
 from engine.results import report
+from engine.results.report import content
+from engine.serving.finished import open_finished
 from tests.support.toy import toy_pipeline
 
 KEPT = ("run.json", "workdir.json", "metrics.json", "lock", "stages/*/records/total.00000.json")
@@ -120,6 +123,49 @@ def test_every_command_ends_soon_and_in_one_line(where: Path) -> None:
         assert (code, len(said.splitlines())) == (5, 1), said
         victim.unlink()
         victim.write_bytes(content)
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize("replace", [deep, spoil, pipe, folder])
+@pytest.mark.parametrize("name", KEPT)
+def test_status_tells_of_damage_of_what_it_reads(
+    where: Path, name: str, replace: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["status", str(where), "--json"]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["damaged"] == []
+    if name == "lock" and replace in (deep, spoil):
+        return  # may say anything
+    (victim,) = where.glob(name)
+    if replace is not spoil:
+        victim.unlink()
+    replace(victim)
+    assert cli.main(["status", str(where)]) == 5
+    said = capsys.readouterr()
+    assert f"engine: 1 damaged, the first is {victim}: " in said.err
+    assert len(said.out.splitlines()) == 3
+    assert (": finished" in said.out) == (name not in ("run.json", "metrics.json"))
+    with locate(where / "lock").hold() if name != "lock" else nullcontext():
+        assert (overview.status(where)["damaged"] == []) == (name != "lock")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "stages/*/records/stage.json", "stages/toy-*"])
+def test_status_tells_what_is_gone(where: Path, name: str) -> None:
+    (victim,) = where.glob(name)
+    shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
+    (fault,) = overview.status(where)["damaged"]
+    assert f"{victim.name}" in fault
+    assert "missing" in fault
+    assert not overview.status(where)["finished"]
+
+
+def test_every_command_that_needs_the_last_run_tells_that_it_is_damaged(where: Path) -> None:
+    spoil(where / "run.json")
+    for command in (workdir.clean, open_finished, content.collect):
+        with pytest.raises(DamagedError, match=r"run\.json: altered"):
+            command(where)
 
 
 FOREIGN = [

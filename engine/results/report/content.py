@@ -166,7 +166,7 @@ def collect(place: Place) -> Content:
     workdir.refuse_links(where)
     if (holder := (where / workdir.LOCK).holder()) is not None:
         raise LockedError(f"{where} is in use by process {holder.get('pid', '?')}: report when it has finished")
-    last = workdir.last_run(where)
+    last = workdir.readable_last_run(where)
     if last is None or not last.figures:
         raise UsageError(f"{where}: its run has not finished, so there are no figures: engine run finishes it")
     metrics = _metrics(where, last)
