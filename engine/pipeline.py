@@ -139,6 +139,7 @@ def known_shapes(known: Known) -> Shapes:
         source.format == "parquet",
         source.group_bytes,
         texts,
+        source.values != "ratings",
     )
     if survey := known.result("ingest", names.SURVEY):
         shapes = shapes.surveyed(survey)

@@ -5,7 +5,7 @@ Each is read from what its step has committed, with ``of`` or a function beside 
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -28,7 +28,9 @@ class Profile(msgspec.Struct, frozen=True):
 
     ``rating_step`` is the unit that ratings of ``rating_dtype`` are multiples of; ``rating_min`` and ``rating_max`` are
     in ratings' own units. ``most_ratings_of_users`` are those of 1, 2, 4 ... consecutive users together.
-    ``first_users`` has the code of each partition's first user, ascending from 0. Times are 0 where they are not kept.
+    ``first_users`` has the code of each partition's first user, ascending from 0. ``values`` says what the file had:
+    ratings, counts, or users and items alone, which count 1 each. Counts of a pair that repeats are added up, while
+    ``rating_max`` is the largest of a row. Times are 0 where they are not kept.
     """
 
     n_rows: int
@@ -41,6 +43,7 @@ class Profile(msgspec.Struct, frozen=True):
     sorted_by_user: bool
     most_ratings_of_users: list[int]
     first_users: list[int]
+    values: Literal["ratings", "counts", "pairs"] = "ratings"
     time_min: int = 0
     time_max: int = 0
 

@@ -33,6 +33,8 @@ class Shapes:
         Whether it is gzip or zstd, or Parquet.
     group_bytes : int
         Of a Parquet file's largest row group, decoded.
+    counted : bool
+        Whether ratings of a pair are added up.
     texts : bool
         Whether users or items go by text.
     n_rows : int
@@ -56,6 +58,7 @@ class Shapes:
     columnar: bool = False
     group_bytes: int = 0
     texts: bool = False
+    counted: bool = False
     n_rows: int = 0
     n_ratings: int = 0
     n_users: int = 0

@@ -47,7 +47,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         distinct=distinct,
         texts=texts,
     )
-    row = _partitioned_row(times, shapes.value_bytes)
+    row = _partitioned_row(times, shapes.value_bytes) + total(wide=8, ordered_wide=8, sums=8) * shapes.counted
     return {
         "convert": Planned(1, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),

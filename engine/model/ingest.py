@@ -67,3 +67,24 @@ def latest_by_user(users: NDArray[np.uint32], items: NDArray[np.uint32]) -> NDAr
     last = np.append(pairs[1:] != pairs[:-1], True)
     rows = np.sort(by_pair[last])
     return rows[np.argsort(users[rows], kind="stable")]
+
+
+def summed_by_pair(
+    users: NDArray[np.uint32], items: NDArray[np.uint32], values: NDArray[np.float64], rows: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The sum of the values of all rows of a pair, for each of some rows.
+
+    Parameters
+    ----------
+    users, items, values : arrays, shape (all rows,)
+    rows : intp array, shape (rows,)
+        One row of each pair, as `latest_by_user` gives them.
+    """
+    if len(rows) == len(users):
+        return values[rows]
+    pairs = users.astype(np.uint64) << np.uint64(32) | items
+    order = np.argsort(pairs, kind="stable")
+    ordered = pairs[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    sums = np.add.reduceat(values[order], starts)
+    return np.asarray(sums[np.searchsorted(ordered[starts], pairs[rows])])

@@ -120,7 +120,7 @@ def _sound_line(source: Source) -> re.Pattern[bytes]:
 
 def first_fault(source: Source, records: Iterable[Record]) -> Fault | None:
     """Find the first of some records of a text file that is bad; None if there is none."""
-    layout = source.layout
+    layout, counts = source.layout, source.values == "counts"
     for line, text, fields, broken in records:
         if problem := broken or _line_problem(source, text, fields):
             return Fault(source.path, line, None, problem, text.rstrip("\r\n"))
@@ -128,7 +128,7 @@ def first_fault(source: Source, records: Iterable[Record]) -> Fault | None:
             continue
         for column in layout:
             cell = fields[column.place] if len(fields) > column.place else ""
-            if problem := _cell_problem(column, cell):
+            if problem := _cell_problem(column, cell, counts=counts):
                 return Fault(source.path, line, column.name, problem, cell or text.rstrip("\r\n"))
     return None
 
@@ -155,14 +155,19 @@ def _parquet_fault(source: Source) -> Fault | None:
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
     except (pl.exceptions.PolarsError, OSError) as exc:
         return Fault(source.path, 0, None, "cannot be read, it is cut or damaged: write it again", str(exc))
-    problems = ((c.name, _cell_problem(c, text, in_text=False), text) for c, text in zip(raw, texts, strict=True))
+    counts = source.values == "counts"
+    problems = (
+        (c.name, _cell_problem(c, text, in_text=False, counts=counts), text) for c, text in zip(raw, texts, strict=True)
+    )
     column, problem, text = next(found for found in problems if found[1])
     return Fault(source.path, row.item() + 1, column, problem, text, "row")
 
 
-def _cell_problem(column: Column, text: str, *, in_text: bool = True) -> str:
+def _cell_problem(column: Column, text: str, *, in_text: bool = True, counts: bool = False) -> str:
     """Say what is wrong with a value, of a text file or of Parquet, and what to do; nothing if it is fine."""
-    what = {"user": "user id", "item": "item id"}.get(column.kind, column.kind)
+    what = {"user": "user id", "item": "item id", "rating": "count" if counts else "rating"}.get(
+        column.kind, column.kind
+    )
     if not (text.strip(BLANKS) if in_text or column.type != "string" else text):
         optional = _NO_TIMES if column.kind == "timestamp" else ""
         return f"missing {what}; complete or delete the line{optional}"
@@ -171,7 +176,7 @@ def _cell_problem(column: Column, text: str, *, in_text: bool = True) -> str:
     if column.type == "string":
         return f"{what} over several lines: a quote is missing before or after it" if "\n" in text else ""
     if column.type == "float64":
-        return _rating_problem(text, what)
+        return _rating_problem(text, what, counts)
     if not INTEGER.fullmatch(text):
         if column.kind == "timestamp":
             return f"{what} is not a whole number of seconds; write dates and fractions as such numbers{_NO_TIMES}"
@@ -183,9 +188,9 @@ def _cell_problem(column: Column, text: str, *, in_text: bool = True) -> str:
     return ""
 
 
-def _rating_problem(text: str, what: str) -> str:
+def _rating_problem(text: str, what: str, counts: bool) -> str:
     if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
         return f"{what} is not a finite number"
     if abs(float(text)) > MOST_RATING:
-        return f"{what} is too large to compute with; give ratings from {-MOST_RATING:,.0f} to {MOST_RATING:,.0f}"
-    return ""
+        return f"{what} is too large to compute with; give {what}s from {-MOST_RATING:,.0f} to {MOST_RATING:,.0f}"
+    return f"{what} is negative" if counts and float(text) < 0 else ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.storage import Location, Place, locate
+from engine.ratings.columns import checked, choose
 from engine.ratings.faults import Fault, first_fault
 from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records
 from engine.ratings.source import COLUMNS_OPTION, KINDS, MOST_ID, Column, IdType, Names, Source
@@ -28,7 +29,6 @@ RATINGS_FILES = (
     "ratings.parquet",
     *(f"ratings.{kind}{z}" for kind in ("csv", "tsv", "dat") for z in ("", ".gz", ".zst")),
 )
-USUAL_NAMES = ({"user", "userid"}, {"item", "itemid", "movie", "movieid"}, {"rating"}, {"timestamp"})
 
 _SEPARATORS = (",", "\t", "::")
 # The end of a file's name that says what kind of file it is, and all after it.
@@ -49,7 +49,8 @@ def open_source(
     path
         A file in CSV, TSV, ``::``-separated (plain, gzip or zstd) or Parquet; or a folder with ``ratings.csv`` or such.
     columns
-        The names of the user, item, rating and, if wanted, timestamp column, where they are not the usual ones.
+        The names of the user, item, rating and, if wanted, timestamp column, where they are not the usual ones. Without
+        ratings there are two names, or the third is empty.
     name
         Shown with results; else the folder's or file's name.
     times
@@ -60,10 +61,14 @@ def open_source(
     UsageError
         For all that is visibly wrong, with what to do about it.
     """
-    if columns is not None and (len(columns) not in (3, 4) or len(set(columns)) < len(columns)):
-        raise UsageError(f"{COLUMNS_OPTION} takes three or four different names, not {','.join(columns)!r}")
+    columns = checked(columns)
     file = _ratings_file(locate(path))
     refuse_no_utf8(str(file.absolute()), "path")
+    source = _opened(file, columns, times, name)
+    return replace(source, notes=(*source.notes, *_values_notes(source)))
+
+
+def _opened(file: Location, columns: Sequence[str] | None, times: bool, name: str | None) -> Source:
     magic = read_magic(file)
     twin = _synthetic_name(file.parent)
     titles = file.parent / "movies.csv"
@@ -73,6 +78,14 @@ def open_source(
     if magic == b"PAR1":
         return _open_parquet(source, columns, times)
     return _open_text(replace(source, compression=compression_of(magic)), columns, times)
+
+
+def _values_notes(source: Source) -> list[str]:
+    if source.values == "pairs":
+        return ["no column of ratings: every row counts 1, and pairs that repeat add up"]
+    if source.values == "counts":
+        return [f"column {source.columns[2]} is read as counts, not ratings: pairs that repeat add up"]
+    return []
 
 
 def ratings_in(where: Place) -> Location | None:
@@ -193,52 +206,21 @@ def _refuse_separator(path: Location, first: str, known: int) -> None:
 def _with_columns(source: Source, first: list[str], columns: Sequence[str] | None) -> Source:
     """Take the names from the header; where the first line is a rating already, from their places."""
     path, fields = source.path, [field.strip() for field in first[:: len(source.separator)]]
-    if len(fields) < 3 or not NUMBER.fullmatch(fields[2]):
-        return replace(source, fields=tuple(fields), columns=_choose(path, fields, columns))
+    if not _is_headless(fields):
+        names, values = choose(path, fields, columns)
+        return replace(source, fields=tuple(fields), columns=names, values=values)
     if source.separator != "::" and not {".dat", ".data"} & set(path.suffixes):
         raise UsageError(f"{path}, line 1 holds a rating, not column names: put userId,movieId,rating,... above it")
     if columns:
         raise UsageError(f"{path} has no header: its columns are {', '.join(KINDS)} by their place, so drop --columns")
     fields = [*KINDS, *(f"field{k}" for k in range(5, len(fields) + 1))][: len(fields)]
-    return replace(source, header=False, fields=tuple(fields), columns=_choose(path, fields, None))
+    names, values = choose(path, fields, None)
+    return replace(source, header=False, fields=tuple(fields), columns=names, values=values)
 
 
-def _choose(path: Location, fields: Sequence[str], columns: Sequence[str] | None) -> Names:
-    """Find the columns to read: each is to be there once; without `columns`, the timestamp may be missing."""
-    wanted = [{name} for name in columns] if columns else USUAL_NAMES
-    remedy = f"say which of them to read with {COLUMNS_OPTION}"
-    chosen = named(path, fields, wanted, remedy, exact=bool(columns), needed=len(columns) if columns else 3)
-    return chosen[0], chosen[1], chosen[2], chosen[3] if len(chosen) > 3 else None
-
-
-def named(
-    path: Location,
-    fields: Sequence[str],
-    wanted: Sequence[set[str]],
-    remedy: str,
-    *,
-    exact: bool = False,
-    needed: int = 2,
-) -> list[str]:
-    """Find the one column with each of the wanted names; after the first `needed`, some may be missing.
-
-    Raises
-    ------
-    UsageError
-        If one is missing, or there is more than one; with what the file has, and the remedy.
-    """
-    keys = {field: field if exact else column_key(field) for field in fields}
-    found = [[field for field in fields if keys[field] in names] for names in wanted]
-    if any(len(names) != 1 for names in found[:needed]) or any(len(names) > 1 for names in found):
-        missing = [name for names in wanted for name in names if exact and name not in fields]
-        lacks = f", but no {' and no '.join(missing)}" if missing else ""
-        raise UsageError(f"{path} has the columns {', '.join(fields)}{lacks}: {remedy}")
-    return [names[0] for names in found if names]
-
-
-def column_key(field: str) -> str:
-    """What of the name of a column tells the usual ones."""
-    return re.sub("[-_ ]", "", field.strip()).casefold()
+def _is_headless(fields: Sequence[str]) -> bool:
+    """Whether the first line is a rating already, or two numbers: a user and an item."""
+    return len(fields) > 1 and all(map(NUMBER.fullmatch, fields[1:2] if len(fields) == 2 else fields[2:3]))
 
 
 def _refuse_timeless(source: Source) -> None:
@@ -252,14 +234,13 @@ def _refuse_timeless(source: Source) -> None:
 
 def _with_types(source: Source, rows: list[Record], times: bool) -> Source:
     """Settle from the head how ids are read, and, unless they are needed, whether the timestamps are any."""
-    user, item, _, *timestamp = source.layout
-    user_type, user_notes = _id_type(source, user, rows)
-    item_type, item_notes = _id_type(source, item, rows)
+    (user_type, user_notes), (item_type, item_notes) = (_id_type(source, c, rows) for c in source.layout[:2])
     notes = (*source.notes, *user_notes, *item_notes)
     source = replace(source, user_type=user_type, item_type=item_type, notes=notes)
-    if times or not timestamp or any(INTEGER.fullmatch(text) for _, text in _cells(timestamp[0], rows)):
+    timestamp = source.column("timestamp")
+    if times or not timestamp or any(INTEGER.fullmatch(text) for _, text in _cells(timestamp, rows)):
         return source
-    note = f"column {timestamp[0].name} is ignored: its values are no whole seconds"
+    note = f"column {timestamp.name} is ignored: its values are no whole seconds"
     return replace(source, columns=(*source.columns[:3], None), notes=(*notes, note))
 
 
@@ -284,7 +265,7 @@ def _cells(column: Column, rows: list[Record]) -> list[tuple[int, str]]:
 def _open_parquet(source: Source, columns: Sequence[str] | None, times: bool) -> Source:
     path = source.path
     schema, metadata = _parquet_footer(source)
-    names = _choose(path, list(schema), columns)
+    names, values = choose(path, list(schema), columns)
     if metadata.num_rows == 0:
         raise UsageError(f"{path} has columns and no ratings")
     user_type, item_type = _parquet_id_types(path, schema, names)
@@ -294,6 +275,7 @@ def _open_parquet(source: Source, columns: Sequence[str] | None, times: bool) ->
         format="parquet",
         fields=tuple(schema),
         columns=(*names[:3], timestamp),
+        values=values,
         user_type=user_type,
         item_type=item_type,
         group_rows=max(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)),
@@ -324,7 +306,9 @@ def _parquet_id_types(path: Location, schema: dict[str, pl.DataType], names: Nam
     user, item, rating, _ = names
     types: list[IdType] = ["int64" if schema[name].is_integer() else "string" for name in (user, item)]
     for name, numeric in ((user, types[0] == "int64"), (item, types[1] == "int64"), (rating, True)):
-        if not (schema[name].is_numeric() if numeric else schema[name] in (pl.String, pl.Categorical, pl.Enum)):
+        if name is not None and not (
+            schema[name].is_numeric() if numeric else schema[name] in (pl.String, pl.Categorical, pl.Enum)
+        ):
             wanted = "numbers" if name == rating else "whole numbers or text"
             raise UsageError(f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it")
     return types[0], types[1]

@@ -1,4 +1,4 @@
-"""One person's ratings, in a file of their own."""
+"""One person's ratings, or the items they took, in a file of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location, Place, locate
+from engine.ratings.columns import COUNTS, ITEMS, RATINGS, find, unclear
 from engine.ratings.faults import OR_TEXT, THE_FIRST, locate_fault
-from engine.ratings.opening import USUAL_NAMES, compression_of, named, read_head, read_magic
+from engine.ratings.opening import compression_of, read_head, read_magic
 from engine.ratings.records import NUMBER, read_records
-from engine.ratings.source import BLANKS, Source
+from engine.ratings.source import BLANKS, Source, Values
 
 # The columns, as they are called in messages.
 _ITEM_AND_RATING = "movieId,rating"
@@ -19,6 +20,8 @@ _ITEM_AND_RATING = "movieId,rating"
 
 def read_person(where: Place, usual: Source) -> tuple[list[Any], list[float]]:
     """Read one person's ratings: a text file with a column of items and one of ratings; others are ignored.
+
+    Where the run's file has no ratings, or counts, items alone are enough: each counts 1.
 
     Parameters
     ----------
@@ -42,10 +45,11 @@ def read_person(where: Place, usual: Source) -> tuple[list[Any], list[float]]:
     if fault := locate_fault(source):
         problem = fault.problem.replace(THE_FIRST, "those of the run").removesuffix(OR_TEXT)
         raise UsageError(str(replace(fault, problem=problem)))
-    item, rating = source.layout
+    item, *rating = source.layout
     as_id = int if item.type == "int64" else str
     rows = [row.fields for row in islice(read_records(source), 1, None) if any(row.fields)]
-    return [as_id(row[item.place].strip(BLANKS)) for row in rows], [float(row[rating.place]) for row in rows]
+    ratings = [float(row[rating[0].place]) if rating else 1.0 for row in rows]
+    return [as_id(row[item.place].strip(BLANKS)) for row in rows], ratings
 
 
 def _open_person(path: Location, usual: Source) -> Source:
@@ -60,14 +64,20 @@ def _open_person(path: Location, usual: Source) -> Source:
     item, rating = _item_and_rating(path, fields, usual)
     if not any(row.problem or any(row.fields) for row in first[1:]):
         raise UsageError(f"{path} has a header and no ratings")
-    return replace(source, fields=tuple(fields), columns=("", item, rating, None), item_type=usual.item_type)
+    values: Values = "pairs" if rating is None else "ratings" if usual.values == "pairs" else usual.values
+    columns = ("", item, rating, None)
+    return replace(source, fields=tuple(fields), columns=columns, values=values, item_type=usual.item_type)
 
 
-def _item_and_rating(path: Location, fields: list[str], usual: Source) -> tuple[str, str]:
+def _item_and_rating(path: Location, fields: list[str], usual: Source) -> tuple[str, str | None]:
     """Find the names of the two columns: those of the run's own file, or else the usual ones."""
     if len(fields) > 1 and all(NUMBER.fullmatch(field) for field in fields[:2]):
         raise UsageError(f"{path}, line 1 holds a rating, not column names: put {_ITEM_AND_RATING} above it")
-    item, rating = usual.columns[1:3]
-    if not {item, rating} <= set(fields):
-        item, rating = named(path, fields, USUAL_NAMES[1:3], f"call them {_ITEM_AND_RATING}")
+    if {*usual.columns[1:3]} <= set(fields):
+        return usual.columns[1:3]
+    remedy = f"call them {_ITEM_AND_RATING}"
+    item = usual.columns[1] if usual.columns[1] in fields else find(path, fields, ITEMS, remedy)
+    rating = find(path, fields, COUNTS if usual.values == "counts" else RATINGS, remedy)
+    if item is None or (rating is None and usual.values == "ratings"):
+        raise unclear(path, fields, remedy)
     return item, rating

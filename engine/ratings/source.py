@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 IdType = Literal["int64", "string"]
-Names = tuple[str, str, str, str | None]
+Names = tuple[str, str, str | None, str | None]
+Values = Literal["ratings", "counts", "pairs"]
 
 KINDS = ("user", "item", "rating", "timestamp")
 BLANKS = " \t"
@@ -31,6 +32,7 @@ COLUMNS_OPTION = "--columns user,item,rating[,timestamp]"
 MOST_RATING = 1e12
 # Bytes of an id that is text.
 MOST_ID = 1 << 12
+_LEAST: dict[Values, float] = {"ratings": -MOST_RATING, "counts": 0, "pairs": 0}
 _PIECE = 1 << 18
 
 
@@ -47,8 +49,9 @@ class Column(NamedTuple):
 class Source:
     """A ratings file and how to read it.
 
-    `fields` are all columns of the file, `columns` the names of user, item, rating and timestamp (or None) among them;
-    the user's is empty in a file of one person's ratings.
+    `fields` are all columns of the file, `columns` the names of user, item, rating and timestamp among them, None where
+    there is none; the user's is empty in a file of one person's ratings. `values` says what the ratings are: counts are
+    those of how often the user took the item, and pairs are users and items alone, each row read as a count of 1.
     `synthetic` is for generated data, to be called so wherever results are shown. `titles` is the ``movies.csv`` beside
     the ratings, if any, with columns ``movieId,title,...``. `row_bytes` is the mean size of the first thousand rows,
     `group_rows` are those of the largest row group of a Parquet file. `notes` are oddities that were coped with, for
@@ -64,7 +67,8 @@ class Source:
     header: bool = True
     compression: Literal["none", "gzip", "zstd"] = "none"
     fields: tuple[str, ...] = ()
-    columns: Names = ("", "", "", None)
+    columns: Names = ("", "", None, None)
+    values: Values = "ratings"
     user_type: IdType = "string"
     item_type: IdType = "string"
     row_bytes: int = 0
@@ -82,6 +86,10 @@ class Source:
         types = (self.user_type, self.item_type, "float64", "int64")
         named = [(k, name, t) for k, name, t in zip(KINDS, self.columns, types, strict=True) if name]
         return [Column(kind, name, self.fields.index(name) * len(self.separator), as_) for kind, name, as_ in named]
+
+    def column(self, kind: str) -> Column | None:
+        """One of them."""
+        return next((column for column in self.layout if column.kind == kind), None)
 
     @property
     def width(self) -> int:
@@ -112,17 +120,18 @@ def scan(source: Source, *, timestamp: bool = False) -> pl.LazyFrame:
     """Read ``user``, ``item``, ``rating`` and, if asked, ``timestamp``; lazily, streaming, in the order of the file.
 
     Every fault shows as a null in user, item or rating, or as an error: PolarsError, OSError for a damaged archive, and
-    PanicException for a file cut right after a quote. A rating is made null where it is not finite or too large, an id
-    or timestamp is missing, an id is not the text of its number, or a stray quote has swallowed lines. Only lines
-    without any content are left out.
+    PanicException for a file cut right after a quote. A rating is made null where it is not finite or too large, a
+    count also where it is negative, and where an id or timestamp is missing, an id is not the text of its number, or a
+    stray quote has swallowed lines. Only lines without any content are left out.
     `engine.ratings.faults.locate_fault` finds the line.
     """
     import polars as pl
 
     raw, read, sound = _scan_parquet(source) if source.format == "parquet" else _scan_text(source)
     sound += [read[c.kind].str.len_bytes().is_between(1, MOST_ID) for c in source.layout if c.type == "string"]
+    read.setdefault("rating", pl.lit(1.0))
     sound += [
-        column.is_between(-MOST_RATING, MOST_RATING) if kind == "rating" else column.is_not_null()
+        column.is_between(_LEAST[source.values], MOST_RATING) if kind == "rating" else column.is_not_null()
         for kind, column in read.items()
     ]
     read["rating"] = pl.when(pl.all_horizontal(sound)).then(read["rating"])

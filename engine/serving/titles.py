@@ -7,7 +7,7 @@ import csv
 import polars as pl
 
 from engine.chunked.storage import Location
-from engine.ratings.opening import USUAL_NAMES, column_key
+from engine.ratings.columns import ITEMS, column_key
 from engine.serving.ids import as_type
 
 _TITLE_NAMES = {"title", "name"}
@@ -66,7 +66,7 @@ def _header(path: Location) -> tuple[str, int, int, int]:
         line = stream.readline(_MOST_HEADER).decode("utf-8-sig").rstrip("\r\n")
     separator = "\t" if line.count("\t") > line.count(",") else ","
     fields = [column_key(field) for field in next(csv.reader([line], delimiter=separator), [])]
-    places = [[k for k, field in enumerate(fields) if field in names] for names in (USUAL_NAMES[1], _TITLE_NAMES)]
+    places = [[k for k, field in enumerate(fields) if field in names] for names in (set.union(*ITEMS), _TITLE_NAMES)]
     if any(len(found) != 1 for found in places):
         raise ValueError(f"its columns are {', '.join(fields) or 'none'}")
     return separator, len(fields), places[0][0], places[1][0]

@@ -173,9 +173,14 @@ def test_refuses_what_it_may_not_read(write: Write, monkeypatch: pytest.MonkeyPa
         open_source(path)
 
 
-@pytest.mark.parametrize("columns", [["userId", "movieId"], ["userId", "userId", "rating"], [*"abcde"]])
+@pytest.mark.parametrize(
+    "columns",
+    [["userId"], ["userId", "userId", "rating"], ["a", "b", "c", "c"], [*"abcde"], ["", "b", "c"], ["a", "b", "c", ""]],
+)
 def test_refuses_a_wrong_number_of_columns(write: Write, columns: list[str]) -> None:
-    with pytest.raises(UsageError, match="takes three or four different names"):
+    with pytest.raises(
+        UsageError, match=r"takes two to four different names, .* without ratings write user,item or user,item,,t"
+    ):
         open_source(write(GOOD), columns)
 
 
@@ -184,6 +189,62 @@ def test_refuses_columns_that_are_not_there(write: Write) -> None:
         open_source(write(GOOD), ["userId", "movieId", "stars"])
     with pytest.raises(UsageError, match="has no header: its columns are user, item, rating, timestamp by their place"):
         open_source(write(ROWS.replace(",", "::"), "r.dat"), ["userId", "movieId", "rating"])
+
+
+CLICKS = "visitorid,item_id,timestamp\n7,50,30\n1,31,10\n7,50,20\n7,31,40\n"
+CLICKED = [(7, 50, 1.0), (1, 31, 1.0), (7, 50, 1.0), (7, 31, 1.0)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv.zst", "dat", "parquet"])
+def test_users_and_items_alone_are_pairs_that_count_one(tmp_path: Path, write: Write, kind: str) -> None:
+    text = CLICKS.replace(",", "\t" if "tsv" in kind else ",")
+    if kind == "dat":
+        text = "".join(line.rpartition("::")[0] + "\n" for line in CLICKS.replace(",", "::").splitlines()[1:])
+    compress = gzip.compress if kind.endswith("gz") else zstd if kind.endswith("zst") else bytes
+    path = write(compress(text.encode()), f"clicks.{kind}")
+    if kind == "parquet":
+        pl.read_csv(CLICKS.encode()).write_parquet(path)
+    source = open_source(path)
+    assert source.values == "pairs"
+    assert rows(source) == CLICKED
+    assert locate_fault(source) is None
+    assert "no column of ratings: every row counts 1, and pairs that repeat add up" in source.notes
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "values"),
+    [
+        ("user,item,plays", None, "counts"),
+        ("userID\tartistID\tweight", None, "counts"),
+        ("user,item,rating,count", None, "ratings"),
+        ("user,item,plays", ["user", "item", "plays"], "counts"),
+        ("user,item,plays", ["user", "item"], "pairs"),
+        ("user,item,plays,when", ["user", "item", "", "when"], "pairs"),
+        ("user,item,points", ["user", "item", "points"], "ratings"),
+        ("user,item,date", None, "pairs"),
+    ],
+)
+def test_counts_and_pairs_are_told_by_names(write: Write, header: str, columns: list[str] | None, values: str) -> None:
+    separator = "\t" if "\t" in header else ","
+    source = open_source(
+        write(f"{header}\n" + separator.join(f"{k}" for k in range(len(header.split(separator))))), columns
+    )
+    assert source.values == values
+    assert rows(source) == [(0, 1, 1.0 if values == "pairs" else 2.0)]
+
+
+def test_a_column_that_may_be_ratings_is_not_passed_over(write: Write) -> None:
+    with pytest.raises(
+        UsageError, match=r"user, item, points, time, none of them known to be ratings; if points is none,"
+    ):
+        open_source(write("user,item,points,time\n1,2,3,4\n"))
+
+
+def test_a_negative_count_is_a_fault(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line 3, column plays: count is negative: '-1'"):
+        open_source(write("user,item,plays\n1,2,3\n1,3,-1\n"))
+    source = open_source(parquet(tmp_path / "r.parquet", user=[1, 1], item=[2, 3], plays=[3, -1]))
+    assert "row 2, column plays: count is negative" in str(locate_fault(source))
 
 
 @pytest.mark.parametrize(

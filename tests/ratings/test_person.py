@@ -34,6 +34,14 @@ def test_one_persons_ratings_are_read_by_the_names_of_the_runs_own_file(write: W
     assert read_person(write("rating,item,stars,what\n1,2,3,b\n", "mine.csv"), usual) == (["b"], [3.0])
 
 
+def test_where_the_run_has_no_ratings_items_alone_are_enough(write: Write) -> None:
+    usual = open_source(write("user,item\n1,31\n"))
+    assert read_person(write("item\n31\n7\n", "mine.csv"), usual) == ([31, 7], [1.0, 1.0])
+    assert read_person(write("item,rating\n31,4\n", "mine.csv"), usual) == ([31], [4.0])
+    with pytest.raises(UsageError, match="has the columns movieId: call them movieId,rating"):
+        read_person(write("movieId\n31\n", "mine.csv"), open_source(write(GOOD)))
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [

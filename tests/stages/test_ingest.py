@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.journal import Committed
-from engine.model.ingest import first_users, latest_by_user
+from engine.model.ingest import first_users, latest_by_user, summed_by_pair
 from engine.stages.ingest.stage import codes
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -113,6 +113,31 @@ def test_a_pair_rated_twice_counts_with_its_later_rating(tmp_path: Path, size: i
     found = read_partitions(run, "ingest", "ratings")
     assert found.rows() == [(4, 1, 1.5), (4, 9, 2.0), (7, 2, 1.0), (7, 1, 4.5)]
     assert sum(part["n_repeated"] for part in run["ingest"].results("partition")) == 2
+
+
+@pytest.mark.parametrize("size", [2, 10**6])
+def test_counts_of_a_repeated_pair_add_up(tmp_path: Path, size: int) -> None:
+    clicks = pl.DataFrame({"user": [7, 7, 4, 7, 4, 7], "item": [1, 2, 1, 1, 9, 1]})
+    plays = clicks.with_columns(plays=pl.Series([1, 200, 3, 4, 5, 6]))
+    for name, frame, values, sums in (("a", clicks, "pairs", (1, 1, 1, 3)), ("b", plays, "counts", (3, 5, 200, 11))):
+        run = ingest(frame, tmp_path / name, ratings_per_partition=size)
+        assert read_partitions(run, "ingest", "ratings").rows() == list(
+            zip((4, 4, 7, 7), (1, 9, 2, 1), sums, strict=True)
+        )
+        assert run["ingest"].result("profile.00000")["values"] == values
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=40))
+def test_sums_are_those_of_a_loop(rated: list[tuple[int, int, int]]) -> None:
+    expected: dict[tuple[int, int], int] = {}
+    for user, item, value in rated:
+        expected[user, item] = expected.get((user, item), 0) + value
+    users, items, values = (np.array([row[i] for row in rated]) for i in range(3))
+    users, items = users.astype(np.uint32), items.astype(np.uint32)
+    rows = latest_by_user(users, items)
+    sums = summed_by_pair(users, items, values.astype(np.float64), rows)
+    assert {rated[row][:2]: total for row, total in zip(rows, sums, strict=True)} == expected
 
 
 def test_text_ids_are_coded_in_their_order(tmp_path: Path) -> None:

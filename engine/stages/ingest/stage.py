@@ -10,7 +10,8 @@ Files
     source is cut up: a 64-bit hash, so that rows are as narrow as those of numbers.
 ``ratings/00000.parquet``, ...
     ``user``, ``item`` (codes, uint32) and ``rating`` (a multiple of ``rating_step``), grouped by user,
-    rows of a user in file order; of a pair rated twice only the later row. With ``ingest.times`` also ``time``, int64:
+    rows of a user in file order; of a pair rated twice only the later row, with the sum of both where
+    these are counts. With ``ingest.times`` also ``time``, int64:
     the timestamp, in its own unit (seconds where Parquet has dates).
 """
 
@@ -30,7 +31,7 @@ from engine.artifacts.records import Profile
 from engine.chunked.errors import EngineError, UsageError, system_error
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.ingest import first_users, latest_by_user, most_of_users
+from engine.model.ingest import first_users, latest_by_user, most_of_users, summed_by_pair
 from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
 from engine.ratings import source
 from engine.ratings.faults import locate_fault
@@ -42,6 +43,8 @@ _KEY = "key"
 _TEXT = {"user": "user_text", "item": "item_text"}
 # Ids as dense as this are looked up in a table, which takes a tenth of the time of a binary search.
 _TABLE_PER_ID = 16
+_SUMMED = {"uint8": "float32", "float32": "float32", "float64": "float64"}
+_MOST_HALF_STARS = 127.5  # in a byte
 _UNKNOWN = np.uint32(2**32 - 1)
 
 
@@ -134,8 +137,13 @@ class IngestStage:
         survey = self._own.result(SURVEY)
         known = ["n_rows", "rating_dtype", "rating_step", "rating_min", "rating_max", "sorted_by_user"]
         known += ["time_min", "time_max"] if self._section.times else []
+        known_values = {name: survey[name] for name in known}
+        if self._source.values != "ratings" and survey["rating_max"] * int(counts.max()) > _MOST_HALF_STARS:
+            # Sums of counts, which are not known yet; whole ones are exact up to 2^24.
+            known_values |= {"rating_step": 1.0, "rating_dtype": _SUMMED[survey["rating_dtype"]]}
         return {
-            **{name: survey[name] for name in known},
+            **known_values,
+            "values": self._source.values,
             "n_users": len(counts),
             "n_items": len(items.merged()[0]),
             "most_ratings_of_a_user": int(counts.max()),
@@ -174,12 +182,22 @@ class IngestStage:
         all_users, items = context.shared
         users = all_users[starts[index] : starts[index + 1]]
         coded = encode(self._read(users), users, starts[index], items, profile.rating_dtype, profile.rating_step)
-        ratings = coded[latest_by_user(coded["user"].to_numpy(), coded["item"].to_numpy())]
+        ratings = self._merged(coded)
         target = context.scratch / partition_path(index)
         target.parent.mkdir()
         # Nobody looks for a range within a partition: no statistics, which take half the time of a write.
         ratings.write_parquet(target, row_group_size=INGEST_ROW_GROUP, compression="lz4", statistics=False)
         return {"n_ratings": ratings.height, "n_repeated": coded.height - ratings.height}
+
+    def _merged(self, coded: pl.DataFrame) -> pl.DataFrame:
+        """A row for each pair, grouped by user."""
+        users, items = coded["user"].to_numpy(), coded["item"].to_numpy()
+        rows = latest_by_user(users, items)
+        ratings = coded[rows]
+        if self._source.values == "ratings":
+            return ratings
+        sums = summed_by_pair(users, items, coded["rating"].to_numpy().astype(np.float64), rows)
+        return ratings.with_columns(pl.Series("rating", sums).cast(coded["rating"].dtype))
 
     def _read(self, users: pl.Series) -> pl.DataFrame:
         """Rows of the converted source that belong to a range of users."""
@@ -198,7 +216,7 @@ def _summarise(rows: pl.LazyFrame) -> dict[str, Any]:
     """Counts, rating range and dtype of the converted source, and range of its times; in one streaming pass."""
     rating = pl.col("rating")
     fault = pl.any_horizontal(pl.col("user", "item", "rating").is_null()) | ~rating.is_finite()
-    half_stars = (rating * 2 == (rating * 2).round()) & rating.is_between(0, 127.5)
+    half_stars = (rating * 2 == (rating * 2).round()) & rating.is_between(0, _MOST_HALF_STARS)
     times = [pl.col("time").min().alias("time_min"), pl.col("time").max().alias("time_max")]
     found = rows.select(
         *(times if "time" in rows.collect_schema() else []),

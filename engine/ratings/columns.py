@@ -1,0 +1,127 @@
+"""Which columns of a ratings file hold what, by their names or as the user says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from engine.chunked.errors import UsageError
+from engine.chunked.storage import Location
+from engine.ratings.source import COLUMNS_OPTION, Names, Values
+
+# What columns are usually called, as `column_key` gives it; the first group that a file has decides.
+USERS = (
+    {"user", "userid"},
+    {"uid", "customer", "customerid", "reviewer", "reviewerid", "visitor", "visitorid", "member", "memberid"},
+)
+ITEMS = (
+    {"item", "itemid", "movie", "movieid"},
+    {"iid", "isbn", "asin", "parentasin", "product", "productid", "book", "bookid", "film", "filmid", "artist"}
+    | {"artistid", "track", "trackid", "song", "songid", "game", "gameid", "anime", "animeid", "joke", "jokeid"}
+    | {"article", "articleid", "business", "businessid", "venue", "venueid", "location", "locationid"},
+)
+RATINGS = (
+    {"rating"},
+    {"bookrating", "userrating", "reviewrating", "stars", "score", "overall"},
+)
+COUNTS = ({"count", "counts", "plays", "playcount", "listens", "clicks", "views", "visits", "purchases", "weight"},)
+TIMES = (
+    {"timestamp"},
+    {"time", "ts", "datetime", "when", "unixreviewtime", "eventtime", "createdat", "ratedat"},
+    {"date"},
+)
+_REMEDY = f"say which of them to read with {COLUMNS_OPTION}"
+
+
+def column_key(field: str) -> str:
+    """What of the name of a column tells the usual ones."""
+    return re.sub("[-_ ]", "", field.strip()).casefold()
+
+
+def checked(columns: Sequence[str] | None) -> Sequence[str] | None:
+    """The names that a user gives; the third may be empty or missing.
+
+    Raises
+    ------
+    UsageError
+        Where they are too few or too many, or two are the same.
+    """
+    if columns is None:
+        return None
+    given = [name for name in columns if name]
+    wrong = len(columns) not in (2, 3, 4) or not all([*columns[:2], *columns[3:]]) or len(set(given)) < len(given)
+    if wrong:
+        raise UsageError(
+            f"{COLUMNS_OPTION} takes two to four different names, not {','.join(columns)!r}; "
+            "without ratings write user,item or user,item,,timestamp"
+        )
+    return columns
+
+
+def choose(path: Location, fields: Sequence[str], columns: Sequence[str] | None) -> tuple[Names, Values]:
+    """The columns to read, each of which has to be there once, and what they hold.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    fields
+        All its columns.
+    columns
+        As `checked` gives them. None: those with usual names; ratings and timestamps may be missing.
+
+    Raises
+    ------
+    UsageError
+        Where one is missing, or it is not clear which one it is.
+    """
+    if columns is None:
+        return _usual(path, fields)
+    missing = [name for name in columns if name and name not in fields]
+    if missing or any(fields.count(name) > 1 for name in columns):
+        raise unclear(path, fields, but=f", but no {' and no '.join(missing)}" if missing else "")
+    user, item, rating, timestamp = [*columns, *[""] * (4 - len(columns))]
+    counted = column_key(rating) in set().union(*COUNTS)
+    values: Values = "pairs" if not rating else "counts" if counted else "ratings"
+    return (user, item, rating or None, timestamp or None), values
+
+
+def _usual(path: Location, fields: Sequence[str]) -> tuple[Names, Values]:
+    user, item = (find(path, fields, names) for names in (USERS, ITEMS))
+    if user is None or item is None:
+        raise unclear(path, fields)
+    timestamp, rating = find(path, fields, TIMES), find(path, fields, RATINGS)
+    if rating is not None:
+        return (user, item, rating, timestamp), "ratings"
+    if (count := find(path, fields, COUNTS)) is not None:
+        return (user, item, count, timestamp), "counts"
+    if others := [
+        field for field in fields if field not in (user, item) and column_key(field) not in set.union(*TIMES)
+    ]:
+        given = ",".join((user, item, *([] if timestamp is None else ["", timestamp])))
+        raise unclear(
+            path, fields, but=f", none of them known to be ratings; if {others[0]} is none, --columns {given}"
+        )
+    return (user, item, None, timestamp), "pairs"
+
+
+def find(path: Location, fields: Sequence[str], names: Sequence[set[str]], remedy: str = _REMEDY) -> str | None:
+    """The column with one of the names, in the first group that the file has; None where there is none.
+
+    Raises
+    ------
+    UsageError
+        Where it has several of that group.
+    """
+    for group in names:
+        found = [field for field in fields if column_key(field) in group]
+        if len(found) > 1:
+            raise unclear(path, fields, remedy)
+        if found:
+            return found[0]
+    return None
+
+
+def unclear(path: Location, fields: Sequence[str], remedy: str = _REMEDY, but: str = "") -> UsageError:
+    """That it is not clear which columns to read."""
+    return UsageError(f"{path} has the columns {', '.join(fields)}{but}: {remedy}")
