@@ -2,7 +2,7 @@
 
 Start reading here. `steps` is the whole pipeline; each step's stage is in the file or folder of its name in
 ``engine/stages/``, and `engine.chunked` takes a run through them. Nothing in this module loads a numerical library:
-every stage runs in a process of its own, which loads what it needs and gives its memory back.
+stages run in child processes, which load what they need and give their memory back.
 """
 
 from __future__ import annotations

@@ -322,7 +322,7 @@ def test_ctrl_c_stops_soon_says_how_to_go_on_and_leaves_a_run_that_does(sample_d
 def test_ctrl_c_ends_soon_a_run_whose_first_processes_are_stopped(good: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
-        "if sys.orig_argv[-1] == 'engine.chunked.executors.probe':\n"
+        "if sys.orig_argv[-1] == 'engine.chunked.executors.worker':\n"
         f"    open({str(tmp_path / 'stopped')!r}, 'w').close()\n"
         "    os.kill(os.getpid(), signal.SIGSTOP)\n"
     )

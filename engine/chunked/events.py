@@ -153,7 +153,11 @@ class WorkerEnded(WorkerEvent, frozen=True):
     """The process has done all it was asked to."""
 
 
-Told = WorkerReady | RoundBegan | TaskBegan | TaskEnded | RoundEnded | Failed | WorkerEnded
+class WorkerFull(WorkerEvent, frozen=True):
+    """The process holds so much of earlier stages that the next round would get less in it than in a fresh one."""
+
+
+Told = WorkerReady | RoundBegan | TaskBegan | TaskEnded | RoundEnded | Failed | WorkerEnded | WorkerFull
 """All that a process that works may tell."""
 
 OnEvent = Callable[[Event], Any]

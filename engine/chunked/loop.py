@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, TypedDict, Unpack, get_args
 
@@ -118,6 +119,10 @@ class _Run:
         """What a step will take, by what is known now."""
         return step.planner(Known(step.name, step.given_params(), self.pipeline.json_details(), self.folders))
 
+    def fits(self, planned: StagePlan) -> bool:
+        """Whether a step can run in what is allowed."""
+        return planned.needed <= self.executor.allowed
+
     def planned(self, step: Step, costs: Costs, reserved: int) -> StagePlan:
         """What a step gets of the budget."""
         executor = self.executor
@@ -136,6 +141,36 @@ class _Run:
         return RunPlan(stages, executor.allowed, free_bytes(self.workdir), survey, executor.processes, executor.limit)
 
 
+class _Reserved:
+    """What the steps that are left have reserved: asked before anything runs, so that all projections agree.
+
+    It is quick to learn for all of them together, in one process. Only where a step does not fit with that, or where
+    ``exactly`` that is asked for, it is tried out for each in a process of its own.
+    """
+
+    def __init__(self, setup: _Run, left: Sequence[Step], *, exactly: bool = False) -> None:
+        self._setup = setup
+        self._references = {step.name: step.stage_reference for step in left}
+        references = list(self._references.values())
+        self._together = None if exactly else setup.executor.reserved_together(references, setup.workdir)
+
+    def __contains__(self, step: str) -> bool:
+        return step in self._references
+
+    def planned(self, step: Step, costs: Costs) -> StagePlan:
+        """What a step gets of the budget."""
+        if self._together is not None:
+            planned = self._setup.planned(step, costs, self._together)
+            if self._setup.fits(planned):
+                return planned
+        return self._setup.planned(step, costs, self._apart[step.name])
+
+    @cached_property
+    def _apart(self) -> dict[str, int]:
+        held = self._setup.executor.reserved_bytes(list(self._references.values()), self._setup.workdir)
+        return dict(zip(self._references, held, strict=True))
+
+
 def plan(pipeline: Pipeline, where: Place, *, on_event: OnEvent = ignore, **resources: Unpack[Resources]) -> RunPlan:
     """Project what a run will take; parameters as those of `run`. Of the run itself only a survey is done.
 
@@ -146,7 +181,7 @@ def plan(pipeline: Pipeline, where: Place, *, on_event: OnEvent = ignore, **reso
     """
     with _prepare(pipeline, where, resources, on_event) as setup:
         _mend(setup, on_event)
-        reserved = _reserved(setup, setup.left)
+        reserved = _Reserved(setup, setup.left, exactly=True)
         survey = _plan_survey(setup, reserved)
         if survey is not None and survey.misfits:
             return survey
@@ -188,7 +223,7 @@ def run(
             mine = set(setup.folders.values())
             workdir.remove([folder for folder in workdir.folders(setup.workdir) if folder.path in mine])
         _mend(setup, on_event)
-        reserved = _reserved(setup, setup.left)
+        reserved = _Reserved(setup, setup.left)
         surveyed = _survey(setup, on_event, _plan_survey(setup, reserved))
         planned = _plan(setup, reserved)
         refuse_misfits(planned)
@@ -228,8 +263,8 @@ def run_beside(
             journal.forget(task)
         entry = _entry(setup, wanted)
         if not journal.finished():
-            reserved = _reserved(setup, [wanted])
-            planned = setup.plan([setup.planned(wanted, setup.costs(wanted), reserved[step])])
+            reserved = _Reserved(setup, [wanted])
+            planned = setup.plan([reserved.planned(wanted, setup.costs(wanted))])
             refuse_misfits(planned)
             refuse_full_disk(planned, str(setup.workdir.disk))
             entry = _entry(setup, wanted, planned.stages[0])
@@ -328,15 +363,7 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
     on_event(Explained(explain(setup.pipeline, setup.folders, setup.earlier, damaged)))
 
 
-def _reserved(setup: _Run, left: Sequence[Step]) -> dict[str, int]:
-    """What each step that is left has reserved: asked once, before anything runs, so that all projections agree."""
-    if not left:
-        return {}
-    reserved = setup.executor.reserved_bytes([step.stage_reference for step in left], setup.workdir)
-    return {step.name: held for step, held in zip(left, reserved, strict=True)}
-
-
-def _plan_survey(setup: _Run, reserved: Mapping[str, int]) -> RunPlan | None:
+def _plan_survey(setup: _Run, reserved: _Reserved) -> RunPlan | None:
     """Project the survey that every other projection needs; None where there is none, or it is done."""
     step = setup.pipeline.steps[0]
     if step.survey is None or Journal(setup.folders[step.name]).done(task_id(step.survey.round)):
@@ -345,8 +372,7 @@ def _plan_survey(setup: _Run, reserved: Mapping[str, int]) -> RunPlan | None:
     last = step.survey.round
     rounds = {name: costs.rounds[name] for name in takewhile(lambda name: name != last, costs.rounds)}
     rounds[last] = costs.rounds[last]
-    planned = setup.planned(step, Costs(rounds), reserved[step.name])
-    return setup.plan([planned], step.survey.does)
+    return setup.plan([reserved.planned(step, Costs(rounds))], step.survey.does)
 
 
 def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntry | None:
@@ -359,10 +385,10 @@ def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEnt
     return _run_rounds(setup, step, _entry(setup, step), on_event, upto=step.survey.round)
 
 
-def _plan(setup: _Run, reserved: Mapping[str, int]) -> RunPlan:
+def _plan(setup: _Run, reserved: _Reserved) -> RunPlan:
     """Project every stage that is left; a survey has been done."""
     left = [step for step in setup.pipeline.steps if step.name in reserved]
-    return setup.plan([setup.planned(step, setup.costs(step), reserved[step.name]) for step in left])
+    return setup.plan([reserved.planned(step, setup.costs(step)) for step in left])
 
 
 def _entry(setup: _Run, step: Step, planned: StagePlan | None = None) -> StageEntry:

@@ -22,11 +22,20 @@ Emit = Callable[[WorkerEvent], Any]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a stage may use: bytes allowed and already reserved, and workers at most."""
+    """What a stage may use: bytes allowed and already reserved, and workers at most.
+
+    ``fresh`` is whether the process holds nothing of other stages; another one runs a round only where all that is of
+    use to it fits, and raises `Crowded` otherwise.
+    """
 
     allowed: int
     reserved: int
     max_workers: int
+    fresh: bool = True
+
+
+class Crowded(Exception):  # noqa: N818  (a state, not a fault)
+    """A round would get less in this process than in a fresh one, which can go on with the stage."""
 
 
 Perform = Callable[[Round, Sequence[int], Allotment], None]
@@ -89,6 +98,8 @@ class StageRunner:
         ------
         BudgetError
             Where a round does not fit.
+        Crowded
+            Where a round is to be run by a fresh process.
         Interrupted
             Where ``stop`` was set.
         """
@@ -150,13 +161,17 @@ class StageRunner:
         self._emit(RoundEnded(round_.name))
 
     def _allot(self, round_: Round, n_tasks: int) -> Allotment:
+        limits = self._limits
+        useful = round_.cost.most(max(1, min(n_tasks, limits.max_workers)))
+        if not limits.fresh and limits.reserved + useful > limits.allowed:
+            raise Crowded
         try:
             return allot(
                 round_.cost,
-                allowed=self._limits.allowed,
-                reserved=self._limits.reserved,
+                allowed=limits.allowed,
+                reserved=limits.reserved,
                 n_tasks=n_tasks,
-                max_workers=self._limits.max_workers,
+                max_workers=limits.max_workers,
             )
         except BudgetError as error:
             raise BudgetError(f"{self._name} ({round_.name}) {error.problem}", error.enough) from None

@@ -64,7 +64,11 @@ def test_a_run_whose_first_processes_are_killed_says_what_they_did(
 
 
 def test_two_runs_in_two_threads_count_each_its_own_child(tmp_path: Path) -> None:
-    small, large = LocalExecutor(GIB, 1), LocalExecutor(GIB, 1)
+    with LocalExecutor(GIB, 1) as small, LocalExecutor(GIB, 1) as large:
+        _count_each_its_own(small, large, tmp_path)
+
+
+def _count_each_its_own(small: LocalExecutor, large: LocalExecutor, tmp_path: Path) -> None:
     holding = threading.Event()
     counted: dict[str, int] = {}
     measured: list[int] = []

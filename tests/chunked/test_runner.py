@@ -32,7 +32,8 @@ def run_here(
 
 
 def run_in_child(job: Job, on_event: OnEvent) -> None:
-    LocalExecutor(GIB, 2).run(job, on_event)
+    with LocalExecutor(GIB, 2) as executor:
+        executor.run(job, on_event)
 
 
 @pytest.fixture

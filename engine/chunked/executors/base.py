@@ -75,6 +75,13 @@ class Executor(Protocol):
         """
         ...
 
+    def reserved_together(self, stages: Sequence[Reference], where: Location) -> int | None:
+        """Bytes held in a process that has loaded the modules of all these stages; None where that does not fit.
+
+        The process may go on to run them: what this takes to find out is not lost.
+        """
+        ...
+
     def run(self, job: Job, on_event: OnEvent) -> None:
         """Run a stage and tell what happens; sizes are those of the process that uses most.
 

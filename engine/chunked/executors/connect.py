@@ -51,7 +51,8 @@ def connect(
     if kind == "local":
         from engine.chunked.executors.local import LocalExecutor
 
-        yield LocalExecutor(allowed, workers, keep_open)
+        with LocalExecutor(allowed, workers, keep_open) as local:
+            yield local
         return
     try:
         from engine.chunked.executors import dask

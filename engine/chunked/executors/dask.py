@@ -230,6 +230,10 @@ class DaskExecutor:
         self._reserved = max(held.values(), default=0)
         return [self._reserved] * len(stages)
 
+    def reserved_together(self, stages: Sequence[Reference], where: Location) -> int | None:
+        """See `base.Executor`."""
+        return self.reserved_bytes(stages, where)[0] if stages else 0
+
     def bytes_in_use(self) -> int:
         """See `engine.chunked.executors.base.Executor`."""
         return self._in_use

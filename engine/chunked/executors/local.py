@@ -1,24 +1,24 @@
-"""Runs a stage in a child process, so that its memory is its own and comes back when it ends."""
+"""Runs stages in child processes, whose memory comes back when they end; stages that fit beside it share one."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import IO, Any
+from types import TracebackType
 
 import msgspec
 
 from engine.chunked import memory
 from engine.chunked.budget import MIB, format_size
 from engine.chunked.errors import EngineError, Interrupted, address_space_limit, rebuilt
-from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, from_line
+from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, WorkerFull, from_line
 from engine.chunked.executors.base import WorkerLimit, environment
-from engine.chunked.executors.processes import PYTHON, Asked, ask, ended, interrupts_held
+from engine.chunked.executors.child import COMMAND, Child
+from engine.chunked.executors.orders import Load, Run, to_line
+from engine.chunked.executors.processes import Asked, ask, ended, process_failed
 from engine.chunked.executors.seen import Seen
 from engine.chunked.pipeline import Job
 from engine.chunked.references import Reference
@@ -29,7 +29,10 @@ _PROBES_DIFFER = 32 * MIB
 
 
 class LocalExecutor:
-    """One process a stage, which runs tasks on threads; see `engine.chunked.executors.base` for its attributes.
+    """One process at a time, which runs tasks on threads; see `engine.chunked.executors.base` for its attributes.
+
+    The process goes on with the next stage where all that is of use to that fits into the budget beside what the
+    process holds by then; otherwise it ends, and a fresh one goes on. Leaving the ``with`` block ends it.
 
     What is allowed, this process and the child share. What this process held before is its caller's and not counted,
     unless the process is claimed: see `engine.chunked.memory.process_claimed`.
@@ -53,12 +56,21 @@ class LocalExecutor:
         self._environment = {**os.environ, **environment(self.max_workers)}
         self._keep_open = keep_open
         self._callers_bytes = memory.callers_bytes()
-        self._child: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_child()
 
     def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
         """See `engine.chunked.executors.base.Executor`."""
+        self._end_child()
         among = Asked()
-        probe = partial(self._reserved_bytes, where=where, among=among)
+        probe = partial(_loaded_apart, where=where, environment=self._environment, among=among)
         first = probe(stages[0]) if stages else 0
         # Probes are within the budget, too: as many at a time as fit beside this process, by what the first took.
         at_a_time = (self.allowed - self._own_bytes()) // max(1, first + _PROBES_DIFFER)
@@ -71,17 +83,30 @@ class LocalExecutor:
         own = self._own_bytes()
         return [own + held for held in [first, *others][: len(stages)]]
 
+    def reserved_together(self, stages: Sequence[Reference], where: Location) -> int | None:
+        """See `engine.chunked.executors.base.Executor`; the process that tries it out then runs the stages."""
+        reserved = 0
+        for stage in stages:
+            reserved = self._own_bytes() + self._load(stage, where)
+            if reserved + _PROBES_DIFFER > self.allowed:
+                self._end_child()
+                return None
+        return reserved
+
+    def _load(self, stage: Reference, where: Location) -> int:
+        """Have the child load a stage; return what it holds then."""
+        child = self._running_child()
+        try:
+            last = next(child.ask(_load(stage, where)), None)
+        except BaseException:
+            self._end_child(kill=True)
+            raise
+        if not isinstance(last, WorkerEnded):
+            raise _not_loaded(stage, last, self._end_child())
+        return last.measured
+
     def _own_bytes(self) -> int:
         return max(0, memory.resident_bytes() - self._callers_bytes)
-
-    def _reserved_bytes(self, stage: Reference, where: Location, among: Asked) -> int:
-        question = json.dumps({"stage": msgspec.to_builtins(stage), "where": str(where.absolute())})
-        doing = f"loading {stage.text}"
-        command = [*PYTHON, "-m", "engine.chunked.executors.probe"]
-        told = from_line(ask(doing, command, question, self._environment, among))
-        if isinstance(told, Failed):
-            raise rebuilt(told, doing)
-        return told.measured
 
     def bytes_in_use(self) -> int:
         """See `engine.chunked.executors.base.Executor`."""
@@ -90,51 +115,42 @@ class LocalExecutor:
 
     def run(self, job: Job, on_event: OnEvent) -> None:
         """See `engine.chunked.executors.base.Executor`."""
-        with interrupts_held():
-            child = subprocess.Popen(
-                [*PYTHON, "-m", "engine.chunked.executors.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env=self._environment,
-                pass_fds=self._keep_open,
-            )
-        assert child.stdin is not None
-        assert child.stdout is not None
-        self._child = child
         seen = Seen()
-        with child:
-            try:
-                last = self._converse(job, child.stdin, child.stdout, on_event, seen)
-                code = child.wait()
-            except KeyboardInterrupt:
-                _stop(child)
-                raise Interrupted(f"stopped in {seen.where(job.step)}; run again to go on") from None
-            except BaseException:
-                child.kill()
-                raise
-            finally:
-                self._child = None
-        if code != 0 or not isinstance(last, WorkerEnded):
-            raise self._as_error(job, code, last, seen)
+        while isinstance(last := self._run(job, on_event, seen), WorkerFull):
+            self._end_child()  # a fresh one goes on with the round
+        if not isinstance(last, WorkerEnded):
+            raise self._as_error(job, self._end_child(), last, seen)
 
-    def _converse(self, job: Job, stdin: IO[str], stdout: IO[str], on_event: OnEvent, seen: Seen) -> WorkerEvent | None:
-        """Tell the child what to do, and pass on what it tells; return the last of it."""
-        own = self._own_bytes()
-        message: dict[str, Any] = {"job": msgspec.to_builtins(job), "allowed": self.allowed}
-        message |= {"max_workers": self.max_workers, "parent_bytes": own}
+    def _run(self, job: Job, on_event: OnEvent, seen: Seen) -> WorkerEvent | None:
+        """Let the child run what is left of a stage, and pass on what it tells; return the last of it."""
+        child, own = self._running_child(), self._own_bytes()
         last: WorkerEvent | None = None
         try:
-            stdin.write(json.dumps(message) + "\n")
-            stdin.flush()
-        except BrokenPipeError:
-            return last  # it died at once; its exit code says how
-        for line in stdout:
-            told = from_line(line)
-            last = msgspec.structs.replace(told, measured=own + told.measured)
-            seen.take(last)
-            on_event(last)
+            for told in child.ask(Run(job, self.allowed, self.max_workers, own)):
+                last = msgspec.structs.replace(told, measured=own + told.measured)
+                if not isinstance(last, WorkerFull):
+                    seen.take(last)
+                    on_event(last)
+        except KeyboardInterrupt:
+            child.stop()
+            self._child = None
+            raise Interrupted(f"stopped in {seen.where(job.step)}; run again to go on") from None
+        except BaseException:
+            self._end_child(kill=True)
+            raise
         return last
+
+    def _running_child(self) -> Child:
+        if self._child is None:
+            self._child = Child(self._environment, self._keep_open)
+        return self._child
+
+    def _end_child(self, *, kill: bool = False) -> int:
+        """End the child, if there is one; return its exit code."""
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        return child.kill() if kill else child.end()
 
     def _as_error(self, job: Job, code: int, last: WorkerEvent | None, seen: Seen) -> EngineError:
         if code == -signal.SIGKILL:
@@ -151,13 +167,18 @@ class LocalExecutor:
         return EngineError(f"the process of stage {job.step} {ended(code)}; {remedy}")
 
 
-def _stop(child: subprocess.Popen[str]) -> None:
-    """Ask the child to end, and end it if it does not."""
-    assert child.stdin is not None
-    try:
-        child.stdin.write("stop\n")
-        child.stdin.flush()
-        child.wait(timeout=5)
-    except (BrokenPipeError, subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.kill()
-        child.wait()
+def _load(stage: Reference, where: Location) -> Load:
+    return Load([stage], str(where.absolute()))
+
+
+def _loaded_apart(stage: Reference, where: Location, environment: dict[str, str], among: Asked) -> int:
+    """What a process holds that has loaded nothing but a stage: tried out by one that then ends."""
+    told = from_line(ask(f"loading {stage.text}", COMMAND, to_line(_load(stage, where)), environment, among))
+    if not isinstance(told, WorkerEnded):
+        raise _not_loaded(stage, told, 0)
+    return told.measured
+
+
+def _not_loaded(stage: Reference, last: WorkerEvent | None, code: int) -> EngineError:
+    doing = f"loading {stage.text}"
+    return rebuilt(last, doing) if isinstance(last, Failed) else process_failed(doing, code)

@@ -80,9 +80,14 @@ def ask(
             child.kill()  # it would only complain that nobody listens any more
             raise
     if child.returncode:
-        remedy = address_space_limit() or "run again"
-        raise EngineError(f"{doing}: the process that does it {ended(child.returncode)}; {remedy}")
+        raise process_failed(doing, child.returncode)
     return output
+
+
+def process_failed(doing: str, code: int) -> EngineError:
+    """What is raised where a process has ended with this code instead of doing what it was asked to."""
+    remedy = address_space_limit() or "run again"
+    return EngineError(f"{doing}: the process that does it {ended(code)}; {remedy}")
 
 
 def ended(code: int) -> str:
