@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from engine import chunked
-from engine.chunked.loop import describe
 
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own keeps much of what is freed
 
@@ -70,7 +69,7 @@ def run(pipeline: chunked.Pipeline, options: argparse.Namespace) -> chunked.RunR
             executor=options.executor,
             on_event=progress,
         )
-    print(describe(result))
+    print(chunked.describe(result))
     print("results:", *result.artifacts.values())
     return result
 

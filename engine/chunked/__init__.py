@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from engine.chunked.events import Event
     from engine.chunked.journal import Committed
-    from engine.chunked.loop import RunResult, plan, run
+    from engine.chunked.loop import RunResult, describe, plan, run
     from engine.chunked.memory import process_claimed
     from engine.chunked.overview import status
     from engine.chunked.pipeline import Inputs, Known, Pipeline, Step, Survey, content_of
@@ -57,6 +57,7 @@ _HOMES = {
     "UsageError": "errors",
     "clean": "workdir",
     "content_of": "pipeline",
+    "describe": "loop",
     "plan": "loop",
     "process_claimed": "memory",
     "run": "loop",
@@ -88,6 +89,7 @@ __all__ = [
     "UsageError",
     "clean",
     "content_of",
+    "describe",
     "plan",
     "process_claimed",
     "run",

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from engine.chunked.errors import BudgetError, UsageError
-from engine.chunked.plain import plain
+from engine.chunked.plain import plain, whole_number
 
 KIB = 1024
 MIB = 1024**2
@@ -90,6 +90,10 @@ class Cost:
     max_rows: int = 1
     min_rows: int = 1
     cache: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("task", "shared", "row", "max_rows", "min_rows", "cache"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), f"Cost: {name}", 0))
 
     def total(self, workers: int, rows: int) -> int:
         """Bytes of ``workers`` tasks at once, each with batches of ``rows`` rows."""

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack, get_args
 
 import msgspec
 
-from engine.chunked import memory, references, workdir
+from engine.chunked import checked, memory, references, workdir
 from engine.chunked.budget import format_size, parse_size
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.events import (
@@ -35,7 +35,15 @@ from engine.chunked.explain import explain
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import Known, Pipeline, Step, job
 from engine.chunked.plain import whole_number
-from engine.chunked.planning import RunPlan, StagePlan, free_bytes, plan_stage, refuse_full_disk, refuse_misfits
+from engine.chunked.planning import (
+    RunPlan,
+    StagePlan,
+    free_bytes,
+    plan_stage,
+    refuse_full_disk,
+    refuse_misfits,
+    rounds_table,
+)
 from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Costs, task_id
@@ -117,7 +125,8 @@ class _Run:
 
     def costs(self, step: Step) -> Costs:
         """What a step will take, by what is known now."""
-        return step.planner(Known(step.name, step.given_params(), self.pipeline.json_details(), self.folders))
+        known = Known(step.name, step.given_params(), self.pipeline.json_details(), self.folders)
+        return checked.costs(step.name, step.planner(known))
 
     def fits(self, planned: StagePlan) -> bool:
         """Whether a step can run in what is allowed."""
@@ -474,8 +483,12 @@ def _collect(setup: _Run) -> dict[str, Any]:
     return {} if collect is None else dict(collect({name: Committed(at) for name, at in setup.folders.items()}))
 
 
-def describe(result: RunResult) -> str:
-    """Memory and time of each stage of a run, for people."""
+def describe(found: RunResult | RunPlan) -> str:
+    """Of a run, memory and time of each stage; of a plan, every round with its tasks and memory; for people."""
+    return rounds_table(found) if isinstance(found, RunPlan) else _took(found)
+
+
+def _took(result: RunResult) -> str:
     lines = [f"{'stage':<16}{'projected':>12}{'measured':>12}{'share':>8}{'seconds':>10}"]
     ran = [entry for entry in result.stages if not entry.skipped]
     for entry in result.stages:

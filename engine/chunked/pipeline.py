@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from engine.chunked import checked
 from engine.chunked.errors import UsageError
 from engine.chunked.journal import Committed, Journal, fingerprint
 from engine.chunked.plain import json_value
@@ -79,7 +80,7 @@ class Inputs(Generic[P]):
 
     def plan(self) -> Mapping[str, Planned]:
         """The stage's rounds, given what is known by now: more, when its earlier rounds are done."""
-        return self.planner(self.known).rounds
+        return checked.costs(self.known.step, self.planner(self.known)).rounds
 
 
 @dataclass(frozen=True)
@@ -291,8 +292,7 @@ class Job(msgspec.Struct, frozen=True):
         own = Committed(folders[self.step])
         upstream = {name: Committed(folders[name]) for name in self.needs}
         inputs = Inputs(params, own, upstream, self.details, load(self.plan), known)
-        stage: Stage = load(self.stage)(inputs)
-        return folders[self.step], stage
+        return folders[self.step], checked.CheckedStage(self.step, load(self.stage)(inputs), inputs.plan)
 
 
 def job(pipeline: Pipeline, step: Step, folders: Mapping[str, Location], upto: str | None = None) -> Job:

@@ -6,15 +6,42 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from engine.chunked.budget import MIB, allot, format_size
+from engine.chunked.budget import MIB, Allotment, allot, format_size
 from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
 from engine.chunked.storage import Location
-from engine.chunked.task import Costs
+from engine.chunked.task import Costs, Planned
 
 # What processes reserve differs a little from one start to the next; a remedy must hold all the same.
 _MARGIN = 4 * MIB
 _ROUND_UP = 8 * MIB
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """One round of a stage.
+
+    Attributes
+    ----------
+    round : str
+    tasks : int
+    workers, batch_rows : int
+        Tasks at a time, of one process, and the rows that each works on at a time; 0 where it does not fit.
+    shared, cache, task, row : int
+        Bytes beyond what is reserved: held once, held once where there is room, of a task, of a row of its batch.
+    projected : int
+        Bytes of a process in this budget, what is reserved included; 0 where it does not fit.
+    """
+
+    round: str
+    tasks: int
+    workers: int
+    batch_rows: int
+    shared: int
+    cache: int
+    task: int
+    row: int
+    projected: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +63,8 @@ class StagePlan:
         Bytes it writes at most, temporary files included.
     seconds : float
         Estimated, with these workers; 0 where the stage tells no time.
+    each : tuple of RoundPlan
+        Its rounds, one by one.
     """
 
     stage: str
@@ -49,6 +78,7 @@ class StagePlan:
     useful: int
     disk: int = 0
     seconds: float = 0.0
+    each: tuple[RoundPlan, ...] = ()
 
     @property
     def tasks(self) -> int:
@@ -111,12 +141,15 @@ def plan_stage(
     tasks = {name: planned.n_tasks for name, planned in rounds.items()}
     needed = reserved + max(cost.least() for cost in costs)
     useful = reserved + max(cost.most(max(1, min(n, max_workers))) for n, cost in rounds.values())
-    if needed > allowed:
-        return StagePlan(stage, tasks, 0, 0, False, reserved, 0, needed, useful, disk)
     allotments = [
         allot(cost, allowed=allowed, reserved=reserved, n_tasks=max(1, n), max_workers=max_workers)
+        if reserved + cost.least() <= allowed
+        else Allotment(0, 0, False, 0)
         for n, cost in rounds.values()
     ]
+    each = tuple(map(_round_plan, rounds, rounds.values(), allotments))
+    if needed > allowed:
+        return StagePlan(stage, tasks, 0, 0, False, reserved, 0, needed, useful, disk, each=each)
     most = max(allotments, key=lambda each: each.projected)
     seconds = round(expected.seconds / (max(1, most.workers) * processes), 1)
     return StagePlan(
@@ -131,7 +164,13 @@ def plan_stage(
         useful,
         disk,
         seconds,
+        each,
     )
+
+
+def _round_plan(name: str, planned: Planned, got: Allotment) -> RoundPlan:
+    n, cost = planned
+    return RoundPlan(name, n, got.workers, got.batch_rows, cost.shared, cost.cache, cost.task, cost.row, got.projected)
 
 
 def refuse_misfits(plan: RunPlan) -> None:
@@ -219,6 +258,22 @@ def table(plan: RunPlan) -> str:
         told = f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ"
         lines.append(told)
     return "\n".join(lines)
+
+
+def rounds_table(plan: RunPlan) -> str:
+    """The rounds of each stage, for whoever writes their memory models; 80 columns wide."""
+    head = f"{'round':<24}{'tasks':>6}{'workers':>8}{'shared':>10}{'task':>10}{'row':>11}{'projected':>11}"
+    lines = []
+    for stage in plan.stages:
+        reserved, allowed = format_size(stage.reserved), format_size(plan.allowed)
+        lines += [f"{stage.stage}: {reserved} reserved, of {allowed} allowed", head]
+        for each in stage.each:
+            shared, task, row = map(format_size, (each.shared, each.task, each.row))
+            projected = format_size(each.projected) if each.projected else "too much"
+            lines.append(
+                f"{each.round:<24}{each.tasks:>6}{each.workers:>8}{shared:>10}{task:>10}{row:>11}{projected:>11}"
+            )
+    return "\n".join(lines) or "nothing is left to do"
 
 
 def as_mapping(plan: RunPlan) -> Mapping[str, object]:

@@ -61,6 +61,8 @@ def refer(to: Any) -> Reference:
     name: str | None = getattr(to, "__qualname__", None)
     if module is None or name is None:
         raise UsageError(f"{to!r} has no name that other processes could find it by: give a class or a plain function")
+    if name.endswith("<lambda>"):
+        raise UsageError("a lambda has no name that other processes could find it by: give a class or a plain function")
     if "<" in name:
         raise UsageError(f"{name} is defined inside a function: move it to the top of its module")
     if module == "__main__":

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from engine.chunked import memory
+from engine.chunked import checked, memory
 from engine.chunked.budget import Allotment, allot
 from engine.chunked.errors import BudgetError, Interrupted, UsageError
 from engine.chunked.events import RoundBegan, RoundEnded, TaskBegan, TaskEnded, WorkerEvent
@@ -85,6 +85,7 @@ class StageRunner:
         self._emit = emit
         self._stop = stop
         self._perform = perform or self._on_threads
+        self._owners: dict[str, str] = {}
 
     def run(self, upto: str | None = None) -> None:
         """Run whatever of the stage is not done.
@@ -125,7 +126,9 @@ class StageRunner:
                 f"{self._name}: rounds are temporary ({told}), but no later round that stays has that name"
             )
         self._store.sweep()
-        self._store.keep_only(entry.path for record in self._journal.records() for entry in record.files)
+        records = self._journal.records()
+        self._refuse_shared_files(records)
+        self._store.keep_only(entry.path for record in records for entry in record.files)
         self._journal.finish(kept)
 
     def _missing(self, round_: Round) -> list[int]:
@@ -139,6 +142,21 @@ class StageRunner:
                 files = self._journal.read(task_id).files
                 self._journal.forget(task_id)
                 self._store.remove(files)
+                for entry in files:
+                    self._owners.pop(entry.path, None)
+
+    def _refuse_shared_files(self, records: Sequence[Record]) -> None:
+        """Where two tasks have left a file of one name, one has replaced the other's: neither is done."""
+        for record in records:
+            for entry in record.files:
+                owner = self._owners.setdefault(entry.path, record.task)
+                if owner != record.task:
+                    self._journal.forget(owner)
+                    self._journal.forget(record.task)
+                    raise UsageError(
+                        f"{self._name}: tasks {owner} and {record.task} have both left a file {entry.path}: let each "
+                        "task write names of its own, and raise the step's version, since what is done stays done"
+                    )
 
     def _run_round(self, round_: Round) -> None:
         missing = self._missing(round_)
@@ -158,6 +176,7 @@ class StageRunner:
         )
         if missing:
             self._perform(round_, missing, allotment)
+            self._refuse_shared_files([self._journal.read(task_id) for task_id in round_.task_ids()])
         self._emit(RoundEnded(round_.name))
 
     def _allot(self, round_: Round, n_tasks: int) -> Allotment:
@@ -205,8 +224,13 @@ def run_task(round_: Round, index: int, batch_rows: int, shared: object, store: 
     start = time.monotonic()
     task_id = round_.task_id(index)
     scratch = store.new_scratch(task_id)
-    result = round_.run(index, TaskContext(scratch, batch_rows, shared)) or {}
+    try:
+        result = checked.result(task_id, round_.run(index, TaskContext(scratch, batch_rows, shared)))
+    except FileNotFoundError as error:
+        if str(store.root) in str(error):
+            raise  # the stage's own
+        raise UsageError(f"task {task_id} does not find what it reads ({error}): put it back and run again") from error
     files = store.commit(scratch)
     seconds = time.monotonic() - start
-    journal.write(Record(task_id, files, dict(result), round(seconds, 4), memory.peak_bytes()))
+    journal.write(Record(task_id, files, result, round(seconds, 4), memory.peak_bytes()))
     return seconds

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from engine.chunked.budget import Cost
+from engine.chunked.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def _load_nothing() -> None:
     return None
 
 
+_NAME = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
 @dataclass(frozen=True)
 class Round:
     """Tasks that may run in any order and at the same time.
@@ -93,6 +97,14 @@ class Round:
     load: Callable[[], Any] = _load_nothing
     load_cached: Callable[[], Any] | None = None
     until: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or not set(self.name) <= _NAME:
+            raise UsageError(f"a round has the name {self.name!r}: use letters, digits, - and _")
+        if not isinstance(self.planned, Planned):
+            raise UsageError(f"round {self.name}: {self.planned!r} is no plan of it: give self.inputs.plan()[name]")
+        if not callable(self.run):
+            raise UsageError(f"round {self.name}: {self.run!r} cannot be called: give a method of (index, context)")
 
     @property
     def n_tasks(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from engine import estimates
 from engine.chunked import overview, planning
-from engine.chunked.budget import MIB
+from engine.chunked.budget import MIB, Cost
 from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
 from engine.chunked.explain import explain
@@ -18,6 +18,7 @@ from engine.chunked.journal import Journal, Record
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan, StagePlan, refuse_misfits
 from engine.chunked.storage import locate
+from engine.chunked.task import Costs, Planned
 from engine.chunked.workdir import LastRun, StageEntry
 from engine.config import Config, load
 from engine.costs import COSTS, Shapes
@@ -37,6 +38,17 @@ def test_the_table_has_every_stage_and_the_totals() -> None:
     assert "up to 120 MiB" in lines[3]
     assert "at most 12 MiB written, 512 MiB free" in lines[4]
     assert "about 13 s" in lines[5]
+
+
+def test_the_table_of_rounds_says_what_each_is_made_of() -> None:
+    costs = {"a": Planned(3, Cost(task=10 * MIB, shared=MIB, row=1000, max_rows=2000)), "b": Planned(1, Cost(90 * MIB))}
+    stage = planning.plan_stage("one", Costs(costs), allowed=64 * MIB, reserved=40 * MIB, max_workers=2)
+    head, columns, a, b = planning.rounds_table(RunPlan([stage], 64 * MIB, 0)).splitlines()
+    assert head == "one: 40 MiB reserved, of 64 MiB allowed"
+    assert " ".join(columns.split()) == "round tasks workers shared task row projected"
+    assert " ".join(a.split()) == "a 3 2 1 MiB 10 MiB 1000 bytes 64 MiB"
+    assert " ".join(b.split()) == "b 1 0 0 KiB 90 MiB 0 KiB too much"
+    assert max(map(len, (columns, a, b))) <= 80
 
 
 def test_programs_get_the_same_in_bytes() -> None:
