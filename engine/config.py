@@ -22,6 +22,7 @@ from engine.model.parameters import RankingParameters
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+LikedFrom = float | Literal["auto"]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +68,9 @@ class Matrix(Section, frozen=True):
 
     ratings_per_chunk: Positive = 2**20
     """Ratings in a storage chunk."""
+    scale: bool = True
+    """Settle the range of the train ratings, and from which on items are liked; always so where ``factors.ratings`` or
+    ``liked_from`` needs it."""
 
 
 class Factors(Section, frozen=True):
@@ -74,6 +78,9 @@ class Factors(Section, frozen=True):
 
     dims: Positive = 64
     """Dimensions of the vectors; fewer where the matrix has fewer rows or columns."""
+    ratings: Literal["scaled", "raw"] = "scaled"
+    """``scaled``: the least train rating counts 0.5 and the greatest 5, so that vectors depend neither on the unit
+    of the ratings nor on their zero. ``raw``: ratings count as they are."""
     oversamples: Annotated[int, Meta(ge=0)] = 10
     """Extra dimensions carried along for accuracy."""
     passes: Positive = 5
@@ -97,7 +104,7 @@ class Refine(Section, frozen=True):
     """Times that users' vectors, then items', are fitted, from those of the SVD; 0 leaves the step out."""
     steps: Positive = 3
     """Steps of conjugate gradients for each vector of a sweep."""
-    liked_from: float | None = None
+    liked_from: LikedFrom | None = None
     """Ratings from there on are a preference of 1. None: ``evaluate.liked_from``."""
     disliked_preference: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """The preference that a lower rating stands for: who rates an item has chosen it, at least."""
@@ -115,13 +122,6 @@ class Refine(Section, frozen=True):
     """Items in a task."""
     users_per_chunk: Positive = 8192
     """Users in a task, and in a storage chunk of the vectors."""
-
-    @property
-    def preferred_from(self) -> float:
-        """``liked_from`` of a pipeline's step, which has one."""
-        if self.liked_from is None:
-            raise ValueError("not yet settled")
-        return self.liked_from
 
 
 class Biases(Section, frozen=True):
@@ -228,8 +228,9 @@ class Evaluate(Section, frozen=True):
     """Length of the recommended list."""
     cutoffs: tuple[Positive, ...] = (10, 20, 50)
     """Lengths at which lists are measured: those less than ``k``, and always ``k`` itself."""
-    liked_from: float = 4.0
-    """A user likes an item whose test rating is at least this."""
+    liked_from: LikedFrom = "auto"
+    """A user likes an item whose rating is at least this. ``auto``: the top quarter of the scale, the smallest train
+    rating that is not below min + 0.75 (max - min): 4.0 of half stars and of 1 to 5, 8 of 1 to 10."""
     users_per_task: Positive = 8192
     """Users in a task."""
 
@@ -238,15 +239,14 @@ class Evaluate(Section, frozen=True):
         """Lengths at which lists are measured, ascending; the last is ``k``."""
         return (*sorted({n for n in self.cutoffs if n < self.k}), self.k)
 
-    @property
-    def ranking_parameters(self) -> RankingParameters:
-        """What of it the ranking model takes."""
+    def ranking_parameters(self, liked_from: float) -> RankingParameters:
+        """What of it the ranking model takes; ``liked_from`` is the settled one."""
         return RankingParameters(
             votes=self.model == "votes",
             amplification=self.amplification,
             popularity_penalty=self.popularity_penalty,
             disliked_vote=self.disliked_vote,
-            liked_from=self.liked_from,
+            liked_from=liked_from,
             liked_share=self.liked_share,
             votes_weight=self.votes_weight,
         )
@@ -320,10 +320,11 @@ HNSWLIB_MISSING = (
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "default": {},
     "notebook": {
-        "factors": {"dims": 128, "user_scaling": 0.0, "item_scaling": 0.0},
+        "matrix": {"scale": False},
+        "factors": {"dims": 128, "ratings": "raw", "user_scaling": 0.0, "item_scaling": 0.0},
         "index": {"method": "hnsw"},
         "neighbors": {"k": 50},
-        "evaluate": {"model": "notebook"},
+        "evaluate": {"model": "notebook", "liked_from": 4.0},
     },
 }
 """Presets: sections and values that differ from the defaults above."""
@@ -356,8 +357,19 @@ def load(*layers: Mapping[str, Any]) -> Config:
     except msgspec.ValidationError as error:
         raise UsageError(f"configuration: {error}{_choices(str(error))}") from None
     _refuse_infinite(_as_mapping(settings), "")
+    return _with_what_is_needed(settings)
+
+
+def _with_what_is_needed(settings: Config) -> Config:
+    """The same with what other keys need switched on."""
     times = settings.ingest.times or settings.split.by_time
-    return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, times=times))
+    auto = "auto" in (settings.evaluate.liked_from, settings.refine.liked_from)
+    scale = settings.matrix.scale or auto or settings.factors.ratings == "scaled"
+    return msgspec.structs.replace(
+        settings,
+        ingest=msgspec.structs.replace(settings.ingest, times=times),
+        matrix=msgspec.structs.replace(settings.matrix, scale=scale),
+    )
 
 
 def validated(settings: Config) -> Config:

@@ -35,14 +35,14 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 5)
-    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares")
+    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 2)
     liked_from = settings.evaluate.liked_from if settings.refine.liked_from is None else settings.refine.liked_from
     refine = replace(refine, params=msgspec.structs.replace(settings.refine, liked_from=liked_from))
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
         step("split", "SplitStage", ("ingest",), "train and test", 4),
-        step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 2),
-        step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 4),
+        step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 3),
+        step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 5),
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 3),
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 4),

@@ -52,7 +52,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(layer: dict[str, A
         ("index", "m", [2, 100], [1, 101]),
         ("neighbors", "k", [1], [0, True]),
         ("neighbors", "ef", [1], [0]),
-        ("evaluate", "liked_from", [-1, 0, 4.5], ["4", None]),
+        ("evaluate", "liked_from", [-1, 0, 4.5, "auto"], ["4", None]),
     ],
 )
 def test_a_value_out_of_range_is_refused_and_named(section: str, key: str, good: list[Any], bad: list[Any]) -> None:

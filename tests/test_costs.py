@@ -33,9 +33,9 @@ def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
     plan = COSTS["factors"](settings, shapes)
     tall = 4 * 503 * 107
     pass_ = plan["pass-1"].cost
-    projected = plan["project"].cost.task - 12 * 1009 * 13 - PROJECT_ROWS * (4 * 107 + 16 * 107)
+    projected = plan["project"].cost.task - 16 * 1009 * 13 - PROJECT_ROWS * (4 * 107 + 16 * 107)
     assert pass_.task - tall - 12 * 97 == projected
-    assert (pass_.shared, pass_.row, pass_.max_rows) == (tall + 8 * 1009 + 16 * 503, 12, 1009 * 13)
+    assert (pass_.shared, pass_.row, pass_.max_rows) == (tall + 8 * 1009 + 16 * 503, 16, 1009 * 13)
     assert plan["basis-0"].cost.total(1, 1) - projected == 2 * tall + GRAM_ROWS * 107 * 8 + 4 * MIB + 24 * 503
     assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
 

@@ -94,10 +94,10 @@ def _standardised(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) -> None:
-    section = Evaluate(popularity_penalty=0.2)
+    section, liked_from = Evaluate(popularity_penalty=0.2), 4.0  # the top quarter of half stars
     train, test = read_matrix(run).toarray().astype(np.float64), read_matrix(run, "test")
     ids, similarities = (_array(run["neighbors"], name) for name in ("ids", "similarities"))
-    votes = np.where(train >= section.liked_from, 1, np.where(train > 0, section.disliked_vote, 0))
+    votes = np.where(train >= liked_from, 1, np.where(train > 0, section.disliked_vote, 0))
     popularity = np.maximum((train > 0).sum(axis=0), 1.0)
     near = np.zeros((train.shape[1], train.shape[1]))
     near_ids, near_similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
@@ -109,14 +109,14 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
     for user in range(len(train)):
         weights = np.maximum(similarities[user], 0) ** section.amplification
         scores = weights @ votes[ids[user]] / weights.sum() / popularity**section.popularity_penalty
-        own_liked = train[user] >= section.liked_from
+        own_liked = train[user] >= liked_from
         scores += section.liked_share * near @ own_liked / max(own_liked.sum(), 1)
         candidates = np.flatnonzero((train[user] == 0) & (scores != 0))
         blended = _standardised(vectors[user] @ item_vectors[candidates].T)
         blended += section.votes_weight * _standardised(scores[candidates])
         best = candidates[np.argsort(-blended)[: section.k]]
         row = test[user]
-        liked = set(row.indices[row.data >= section.liked_from].tolist())
+        liked = set(row.indices[row.data >= liked_from].tolist())
         if liked:
             recalls.append(len(liked & set(best.tolist())) / len(liked))
     mean = run["evaluate"].result("mean.00000")

@@ -74,13 +74,14 @@ def write(folder: Path, rows: list[tuple[object, object, float]]) -> Path:
     return path
 
 
-def run_small(tmp_path: Path, rows: list[tuple[object, object, float]]) -> dict[str, object]:
+def run_small(tmp_path: Path, rows: list[tuple[object, object, float]], **sections: object) -> dict[str, object]:
     source = write(tmp_path, rows)
-    return engine.run(Config(dataset=str(source), workdir=str(tmp_path / "run"), memory="1GiB")).metrics
+    settings = load({"dataset": str(source), "workdir": str(tmp_path / "run"), "memory": "1GiB"}, sections)
+    return engine.run(settings).metrics
 
 
 def test_one_user(tmp_path: Path) -> None:
-    metrics = run_small(tmp_path, [(7, item, 4.0) for item in range(10)])
+    metrics = run_small(tmp_path, [(7, item, 3.0 + item % 2) for item in range(10)])
     assert (metrics["n_users"], metrics["n_train"], metrics["n_test"]) == (1, 8, 2)
     assert metrics["n_test_scored"] == 0
     assert metrics["rmse"] is None
@@ -89,7 +90,10 @@ def test_one_user(tmp_path: Path) -> None:
 
 
 def test_nobody_likes_anything(tmp_path: Path) -> None:
-    metrics = run_small(tmp_path, [(user, item, 2.0) for user in range(8) for item in range(6)])
+    rows: list[tuple[object, object, float]] = [
+        (user, item, 1.0 + (user + item) % 2) for user in range(8) for item in range(6)
+    ]
+    metrics = run_small(tmp_path, rows, evaluate={"liked_from": 4})
     assert metrics["recall_at_50"] is None
     assert "at least 4.0" in str(metrics["why_no_recall"])
     assert metrics["rmse"] == pytest.approx(0.0, abs=2.0)

@@ -100,11 +100,36 @@ class MatrixLayout(msgspec.Struct, frozen=True):
         return self.train if kind == names.TRAIN else self.test
 
 
+class Scale(msgspec.Struct, frozen=True):
+    """matrix: the least and the greatest train rating, and the least that is liked; in ratings' own units."""
+
+    low: float
+    high: float
+    liked_from: float
+
+    @classmethod
+    def of(cls, matrix: Committed) -> Scale:
+        """Read it; raises DamagedError where there is none."""
+        return _one(matrix, names.SCALE, cls)
+
+
+def settled_liked_from(setting: float | str | None, matrix: Committed) -> float:
+    """From which rating on items are liked: what is set, or what was found where that is ``auto``.
+
+    Examples
+    --------
+    >>> settled_liked_from(3.5, matrix=None)
+    3.5
+    """
+    return float(setting) if isinstance(setting, int | float) else Scale.of(matrix).liked_from
+
+
 class FactorsLayout(msgspec.Struct, frozen=True):
-    """factors: the shape of the user vectors."""
+    """factors: the shape of the user vectors, and whether ratings were scaled for them."""
 
     dims: int
     n_users: int
+    scaled: bool = False
 
     @classmethod
     def of(cls, factors: Committed) -> FactorsLayout:
@@ -185,7 +210,10 @@ def predicted_blocks(predict: Committed) -> list[PredictedBlock]:
 
 
 class Means(msgspec.Struct, frozen=True):
-    """evaluate: the two figures of the notebook, None where they are of nothing, what they are of, and all figures."""
+    """evaluate: the two figures of the notebook, None where they are of nothing, what they are of, and all figures.
+
+    ``n_liked`` are the liked ones of the test ratings; the notebook's model does not count them.
+    """
 
     rmse: float | None
     recall: float | None
@@ -193,6 +221,7 @@ class Means(msgspec.Struct, frozen=True):
     n_test_covered: int
     n_users_with_liked: int
     figures: dict[str, Any]
+    n_liked: int | None = None
 
     @classmethod
     def of(cls, evaluate: Committed) -> Means:

@@ -8,6 +8,7 @@ multiples of ``value_step`` (an attribute), so that halves up to 127.5 fit one b
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,6 +193,13 @@ class CsrReader:
         places = consecutive(starts, lengths)
         indices, data = (arrays.take_rows(array, places) for array in (self._indices, self._data))
         return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
+
+    def read_values(self, at_once: int) -> Iterator[NDArray[np.float32]]:
+        """Go through the stored values, widened; ``at_once`` of them at a time."""
+        for start in range(0, self.nnz, at_once):
+            some = arrays.read_rows(self._data, start, min(start + at_once, self.nnz)).astype(np.float32)
+            some *= np.float32(self.value_step)
+            yield some
 
     def count_columns(self, at_once: int) -> NDArray[np.int64]:
         """Stored values of each column, shape (columns,); ``at_once`` of them are read at a time."""

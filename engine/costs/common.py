@@ -189,6 +189,11 @@ def wide_values(settings: Config, shapes: Shapes) -> int:
     return total(packed=1, unpacked=1) * (shapes.value_bytes - 1) * chunk
 
 
+def scaled_value(settings: Config) -> int:
+    """Of a rating as it is decomposed, beside the one stored."""
+    return 4 if settings.factors.ratings == "scaled" else 0
+
+
 def stored_train(settings: Config, shapes: Shapes) -> int:
     """Bytes of the train matrix as it is stored, without row pointers."""
     return total(data=shapes.value_bytes, indices=column_bytes(shapes)) * n_train(settings, shapes)

@@ -19,6 +19,7 @@ from engine.costs.common import (
     total,
     wide_values,
 )
+from engine.model.sizes import READ_RATINGS
 
 
 def ingest(settings: Config, shapes: Shapes) -> Plan:
@@ -125,7 +126,7 @@ def _cut_row() -> int:
 
 def matrix(settings: Config, shapes: Shapes) -> Plan:
     """Lay the matrices out, fill them chunk by chunk."""
-    users, items, size = shapes.n_users, shapes.n_items, settings.matrix.ratings_per_chunk
+    users, items, size, scale = shapes.n_users, shapes.n_items, settings.matrix.ratings_per_chunk, settings.matrix.scale
     rows, chunk = partition_rows(settings, shapes), min(size, shapes.n_ratings)
     layout = total(
         polars=POLARS,
@@ -151,4 +152,11 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
         "layout": Planned(1, Cost(task=layout)),
         "train": Planned(chunks(train, size), fill),
         "test": Planned(chunks(test, size), fill),
+        **({"scale": Planned(1, Cost(task=_settled(settings, shapes), shared=fill.shared))} if scale else {}),
     }
+
+
+def _settled(settings: Config, shapes: Shapes) -> int:
+    """Of train ratings while their range is found."""
+    read = total(stored=shapes.value_bytes, widened=4, liked=4, masks=1) * READ_RATINGS
+    return total(zarr=4 * MIB, wide_values=wide_values(settings, shapes), read=read, train_indptr=8 * shapes.n_users)

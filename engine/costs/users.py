@@ -15,6 +15,7 @@ from engine.costs.common import (
     dims_of,
     graph_bytes,
     n_train,
+    scaled_value,
     total,
     vector_dims,
     wide_values,
@@ -46,7 +47,7 @@ def factors(settings: Config, shapes: Shapes) -> Plan:
         task=total(
             zarr=ZARR,
             wide_values=wide_values(settings, shapes),
-            ratings=total(stored=4, widened=4 + 4, scipy=8) * piece,
+            ratings=total(stored=4, widened=4 + 4, scipy=8, scaled=scaled_value(settings)) * piece,
             vectors=total(product=4, scaled=4, written=4) * dims * chunk,
         ),
         shared=total(loadings=4 * shapes.n_items * dims, indptr=8 * shapes.n_users, order=4 * shapes.n_items),
@@ -61,7 +62,7 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
     tall = 4 * items * width
     shared = total(basis=tall, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items)
-    rating = total(columns=4, values=8)
+    rating = total(columns=4, values=8, scaled=scaled_value(settings))
     most = shapes.ratings_of(min(PASS_ROWS, shapes.n_users))
     pass_ = Cost(
         task=total(
@@ -115,7 +116,14 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
     n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
     part = min(n, chunks(n, n_parts) + shapes.most_ratings)
     places = chunks(items, n_tasks) * n_tasks
-    sorting = total(read=4 + value, place=4, order=8, users=8 + 4 + 4, sorted=value)
+    sorting = total(
+        read=4 + value,
+        scaled=scaled_value(settings),
+        place=4,
+        order=8,
+        users=8 + 4 + 4,
+        sorted=value,
+    )
     transpose = total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),

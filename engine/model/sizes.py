@@ -42,6 +42,13 @@ SAMPLE_TASKS = 4
 NOISE = 4e-6
 """item_neighbors, evaluate, recommend: similarities up to this are none. Rounding to single precision makes a cosine of
 vectors at right angles as large as its epsilon, 1.2e-7, times the root of the dimensions: with 128 three times less."""
+LIKED_SHARE = 0.75
+"""matrix: of the range of the ratings, what is below those liked, where that is not set."""
+SCALED_LOW = 0.5
+SCALED_HIGH = 5.0
+"""factors, refine: what the least and the greatest rating count where they are scaled; half stars stay as they are."""
+SCALED_STEP = 2.0**-12
+"""factors, refine: scaled ratings are multiples of that, so that rounding in another unit makes no difference."""
 FOLD_STEPS = 10
 """refine: steps of conjugate gradients for the vector of a user that is kept, or of a newcomer."""
 BIAS_RATINGS = 2**18
@@ -63,6 +70,10 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "GROUP_USERS": ("index",),
     "SAMPLE_TASKS": ("neighbors",),
     "NOISE": ("item_neighbors", "evaluate", "recommend"),
+    "LIKED_SHARE": ("matrix",),
+    "SCALED_LOW": ("factors", "refine"),
+    "SCALED_HIGH": ("factors", "refine"),
+    "SCALED_STEP": ("factors", "refine"),
     "FOLD_STEPS": ("refine",),
     "BIAS_RATINGS": ("biases",),
     "RECOMMEND_ROW_GROUP": ("recommend",),
@@ -79,6 +90,8 @@ CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
 REFINE_RATINGS = 2**19
 """Ratings of items that are put together at a time."""
+SCALED_RATINGS = 2**16
+"""Ratings that are scaled at once."""
 PASS_ROWS = 4096
 """Users in a batch of a pass at most; their products are added row by row."""
 LEAST_PASS_RATINGS = 2**14
@@ -112,6 +125,7 @@ FREE = (
     "HELD_IDS",
     "CUT_BINS",
     "REFINE_RATINGS",
+    "SCALED_RATINGS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",
     "VECTOR_RATINGS",

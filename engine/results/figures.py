@@ -14,6 +14,7 @@ from engine.artifacts.records import (
     found,
     looked,
     partition_counts,
+    settled_liked_from,
     split_counts,
 )
 from engine.chunked.journal import Committed
@@ -21,13 +22,16 @@ from engine.chunked.storage import Location
 from engine.config import Config, Split
 from engine.ratings.source import Source
 
+# A smaller share of the ratings than that, liked or not, is hardly what was meant.
+_FEW = 0.01
+
 
 def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -> dict[str, Any]:
     """Collect the figures; ``folders`` are those of the finished steps."""
     stages = {name: Committed(folder) for name, folder in folders.items()}
     profile, means = Profile.of(stages["ingest"]), Means.of(stages["evaluate"])
     splits = split_counts(stages["split"])
-    k = settings.evaluate.k
+    k, liked_from = settings.evaluate.k, settled_liked_from(settings.evaluate.liked_from, stages["matrix"])
     compared = found(stages["neighbors"])
     clusters = [block.clusters_looked_at for block in looked(stages["neighbors"])]
     n_true = sum(part.n_true for part in compared)
@@ -47,6 +51,7 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -
         "n_users": profile.n_users,
         "n_items": MatrixLayout.of(stages["matrix"]).n_columns,
         "n_users_with_liked": means.n_users_with_liked,
+        "liked_from": liked_from,
         "neighbors": {
             "method": choice.method,
             "why": choice.why,
@@ -56,7 +61,7 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -
         },
         "sorted_by_user": profile.sorted_by_user,
         "figures": means.figures,
-        "notes": list(source.notes),
+        "notes": [*source.notes, *_odd_share(settings, means)],
         "config": {"preset": settings.preset} | {name: config.to_json(getattr(settings, name)) for name in folders},
     }
     if not metrics["n_test"]:
@@ -64,9 +69,21 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -
     elif means.rmse is None:
         metrics["why_no_rmse"] = "no test rating is of an item that occurs in train"
     if means.recall is None:
-        liked = settings.evaluate.liked_from
-        metrics["why_no_recall"] = f"no user has a test rating of at least {liked} for an item that occurs in train"
+        metrics["why_no_recall"] = (
+            f"no user has a test rating of at least {liked_from} for an item that occurs in train"
+        )
     return metrics
+
+
+def _odd_share(settings: Config, means: Means) -> list[str]:
+    """A note where nearly all or nearly no ratings are liked, by a number that was set."""
+    set_to = settings.evaluate.liked_from
+    if set_to == "auto" or means.n_liked is None or not means.n_test_scored:
+        return []
+    share = means.n_liked / means.n_test_scored
+    if _FEW <= share <= 1 - _FEW:
+        return []
+    return [f"evaluate.liked_from={set_to}: {share:.1%} of the test ratings are liked; leave it out to have it chosen"]
 
 
 def _why_no_test(split: Split) -> str:

@@ -55,6 +55,8 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
             f"  neighbours            {neighbors['method']} ({neighbors['why']}): "
             f"{neighbors['recall']:.2%} of the nearest found, seen on {neighbors['n_users_sampled']:,} users"
         )
+    if metrics["config"]["evaluate"]["liked_from"] == "auto":
+        lines.append(f"  liked                 rated {metrics['liked_from']} or more: the top quarter of the scale")
     if metrics["n_left_out"]:
         lines.append(f"  left out              {metrics['n_left_out']:,} later ratings of users without earlier ones")
     if metrics["n_repeated"]:
@@ -85,7 +87,7 @@ def _lists(metrics: Mapping[str, Any]) -> list[str]:
     if metrics[f"recall_at_{section['k']}"] is None:
         return [f"{title}: no Recall@{section['k']}: {metrics['why_no_recall']}"]
     model, popular = metrics["figures"]["model"], metrics["figures"]["most_popular"]
-    of = f"to {metrics['n_users_with_liked']:,} users with a liked test item (rating {section['liked_from']} or more)"
+    of = f"to {metrics['n_users_with_liked']:,} users with a liked test item (rating {metrics['liked_from']} or more)"
     lines = [(title, "model", "most popular", of)]
     for key, label, text in _OF_LISTS:
         name = key.format(k=section["k"])

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
 from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases
-from engine.artifacts.records import Profile
+from engine.artifacts.records import Profile, Scale, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
@@ -33,6 +33,7 @@ from engine.model.factors import gram, unit_rows
 from engine.model.prediction import Predicted, RatingModel, predict_ratings
 from engine.model.ranking import Ranking
 from engine.model.refine import unseen_weight
+from engine.model.scale import scaled_values
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import ASK_RATINGS, FOLD_STEPS, NOISE, READ_RATINGS, SCORE_USERS
 from engine.ratings.person import read_person
@@ -171,7 +172,10 @@ class Recommender:
         self._counts = self._near_items.counts() if self._near_items else self._train.count_columns(READ_RATINGS)
         near = self._near_items.inverted() if self._near_items else None
         item_vectors = None if self._refined is None else self._refined.item_factors()
-        self._ranking = Ranking.of(self._settings.evaluate.ranking_parameters, self._counts, near, item_vectors)
+        section = self._settings.evaluate
+        self._liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
+        parameters = section.ranking_parameters(self._liked_from)
+        self._ranking = Ranking.of(parameters, self._counts, near, item_vectors)
         self._biases = read_biases(run.stages["biases"]) if votes else None
 
     @classmethod
@@ -425,10 +429,12 @@ class Recommender:
         """The vector of someone's ratings, of unit length, as users of the data have theirs."""
         item_vectors = self._ranking.item_vectors
         if item_vectors is None:
-            folded: NDArray[np.float32] = unit_rows(rated @ self._factors.loadings(mmap_mode="r"))[0]
+            folded: NDArray[np.float32] = unit_rows(self._scaled(rated) @ self._factors.loadings(mmap_mode="r"))[0]
             return folded
         section = self._settings.refine
-        liked_from = self._settings.evaluate.liked_from if section.liked_from is None else section.liked_from
+        liked_from = self._liked_from
+        if section.liked_from is not None:
+            liked_from = settled_liked_from(section.liked_from, self._run.stages["matrix"])
         unseen = unseen_weight(section.unseen_weight, section.most_unseen, len(item_vectors))
         squares = (unseen * gram(item_vectors)).astype(np.float32)
         found = np.zeros((1, item_vectors.shape[1]), dtype=np.float32)
@@ -445,6 +451,14 @@ class Recommender:
         )
         vector: NDArray[np.float32] = unit_rows(found)[0]
         return vector
+
+    def _scaled(self, rated: csr_matrix) -> csr_matrix:
+        """Ratings as the SVD decomposed those of the data."""
+        if self._settings.factors.ratings == "raw":
+            return rated
+        scale = Scale.of(self._run.stages["matrix"])
+        values = scaled_values(rated.data, scale.low, scale.high)
+        return csr_matrix((values, rated.indices, rated.indptr), shape=rated.shape)
 
     def _within_range(self, items: pl.Series, ratings: NDArray[np.float64]) -> NDArray[np.float32]:
         """Ratings as they are computed with; refuse those out of range."""
@@ -609,7 +623,7 @@ class Recommender:
 
     def _shared(self, own: csr_matrix, theirs: csr_matrix) -> pl.DataFrame:
         """What one user's ratings have in common with others'."""
-        liked_from = self._settings.evaluate.liked_from
+        liked_from = self._liked_from
         mine, my = set(own.indices.tolist()), set(own.indices[own.data >= liked_from].tolist())
         rows = []
         for at in range(theirs.shape[0]):

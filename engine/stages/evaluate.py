@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
 from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions
+from engine.artifacts.records import settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -56,6 +57,7 @@ class EvaluateStage:
         self._own = inputs.own
         self._upstream = inputs.upstream
         self._votes = inputs.params.model == "votes"
+        self._liked_from = settled_liked_from(inputs.params.liked_from, inputs.upstream["matrix"])
         matrix = Matrix(inputs.upstream["matrix"])
         self._train, self._test = matrix.train, matrix.test
         self._neighbors = Nearest(inputs.upstream["neighbors"])
@@ -76,7 +78,7 @@ class EvaluateStage:
             self_information(counts, self._train.shape[0]),
         )
         item_vectors = None if self._refined is None else self._refined.item_factors()
-        ranking = Ranking.of(self._section.ranking_parameters, counts, near, item_vectors)
+        ranking = Ranking.of(self._section.ranking_parameters(self._liked_from), counts, near, item_vectors)
         return _Shared(self._train.read(0, self._train.shape[0]), ranking, baselines)
 
     def _users(self, index: int, context: TaskContext) -> None:
@@ -101,8 +103,7 @@ class EvaluateStage:
             predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop)
         else:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
-        liked_from = self._section.liked_from
-        return measure_users(ranked.items, predicted, own, test, shared.baselines, start, liked_from, counts)
+        return measure_users(ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, counts)
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
         from engine.stages.tables import write_users  # Polars, which scoring has no room for
@@ -111,6 +112,7 @@ class EvaluateStage:
         lengths, per_task = self._section.lengths, self._section.users_per_task
         ids = user_ids(self._upstream["ingest"])
         means: dict[str, dict[str, Mean]] = {}
+        n_liked = 0
         counts = np.zeros((len(RANKED), n_items), dtype=np.int64)
         (context.scratch / USER_TABLES).mkdir()
         for block in range(-(-n_users // per_task)):
@@ -121,8 +123,10 @@ class EvaluateStage:
             path = context.scratch / user_table_path(block)
             write_users(path, ids[block * per_task : (block + 1) * per_task], table)
             counts += np.load(self._own.path(_counts_path(block)))
+            n_liked += int(table["n_liked"].sum())
         np.save(context.scratch / TIMES, counts[RANKED.index("model")])
-        return _result(means, dict(zip(RANKED, counts, strict=True)), self._section.k)
+        found = _result(means, dict(zip(RANKED, counts, strict=True)), self._section.k)
+        return found | ({"n_liked": n_liked} if self._votes else {})
 
 
 def _result(means: dict[str, dict[str, Mean]], counts: dict[str, NDArray[np.int64]], k: int) -> dict[str, Any]:

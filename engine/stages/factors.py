@@ -7,7 +7,8 @@ partial sums, and one task adds them in order and makes the result orthonormal. 
 Gram matrix (A V)^T (A V) gives singular values and the rotation to singular vectors (Rayleigh-Ritz).
 
 A is the train matrix R with users and items scaled, D R C, so that those with many ratings count less. It is never
-made: A^T (A V) = C (R^T D^2 R (C V)), the factors in parentheses being tall or thin.
+made: A^T (A V) = C (R^T D^2 R (C V)), the factors in parentheses being tall or thin. In R ratings are mapped to a fixed
+range (`engine.model.scale`), unless they are to count as they are.
 
 Most of the time goes into fetching rows of V. Its rows are the items by descending number of ratings: the rows of the
 few items that have most ratings then lie together and stay in the processor's cache.
@@ -39,11 +40,14 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import LOADINGS, SINGULAR_VALUES, VECTORS
 from engine.artifacts.readers import Factors, Matrix
+from engine.artifacts.records import Scale
 from engine.chunked import arrays
+from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.products import add_gram_product, times_dense
 from engine.model.factors import gram, orthonormalise, ritz, unit_rows
+from engine.model.scale import scaled
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import PASS_ROWS, PROJECT_ROWS, READ_RATINGS, VECTOR_RATINGS
 
@@ -63,6 +67,7 @@ class FactorsStage:
         self._section = inputs.params
         self._own = inputs.own
         self._matrix = Matrix(inputs.upstream["matrix"]).train
+        self._scale = Scale.of(inputs.upstream["matrix"]) if inputs.params.ratings == "scaled" else None
         smaller = min(self._matrix.shape)
         self._dims = min(inputs.params.dims, smaller)
         self._width = min(inputs.params.dims + inputs.params.oversamples, smaller)
@@ -122,12 +127,17 @@ class FactorsStage:
         lengths = np.diff(self._matrix.indptr[start : stop + 1])
         return [(start + first, start + last) for first, last in cut_by_work(lengths, ratings, users)]
 
+    def _read(self, first: int, last: int) -> NarrowRows:
+        """Users' ratings as they are decomposed, but for what many ratings count less."""
+        rows = self._matrix.read(first, last)
+        return rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
+
     def _pass(self, p: int, index: int, context: TaskContext) -> None:
         start, stop = self._ranges[index]
         order, basis = context.shared
         total = np.zeros_like(basis)
         for first, last in self._pieces(start, stop, context.batch_rows, PASS_ROWS):
-            add_gram_product(self._matrix.read(first, last), order, self._user_weights(first, last), basis, total)
+            add_gram_product(self._read(first, last), order, self._user_weights(first, last), basis, total)
         np.save(context.scratch / f"partial-{p}.{index}.npy", total)
 
     def _reduce(self, p: int, index: int, context: TaskContext) -> None:
@@ -145,7 +155,7 @@ class FactorsStage:
         for first in range(start, stop, PROJECT_ROWS):
             last = min(first + PROJECT_ROWS, stop)
             scale = np.sqrt(self._user_weights(first, last))
-            total += gram(times_dense(self._matrix.read(first, last), basis, order) * scale[:, None])
+            total += gram(times_dense(self._read(first, last), basis, order) * scale[:, None])
         np.save(context.scratch / f"gram.{index}.npy", total)
 
     def _rotate(self, index: int, context: TaskContext) -> None:
@@ -171,7 +181,8 @@ class FactorsStage:
             dtype=np.float32,
             fill=np.nan,
         )
-        return {"dims": self._dims, "n_users": self._matrix.shape[0]}
+        of_scaled = {} if self._scale is None else {"scaled": True}
+        return {"dims": self._dims, "n_users": self._matrix.shape[0], **of_scaled}
 
     def _vectors(self, index: int, context: TaskContext) -> None:
         n_users = self._matrix.shape[0]
@@ -179,7 +190,5 @@ class FactorsStage:
         start, stop = index * chunk, min((index + 1) * chunk, n_users)
         vectors = np.empty((stop - start, self._dims), dtype=np.float32)
         for first, last in self._pieces(start, stop, VECTOR_RATINGS, chunk):
-            vectors[first - start : last - start] = unit_rows(
-                times_dense(self._matrix.read(first, last), context.shared)
-            )
+            vectors[first - start : last - start] = unit_rows(times_dense(self._read(first, last), context.shared))
         arrays.write_rows(self._own.root, context.scratch, VECTORS, start, vectors)

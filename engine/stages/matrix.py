@@ -25,17 +25,20 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts import tables
 from engine.artifacts.names import COLUMNS, TEST, TRAIN
+from engine.artifacts.readers import Matrix
 from engine.artifacts.records import MatrixLayout, Profile
 from engine.chunked import arrays, csr
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
+from engine.model.scale import range_of
+from engine.model.sizes import READ_RATINGS
 
 _COLUMN_OF_ITEM = "column-of-item.npy"
 _NO_COLUMN = -1
 
 
 class MatrixStage:
-    """Lay out, then fill chunk by chunk."""
+    """Lay out, then fill chunk by chunk; then settle the range of the train ratings."""
 
     def __init__(self, inputs: Inputs[config.Matrix]) -> None:
         self._inputs = inputs
@@ -50,6 +53,8 @@ class MatrixStage:
         plan = self._inputs.plan()  # how many ratings each matrix has is known now
         for kind in (TRAIN, TEST):
             yield Round(kind, plan[kind], partial(self._fill, kind), load=self._load_columns)
+        if self._section.scale:
+            yield Round("scale", plan["scale"], self._settle_scale)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = Profile.of(self._ingest)
@@ -110,6 +115,11 @@ class MatrixStage:
         values = np.concatenate([values for _, values in pieces])
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.INDICES}", start, indices)
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.DATA}", start, values)
+
+    def _settle_scale(self, index: int, context: TaskContext) -> dict[str, float]:
+        """Find the range of the train ratings."""
+        train = Matrix(self._own).train
+        return range_of(lambda: train.read_values(READ_RATINGS))._asdict()
 
     def _known(self, kind: str, part: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Columns and values of a partition's ratings whose item has a column."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import RECOMMENDED
 from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases
+from engine.artifacts.records import settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -81,7 +82,8 @@ class RecommendStage:
         yield Round("join", plan["join"], self._join)
 
     def _load(self) -> _Shared:
-        parameters = self._section.ranking.ranking_parameters
+        section = self._section.ranking
+        parameters = section.ranking_parameters(settled_liked_from(section.liked_from, self._upstream["matrix"]))
         near = NearItems(self._upstream["item_neighbors"]).inverted() if parameters.votes else None
         item_vectors = None if self._refined is None else self._refined.item_factors()
         ranking = Ranking.of(parameters, self._train.count_columns(READ_RATINGS), near, item_vectors)

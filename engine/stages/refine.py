@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import ITEM_FACTORS, VECTORS
 from engine.artifacts.readers import Factors, Matrix
+from engine.artifacts.records import FactorsLayout, Scale, settled_liked_from
 from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.refinement import solve_rows
 from engine.model.factors import gram, unit_rows
 from engine.model.refine import Part, Shares, by_place, cut_places, joined, starting_vectors, unseen_weight
+from engine.model.scale import scaled
 from engine.model.sizes import FOLD_STEPS, REFINE_RATINGS
 
 Float32 = NDArray[np.float32]
@@ -52,6 +54,9 @@ class RefineStage:
         self._train = Matrix(inputs.upstream["matrix"]).train
         self._factors = Factors(inputs.upstream["factors"])
         self._n_users, self._n_items = self._train.shape
+        matrix = inputs.upstream["matrix"]
+        self._scale = Scale.of(matrix) if FactorsLayout.of(inputs.upstream["factors"]).scaled else None
+        self._liked_from = settled_liked_from(inputs.params.liked_from, matrix)
         plan = inputs.plan()
         self._ranges = self._train.split_rows(plan["transpose"].n_tasks)
         self._shares = Shares(self._n_items, plan["items-0"].n_tasks)
@@ -78,7 +83,8 @@ class RefineStage:
         part = by_place(rows, start, self._shares.places(), self._shares.each * self._shares.n_tasks)
         for name, array in vars(part).items():
             np.save(context.scratch / _part_path(name, index), array)
-        return {"magnitude": float(np.abs(rows.values().astype(np.float64)).sum())}
+        decomposed = rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
+        return {"magnitude": float(np.abs(decomposed.values().astype(np.float64)).sum())}
 
     def _parts(self) -> list[Part]:
         """What each task that sorted ratings has left; on the disk."""
@@ -133,9 +139,8 @@ class RefineStage:
     def _solve_users(self, items: _Side, start: int, stop: int, steps: int, into: Float32) -> None:
         section = self._section
         unseen = self._unseen * self._n_items
-        rows, liked_from = self._train.read(start, stop), section.preferred_from
-        preference = section.disliked_preference
-        solve_rows(rows, liked_from, preference, *items, section.regularisation, unseen, steps, into)
+        rows, preference = self._train.read(start, stop), section.disliked_preference
+        solve_rows(rows, self._liked_from, preference, *items, section.regularisation, unseen, steps, into)
 
     def _fit_items(self, sweep: int, task: int, context: TaskContext) -> None:
         users: _Side = context.shared
@@ -151,9 +156,7 @@ class RefineStage:
             rows = joined(parts, first, last, self._n_users, step)
             some = found[first - begin : last - begin]
             preference = section.disliked_preference
-            solve_rows(
-                rows, section.preferred_from, preference, *users, section.regularisation, unseen, section.steps, some
-            )
+            solve_rows(rows, self._liked_from, preference, *users, section.regularisation, unseen, section.steps, some)
         np.save(context.scratch / _items_path(sweep, task), found)
 
     def _collect(self, index: int, context: TaskContext) -> None:

@@ -30,7 +30,7 @@ def test_an_items_score_is_its_mean_vote_and_its_likeness_to_liked_items_among_i
     neighbors = np.array([rng.choice(np.delete(np.arange(N_USERS), u), K, replace=False) for u in range(N_USERS)])
     cosines = rng.random((N_USERS, K)).astype(np.float32)
     section = Evaluate()
-    ranking = Ranking.of(section.ranking_parameters, counts, near)
+    ranking = Ranking.of(section.ranking_parameters(4.0), counts, near)
     indices = ratings.indices.astype(np.uint8)
     rows = NarrowRows(ratings.indptr.astype(np.int64), indices, ratings.data, N_ITEMS, 1.0)
     wanted = Lists(np.arange(0, N_USERS * N_ITEMS + 1, N_ITEMS), np.tile(everything, N_USERS))

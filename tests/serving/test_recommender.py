@@ -27,6 +27,7 @@ from tests.chunked.test_lock import hold_elsewhere
 from tests.support.pipeline import SMALL, finish_run
 from tests.support.ratings import synthetic_ratings, write_ratings
 
+LIKED_FROM = 4.0  # the top quarter of half stars
 SECTIONS: dict[str, Any] = {
     "factors": SMALL,
     "neighbors": {"k": 7},
@@ -121,13 +122,13 @@ class Loops:
             total += weight * self.vote(other, item)
         score = total / weights / (self.train[:, item] > 0).sum() ** section.popularity_penalty
         pairs = list(zip(self.near[item], self.near_similarities[item], strict=True))[: ItemNeighbors().ranking_k]
-        liked = self.train[user] >= section.liked_from
+        liked = self.train[user] >= LIKED_FROM
         near = sum(similarity for other, similarity in pairs if other >= 0 and liked[other])
         return float(score + section.liked_share * near / max(1, liked.sum()))
 
     def vote(self, user: int, item: int) -> float:
         rating = self.train[user, item]
-        return 0 if not rating else 1 if rating >= Evaluate().liked_from else Evaluate().disliked_vote
+        return 0 if not rating else 1 if rating >= LIKED_FROM else Evaluate().disliked_vote
 
 
 def test_a_list_is_what_loops_over_neighbours_and_items_give(small: Path) -> None:

@@ -121,6 +121,12 @@ class Content:
     ratings_sha256: str
 
     @property
+    def liked_from(self) -> float | str:
+        """From which rating on items are liked; earlier versions left that to the configuration."""
+        settled: float | str = self.metrics.get("liked_from", self.settings.evaluate.liked_from)
+        return settled
+
+    @property
     def sections(self) -> dict[str, dict[str, Any]]:
         """The configuration's sections of this run's stages: keys and values by stage."""
         sections: dict[str, dict[str, Any]] = {k: v for k, v in self.metrics["config"].items() if isinstance(v, dict)}

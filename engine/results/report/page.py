@@ -62,7 +62,7 @@ def render(content: Content) -> str:
         tiles=_tiles(content, _named(rows, _FIRST, k)),
         tables=make_tables(rows, k),
         ours=OURS,
-        definitions=definitions(rows, content.settings.evaluate.liked_from),
+        definitions=definitions(rows, content.liked_from),
         comparisons=[(row, _comparison(row)) for row in compared],
         recall=content.recall and _recall(content.recall),
         popularity=content.popularity and _popularity(content.popularity),

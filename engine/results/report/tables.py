@@ -129,7 +129,7 @@ def make_tables(rows: Sequence[Row], k: int) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def definitions(rows: Sequence[Row], liked_from: float) -> dict[str, str]:
+def definitions(rows: Sequence[Row], liked_from: float | str) -> dict[str, str]:
     """Definitions of the figures, a sentence each, by name."""
     kinds = dict.fromkeys(_parts(row.key)[0] for row in rows)
     by_name = {Row(kind, "", "", {}).name: _DEFINITIONS[kind] for kind in kinds if kind in _DEFINITIONS}
