@@ -105,14 +105,16 @@ class Journal:
         if not parts or parts[0] in ("/", RECORDS) or ".." in parts or "\0" in name:
             raise DamagedError(f"{self._path(task_id)}: names {name[:200]!r}, which is no file of a task's")
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record, *, durable: bool = True) -> None:
         """Say that a task is done; its files must have been committed before."""
-        write_sealed(self._path(record.task), msgspec.structs.replace(record, stage=self._root.name))
+        named = msgspec.structs.replace(record, stage=self._root.name)
+        write_sealed(self._path(record.task), named, durable=durable)
 
-    def forget(self, task_id: str) -> None:
+    def forget(self, task_id: str, *, durable: bool = True) -> None:
         """Take back that a task is done."""
         self._path(task_id).remove()
-        self._folder.flush()
+        if durable:
+            self._folder.flush()
 
     def result(self, task_id: str) -> dict[str, Any]:
         """Return what a finished task returned."""

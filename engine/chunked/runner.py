@@ -140,7 +140,7 @@ class StageRunner:
         for task_id in (task_id for each in rounds for task_id in each.task_ids()):
             if task_id in done:
                 files = self._journal.read(task_id).files
-                self._journal.forget(task_id)
+                self._journal.forget(task_id, durable=False)
                 self._store.remove(files)
                 for entry in files:
                     self._owners.pop(entry.path, None)
@@ -230,7 +230,10 @@ def run_task(round_: Round, index: int, batch_rows: int, shared: object, store: 
         if str(store.root) in str(error):
             raise  # the stage's own
         raise UsageError(f"task {task_id} does not find what it reads ({error}): put it back and run again") from error
-    files = store.commit(scratch)
+    # What is temporary need not outlive a power cut: what that damages is found by its digest, and made again.
+    durable = round_.until is None
+    files = store.commit(scratch, durable=durable)
     seconds = time.monotonic() - start
-    journal.write(Record(task_id, files, result, round(seconds, 4), memory.peak_bytes()))
+    record = Record(task_id, files, result, round(seconds, 4), memory.peak_bytes())
+    journal.write(record, durable=durable)
     return seconds

@@ -16,9 +16,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 _SEAL = "sha256"
 
 
-def write_sealed(path: Location, content: msgspec.Struct) -> None:
-    """Write a file, whole and durably."""
-    path.put(_seal(msgspec.to_builtins(content)))
+def write_sealed(path: Location, content: msgspec.Struct, *, durable: bool = True) -> None:
+    """Write a file, whole, and so that it outlives a power cut where it is to be ``durable``."""
+    path.put(_seal(msgspec.to_builtins(content)), durable=durable)
 
 
 def read_sealed(path: Location, kind: type[T]) -> T:

@@ -49,8 +49,8 @@ class StageStore:
         """Make an empty scratch folder for a task, another at every call: two processes may be at the same task."""
         return self.root.new_scratch(f"{task_id}.{secrets.token_hex(4)}")
 
-    def commit(self, scratch: Path) -> list[FileEntry]:
-        """Move every file below ``scratch`` to its final name, durably.
+    def commit(self, scratch: Path, *, durable: bool = True) -> list[FileEntry]:
+        """Move every file below ``scratch`` to its final name, so that it outlives a power cut if ``durable``.
 
         Returns
         -------
@@ -64,7 +64,7 @@ class StageStore:
         """
         sources = {path.relative_to(scratch).as_posix(): path for path in sorted(_files_below(scratch))}
         entries = [FileEntry(name, path.stat().st_size, Local(path).digest()) for name, path in sources.items()]
-        self.root.adopt(sources)
+        self.root.adopt(sources, durable=durable)
         self.root.clear_scratch(scratch.name)
         return entries
 

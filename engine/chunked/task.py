@@ -88,7 +88,8 @@ class Round:
         Called instead of ``load`` where there is room for the cost's ``cache``.
     until : str or None
         Where given, the round's files are temporary: they are needed until the round of this name is
-        complete, removed then, and made again only if a round they serve has to run again.
+        complete, removed then, and made again only if a round they serve has to run again. They outlive a
+        killed process; of those that a power cut damages, the tasks are done again.
     """
 
     name: str

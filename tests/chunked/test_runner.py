@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,3 +153,32 @@ def test_a_round_that_is_temporary_until_no_round_is_refused(tmp_path: Path) -> 
     runner = StageRunner("toy", Stage(), StageStore(tmp_path), Journal(tmp_path), limits, print, threading.Event())
     with pytest.raises(UsageError, match=r"toy: rounds are temporary \(one until tow\)"):
         runner.run()
+
+
+def test_what_is_temporary_is_not_flushed_and_what_stays_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    run_here(root)
+    names = [Path(path).relative_to(root).as_posix() for path in flushed]
+    assert not [name for name in names if "squares" in name]
+    assert sum("half-" in name for name in names) == 2
+    assert sum(name.startswith("records/.") for name in names) == 4
+
+
+@pytest.mark.parametrize("name", ["squares/3.txt", "records/squares.00003.json"])
+def test_what_a_power_cut_left_of_a_temporary_task_is_found_and_done_again(root: Path, name: str) -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_here(root, trouble={"halves.00000": "crash"})
+    os.truncate(root / name, 0)
+    (task,) = Journal(root).damaged()
+    assert task == "squares.00003"
+    Journal(root).forget(task)
+    run_here(root)
+    assert Journal(root).result("total.00000") == {"total": TOTAL}
+    assert count_calls(root)[task] == 2

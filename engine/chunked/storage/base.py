@@ -149,8 +149,11 @@ class Location(Protocol):
         """The same as text."""
         ...
 
-    def put(self, content: bytes) -> None:
-        """Replace the content of a small file durably: readers see the old one or the new one, whole."""
+    def put(self, content: bytes, *, durable: bool = True) -> None:
+        """Replace the content of a small file: readers see the old one or the new one, whole.
+
+        Where it need not be ``durable``, a power cut may leave neither.
+        """
         ...
 
     def remove(self) -> None:
@@ -198,8 +201,11 @@ class Location(Protocol):
         """Remove a folder there; without a name, what killed tasks left there, where nobody else does."""
         ...
 
-    def adopt(self, sources: Mapping[str, Path]) -> None:
-        """Take files of `scratch` over into this folder, under the names given: durably, each whole or not at all."""
+    def adopt(self, sources: Mapping[str, Path], *, durable: bool = True) -> None:
+        """Take files of `scratch` over into this folder, under the names given, each whole or not at all.
+
+        Where they need not be ``durable``, a power cut may leave anything of them.
+        """
         ...
 
     def zarr_store(self) -> Any:

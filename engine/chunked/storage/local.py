@@ -202,7 +202,7 @@ class Local(_Path):
         """The same as text."""
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
-    def put(self, content: bytes) -> None:
+    def put(self, content: bytes, *, durable: bool = True) -> None:
         """Replace the content: a temporary file beside it is flushed and renamed."""
         refuse_large(self, content)
         temporary = f".{self.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
@@ -211,13 +211,15 @@ class Local(_Path):
                 with os.fdopen(os.open(temporary, _WRITE_NEW, 0o666, dir_fd=folder), "wb") as file:
                     file.write(content)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 self._take_name(temporary, folder, folder)
             except BaseException:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
-            os.fsync(folder)
+            if durable:
+                os.fsync(folder)
 
     def _take_name(self, source: str, at: int, folder: int) -> None:
         """Rename a file of the folder ``at`` to this in ``folder``: in one step, unless a folder is in its place."""
@@ -284,19 +286,20 @@ class Local(_Path):
             with where.opened() as folder:
                 beneath.remove(folder, name or _SCRATCH, ignore_errors=True)
 
-    def adopt(self, sources: Mapping[str, Path]) -> None:
+    def adopt(self, sources: Mapping[str, Path], *, durable: bool = True) -> None:
         """Flush and rename each file, then flush every folder whose list of names that changes."""
         here = self.enclosed()
         folders: dict[str, Local] = {}
         for name, path in sources.items():
             source, target = here / path.relative_to(self), here / name
-            source.flush()
+            if durable:
+                source.flush()
             with source.parent.opened() as at, target.parent.opened(make=True) as folder:
                 target._take_name(source.name, at, folder)
             while target != here:
                 target = target.parent
                 folders[str(target)] = target
-        for where in sorted(folders, reverse=True):
+        for where in sorted(folders, reverse=True) if durable else ():
             folders[where].flush()
 
     def zarr_store(self) -> str:

@@ -238,8 +238,8 @@ class Remote:
         """The same as text."""
         return self.read_bytes().decode()
 
-    def put(self, content: bytes) -> None:
-        """Put a small object, or replace it."""
+    def put(self, content: bytes, *, durable: bool = True) -> None:
+        """Put a small object, or replace it; it is durable in any case."""
         refuse_large(self, content)
         with _asking(self.url):
             self.store.pipe_file(self.key, content)
@@ -321,8 +321,8 @@ class Remote:
         if name is not None:
             shutil.rmtree(self.scratch() / name, ignore_errors=True)
 
-    def adopt(self, sources: Mapping[str, Path]) -> None:
-        """Upload each file."""
+    def adopt(self, sources: Mapping[str, Path], *, durable: bool = True) -> None:
+        """Upload each file; it is durable in any case."""
         for name, source in sources.items():
             (self / name).upload(source)
 
