@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 }
 BUDGETS = ("220MiB", "400MiB", "1GiB")
 
-# Of a stage's process, about: tasks, calls of the commit protocol. Seconds in which a task works and commits.
+# Until a process is killed, at most: tasks, calls of the commit protocol. Seconds in which a task works and commits.
 _TASKS = 12
 _CALLS = 60
 _TASK_SECONDS = 0.01

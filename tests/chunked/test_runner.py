@@ -160,7 +160,7 @@ def test_what_is_temporary_is_not_flushed_and_what_stays_is(root: Path, monkeypa
     fsync = os.fsync
 
     def note(descriptor: int) -> None:
-        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
