@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +472,8 @@ def _version(options: argparse.Namespace) -> int:
 
 
 def _installed(package: str) -> str:
+    from importlib import metadata  # takes as long to load as half of this program
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Any, NoReturn
-
-from tqdm import tqdm
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from engine.chunked.budget import format_size
 from engine.chunked.events import (
@@ -22,6 +20,9 @@ from engine.chunked.events import (
     TaskEnded,
 )
 from engine.chunked.printable import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class Progress:
@@ -86,6 +87,8 @@ class Progress:
     def _stage_began(self, event: StageBegan) -> None:
         self._tasks = event.tasks
         if self._bars:
+            from tqdm import tqdm  # not loaded where nobody sees it
+
             form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
             title = f"{event.stage}: {event.does}"
             self._bar = tqdm(total=event.tasks, desc=title, bar_format=form, file=self._stream, unit="task")
