@@ -157,6 +157,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", metavar="USER,ITEM,RATING[,TIMESTAMP]", help="names of the file's columns, where unusual"
     )
+    parser.add_argument("--separator", metavar="SIGN", help="what separates them: ',' tab ';' '|' '::' or another sign")
+    parser.add_argument("--titles", metavar="FILE", help="items and their titles (default: movies.csv or the like)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the named data sets are (default: data)")
     parser.add_argument("--explain", action="store_true", help="say why each stage runs or is skipped")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
@@ -294,7 +296,18 @@ def _add_data(commands: Any) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Config:
-    named = ("dataset", "workdir", "memory", "workers", "executor", "scheduler", "preset", "data_dir")
+    named = (
+        "dataset",
+        "separator",
+        "titles",
+        "workdir",
+        "memory",
+        "workers",
+        "executor",
+        "scheduler",
+        "preset",
+        "data_dir",
+    )
     given = {name: value for name in named if (value := getattr(options, name)) is not None}
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]

@@ -277,9 +277,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     dataset: str | None = None
-    """``sample``, ``ml-25m``, or a path or URL. None: ml-25m where it is present, else the sample."""
+    """``sample``, ``ml-25m``, or a path or URL of a file, of a folder, or of files by a pattern. None: ml-25m where it
+    is present, else the sample."""
     columns: tuple[str, ...] | None = None
-    """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual."""
+    """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual. A file without
+    ratings has two, or an empty third."""
+    separator: str | None = None
+    """What separates the columns of text: ``,``, ``tab``, ``;``, ``|``, ``::``, or another sign. None: it is found."""
+    titles: str | None = None
+    """A file of items and titles, a path or URL. None: one beside the ratings, such as ``movies.csv``."""
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine import chunked, config
 from engine.chunked import workdir
@@ -17,7 +19,7 @@ from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
 from engine.config import Config
-from engine.pipeline import identify, pipeline_of
+from engine.pipeline import pipeline_of
 from engine.ratings.resolve import resolve
 
 RunResult = chunked.RunResult
@@ -35,7 +37,8 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
         As `run`. A stage that does not fit is told by its plan.
     """
     settings, pipeline = _found(settings)
-    return chunked.plan(pipeline, _workdir(settings, pipeline), on_event=on_event, **_resources(settings))
+    where = _workdir(settings, pipeline)
+    return chunked.plan(with_news(pipeline, where), where, on_event=on_event, **_resources(settings))
 
 
 def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) -> RunResult:
@@ -57,7 +60,7 @@ def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) ->
     """
     settings, pipeline = _found(settings)
     where = _workdir(settings, pipeline)
-    return chunked.run(pipeline, where, on_event=on_event, fresh=fresh, **_resources(settings))
+    return chunked.run(with_news(pipeline, where), where, on_event=on_event, fresh=fresh, **_resources(settings))
 
 
 def _found(settings: Config) -> tuple[Config, Pipeline]:
@@ -65,12 +68,30 @@ def _found(settings: Config) -> tuple[Config, Pipeline]:
     settings = config.validated(settings)
     if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
         raise UsageError(config.HNSWLIB_MISSING)
-    source, content, state = resolve(settings)
-    return settings, pipeline_of(settings, source, identify(source, content), state)
+    return settings, pipeline_of(settings, resolve(settings))
 
 
 def _workdir(settings: Config, pipeline: Pipeline) -> str:
     return settings.workdir or of_this_data(Path(default_workdir(pipeline.name)), pipeline)
+
+
+def with_news(pipeline: Pipeline, where: str) -> Pipeline:
+    """The same, with a note of which of its many files are new, or gone, since the last run."""
+    last = workdir.last_run(where)
+    if last is None or last.origin != pipeline.origin:
+        return pipeline
+    before, now = _files(last.details), _files(pipeline.details)
+    new = [name for name, content in now.items() if before.get(name) != content]
+    gone = [name for name in before if name not in now]
+    told = {"new since the last run": new, "no longer there": gone}
+    notes = [f"{what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}" for what, names in told.items() if names]
+    return replace(pipeline, notes=(*pipeline.notes, *notes)) if len(now) + len(before) > 2 else pipeline
+
+
+def _files(details: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each file of a run, by its path."""
+    paths = [file["path"] for file in details.get("source", {}).get("files", [])]
+    return dict(zip(paths, details.get("contents", []), strict=False))
 
 
 def of_this_data(where: Path, pipeline: Pipeline) -> str:

@@ -7,7 +7,8 @@ stages run in child processes, which load what they need and give their memory b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.chunked.pipeline import Known, Pipeline, Step, Survey
 from engine.chunked.task import Costs
 from engine.config import Config, Recommend
 from engine.costs import Shapes
+from engine.ratings.resolve import Found
 from engine.ratings.source import Source
 from engine.results import figures
 
@@ -27,7 +29,7 @@ _MEASURED = ("ingest", "matrix", "neighbors", "biases")
 
 
 def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
-    """The pipeline of a configuration, in order; ``identity`` is that of the ratings file."""
+    """The pipeline of a configuration, in order; ``identity`` is that of the ratings."""
 
     def step(name: str, stage: str, needs: tuple[str, ...], does: str, version: int = 1) -> Step:
         return Step(name, f"engine.stages.{name}:{stage}", costs_of, getattr(settings, name), needs, (), does, version)
@@ -75,45 +77,66 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
     )
 
 
-def identify(source: Source, content: tuple[int, str]) -> list[str]:
-    """What of the ratings file determines the results.
+def identify(source: Source, content: Sequence[tuple[int, str]]) -> list[str]:
+    """What of the ratings determines the results.
 
     Parameters
     ----------
     source : Source
-        How it is read: which columns, as what.
-    content : (int, str)
-        Its size in bytes and SHA-256; not its name or its time.
+        How they are read: which columns, as what.
+    content : sequence of (int, str)
+        Size in bytes and SHA-256 of each file; not its name or its time.
     """
-    reading = (source.format, source.separator, source.columns, source.user_type, source.item_type)
-    return [str(part) for part in (*content, *reading)]
+    if len(content) == 1:
+        return [*map(str, content[0]), *source.first.reading]
+    files = [[*map(str, each), *file.reading] for each, file in zip(content, source.files, strict=True)]
+    return [str(sum(size for size, _ in content)), hashlib.sha256(msgspec.json.encode(files)).hexdigest()]
 
 
-def pipeline_of(settings: Config, source: Source, identity: list[str], state: list[int]) -> Pipeline:
-    """The pipeline of a configuration on a ratings file.
+def pipeline_of(settings: Config, found: Found) -> Pipeline:
+    """The pipeline of a configuration on its ratings.
+
+    Parameters
+    ----------
+    settings : Config
+    found : Found
+        The ratings.
+    """
+    contents = [sha256 for _, sha256 in found.content]
+    return pipeline_from(settings, found.source, identify(found.source, found.content), found.states, contents)
+
+
+def pipeline_from(
+    settings: Config,
+    source: Source,
+    identity: list[str],
+    states: list[list[int]] | None = None,
+    contents: list[str] | None = None,
+) -> Pipeline:
+    """The same of a run that was made: its configuration, its ratings, and what `identify` found.
 
     Parameters
     ----------
     settings : Config
     source : Source
-        The ratings file.
     identity : list of str
-        As `identify` gives it.
-    state : list of int
-        The file's state (`engine.chunked.storage.base.Location.state`) when it was hashed.
+    states : list of list of int or None
+        Each file's state (`engine.chunked.storage.base.Location.state`) when it was hashed.
+    contents : list of str or None
+        The SHA-256 of each file.
     """
-    located = source.located()
 
     def collect(stages: Mapping[str, Committed]) -> dict[str, Any]:
         return figures.collect(settings, source, {name: stage.root for name, stage in stages.items()})
 
     details = {
         "settings": msgspec.to_builtins(settings),
-        "source": located.to_json(),
+        "source": source.located().to_json(),
         "identity": identity,
-        "source_state": state,
+        "source_states": states or [],
+        "contents": contents or [],
     }
-    return Pipeline(source.name, steps(settings, tuple(identity)), details, source.notes, str(located.path), collect)
+    return Pipeline(source.name, steps(settings, tuple(identity)), details, source.notes, source.origin, collect)
 
 
 def costs_of(known: Known) -> Costs:
@@ -125,7 +148,7 @@ def costs_of(known: Known) -> Costs:
     rounds = costs.COSTS[known.step](settings, shapes)
     disk = costs.disk(settings, shapes)[known.step]
     if known.step == "ingest":
-        disk += Source.from_json(dict(known.details["source"])).path.copied_bytes
+        disk += Source.from_json(dict(known.details["source"])).copied_bytes
     return Costs(rounds, disk, estimates.seconds(settings, shapes)[known.step])
 
 
@@ -135,11 +158,12 @@ def known_shapes(known: Known) -> Shapes:
     texts = "string" in (source.user_type, source.item_type)
     shapes = Shapes(
         int(known.details["identity"][0]),
-        source.compression != "none",
-        source.format == "parquet",
+        source.compressed,
+        source.columnar,
         source.group_bytes,
         texts,
         source.values != "ratings",
+        len(source.files),
     )
     if survey := known.result("ingest", names.SURVEY):
         shapes = shapes.surveyed(survey)

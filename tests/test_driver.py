@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from engine import cli
 from engine.chunked import workdir
-from engine.driver import default_workdir
+from engine.config import Config
+from engine.driver import default_workdir, with_news
+from tests.support.pipeline import open_pipeline
 
 RATINGS = "userId,movieId,rating\n" + "".join(
     f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 30) for i in range(1, 12)
@@ -54,3 +56,25 @@ def test_data_that_calls_itself_a_path_is_run_below_runs(tmp_path: Path, monkeyp
     assert made.name.startswith(".._.._escaped_by-")
     workdir.check(made)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+
+
+def test_what_is_new_among_many_files_is_said(tmp_path: Path) -> None:
+    def told() -> list[str]:
+        pipeline = open_pipeline(tmp_path / "clicks", Config())
+        notes = with_news(pipeline, str(tmp_path / "w")).notes
+        last = workdir.LastRun(allowed=1, workers=1, stages=[], details=dict(pipeline.details), origin=pipeline.origin)
+        workdir.write_last_run(tmp_path / "w", last)
+        return [note for note in notes if note.startswith(("new", "no longer"))]
+
+    workdir.make(tmp_path / "w")
+    (tmp_path / "clicks").mkdir()
+    for month in (1, 2):
+        (tmp_path / f"clicks/{month}.csv").write_text(RATINGS.replace("2,", f"{month},"))
+    assert told() == []
+    assert told() == []
+    (tmp_path / "clicks/3.csv").write_text(RATINGS)
+    (tmp_path / "clicks/1.csv").unlink()
+    assert told() == [
+        f"new since the last run: {tmp_path}/clicks/3.csv",
+        f"no longer there: {tmp_path}/clicks/1.csv",
+    ]

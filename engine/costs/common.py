@@ -28,11 +28,13 @@ class Shapes:
     Attributes
     ----------
     source_bytes : int
-        Size of the ratings file.
+        Size of the ratings files.
     compressed, columnar : bool
         Whether it is gzip or zstd, or Parquet.
     group_bytes : int
         Of a Parquet file's largest row group, decoded.
+    n_files : int
+        Of ratings.
     counted : bool
         Whether ratings of a pair are added up.
     texts : bool
@@ -59,6 +61,7 @@ class Shapes:
     group_bytes: int = 0
     texts: bool = False
     counted: bool = False
+    n_files: int = 1
     n_rows: int = 0
     n_ratings: int = 0
     n_users: int = 0

@@ -50,7 +50,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     )
     row = _partitioned_row(times, shapes.value_bytes) + total(wide=8, ordered_wide=8, sums=8) * shapes.counted
     return {
-        "convert": Planned(1, Cost(task=convert)),
+        "convert": Planned(shapes.n_files, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),
         "profile": Planned(1, Cost(task=profile)),
         "partition": Planned(

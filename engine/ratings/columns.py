@@ -125,3 +125,9 @@ def find(path: Location, fields: Sequence[str], names: Sequence[set[str]], remed
 def unclear(path: Location, fields: Sequence[str], remedy: str = _REMEDY, but: str = "") -> UsageError:
     """That it is not clear which columns to read."""
     return UsageError(f"{path} has the columns {', '.join(fields)}{but}: {remedy}")
+
+
+def unusual(columns: Names) -> bool:
+    """Whether one of the columns has a name that was found without being the plainest."""
+    plainest = (USERS[0], ITEMS[0], RATINGS[0], TIMES[0])
+    return any(name and column_key(name) not in keys for name, keys in zip(columns, plainest, strict=True))

@@ -14,16 +14,17 @@ import difflib
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import locate
-from engine.ratings.opening import open_source, ratings_in
+from engine.ratings.opening import open_source
+from engine.ratings.places import is_pattern, ratings_in
 from engine.ratings.source import Source
 
 __all__ = ["DatasetInfo", "fetch_ml25m", "list_datasets", "make_sample", "resolve"]
@@ -50,23 +51,19 @@ class DatasetInfo:
     licence: str
 
 
-def resolve(
-    dataset: str | None, *, data_dir: Path = DATA_DIR, columns: Sequence[str] | None = None, times: bool = False
-) -> Source:
+def resolve(dataset: str | None, *, data_dir: Path = DATA_DIR, **options: Any) -> Source:
     """Turn what the user named into a source.
 
     Parameters
     ----------
     dataset
-        ``sample`` (written when it is first used), ``ml-25m``, a folder of `data_dir`, or a path or URL of a file or
-        folder.
+        ``sample`` (written when it is first used), ``ml-25m``, a folder of `data_dir`, or a path or URL of a file, a
+        folder, or a pattern.
         None is ml-25m where it is present, else the sample.
     data_dir
         Where data sets live.
-    columns
-        Column names of the file, where they are not the usual ones.
-    times
-        Whether it has to be known when a rating was made.
+    **options
+        As `engine.ratings.opening.open_source` takes them.
 
     Raises
     ------
@@ -76,13 +73,14 @@ def resolve(
     if dataset is None:
         dataset = ML25M if ratings_in(data_dir / ML25M) else "sample"
     if dataset in ("sample", SAMPLE):
-        return open_source(make_sample(data_dir), columns, times=times)
+        return open_source(make_sample(data_dir), **options)
     if dataset == ML25M:
-        return open_source(_present_ml25m(data_dir), columns, times=times)
-    path = locate(os.path.expanduser(dataset))  # noqa: PTH111  (a URL is no path)
-    if not path.exists() and path.name == dataset:
-        return open_source(_among(dataset, data_dir), columns, times=times)
-    return open_source(path, columns, times=times)
+        return open_source(_present_ml25m(data_dir), **options)
+    named = os.path.expanduser(dataset)  # noqa: PTH111  (a URL is no path)
+    path = locate(named)
+    if not path.exists() and path.name == dataset and not is_pattern(dataset):
+        return open_source(_among(dataset, data_dir), **options)
+    return open_source(named, **options)
 
 
 def list_datasets(data_dir: Path = DATA_DIR) -> list[DatasetInfo]:

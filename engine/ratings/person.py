@@ -9,10 +9,10 @@ from typing import Any
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location, Place, locate
 from engine.ratings.columns import COUNTS, ITEMS, RATINGS, find, unclear
-from engine.ratings.faults import OR_TEXT, THE_FIRST, locate_fault
-from engine.ratings.opening import compression_of, read_head, read_magic
+from engine.ratings.faults import OR_TEXT, THE_FIRST, as_number, locate_fault
 from engine.ratings.records import NUMBER, read_records
-from engine.ratings.source import BLANKS, Source, Values
+from engine.ratings.source import BLANKS, RatingsFile, Source, Values
+from engine.ratings.text_head import compression_of, decimal_of, read_head, read_magic
 
 # The columns, as they are called in messages.
 _ITEM_AND_RATING = "movieId,rating"
@@ -41,35 +41,36 @@ def read_person(where: Place, usual: Source) -> tuple[list[Any], list[float]]:
         For all that is wrong, with line and column, and what to do about it.
     """
     path = locate(where)
-    source = _open_person(path, usual)
-    if fault := locate_fault(source):
+    file = _open_person(path, usual.first)
+    if fault := locate_fault(file):
         problem = fault.problem.replace(THE_FIRST, "those of the run").removesuffix(OR_TEXT)
         raise UsageError(str(replace(fault, problem=problem)))
-    item, *rating = source.layout
+    item, *rating = file.layout
     as_id = int if item.type == "int64" else str
-    rows = [row.fields for row in islice(read_records(source), 1, None) if any(row.fields)]
-    ratings = [float(row[rating[0].place]) if rating else 1.0 for row in rows]
-    return [as_id(row[item.place].strip(BLANKS)) for row in rows], ratings
+    rows = [row.fields for row in islice(read_records(file), file.skip, None) if any(row.fields)]
+    ratings = [as_number(file, row[rating[0].place]) if rating else 1.0 for row in rows]
+    return [as_id(row[item.place].strip(BLANKS)) for row in rows], [rating for rating in ratings if rating is not None]
 
 
-def _open_person(path: Location, usual: Source) -> Source:
+def _open_person(path: Location, usual: RatingsFile) -> RatingsFile:
     """Say what the file is, from its head: its item ids are of the type of the run's."""
     if not path.is_file():
         raise UsageError(f"{path} does not exist or is no file: give a file with the columns {_ITEM_AND_RATING}")
     magic = read_magic(path)
     if magic == b"PAR1":
         raise UsageError(f"{path} is Parquet: give a person's ratings as text, with the columns {_ITEM_AND_RATING}")
-    source, first = read_head(Source(path, path.stem, False, None, compression=compression_of(magic)))
-    fields = [field.strip() for field in first[0].fields[:: len(source.separator)]]
+    file, rows, _ = read_head(RatingsFile(path, compression=compression_of(magic)))
+    fields = [field.strip() for field in rows[file.skip - 1].fields[:: len(file.separator)]]
     item, rating = _item_and_rating(path, fields, usual)
-    if not any(row.problem or any(row.fields) for row in first[1:]):
+    if not any(row.problem or any(row.fields) for row in rows[file.skip :]):
         raise UsageError(f"{path} has a header and no ratings")
     values: Values = "pairs" if rating is None else "ratings" if usual.values == "pairs" else usual.values
     columns = ("", item, rating, None)
-    return replace(source, fields=tuple(fields), columns=columns, values=values, item_type=usual.item_type)
+    file = replace(file, fields=tuple(fields), columns=columns, values=values, item_type=usual.item_type)
+    return replace(file, decimal=decimal_of(file, rows[file.skip :]))
 
 
-def _item_and_rating(path: Location, fields: list[str], usual: Source) -> tuple[str, str | None]:
+def _item_and_rating(path: Location, fields: list[str], usual: RatingsFile) -> tuple[str, str | None]:
     """Find the names of the two columns: those of the run's own file, or else the usual ones."""
     if len(fields) > 1 and all(NUMBER.fullmatch(field) for field in fields[:2]):
         raise UsageError(f"{path}, line 1 holds a rating, not column names: put {_ITEM_AND_RATING} above it")

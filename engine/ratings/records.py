@@ -10,11 +10,16 @@ import csv
 import gzip
 import io
 import re
+import shutil
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from engine.ratings.source import Source
+from engine.ratings.source import RatingsFile
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # What Polars reads as a number: int() and float() also take "1_0", and digits of other scripts.
 INTEGER = re.compile(r"[ \t]*[+-]?[0-9]+")
@@ -23,6 +28,7 @@ ID_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 _MAX_LINE = 1 << 17
+_BLOCK = 1 << 16
 
 
 class Record(NamedTuple):
@@ -34,7 +40,7 @@ class Record(NamedTuple):
     problem: str
 
 
-def read_records(source: Source, skip: re.Pattern[bytes] | None = None) -> Iterator[Record]:
+def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None) -> Iterator[Record]:
     """Yield the records of a text file, each with the number of its first line; one with a problem is the last.
 
     Records in a single line that `skip` matches are left out.
@@ -58,9 +64,9 @@ def read_records(source: Source, skip: re.Pattern[bytes] | None = None) -> Itera
                 raise csv.Error(f"line of {_MAX_LINE} bytes or more")
             yield taken[-1].decode()
 
-    with open_bytes(source) as stream:
-        quoting: Any = {"quoting": csv.QUOTE_NONE} if source.separator == "::" else {"strict": True}
-        reader = csv.reader(lines(stream), delimiter=source.separator[0], **quoting)
+    with open_bytes(file) as stream:
+        quoting: Any = {"strict": True} if file.quotes else {"quoting": csv.QUOTE_NONE}
+        reader = csv.reader(lines(stream), delimiter=file.separator[0], **quoting)
         problem = ""
         while not problem:
             line += len(taken)
@@ -80,27 +86,64 @@ def _problem(error: Exception) -> str:
     if isinstance(error, csv.Error):
         return f"not a valid record ({error}); look for a stray quote, carriage return or missing line end"
     if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 ({error.reason}); convert the file, e.g. with iconv -f latin1 -t utf-8"
+        return f"not {error.encoding.upper()} ({error.reason}); convert the file, e.g. with iconv -f latin1 -t utf-8"
     return f"the file is cut or damaged here ({error}); fetch it again"
 
 
-def open_bytes(source: Source) -> BinaryIO:
-    """Open the file, decompressed; a block at a time is in memory.
+def open_bytes(file: RatingsFile) -> BinaryIO:
+    """Open a text file, decompressed and in UTF-8; a block at a time is in memory.
 
     Raises
     ------
     OSError, EOFError, zlib.error, ValueError
         While it is read, where it is cut or damaged.
     """
-    if source.compression == "none":
-        return source.local.open("rb")
-    if source.compression == "gzip":
-        stream: Any = gzip.GzipFile(source.local)
+    if file.compression == "none":
+        stream: Any = file.local.open("rb")
+    elif file.compression == "gzip":
+        stream = gzip.GzipFile(file.local)
     else:
         import pyarrow
 
-        stream = pyarrow.input_stream(str(source.local), compression="zstd")
-    return cast("BinaryIO", io.BufferedReader(stream, 1 << 16))
+        stream = pyarrow.input_stream(str(file.local), compression="zstd")
+    if file.encoding != "utf-8":
+        return io.BufferedReader(_Utf8(stream, file.encoding), _BLOCK)
+    return cast("BinaryIO", stream if file.compression == "none" else io.BufferedReader(stream, _BLOCK))
+
+
+def write_utf8(file: RatingsFile, target: Path) -> None:
+    """Write the text of a file, decompressed and in UTF-8."""
+    with open_bytes(file) as stream, target.open("wb") as copy:
+        shutil.copyfileobj(stream, copy, _BLOCK)
+
+
+class _Utf8(io.RawIOBase):
+    """Text of another encoding, as it would be in UTF-8."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: WriteableBuffer) -> int:
+        """See `io.RawIOBase`."""
+        while not self._left:
+            piece = self._stream.read(_BLOCK)
+            self._left = memoryview(self._decoder.decode(piece, final=not piece).encode())
+            if not piece:
+                break
+        room = memoryview(target)
+        n = min(len(room), len(self._left))
+        room[:n] = self._left[:n]
+        self._left = self._left[n:]
+        return n
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def fits_int64(text: str) -> bool:

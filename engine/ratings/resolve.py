@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,27 +19,37 @@ from engine.chunked.events import Failed
 from engine.chunked.executors.processes import PYTHON, ask
 from engine.config import Config
 from engine.ratings import datasets
+from engine.ratings.encodings import LATIN1
 from engine.ratings.faults import measured_digest
 from engine.ratings.source import Source
+from engine.ratings.text_head import encoding_note
 
 _DOING = "finding the ratings"
 
 
-def resolve(settings: Config) -> tuple[Source, tuple[int, str], list[int]]:
-    """Find the ratings a configuration names; return them with their size in bytes, SHA-256 and its state.
+class Found(NamedTuple):
+    """The ratings of a configuration, and of each file its size in bytes, SHA-256 and its state when it was hashed."""
+
+    source: Source
+    content: list[tuple[int, str]]
+    states: list[list[int]]
+
+
+def resolve(settings: Config) -> Found:
+    """Find the ratings a configuration names.
 
     Raises
     ------
     UsageError
         As `engine.ratings.datasets.resolve`.
     """
-    wanted = {"dataset": settings.dataset, "data_dir": settings.data_dir, "columns": settings.columns}
-    asked = json.dumps(wanted | {"times": settings.ingest.times})
+    names = ("dataset", "data_dir", "columns", "separator", "titles")
+    asked = json.dumps({name: getattr(settings, name) for name in names} | {"times": settings.ingest.times})
     command = [*PYTHON, "-c", "from engine.ratings.resolve import answer; answer()"]
     found = json.loads(ask(_DOING, command, asked))
     if "source" in found:
-        size, sha256 = found["digest"]
-        return Source.from_json(found["source"]), (size, sha256), found["state"]
+        content = [(size, sha256) for size, sha256 in found["content"]]
+        return Found(Source.from_json(found["source"]), content, found["states"])
     raise rebuilt(msgspec.convert(found["failed"], Failed), _DOING)
 
 
@@ -49,10 +60,18 @@ def answer() -> None:
 
 def _find(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        source = datasets.resolve(
-            asked["dataset"], data_dir=Path(asked["data_dir"]), columns=asked["columns"], times=asked["times"]
-        )
-        before = source.path.state()  # taken first: what changes while it is hashed is noticed, too
-        return {"source": source.to_json(), "digest": measured_digest(source), "state": before}
+        source = datasets.resolve(**asked | {"data_dir": Path(asked["data_dir"])})
+        states = [file.path.state() for file in source.files]  # first: what changes while it is hashed is noticed, too
+        measured = [measured_digest(file) for file in source.files]
+        source = _encoded(source, [encoding for *_, encoding in measured])
+        return {"source": source.to_json(), "content": [content for *content, _ in measured], "states": states}
     except Exception as error:
         return {"failed": msgspec.to_builtins(describe(error))}
+
+
+def _encoded(source: Source, encodings: list[str]) -> Source:
+    """The same with what all of the content, and not only the head, says of its encoding."""
+    files = tuple(replace(file, encoding=found) for file, found in zip(source.files, encodings, strict=True))
+    if files == source.files:
+        return source
+    return replace(source, files=files, notes=(*source.notes, encoding_note(LATIN1)))

@@ -23,7 +23,7 @@ from engine.chunked.loop import Resources, run_beside
 from engine.chunked.plain import at_least_one, truth
 from engine.chunked.storage import Place
 from engine.config import Recommend
-from engine.pipeline import pipeline_of, recommend_step
+from engine.pipeline import pipeline_from, recommend_step
 from engine.serving.finished import open_finished
 
 
@@ -73,7 +73,7 @@ def recommend_all(
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
     run = open_finished(where)
     section = Recommend(k=k, include_test=include_test, ranking=run.settings.evaluate, prediction=run.settings.predict)
-    pipeline = pipeline_of(run.settings, run.source, run.identity, [])
+    pipeline = pipeline_from(run.settings, run.source, run.identity)
     step = recommend_step(run.settings, section)
     pipeline = replace(pipeline, steps=[*pipeline.steps, step], notes=())
     made = run_beside(pipeline, step.name, run.workdir, on_event=on_event, **resources)

@@ -492,7 +492,7 @@ class Recommender:
     def titles(self, items: pl.Series) -> pl.Series:
         """Titles of items, from the ``movies.csv`` beside the ratings; null where there is none, or it is no use."""
         refuse_forked()
-        blanks = BLANKS if self._run.source.format == "text" else ""  # as the ids themselves are read
+        blanks = BLANKS if self._run.source.first.format == "text" else ""  # as the ids themselves are read
         titles, self._no_titles = read_titles(self._run.source.titles, items, blanks)
         return titles
 

@@ -213,10 +213,10 @@ def test_resolve_paths_and_folders_of_the_data(tmp_path: Path, monkeypatch: pyte
     (data / "twin" / "synthetic.json").write_text('{"name": "twin-2"}')
     (data / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve("mine").path == locate("data/mine/ratings.csv")
+    assert resolve("mine").first.path == locate("data/mine/ratings.csv")
     assert resolve("data/mine/ratings.csv").name == "mine"
     assert (resolve("twin").name, resolve("twin").synthetic) == ("twin-2", True)
-    assert resolve("mine", columns=["userId", "movieId", "timestamp"]).columns[2] == "timestamp"
+    assert resolve("mine", columns=["userId", "movieId", "", "timestamp"]).first.columns[3] == "timestamp"
     found = {info.name: (info.present, info.what) for info in list_datasets()}
     assert list(found) == ["sample", "ml-25m", "mine", "twin"]
     assert not found["sample"][0]

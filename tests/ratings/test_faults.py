@@ -18,37 +18,29 @@ from hypothesis import strategies as st
 from engine.chunked.errors import UsageError
 from engine.ratings import lengths
 from engine.ratings.faults import locate_fault, measured_digest
-from engine.ratings.opening import HEAD_ROWS, open_source
-from engine.ratings.source import Source, digest, scan
-from tests.support.ratings_files import GOOD, HEADER, ROWS, Write, parquet, rows, zstd
+from engine.ratings.scan import scan
+from engine.ratings.source import RatingsFile, digest
+from engine.ratings.text_head import HEAD_ROWS
+from tests.support.ratings_files import GOOD, HEADER, ROWS, Write, looks_faulty, open_file, parquet, rows, zstd
 
 
-def looks_faulty(source: Source) -> bool:
-    """Judge by the fast path alone."""
-    try:
-        frame = scan(source).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-        return True
-    return any(frame.null_count().row(0))
-
-
-def spoilt(path: Path, content: str | bytes) -> Source:
+def spoilt(path: Path, content: str | bytes) -> RatingsFile:
     """Open a good file, then put bad content in its place: as if the fault were far below the head."""
-    source = open_source(path)
+    source = open_file(path)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return source
 
 
 def test_ids_of_a_late_line_do_not_change_the_type(write: Write) -> None:
     many = "".join(f"{k},1,3.0,5\n" for k in range(HEAD_ROWS))
-    source = open_source(write(HEADER + many + "x,1,3.0,5\n"))
+    source = open_file(write(HEADER + many + "x,1,3.0,5\n"))
     assert source.user_type == "int64"
     fault = locate_fault(source)
     assert looks_faulty(source)
     assert fault
     assert (fault.line, fault.column, fault.text) == (HEAD_ROWS + 2, "userId", "x")
     assert "move the line to the top of the data to have ids read as text" in str(fault)
-    moved = open_source(write(HEADER + "x,1,3.0,5\n" + many))
+    moved = open_file(write(HEADER + "x,1,3.0,5\n" + many))
     assert not looks_faulty(moved)
     assert moved.user_type == "string"
 
@@ -152,7 +144,7 @@ def test_quotes_that_swallow_lines_are_found(write: Write) -> None:
 def test_a_cut_archive_is_found(write: Write, compress: Callable[[bytes], bytes]) -> None:
     text = HEADER + "".join(f"{k},{k * 7919 % 9973},3.5,{k * 104729 % 10**9}\n" for k in range(20_000))
     whole = compress(text.encode())
-    source = open_source(write(whole))
+    source = open_file(write(whole))
     for cut in (len(whole) - 3, len(whole) * 2 // 3):
         source.path.put(whole[:cut])
         fault = locate_fault(source)
@@ -169,7 +161,7 @@ def test_long_text_is_shortened(write: Write) -> None:
 
 def test_text_beside_the_columns_does_not_matter(write: Write) -> None:
     good = "userId,movieId,rating,note\n" + 'a,1,2.5,\nb,2,3,"x, y"\nc,3,4\n' + 'd,4,5,"two\nlines"\n'
-    source = open_source(write(good))
+    source = open_file(write(good))
     assert len(rows(source)) == 4
     assert locate_fault(source) is None
     source = spoilt(source.local, good + "e,5,bad,z\n")
@@ -200,7 +192,7 @@ ratings = st.lists(
 @given(ratings=ratings, at=st.integers(0, 30), bad=st.sampled_from(sorted(FAULTS)), eol=st.sampled_from(["\n", "\r\n"]))
 def test_a_fault_anywhere_is_found_there(write: Write, ratings: list[Any], at: int, bad: str, eol: str) -> None:
     lines = [f"{user},{item},{rating},7" for user, item, rating in ratings]
-    source = open_source(write(HEADER + eol.join(lines) + eol))
+    source = open_file(write(HEADER + eol.join(lines) + eol))
     assert rows(source) == [(user, item, float(rating)) for user, item, rating in ratings]
     assert locate_fault(source) is None
     at = min(at, len(lines))
@@ -219,7 +211,7 @@ edits = st.sampled_from([b"", *(bytes([byte]) for byte in b'07.,:"\n-ex \xc3\x00
 @given(data=st.data(), kind=st.sampled_from(["numbers", "text", "dat"]))
 def test_whatever_the_fast_path_sees_is_located(write: Write, data: st.DataObject, kind: str) -> None:
     body = ROWS.replace("31", 'x"y"' if kind == "text" else "31").replace(",", "::" if kind == "dat" else ",")
-    source = open_source(write(body if kind == "dat" else HEADER + body, "r.dat" if kind == "dat" else "r.csv"))
+    source = open_file(write(body if kind == "dat" else HEADER + body, "r.dat" if kind == "dat" else "r.csv"))
     content = bytearray(body.encode())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(content)))
@@ -245,14 +237,14 @@ def test_finds_the_row_of_parquet(tmp_path: Path, column: str, value: Any, expec
     columns = {"user": [1, 2, 3, 4], "item": [*"abcd"], "rating": [1.0, 2, 3, 4], "timestamp": [1, 2, 3, 4]}
     columns[column][2] = value
     users = pl.Series(columns.pop("user"), dtype=pl.UInt64)
-    source = open_source(parquet(tmp_path / "r.parquet", user=users, **columns))
+    source = open_file(parquet(tmp_path / "r.parquet", user=users, **columns))
     assert looks_faulty(source)
     assert expected in str(locate_fault(source))
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:
     path = parquet(tmp_path / "r.parquet", user=list(range(9000)), item=list(range(9000)), rating=[1.0] * 9000)
-    source = open_source(path)
+    source = open_file(path)
     content = bytearray(path.read_bytes())
     content[20:2000] = bytes(1980)
     path.write_bytes(content)
@@ -262,7 +254,7 @@ def test_damaged_parquet(tmp_path: Path) -> None:
 
 def test_blanks_around_fields_do_not_count_in_text_files(write: Write) -> None:
     path = write("userId, movieId, rating\nann, i 1, 3\n bob ,\ti 2 , 4\nann ,i 2 ,5\n")
-    source = open_source(path)
+    source = open_file(path)
     assert source.columns[:3] == ("userId", "movieId", "rating")
     found = scan(source).collect()
     assert found["user"].to_list() == ["ann", "bob", "ann"]
@@ -310,8 +302,8 @@ def test_long_records_are_those_a_loop_finds(quotes: bool, parts: list[bytes], s
 def test_sound_files_are_measured_as_they_are_hashed(write: Write) -> None:
     quoted = HEADER + '"1",31,2.5,1260759144\n' * 100_000
     for content in (GOOD, quoted, HEADER + ROWS * 50_000):
-        source = open_source(write(content))
-        assert measured_digest(source) == digest(source)
+        source = open_file(write(content))
+        assert measured_digest(source) == (*digest(source), "utf-8")
 
 
 def test_ids_are_of_a_few_thousand_bytes_at_most(write: Write, tmp_path: Path) -> None:
@@ -321,6 +313,6 @@ def test_ids_are_of_a_few_thousand_bytes_at_most(write: Write, tmp_path: Path) -
         assert looks_faulty(source) is not sound
         told = str(locate_fault(source))
         assert sound or "line 3, column user: user id of more than 4096 bytes; give shorter ones" in told
-        source = open_source(parquet(tmp_path / "r.parquet", user=["a", "c" * n], item=[1, 2], rating=[1.0, 2]))
+        source = open_file(parquet(tmp_path / "r.parquet", user=["a", "c" * n], item=[1, 2], rating=[1.0, 2]))
         assert looks_faulty(source) is not sound
         assert sound or "row 2, column user: user id of more than 4096 bytes" in str(locate_fault(source))

@@ -19,7 +19,8 @@ import pytest
 
 from engine.ratings.faults import locate_fault
 from engine.ratings.opening import open_source
-from engine.ratings.source import Source, digest, scan
+from engine.ratings.scan import scan
+from engine.ratings.source import Source, digest
 from tests.support.ratings_files import GOOD, HEADER, READ, ROWS, Write, parquet, rows, zstd
 
 
@@ -48,10 +49,10 @@ def test_reads_text(write: Write, name: str, content: str, compress: Callable[[b
     assert rows(source, timestamp=True) == [
         (*row, t) for row, t in zip(READ, (1260759144, 1260759179, 851868750), strict=True)
     ]
-    assert scan(source, timestamp=True).collect_schema() == {
+    assert scan(source.first, timestamp=True).collect_schema() == {
         "user": pl.Int64, "item": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64,
     }  # fmt: skip
-    assert locate_fault(source) is None
+    assert locate_fault(source.first) is None
     assert source.notes == ()
 
 
@@ -60,7 +61,7 @@ def test_text_ids_keep_every_character_but_blanks_around_them_and_the_carriage_r
     assert rows(source) == [("007", 'a, "b"', 4.0), ("8", "c", 3.0), ("é", "d::e", 2.0)]
     assert (source.user_type, source.item_type) == ("string", "string")
     assert "column user is read as text: line 2 has '007'" in source.notes
-    assert locate_fault(source) is None
+    assert locate_fault(source.first) is None
 
 
 def test_an_id_that_is_not_written_as_its_number_is_text(write: Write) -> None:
@@ -68,13 +69,13 @@ def test_an_id_that_is_not_written_as_its_number_is_text(write: Write) -> None:
         source = open_source(write(f"user,item,rating\n1,{odd},3\n{odd},8,4\n"))
         id_ = odd.strip()  # blanks around ids do not count in text files
         assert rows(source) == [("1", id_, 3.0), (id_, "8", 4.0)]
-        assert locate_fault(source) is None
+        assert locate_fault(source.first) is None
 
 
 def test_quotes_mean_nothing_in_a_dat_file(write: Write) -> None:
     source = open_source(write('a"b::"c::4::1\nd::e"f::3::2\n', "ratings.dat"))
     assert rows(source) == [('a"b', '"c', 4.0), ("d", 'e"f', 3.0)]
-    assert locate_fault(source) is None
+    assert locate_fault(source.first) is None
 
 
 def test_reads_parquet(tmp_path: Path) -> None:
@@ -87,10 +88,10 @@ def test_reads_parquet(tmp_path: Path) -> None:
         timestamp=pl.Series([1_000_000, 2_500_000]).cast(pl.Datetime("us")),
     )
     source = open_source(path)
-    assert rows(source, timestamp=True) == [(3, "a", 4.0, 1), (1, "b", 5.0, 2)]
-    assert (source.name, source.user_type, source.item_type, source.format) == ("r", "int64", "string", "parquet")
+    assert rows(source, timestamp=True) == [(3, "a", 4.0, 1_000_000), (1, "b", 5.0, 2_500_000)]
+    assert (source.name, source.user_type, source.item_type, source.first.format) == ("r", "int64", "string", "parquet")
     assert Source.from_json(json.loads(json.dumps(source.to_json()))) == source
-    assert locate_fault(source) is None
+    assert locate_fault(source.first) is None
 
 
 def test_source_travels(write: Write) -> None:
@@ -101,15 +102,15 @@ def test_source_travels(write: Write) -> None:
 
 def test_digest(write: Write) -> None:
     path = write(GOOD)
-    assert digest(open_source(path)) == (len(GOOD), hashlib.sha256(GOOD.encode()).hexdigest())
+    assert digest(open_source(path).first) == (len(GOOD), hashlib.sha256(GOOD.encode()).hexdigest())
 
 
 PEAK = """
 import pathlib, sys
 from engine.ratings.opening import open_source
-from engine.ratings.source import scan
+from engine.ratings.scan import scan
 path = pathlib.Path(sys.argv[1])
-scan(open_source(path)).sink_parquet(path.with_suffix(".parquet"), row_group_size=2**17)
+scan(open_source(path).first).sink_parquet(path.with_suffix(".parquet"), row_group_size=2**17)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,37 @@ def test_sums_are_those_of_a_loop(rated: list[tuple[int, int, int]]) -> None:
     assert {rated[row][:2]: total for row, total in zip(rows, sums, strict=True)} == expected
 
 
+@pytest.mark.parametrize("texts", [False, True], ids=["numbers", "texts"])
+def test_many_files_give_what_one_gives(tmp_path: Path, texts: bool) -> None:
+    """In the order of their names; of a repeated pair the row of the last file counts."""
+    ratings = synthetic_ratings(30, 20).sample(fraction=1, shuffle=True, seed=3)
+    again = ratings.head(50).with_columns(rating=5.5 - pl.col("rating"))
+    whole = pl.concat([ratings, again]).with_columns(timestamp=pl.int_range(pl.len()))
+    if texts:
+        whole = whole.with_columns(userId=pl.format("u{}", "userId"), movieId=pl.format("é{}", "movieId"))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    n = whole.height // 4
+    whole.slice(0, n).write_csv(folder / "0.csv")
+    whole.slice(n, n).write_parquet(folder / "1.parquet")
+    (folder / "2.tsv.gz").write_bytes(gzip.compress(whole.slice(2 * n, n).write_csv(separator="\t").encode()))
+    (folder / "3.csv").write_bytes(whole.slice(3 * n).write_csv(separator=";").encode("utf-16"))
+    options: dict[str, Any] = {"ingest": {"ratings_per_partition": 50, "times": True}}
+    parts = run_stages(folder, tmp_path / "a", "ingest", **options)
+    one = run_stages(write_ratings(tmp_path, whole), tmp_path / "b", "ingest", **options)
+    assert partition_bytes(parts) == partition_bytes(one)
+    assert parts["ingest"].result("profile.00000") == one["ingest"].result("profile.00000")
+
+
+def test_a_fault_in_one_of_many_files_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_ratings(tmp_path / "parts", synthetic_ratings(100, 60)).rename(tmp_path / f"parts/{name}.csv")
+    with (tmp_path / "parts/b.csv").open("a") as file:
+        file.write("5,5,five\n")
+    with pytest.raises(UsageError, match=r"parts/b\.csv, line \d+, column rating"):
+        run_stages(tmp_path / "parts", tmp_path / "run", "ingest")
+
+
 def test_text_ids_are_coded_in_their_order(tmp_path: Path) -> None:
     ratings = pl.DataFrame(
         {"userId": ["b", "a", "10", "9"], "movieId": ["x", "é", "x", "Z"], "rating": [1.0, 2.0, 3.0, 4.0]}
@@ -206,7 +238,7 @@ def test_a_bad_line_far_down_is_named(tmp_path: Path) -> None:
 
 def test_the_converted_source_does_not_stay(tmp_path: Path) -> None:
     run = ingest(synthetic_ratings(5, 6), tmp_path)
-    assert not run["ingest"].path("source.parquet").exists()
+    assert not run["ingest"].path("source/00000.parquet").exists()
 
 
 @pytest.mark.parametrize("known", [[3, 4, 9], [-5, 0, 2**40], ["a", "b", "d"]], ids=["dense", "sparse", "text"])

@@ -23,8 +23,9 @@ from engine.chunked.runner import Limits, StageRunner
 from engine.chunked.storage import Place, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Planned, Round, Stage
-from engine.pipeline import identify, pipeline_of, steps
+from engine.pipeline import pipeline_of, steps
 from engine.ratings.opening import open_source
+from engine.ratings.resolve import Found
 from engine.ratings.source import digest
 
 # Enough for small synthetic ratings, and quick.
@@ -51,7 +52,8 @@ def notebook_settings(sections: dict[str, Any]) -> config.Config:
 def open_pipeline(ratings: Path, settings: config.Config) -> Pipeline:
     """The pipeline of a configuration on a ratings file."""
     source = open_source(ratings)
-    return pipeline_of(settings, source, identify(source, digest(source)), locate(ratings).state())
+    content = [digest(file) for file in source.files]
+    return pipeline_of(settings, Found(source, content, [file.path.state() for file in source.files]))
 
 
 def run_stages(

@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from engine.ratings.source import Source, scan
+from engine.ratings.opening import open_source
+from engine.ratings.scan import scan
+from engine.ratings.source import RatingsFile, Source
 
 HEADER = "userId,movieId,rating,timestamp\n"
 ROWS = "1,31,2.5,1260759144\n1,1029,3.0,1260759179\n7,50,4.0,851868750\n"
@@ -31,5 +33,21 @@ def parquet(path: Path, **columns: Any) -> Path:
     return path
 
 
-def rows(source: Source, **options: Any) -> list[tuple[Any, ...]]:
-    return scan(source, **options).collect(engine="streaming").rows()
+def open_file(path: Path, *arguments: Any, **options: Any) -> RatingsFile:
+    """The only file of what is there."""
+    (file,) = open_source(path, *arguments, **options).files
+    return file
+
+
+def rows(source: Source | RatingsFile, **options: Any) -> list[tuple[Any, ...]]:
+    files = source.files if isinstance(source, Source) else (source,)
+    return [row for file in files for row in scan(file, **options).collect(engine="streaming").rows()]
+
+
+def looks_faulty(file: RatingsFile) -> bool:
+    """Judge by the fast path alone."""
+    try:
+        frame = scan(file).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return True
+    return any(frame.null_count().row(0))

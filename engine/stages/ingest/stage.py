@@ -1,7 +1,7 @@
-"""ratings.csv -> Parquet partitions by user range.
+"""Ratings files -> Parquet partitions by user range.
 
-The file is streamed once into Parquet row groups, which can be read again cheaply; a look at those settles ids, dtypes
-and partition bounds; then each partition takes its users' rows, in file order.
+Each file is streamed once into Parquet row groups, which can be read again cheaply; a look at those settles ids, dtypes
+and partition bounds; then each partition takes its users' rows, in the order of the files and in file order.
 
 Files
 -----
@@ -12,12 +12,12 @@ Files
     ``user``, ``item`` (codes, uint32) and ``rating`` (a multiple of ``rating_step``), grouped by user,
     rows of a user in file order; of a pair rated twice only the later row, with the sum of both where
     these are counts. With ``ingest.times`` also ``time``, int64:
-    the timestamp, in its own unit (seconds where Parquet has dates).
+    the timestamp, in the unit that the finest of the files has (`engine.ratings.times`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,12 +33,14 @@ from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.ingest import first_users, latest_by_user, most_of_users, summed_by_pair
 from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
-from engine.ratings import source
 from engine.ratings.faults import locate_fault
+from engine.ratings.records import write_utf8
+from engine.ratings.scan import scan
+from engine.ratings.source import RatingsFile, Source
 from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
 
-SOURCE = "source.parquet"
 _KEY = "key"
+_UTF8 = "utf8"
 # Columns of the converted source that hold the ids themselves where these are text.
 _TEXT = {"user": "user_text", "item": "item_text"}
 # Ids as dense as this are looked up in a table, which takes a tenth of the time of a binary search.
@@ -48,13 +50,18 @@ _MOST_HALF_STARS = 127.5  # in a byte
 _UNKNOWN = np.uint32(2**32 - 1)
 
 
+def source_path(index: int) -> str:
+    """Where a file of the source is once it is converted."""
+    return f"source/{index:05d}.parquet"
+
+
 class IngestStage:
     """Convert, profile, partition."""
 
     def __init__(self, inputs: Inputs[config.Ingest]) -> None:
         self._inputs = inputs
         self._section = inputs.params
-        self._source = source.Source.from_json(dict(inputs.details["source"]))
+        self._source = Source.from_json(dict(inputs.details["source"]))
         self._own = inputs.own
         types = {"user": self._source.user_type, "item": self._source.item_type}
         self._texts = [kind for kind, type_ in types.items() if type_ == "string"]
@@ -69,29 +76,40 @@ class IngestStage:
         yield Round("partition", self._inputs.plan()["partition"], self._partition, load=self._load_keys)
 
     def _convert(self, index: int, context: TaskContext) -> None:
+        file, target = self._source.files[index], context.scratch / source_path(index)
+        target.parent.mkdir()
         try:
             texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
-            rows = source.scan(self._source, timestamp=self._section.times).rename({"timestamp": "time"}, strict=False)
-            rows = rows.with_columns(pl.col(self._texts).hash(), *texts)
-            rows.sink_parquet(context.scratch / SOURCE, row_group_size=self._row_group(), compression="lz4")
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            self._refuse_change()
-            self._refuse(error)
-        self._refuse_change()
+            rows = scan(file, timestamp=self._section.times, text=self._utf8(file, context.scratch))
+            rows = rows.rename({"timestamp": "time"}, strict=False).with_columns(pl.col(self._texts).hash(), *texts)
+            rows.sink_parquet(target, row_group_size=self._row_group(), compression="lz4")
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+            self._refuse_change(index)
+            self._refuse([file], error)
+        (context.scratch / _UTF8).unlink(missing_ok=True)
+        self._refuse_change(index)
 
-    def _refuse_change(self) -> None:
-        """Refuse a source that is not the one whose digest is in the fingerprint."""
-        if self._source.path.state() != self._inputs.details["source_state"]:
-            raise EngineError(f"{self._source.path}: changed while it was read: run again")
+    def _utf8(self, file: RatingsFile, folder: Path) -> Path | None:
+        """A copy of the text, if Polars cannot read it as it is."""
+        if file.encoding == "utf-8":
+            return None
+        write_utf8(file, folder / _UTF8)
+        return folder / _UTF8
 
-    def _refuse(self, error: BaseException | None) -> NoReturn:
-        """Say where the source is wrong; called once the fast path saw that it is."""
-        fault = locate_fault(self._source)
-        if fault is not None:
+    def _refuse_change(self, index: int) -> None:
+        """Refuse a file that is not the one whose digest is in the fingerprint."""
+        path = self._source.files[index].path
+        if path.state() != self._inputs.details["source_states"][index]:
+            raise EngineError(f"{path}: changed while it was read: run again")
+
+    def _refuse(self, files: Sequence[RatingsFile], error: BaseException | None) -> NoReturn:
+        """Say where a file is wrong; called once the fast path saw that one is."""
+        if fault := next((found for file in files if (found := locate_fault(file))), None):
             raise UsageError(str(fault))
         if error is not None and system_error(error) is not None:
-            raise error  # the source is sound: a full disk, say
-        raise UsageError(f"{self._source.path}: cannot be read as ratings: {error or 'missing or invalid values'}")
+            raise error  # the ratings are sound: a full disk, say
+        where = files[0].path if len(files) == 1 else self._source.origin
+        raise UsageError(f"{where}: cannot be read as ratings: {error or 'missing or invalid values'}")
 
     def _row_group(self) -> int:
         """Ratings in a row group of the converted source, fewer where they are long."""
@@ -100,16 +118,20 @@ class IngestStage:
         return max(INGEST_LEAST_ROW_GROUP, min(INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES // self._source.row_bytes))
 
     def _rows(self, *columns: str) -> Iterator[pl.DataFrame]:
-        """Go through the converted source, a row group at a time."""
-        scan = pl.scan_parquet(self._own.path(SOURCE), glob=False).select(columns)
-        n_rows, size = scan.select(pl.len()).collect().item(), self._row_group()
-        for start in range(0, n_rows, size):
-            yield scan.slice(start, size).collect()
+        """Go through the converted files, a row group at a time."""
+        size = self._row_group()
+        for path in self._converted():
+            rows = pl.scan_parquet(path, glob=False).select(columns)
+            for start in range(0, rows.select(pl.len()).collect().item(), size):
+                yield rows.slice(start, size).collect()
+
+    def _converted(self) -> list[Path]:
+        return [self._own.path(source_path(index)) for index in range(len(self._source.files))]
 
     def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
-        summary = _summarise(pl.scan_parquet(self._own.path(SOURCE), glob=False))
+        summary = _summarise(pl.scan_parquet(self._converted(), glob=False))
         if summary.pop("faults"):
-            self._refuse(None)
+            self._refuse(self._source.files, None)
         order, users, items = Ascending(), IdSample(), IdSample()
         for rows in self._rows("user", "item", *(_TEXT[kind] for kind in self._texts)):
             order.add(rows[self._name("user")])
@@ -208,7 +230,7 @@ class IngestStage:
             else user.is_between(pl.lit(users[0]), pl.lit(users[-1]))
         )
         columns = ["user", "item", "rating", *(["time"] if self._section.times else [])]
-        rows = pl.scan_parquet(self._own.path(SOURCE), glob=False).filter(ours).select(columns)
+        rows = pl.scan_parquet(self._converted(), glob=False).filter(ours).select(columns)
         return rows.collect(engine="streaming")
 
 

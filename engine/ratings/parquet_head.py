@@ -1,0 +1,136 @@
+"""What the footer and the first rows of a Parquet file say: columns, types, sizes. Loads Polars and pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet
+
+from engine.chunked.errors import UsageError
+from engine.chunked.storage import Location
+from engine.ratings import sense
+from engine.ratings.columns import choose
+from engine.ratings.scan import scan_raw
+from engine.ratings.source import MOST_ID, IdType, Names, RatingsFile, TimeType, TimeUnit
+from engine.ratings.times import settle, unit_of
+
+_HEAD_ROWS = 1000
+# Row groups up to so many rows do not matter.
+_ROW_GROUP = 1 << 18
+
+
+def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> tuple[RatingsFile, list[str]]:
+    """Settle how a Parquet file is read; with what should be noted.
+
+    Raises
+    ------
+    UsageError
+        For all that is visibly wrong.
+    """
+    file = RatingsFile(path, format="parquet", skip=0)
+    schema, metadata = _footer(file)
+    names, values = choose(path, list(schema), columns)
+    if metadata.num_rows == 0:
+        raise UsageError(f"{path} has columns and no ratings")
+    user_type, item_type = _id_types(path, schema, names)
+    file = replace(
+        file,
+        fields=tuple(schema),
+        columns=names,
+        values=values,
+        user_type=user_type,
+        item_type=item_type,
+        group_rows=max(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)),
+    )
+    head = scan_raw(file).select(column.name for column in file.layout).head(_HEAD_ROWS).collect()
+    file, notes = _with_times(file, head, times)
+    file = replace(file, row_bytes=max(_row_bytes(file, head), 24 + _text_bytes(file, metadata)))
+    ratings = head[names[2]].cast(pl.Float64).drop_nulls().to_list() if names[2] else []
+    return file, [*notes, *sense.refuse_nonsense(file, ratings), *_row_group_notes(file)]
+
+
+def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
+    """Return the columns with their types as Polars reads them, and pyarrow's metadata."""
+    try:
+        return pl.read_parquet_schema(file.local), pyarrow.parquet.read_metadata(file.local)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as exc:
+        raise UsageError(
+            f"{file.path} cannot be read as Parquet ({exc}): it is cut or damaged, write it again"
+        ) from exc
+
+
+def _id_types(path: Location, schema: Mapping[str, pl.DataType], names: Names) -> tuple[IdType, IdType]:
+    """Return how ids of users and of items are read; refuse types that are neither ids nor ratings."""
+    user, item, rating, _ = names
+    types: list[IdType] = ["int64" if schema[name].is_integer() else "string" for name in (user, item)]
+    for name, numeric in ((user, types[0] == "int64"), (item, types[1] == "int64"), (rating, True)):
+        if name is not None and not (
+            schema[name].is_numeric() if numeric else schema[name] in (pl.String, pl.Categorical, pl.Enum)
+        ):
+            wanted = "numbers" if name == rating else "whole numbers or text"
+            raise UsageError(f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it")
+    return types[0], types[1]
+
+
+def _with_times(file: RatingsFile, head: pl.DataFrame, times: bool) -> tuple[RatingsFile, list[str]]:
+    """Settle how timestamps are read; without them where they are none, or texts not needed."""
+    column = file.column("timestamp")
+    if column is None:
+        return file, []
+    dtype = head.schema[column.name]
+    settled = _time_type(head[column.name].drop_nulls())
+    if settled is None and times:
+        raise UsageError(
+            f"{file.path}, column {column.name} has type {dtype} where times are needed (numbers, dates and times, or "
+            "ISO text): cast it"
+        )
+    if settled is None or (settled[0] == "text" and not times):
+        notes = [] if settled else [f"column {column.name} is ignored: its type is {dtype}"]
+        return replace(file, columns=(*file.columns[:3], None)), notes
+    return replace(file, time_type=settled[0], time_unit=settled[1]), []
+
+
+def _time_type(times: pl.Series) -> tuple[TimeType, TimeUnit] | None:
+    if isinstance(times.dtype, pl.Datetime):
+        return "date", times.dtype.time_unit
+    if times.dtype == pl.Date:
+        return "date", "s"
+    if times.dtype.is_integer():
+        return "int64", unit_of(times.to_list())
+    if times.dtype.is_float():
+        return "float64", unit_of(times.to_list())
+    return settle(times.to_list()) if times.dtype == pl.String else None
+
+
+def _row_bytes(file: RatingsFile, head: pl.DataFrame) -> int:
+    """Return the mean size of a row: three numbers, and ids that are text."""
+    texts = [head[column.name] for column in file.layout if column.type == "string"]
+    return 24 + sum(int(text.cast(pl.String).str.len_bytes().sum()) // len(text) for text in texts)
+
+
+def _text_bytes(file: RatingsFile, metadata: Any) -> int:
+    """The mean size of a row's ids that are text, in the row group where they are longest; by the footer.
+
+    Raises
+    ------
+    UsageError
+        Where it is more than any id may have.
+    """
+    texts, longest = [column.name for column in file.layout if column.type == "string"], 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = [group.column(k) for k in range(group.num_columns)]
+        mean = [c.total_uncompressed_size // max(1, group.num_rows) for c in columns if c.path_in_schema in texts]
+        longest = max(longest, sum(mean))
+        if any(each > MOST_ID for each in mean):
+            raise UsageError(f"{file.path} has ids of {max(mean)} bytes, {MOST_ID} are allowed: give shorter ones")
+    return longest
+
+
+def _row_group_notes(file: RatingsFile) -> list[str]:
+    if file.group_rows <= _ROW_GROUP:
+        return []
+    mib = file.group_bytes >> 20
+    return [f"row groups of {file.group_rows} rows take about {mib} MiB to read: smaller ones would take less"]

@@ -1,0 +1,115 @@
+"""Ratings in many files: which they are, and that they are read as one."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.chunked.errors import UsageError
+from engine.chunked.storage import Remote
+from engine.ratings.opening import open_source
+from engine.ratings.places import find
+from tests.support.ratings_files import Write, rows, zstd
+
+HEADER = "user,item,rating,timestamp\n"
+PARTS = [[(1, 31, 2.5), (7, 50, 4.0)], [(2, 31, 3.0)], [(1, 31, 1.5), (9, 9, 0.5)]]
+
+
+def csv(part: list[tuple[int, int, float]]) -> bytes:
+    return (HEADER + "".join(f"{user},{item},{rating},5\n" for user, item, rating in part)).encode()
+
+
+def put_parts(folder: Path) -> Path:
+    """Three files in partitions, each of another kind, and what is none of them."""
+    for month in ("2024-01", "2024-02", "2024-03"):
+        (folder / f"month={month}").mkdir(parents=True)
+    (folder / "month=2024-01/part.csv.gz").write_bytes(gzip.compress(csv(PARTS[0])))
+    frame = pl.DataFrame(PARTS[1], schema=["user", "item", "rating"], orient="row").with_columns(timestamp=5)
+    frame.write_parquet(folder / "month=2024-02/0.parquet")
+    (folder / "month=2024-03/zzz.tsv.zst").write_bytes(zstd(csv(PARTS[2]).replace(b",", b"\t")))
+    for other in ("_SUCCESS", ".hidden.csv", "movies.csv", "README.txt", "month=2024-03/_tmp.csv"):
+        (folder / other).write_text("nothing of this")
+    return folder
+
+
+def test_a_folder_is_read_as_one_in_the_order_of_names(tmp_path: Path) -> None:
+    source = open_source(put_parts(tmp_path / "clicks"))
+    assert rows(source) == [row for part in PARTS for row in part]
+    assert (source.name, source.origin) == ("clicks", str(tmp_path / "clicks"))
+    assert source.notes[0] == "3 files are read as one: part.csv.gz to zzz.tsv.zst"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        ("*", [0, 1, 2]),
+        ("*/*", [0, 1, 2]),
+        ("**/*.gz", [0]),
+        ("**/[0p]*", [0, 1]),
+        ("month=2024-0[23]", [1, 2]),
+        ("month=2024-0?/*.parquet", [1]),
+        ("month=2024-01/part*", [0]),
+    ],
+)
+def test_a_pattern_is_read_as_one(tmp_path: Path, pattern: str, parts: list[int]) -> None:
+    folder = put_parts(tmp_path / "clicks")
+    for name in ("movies.csv", "README.txt"):
+        (folder / name).unlink()
+    (folder / "month=2024-03/_tmp.csv").unlink()
+    (folder / "_SUCCESS").unlink()
+    assert rows(open_source(str(folder / pattern))) == [row for part in parts for row in PARTS[part]]
+
+
+def test_a_pattern_without_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\*\.csv matches no file"):
+        open_source(str(tmp_path / "none*.csv"))
+
+
+def test_a_pattern_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_parts(tmp_path / "clicks")
+    monkeypatch.chdir(tmp_path)
+    assert len(find("clicks/*/*.gz").files) == 1
+    assert find("clicks/month=2024-0*").origin == f"{tmp_path}/clicks/month=2024-0*"
+
+
+def test_a_folder_in_a_store_is_read_as_one(bucket: Remote, tmp_path: Path) -> None:
+    folder = put_parts(tmp_path / "clicks")
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        (bucket / "clicks" / path.relative_to(folder).as_posix()).put(path.read_bytes())
+    assert rows(open_source(bucket / "clicks")) == [row for part in PARTS for row in part]
+    assert rows(open_source(f"{bucket}/clicks/month=*[12]")) == [row for part in PARTS[:2] for row in part]
+
+
+def test_ids_are_text_in_all_files_if_they_are_in_one(write: Write, tmp_path: Path) -> None:
+    write(HEADER + "1,7,3,5\n", "all/a.csv")
+    write(HEADER + "1,x7,3,5\n", "all/b.csv")
+    pl.DataFrame({"user": [1], "item": [7], "rating": [3.0], "timestamp": [5]}).write_parquet(
+        tmp_path / "all/c.parquet"
+    )
+    source = open_source(tmp_path / "all")
+    assert rows(source) == [(1, "7", 3.0), (1, "x7", 3.0), (1, "7", 3.0)]
+    assert "b.csv: column item is read as text: line 2 has 'x7'" in source.notes
+
+
+def test_times_are_of_one_unit_in_all_files(write: Write, tmp_path: Path) -> None:
+    write(HEADER + "1,7,3,1260759144\n", "all/a.csv")
+    write(HEADER + "1,7,3,1260759144001\n", "all/b.csv")
+    source = open_source(tmp_path / "all", times=True)
+    assert [row[3] for row in rows(source, timestamp=True)] == [1_260_759_144_000, 1_260_759_144_001]
+
+
+def test_files_of_different_kinds_are_refused(write: Write, tmp_path: Path) -> None:
+    write(HEADER + "1,7,3,5\n", "all/a.csv")
+    other = write("user,item\n1,7\n", "all/b.csv")
+    with pytest.raises(UsageError, match=r"a\.csv has ratings, .*b\.csv has pairs: give files of one kind"):
+        open_source(tmp_path / "all")
+    other.write_text("user,item,rating\n1,7,3\n")
+    assert rows(open_source(tmp_path / "all")) == [(1, 7, 3.0)] * 2
+    with pytest.raises(UsageError, match=r"b\.csv has the columns user, item, rating, none of them with timestamps"):
+        open_source(tmp_path / "all", times=True)
+    other.write_text("name,age\nann,7\n")
+    with pytest.raises(UsageError, match=r"b\.csv has the columns name, age: .* \(one of 2 files: leave it out"):
+        open_source(tmp_path / "all")
