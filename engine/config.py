@@ -276,9 +276,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     80
     """
 
-    dataset: str | None = None
-    """``sample``, ``ml-25m``, or a path or URL of a file, of a folder, or of files by a pattern. None: ml-25m where it
-    is present, else the sample."""
+    dataset: Any = None
+    """``sample``, ``ml-25m``, or a path or URL of a file, of a folder, or of files by a pattern. In Python also the
+    ratings themselves: a Polars, pandas or PyArrow table, a PyArrow dataset, a SciPy sparse matrix. None: ml-25m where
+    it is present, else the sample."""
     columns: tuple[str, ...] | None = None
     """Names of the user, item, rating and (optionally) timestamp columns, where they are unusual. A file without
     ratings has two, or an empty third."""
@@ -362,6 +363,8 @@ def load(*layers: Mapping[str, Any]) -> Config:
         settings = msgspec.convert(_plain(full), Config)
     except msgspec.ValidationError as error:
         raise UsageError(f"configuration: {error}{_choices(str(error))}") from None
+    if isinstance(settings.dataset, bool | int | float | list | tuple | dict):
+        raise UsageError(f"configuration: dataset is {settings.dataset!r}: give a name, a path or a data frame")
     _refuse_infinite(_as_mapping(settings), "")
     return _with_what_is_needed(settings)
 

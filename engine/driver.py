@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
+
+import msgspec
 
 from engine import chunked, config
 from engine.chunked import workdir
@@ -18,12 +22,17 @@ from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
+from engine.chunked.storage import locate
 from engine.config import Config
 from engine.pipeline import pipeline_of
+from engine.ratings.frames import is_frame, write_frame
 from engine.ratings.resolve import resolve
 
 RunResult = chunked.RunResult
 
+_RUNS = "runs"
+# Where data frames are in a work directory.
+_FRAMES = "dataset"
 # Bytes of a folder's name: file systems take 255.
 _LONGEST = 150
 
@@ -60,15 +69,54 @@ def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) ->
     """
     settings, pipeline = _found(settings)
     where = _workdir(settings, pipeline)
-    return chunked.run(with_news(pipeline, where), where, on_event=on_event, fresh=fresh, **_resources(settings))
+    result = chunked.run(with_news(pipeline, where), where, on_event=on_event, fresh=fresh, **_resources(settings))
+    _remove_other_frames(str(settings.dataset), where)
+    return result
 
 
 def _found(settings: Config) -> tuple[Config, Pipeline]:
     """Find the ratings; return the configuration, checked, and its pipeline."""
-    settings = config.validated(settings)
+    settings = _with_frame_written(config.validated(settings))
     if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
         raise UsageError(config.HNSWLIB_MISSING)
     return settings, pipeline_of(settings, resolve(settings))
+
+
+def _with_frame_written(settings: Config) -> Config:
+    """The same where the data set is a name; else with the data frame written into the work directory.
+
+    Where none is named, it has a part of the frame's digest in its name: other data, another directory.
+    """
+    if not is_frame(settings.dataset):
+        return settings
+    if settings.workdir:
+        workdir.make(settings.workdir)
+    else:
+        Path(_RUNS).mkdir(exist_ok=True)
+    beside = locate(settings.workdir).disk if settings.workdir else Path(_RUNS)
+    with TemporaryDirectory(prefix=".frame-", dir=beside) as folder:
+        written = Path(folder) / "frame"
+        name = f"frame-{write_frame(settings.dataset, settings.columns, written)[:8]}"
+        where = settings.workdir or f"{_RUNS}/{name}"
+        workdir.make(where)
+        place = locate(where).enclosed() / _FRAMES
+        scratch = place.new_scratch(Path(folder).name)
+        try:
+            shutil.move(written, scratch / "frame")
+            place.adopt({f"{name}.parquet": scratch / "frame"})
+        finally:
+            place.clear_scratch(scratch.name)
+    return msgspec.structs.replace(settings, dataset=f"{where}/{_FRAMES}/{name}.parquet", workdir=where)
+
+
+def _remove_other_frames(dataset: str, where: str) -> None:
+    """Remove the data frames of earlier runs from the work directory, where this run is of one."""
+    place = locate(where).enclosed() / _FRAMES
+    names = place.names()
+    if Path(dataset).name in names:
+        for name in names:
+            if name.startswith("frame-") and name != Path(dataset).name:
+                (place / name).remove()
 
 
 def _workdir(settings: Config, pipeline: Pipeline) -> str:
@@ -137,7 +185,7 @@ def default_workdir(name: str) -> str:
     safe = safe.encode()[:_LONGEST].decode(errors="ignore")
     if safe != name or safe in ("", ".", ".."):  # two names that differ only in what cannot be shown are two still
         safe = f"{safe}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
-    return f"runs/{safe}"
+    return f"{_RUNS}/{safe}"
 
 
 def _resources(settings: Config) -> Resources:

@@ -71,7 +71,7 @@ def test_a_section_that_is_no_section_is_refused() -> None:
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
 def test_numbers_of_numpy_are_numbers(kind: Any) -> None:
     made = Config(
-        dataset=Path("a"),  # type: ignore[arg-type]
+        dataset=Path("a"),
         columns=np.array(["u", "i", "r"]),  # type: ignore[arg-type]
         workers=kind(1),
         memory=np.int64(2**30),  # type: ignore[arg-type]

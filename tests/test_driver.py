@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import cli
 from engine.chunked import workdir
+from engine.chunked.errors import UsageError
 from engine.config import Config
-from engine.driver import default_workdir, with_news
+from engine.driver import default_workdir, plan, with_news
 from tests.support.pipeline import open_pipeline
 
 RATINGS = "userId,movieId,rating\n" + "".join(
@@ -78,3 +80,25 @@ def test_what_is_new_among_many_files_is_said(tmp_path: Path) -> None:
         f"new since the last run: {tmp_path}/clicks/3.csv",
         f"no longer there: {tmp_path}/clicks/1.csv",
     ]
+
+
+def test_a_data_frame_is_kept_in_the_work_directory_by_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pl.read_csv(RATINGS.encode())
+    for dataset in (frame, frame.to_pandas(), frame.lazy()):
+        plan(Config(dataset=dataset, memory="1GiB"))
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name.startswith("frame-")
+    assert [path.name for path in (made / "dataset").iterdir() if path.is_file()] == [f"{made.name}.parquet"]
+    plan(Config(dataset=frame.head(100), memory="1GiB", workdir="runs/mine"))
+    workdir.check(tmp_path / "runs/mine")
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("dataset", [7, True, ["ratings.csv"], object()])
+def test_what_is_no_data_set_is_refused(dataset: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"dataset is .*: give a (name, a )?path"):
+        plan(Config(dataset=dataset))

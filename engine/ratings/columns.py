@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from engine.chunked.errors import UsageError
-from engine.chunked.storage import Location
 from engine.ratings.source import COLUMNS_OPTION, Names, Values
 
 # What columns are usually called, as `column_key` gives it; the first group that a file has decides.
@@ -58,13 +57,13 @@ def checked(columns: Sequence[str] | None) -> Sequence[str] | None:
     return columns
 
 
-def choose(path: Location, fields: Sequence[str], columns: Sequence[str] | None) -> tuple[Names, Values]:
+def choose(path: object, fields: Sequence[str], columns: Sequence[str] | None) -> tuple[Names, Values]:
     """The columns to read, each of which has to be there once, and what they hold.
 
     Parameters
     ----------
     path
-        The file, for messages.
+        The file, or what it is called in messages.
     fields
         All its columns.
     columns
@@ -86,7 +85,7 @@ def choose(path: Location, fields: Sequence[str], columns: Sequence[str] | None)
     return (user, item, rating or None, timestamp or None), values
 
 
-def _usual(path: Location, fields: Sequence[str]) -> tuple[Names, Values]:
+def _usual(path: object, fields: Sequence[str]) -> tuple[Names, Values]:
     user, item = (find(path, fields, names) for names in (USERS, ITEMS))
     if user is None or item is None:
         raise unclear(path, fields)
@@ -105,7 +104,7 @@ def _usual(path: Location, fields: Sequence[str]) -> tuple[Names, Values]:
     return (user, item, None, timestamp), "pairs"
 
 
-def find(path: Location, fields: Sequence[str], names: Sequence[set[str]], remedy: str = _REMEDY) -> str | None:
+def find(path: object, fields: Sequence[str], names: Sequence[set[str]], remedy: str = _REMEDY) -> str | None:
     """The column with one of the names, in the first group that the file has; None where there is none.
 
     Raises
@@ -122,7 +121,7 @@ def find(path: Location, fields: Sequence[str], names: Sequence[set[str]], remed
     return None
 
 
-def unclear(path: Location, fields: Sequence[str], remedy: str = _REMEDY, but: str = "") -> UsageError:
+def unclear(path: object, fields: Sequence[str], remedy: str = _REMEDY, but: str = "") -> UsageError:
     """That it is not clear which columns to read."""
     return UsageError(f"{path} has the columns {', '.join(fields)}{but}: {remedy}")
 

@@ -37,7 +37,6 @@ from engine.model.scale import scaled_values
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import ASK_RATINGS, FOLD_STEPS, NOISE, READ_RATINGS, SCORE_USERS
 from engine.ratings.person import read_person
-from engine.ratings.source import BLANKS
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
 from engine.serving.forks import refuse_forked
@@ -492,8 +491,7 @@ class Recommender:
     def titles(self, items: pl.Series) -> pl.Series:
         """Titles of items, from the ``movies.csv`` beside the ratings; null where there is none, or it is no use."""
         refuse_forked()
-        blanks = BLANKS if self._run.source.first.format == "text" else ""  # as the ids themselves are read
-        titles, self._no_titles = read_titles(self._run.source.titles, items, blanks)
+        titles, self._no_titles = read_titles(self._run.source.titles, items)
         return titles
 
     @property

@@ -1,72 +1,97 @@
-"""Titles of items, from the ``movies.csv`` beside the ratings. Whatever is wrong with it, answers go without."""
+"""Titles of items, from a file beside the ratings or a named one. Whatever is wrong with it, answers go without."""
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import polars as pl
 
 from engine.chunked.storage import Location
 from engine.ratings.columns import ITEMS, column_key
-from engine.serving.ids import as_type
+from engine.ratings.encodings import LATIN1
+from engine.ratings.records import NUMBER, Record, read_records
+from engine.ratings.source import BLANKS, RatingsFile
+from engine.ratings.text_head import compression_of, read_head, read_magic
 
-_TITLE_NAMES = {"title", "name"}
-_MOST_HEADER = 1 << 16
+# What the columns are called, as `column_key` gives it.
+_ITEM_NAMES = {*set().union(*ITEMS), "id"}
+_TITLE_NAMES = {"title", "name", "booktitle", "movietitle", "producttitle", "productname", "artistname", "trackname"}
 
 
-def read_titles(path: Location | None, items: pl.Series, blanks: str = "") -> tuple[pl.Series, str]:
+def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str]:
     """Titles of items, null where not known; and what is wrong with the file, if anything.
 
     Parameters
     ----------
     path : Path or Remote or None
-        With a header, and a column of items and one of titles, separated by commas or tabs.
+        Text or Parquet, in any form that ratings are read in; with columns of items and titles by their usual names, or
+        without a header, then these are the first two.
     items : Series
         Ids.
-    blanks : str
-        What does not count around ids.
     """
     unknown = pl.Series("title", [None] * len(items), dtype=pl.String)
+    if path is None:
+        return unknown, ""
     try:
-        if path is None or not path.is_file():
-            return unknown, ""
-        return _look_up(path, items, blanks), ""
+        wanted = set(items.cast(pl.String).to_list())
+        found: dict[str, str] = {}
+        for item, title in _rows(path, wanted):
+            found.setdefault(item, title)
+        texts = [found.get(item) for item in items.cast(pl.String).to_list()]
+        return pl.Series("title", texts, dtype=pl.String), ""
     except (Exception, pl.exceptions.PanicException) as error:  # whatever it is, ids can be shown
-        reason = " ".join(str(error).split("\n", 1)[0].split())[:100]
+        reason = " ".join(str(error).split("\n", 1)[0].split()).removeprefix(f"{path}").lstrip(", :")[:100]
         return unknown, f"{path} cannot be read as movieId,title,... ({reason}): ids are shown"
 
 
-def _look_up(path: Location, items: pl.Series, blanks: str) -> pl.Series:
-    separator, fields, item, title = _header(path)
-    table = (
-        pl.scan_csv(
-            path.local(),
-            schema={str(k): pl.String for k in range(fields)},
-            separator=separator,
-            has_header=False,
-            skip_lines=1,
-            missing_columns="insert",
-            truncate_ragged_lines=True,
-            glob=False,
-        )
-        .select(item=pl.col(str(item)).str.strip_chars(blanks), title=str(title))
-        .filter(pl.col("item").is_in(items.cast(pl.String).unique().implode()))
-        .unique("item", keep="first")
-        .collect(engine="streaming")
-    )
-    if table["title"].str.contains("\n", literal=True).any():
-        raise ValueError("a title over several lines: a stray quote")
-    table = table.with_columns(as_type(table["item"], items.dtype))
-    return pl.DataFrame({"item": items}).join(table, on="item", how="left", maintain_order="left")["title"]
+def _rows(path: Location, wanted: set[str]) -> Iterator[tuple[str, str]]:
+    """Items that are wanted and their titles, in the order of the file."""
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    magic = read_magic(path)
+    if magic == b"PAR1":
+        return _parquet_rows(path, wanted)
+    file, head, _ = read_head(RatingsFile(path, compression=compression_of(magic)))
+    try:
+        return iter(_text_rows(file, head, wanted))
+    except UnicodeDecodeError:
+        return iter(_text_rows(replace(file, encoding=LATIN1), head, wanted))
 
 
-def _header(path: Location) -> tuple[str, int, int, int]:
-    """The separator, the number of fields, and the places of the two columns."""
-    with path.local().open("rb") as stream:
-        line = stream.readline(_MOST_HEADER).decode("utf-8-sig").rstrip("\r\n")
-    separator = "\t" if line.count("\t") > line.count(",") else ","
-    fields = [column_key(field) for field in next(csv.reader([line], delimiter=separator), [])]
-    places = [[k for k, field in enumerate(fields) if field in names] for names in (set.union(*ITEMS), _TITLE_NAMES)]
-    if any(len(found) != 1 for found in places):
+def _parquet_rows(path: Location, wanted: set[str]) -> Iterator[tuple[str, str]]:
+    table = pl.scan_parquet(path.local(), glob=False, hive_partitioning=False)
+    fields = table.collect_schema().names()
+    item, title = (pl.col(fields[place]).cast(pl.String) for place in _places(fields))
+    return iter(table.select(item, title).filter(item.is_in(list(wanted)), title.is_not_null()).collect().iter_rows())
+
+
+def _text_rows(file: RatingsFile, head: Sequence[Record], wanted: set[str]) -> list[tuple[str, str]]:
+    step, names = len(file.separator), head[file.skip - 1].fields
+    headless = NUMBER.fullmatch(names[0]) is not None
+    item, title = (0, 1) if headless else _places(names[::step])
+    found = []
+    for record in islice(read_records(file), file.skip - headless, None):
+        if "not UTF-8" in record.problem:
+            raise UnicodeDecodeError("utf-8", b"", 0, 1, record.problem)
+        if record.problem:
+            raise ValueError(f"line {record.line}: {record.problem}")
+        cells = record.fields[::step]
+        if len(cells) <= max(item, title) or cells[item].strip(BLANKS) not in wanted:
+            continue
+        if "\n" in cells[title]:
+            raise ValueError(f"line {record.line}: a title over several lines: a stray quote")
+        found.append((cells[item].strip(BLANKS), cells[title]))
+    return found
+
+
+def _places(fields: Sequence[str]) -> tuple[int, int]:
+    """Of the column of items and of that of titles."""
+    keys = [column_key(field) for field in fields]
+    item, title = ([k for k, key in enumerate(keys) if key in names] for names in (_ITEM_NAMES, _TITLE_NAMES))
+    if len(item) > 1:  # beside an id of the run's, one of somebody else's
+        item = [k for k in item if keys[k] in ITEMS[0]] or item
+    if not item or not title:
         raise ValueError(f"its columns are {', '.join(fields) or 'none'}")
-    return separator, len(fields), places[0][0], places[1][0]
+    return item[0], title[0]

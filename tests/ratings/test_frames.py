@@ -1,0 +1,130 @@
+"""Ratings in data frames and matrices: whoever holds them, they are the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+import scipy.sparse
+
+from engine.chunked.errors import UsageError
+from engine.ratings import frames
+from engine.ratings.opening import open_source
+from tests.support.ratings_files import rows
+
+N = 1000
+FRAME = pl.DataFrame(
+    {
+        "noise": ["x"] * N,
+        "userId": [f"u{k % 37}" for k in range(N)],
+        "Movie-ID": pl.int_range(N, dtype=pl.Int32, eager=True) % 53,
+        "rating": pl.Series([(k % 9) / 2 for k in range(N)], dtype=pl.Float32),
+        "timestamp": pl.Series([dt.datetime(2024, 1, 1) + dt.timedelta(seconds=k) for k in range(N)]),
+    }
+)
+
+
+def holders(folder: Path) -> dict[str, Any]:
+    table = FRAME.to_arrow()
+    (folder / "set").mkdir()
+    for k in range(3):
+        FRAME.slice(k * 400, 400).write_parquet(folder / f"set/{k}.parquet")
+    categories = FRAME.with_columns(pl.col("userId").cast(pl.Categorical))
+    return {
+        "polars": FRAME,
+        "categories": categories,
+        "in chunks": pl.concat([FRAME.head(7), FRAME.slice(7)], rechunk=False),
+        "lazy": FRAME.lazy(),
+        "lazy file": pl.scan_parquet(folder / "set/*.parquet"),
+        "pandas": FRAME.to_pandas(),
+        "pandas objects": FRAME.to_pandas().astype({"userId": object}),
+        "pandas Arrow": FRAME.to_pandas(use_pyarrow_extension_array=True),
+        "table": table,
+        "dictionary": table.set_column(1, "userId", table["userId"].cast(pa.string()).dictionary_encode()),
+        "reader": table.to_reader(max_chunksize=11),
+        "dataset": ds.dataset(folder / "set", format="parquet"),
+    }
+
+
+def write(dataset: Any, target: Path, columns: list[str] | None = None) -> str:
+    return frames.write_frame(dataset, columns, target)
+
+
+def test_whoever_holds_them_the_same_ratings_are_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "_ROWS", 128)
+    digests = {name: write(held, tmp_path / name) for name, held in holders(tmp_path).items()}
+    assert len(set(digests.values())) == 1, digests
+    found = rows(open_source(tmp_path / "reader"), timestamp=True)
+    assert [row[:3] for row in found] == FRAME.select("userId", "Movie-ID", "rating").rows()
+    assert found[1][3] - found[0][3] == 10**6
+    other = FRAME.with_columns(rating=pl.col("rating") + 0.5)
+    assert write(other, tmp_path / "other") != digests["polars"]
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "dok"])
+@pytest.mark.parametrize("array", [True, False])
+def test_entries_of_a_sparse_matrix_are_ratings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, array: bool
+) -> None:
+    monkeypatch.setattr(frames, "_ROWS", 7)
+    dense = np.random.default_rng(1).integers(0, 6, (9, 11)) * np.eye(9, 11, k=2, dtype=np.int64) + np.eye(9, 11) * 4
+    made: Any = scipy.sparse.csr_array(dense) if array else scipy.sparse.csr_matrix(dense)
+    matrix = made.asformat(kind)
+    write(matrix, tmp_path / "m")
+    expected = {(u, i): dense[u, i] for u, i in zip(*dense.nonzero(), strict=True)}
+    assert {(user, item): rating for user, item, rating in rows(open_source(tmp_path / "m"))} == expected
+
+
+def test_stored_zeros_are_ratings_and_empty_rows_are_passed_over(tmp_path: Path) -> None:
+    matrix = scipy.sparse.csr_matrix(([0.0, 3.0], [4, 1], [0, 0, 1, 1, 2]), shape=(4, 5))
+    write(matrix, tmp_path / "m")
+    assert rows(open_source(tmp_path / "m")) == [(1, 4, 0.0), (3, 1, 3.0)]
+
+
+def test_columns_are_found_or_named_as_in_files(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"who": ["a"], "what": [7], "stars": [3], "when": [5]})
+    write(frame, tmp_path / "f", ["who", "what", "stars"])
+    assert rows(open_source(tmp_path / "f", ["who", "what", "stars"])) == [("a", 7, 3.0)]
+    with pytest.raises(UsageError, match="the data frame has the columns who, what, stars, when: say which"):
+        write(frame, tmp_path / "f")
+    write(pl.DataFrame({"user": [1], "item": [2]}), tmp_path / "pairs")
+    assert open_source(tmp_path / "pairs").values == "pairs"
+
+
+@pytest.mark.parametrize("dataset", [object(), np.zeros((2, 3)), {"user": [1]}, b"ratings.csv"])
+def test_what_holds_no_ratings_is_refused(tmp_path: Path, dataset: object) -> None:
+    with pytest.raises(UsageError, match="give a path, a Polars, pandas or PyArrow table"):
+        write(dataset, tmp_path / "f")
+
+
+def test_a_frame_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the data frame has no rows"):
+        write(FRAME.clear(), tmp_path / "f")
+
+
+PEAK = """
+import sys, pathlib
+import numpy as np, pandas as pd, pyarrow.parquet
+from engine.ratings.frames import write_frame
+n = int(sys.argv[1]) * 1_000_000
+frame = pd.DataFrame({"user": np.arange(n) // 50, "item": np.arange(n) % 997, "rating": np.ones(n, dtype=np.float32)})
+open("/proc/self/clear_refs", "w").write("5")
+before = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS"))
+write_frame(frame, None, pathlib.Path(sys.argv[2]))
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_frame(tmp_path: Path) -> None:
+    run = [sys.executable, "-c", PEAK]
+    peaks = [int(subprocess.check_output([*run, n, str(tmp_path / "f")])) >> 10 for n in ("1", "6")]
+    assert peaks[1] - peaks[0] < 40, peaks  # the five million rows are 100 MB

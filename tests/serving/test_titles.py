@@ -1,0 +1,82 @@
+"""Titles of items: read however they are written, and never in the way."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.chunked.storage import Remote, locate
+from engine.serving.titles import read_titles
+from tests.support.ratings_files import zstd
+
+ITEMS = pl.Series([8, 1, 8, 99])
+EXPECTED = ['Caf\u00e9; or, the "end"', "One", 'Caf\u00e9; or, the "end"', None]
+QUOTED = '"Caf\u00e9; or, the ""end"""'
+WRITTEN: dict[str, bytes] = {
+    "movies.csv": f"movieId,title\n1,One\n8,{QUOTED}\n8,Again\n".encode(),
+    "other.csv": f"sep=;\r\nISBN;Author;Book-Title\r\n1;x;One\r\n8;y;{QUOTED}\r\n".encode("latin-1"),
+    "items.tsv": f"name\tID\nOne\t1\n{QUOTED}\t8\n".encode("utf-16"),
+    "items.csv.gz": gzip.compress(f"id,name\n1,One\n 8 ,{QUOTED}\n".encode()),
+    "items.csv.zst": zstd(f"id|name\n1|One\n8|{QUOTED}\n".encode()),
+    "movies.dat": '1::One::Drama\n8::Caf\u00e9; or, the "end"::Drama\n'.encode("latin-1"),
+    "u.item": f"1|One|01-Jan-1995||http://x\n8|{QUOTED}|01-Jan-1995||\n".encode("latin-1"),
+    "late.csv": b"id,name\n1,One\n" + b"7,x\n" * 400_000 + f"8,{QUOTED}\n".encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_titles_are_read_however_they_are_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(WRITTEN[name])
+    titles, note = read_titles(locate(tmp_path / name), ITEMS)
+    assert (titles.to_list(), note) == (EXPECTED, "")
+    texts, _ = read_titles(locate(tmp_path / name), ITEMS.cast(pl.String))
+    assert texts.to_list() == EXPECTED
+
+
+@pytest.mark.parametrize("ids", [[1, 8], ["1", "8"]])
+def test_titles_are_read_from_parquet(tmp_path: Path, ids: list[object]) -> None:
+    path = tmp_path / "items.parquet"
+    pl.DataFrame({"year": [1, 2], "Item-ID": ids, "Title": EXPECTED[1::-1]}).write_parquet(path)
+    assert read_titles(locate(path), ITEMS)[0].to_list() == EXPECTED
+
+
+def test_titles_are_read_from_a_store(bucket: Remote) -> None:
+    (bucket / "movies.csv").put(WRITTEN["movies.csv"])
+    assert read_titles(bucket / "movies.csv", ITEMS)[0].to_list() == EXPECTED
+
+
+BAD: dict[str, bytes | None] = {
+    "gone": None,
+    "empty": b"",
+    "no titles": b"a,b\nc,d\n",
+    "a folder's": b"PK\x03\x04",
+    "cut": gzip.compress(WRITTEN["movies.csv"])[:-9],
+    "no Parquet": b"PAR1....",
+    "a stray quote": b'id,name\n1,"One\n8,Eight\n',
+    "binary": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_read_is_one_line_of_note(tmp_path: Path, case: str) -> None:
+    if (content := BAD[case]) is not None:
+        (tmp_path / "movies.csv").write_bytes(content)
+    titles, note = read_titles(locate(tmp_path / "movies.csv"), ITEMS)
+    assert titles.to_list() == [None] * 4
+    assert note.startswith(f"{tmp_path}/movies.csv cannot be read as movieId,title,... (")
+    assert note.endswith("): ids are shown")
+    assert "\n" not in note
+
+
+def test_ids_are_their_text(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text("id,name\n01,A\n+1,B\n1.0,C\n\uff11,D\n1,E\n")
+    assert read_titles(locate(tmp_path / "movies.csv"), pl.Series([1]))[0].to_list() == ["E"]
+    found, _ = read_titles(locate(tmp_path / "movies.csv"), pl.Series(["01", "+1", "\uff11", "2"]))
+    assert found.to_list() == ["A", "B", "D", None]
+
+
+def test_without_a_file_there_is_nothing_to_say() -> None:
+    assert read_titles(None, ITEMS)[1] == ""
