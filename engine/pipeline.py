@@ -148,7 +148,8 @@ def costs_of(known: Known) -> Costs:
     rounds = costs.COSTS[known.step](settings, shapes)
     disk = costs.disk(settings, shapes)[known.step]
     if known.step == "ingest":
-        disk += Source.from_json(dict(known.details["source"])).copied_bytes
+        source = Source.from_json(dict(known.details["source"]))
+        disk += source.copied_bytes + source.recoded * shapes.source_bytes
     return Costs(rounds, disk, estimates.seconds(settings, shapes)[known.step])
 
 

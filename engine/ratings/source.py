@@ -211,8 +211,13 @@ class Source:
 
     @property
     def copied_bytes(self) -> int:
-        """What is copied to the local disk to be read, at most; also of what is not UTF-8, uncompressed."""
+        """What is copied to the local disk to be read."""
         return sum(file.path.copied_bytes for file in self.files)
+
+    @property
+    def recoded(self) -> int:
+        """How many times larger the files may be as UTF-8, uncompressed, where one is read from such a copy; else 0."""
+        return any(file.encoding != "utf-8" for file in self.files) * (16 if self.compressed else 2)
 
     def located(self) -> Source:
         """Return the same with absolute paths, for whoever reads it from another folder."""

@@ -36,6 +36,9 @@ def command(settings: Config, dataset: str, allowed: int) -> str:
         words += ["--preset", settings.preset]
     if settings.columns is not None:
         words += ["--columns", ",".join(settings.columns)]
+    for name in ("separator", "titles"):
+        if (value := getattr(settings, name)) is not None:
+            words += [f"--{name}", value]
     if settings.data_dir != Config().data_dir:
         words += ["--data-dir", settings.data_dir]
     for key, value in changed(settings):
