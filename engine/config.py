@@ -10,7 +10,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -349,8 +349,8 @@ def load(*layers: Mapping[str, Any]) -> Config:
     for layer in layers:
         _merge(merged, layer)
     name = merged.get("preset", "default")
-    if name not in PRESETS:
-        raise UsageError(f"no preset '{name}'{_nearest(str(name), PRESETS)}")
+    if not isinstance(name, str) or name not in PRESETS:
+        raise UsageError(f"no preset '{name}'{nearest(str(name), PRESETS)}")
     full: dict[str, Any] = {}
     _merge(full, PRESETS[name])
     _merge(full, merged)
@@ -362,9 +362,11 @@ def load(*layers: Mapping[str, Any]) -> Config:
     try:
         settings = msgspec.convert(_plain(full), Config)
     except msgspec.ValidationError as error:
-        raise UsageError(f"configuration: {error}{_choices(str(error))}") from None
+        raise UsageError(_told(str(error), full)) from None
     if isinstance(settings.dataset, bool | int | float | list | tuple | dict):
-        raise UsageError(f"configuration: dataset is {settings.dataset!r}: give a name, a path or a data frame")
+        raise UsageError(
+            f"dataset is {settings.dataset!r}: give a name, a path or a data frame, such as dataset=\"ratings.csv\""
+        )
     _refuse_infinite(_as_mapping(settings), "")
     return _with_what_is_needed(settings)
 
@@ -464,7 +466,7 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefi
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in values.items():
         if key not in fields:
-            raise UsageError(f"no configuration key '{prefix}{key}'{_nearest(key, fields, prefix)}")
+            raise UsageError(f"no configuration key '{prefix}{key}'{nearest(key, fields, prefix)}")
         section = fields[key]
         if isinstance(value, Mapping) and isinstance(section, type) and issubclass(section, msgspec.Struct):
             _refuse_unknown(value, section, f"{prefix}{key}.")
@@ -478,16 +480,111 @@ def _refuse_infinite(values: Mapping[str, Any], prefix: str) -> None:
             raise UsageError(f"configuration: {prefix}{key} is {value}: give a finite number")
 
 
-def _choices(error: str) -> str:
-    """The words that are allowed where an error was found, if they are a fixed few."""
+def origins(settings: Config, layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, tuple[Any, str]]:
+    """Every key of a configuration: its value, and where that comes from.
+
+    Parameters
+    ----------
+    settings : Config
+        As `load` gives it for these layers.
+    layers : iterable of (str, mapping)
+        What each is called, and its content.
+    """
+    named = [(f"preset {settings.preset}", PRESETS[settings.preset]), *layers]
+    found: dict[str, tuple[Any, str]] = {}
+    for key, value in _flat(to_json(settings)).items():
+        set_by = [name for name, layer in named if key in _flat(layer)]
+        derived = "split.method" if key == "ingest.times" and value else "default"
+        found[key] = (value, set_by[-1] if set_by else derived)
+    return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keys with dots, and their values."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+# Of keys that have no value unless one is given, and of the names of sections.
+_EXAMPLES: Mapping[str, Any] = {
+    "dataset": "ratings.csv",
+    "columns": ["user", "item", "rating"],
+    "separator": ";",
+    "titles": "titles.csv",
+    "workdir": "runs/mine",
+    "memory": "512MiB",
+    "workers": 2,
+    "scheduler": "tcp://10.0.0.5:8786",
+    "split.leave_last": 1,
+    "refine.liked_from": 4.0,
+}
+
+
+def _told(error: str, given: Mapping[str, Any]) -> str:
+    """What msgspec says of a value, with the key, the value, what is allowed there, and an example."""
+    key = error.rpartition("`$.")[2].rstrip("`").partition("[")[0]
+    value: Any = given
     kind: Any = Config
-    for name in error.rpartition("`$.")[2].rstrip("`").split("."):
-        fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
-        kind = next((field.type for field in fields if field.name == name), None)
-    return f": one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+    default: Any = None
+    for name in key.split("."):
+        field = next(each for each in msgspec.structs.fields(kind) if each.name == name)
+        value = value[name] if isinstance(value, Mapping) and name in value else None
+        kind, default = field.type, field.default
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        first = msgspec.structs.fields(kind)[0].name
+        return f"{key} is {value!r}: it is a section: give its keys, such as {key}.{first}"
+    example = _EXAMPLES.get(key, default)
+    return f"{key} is {value!r}: give {expected(kind)}, such as {key}={msgspec.json.encode(example).decode()}"
 
 
-def _nearest(word: str, names: Iterable[str], prefix: str = "") -> str:
+def expected(kind: Any) -> str:
+    """What values of a type are allowed, for people.
+
+    Examples
+    --------
+    >>> expected(Positive), expected(Fraction), expected(Literal["a", "b"])
+    ('a whole number, 1 or more', 'a number, more than 0 and less than 1', 'one of a, b')
+    """
+    return _allowed(msgspec.inspect.type_info(kind))
+
+
+def _allowed(found: Any) -> str:
+    match found:
+        case msgspec.inspect.UnionType(types=types):
+            return " or ".join(_allowed(each) for each in types if not isinstance(each, msgspec.inspect.NoneType))
+        case msgspec.inspect.LiteralType(values=values):
+            return f"one of {', '.join(sorted(map(str, values)))}"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            what = "a whole number" if isinstance(found, msgspec.inspect.IntType) else "a number"
+            return ", ".join([what, *_range(found)])
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return f"a list, each of it {_allowed(item)}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+    return "a text"
+
+
+def _range(found: Any) -> list[str]:
+    """The range of numbers that are allowed."""
+    low = f"more than {found.gt:g}" if found.gt is not None else ""
+    low = f"{found.ge:g} or more" if found.ge is not None else low
+    high = f"less than {found.lt:g}" if found.lt is not None else ""
+    high = f"at most {found.le}" if found.le is not None else high
+    if found.ge is not None and found.le is not None:
+        return [f"{found.ge:g} to {found.le}"]
+    return [" and ".join(each for each in (low, high) if each)] if low or high else []
+
+
+def nearest(word: str, names: Iterable[str], prefix: str = "") -> str:
+    """What to say of a word that is none of some: the nearest of them, or all.
+
+    Examples
+    --------
+    >>> nearest("staus", ["run", "status"]), nearest("x", ["run", "status"])
+    (": did you mean 'status'?", ': known are run, status')
+    """
     names = list(names)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

@@ -17,12 +17,12 @@ import msgspec
 
 from engine import chunked, config
 from engine.chunked import workdir
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
-from engine.chunked.storage import locate
+from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
 from engine.pipeline import pipeline_of
 from engine.ratings.frames import is_frame, write_frame
@@ -72,6 +72,28 @@ def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) ->
     result = chunked.run(with_news(pipeline, where), where, on_event=on_event, fresh=fresh, **_resources(settings))
     _remove_other_frames(str(settings.dataset), where)
     return result
+
+
+def ratings_changed(where: Place) -> str | None:
+    """Say so where a ratings file of the last run in a work directory is gone, or has changed since.
+
+    A file is read only where its time is another than it was.
+    """
+    last = workdir.last_run(where)
+    for path, state, sha256 in [] if last is None else _recorded(last.details):
+        try:
+            same = path.state() == state or path.digest() == sha256
+        except (OSError, EngineError):
+            return f"the ratings cannot be read: {path}"
+        if not same:
+            return f"the ratings have changed since this run: {path}; the next run reads them again"
+    return None
+
+
+def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str]]:
+    """Each file of a run: where it is, and its state and SHA-256 then."""
+    paths = [locate(file["path"]) for file in details.get("source", {}).get("files", [])]
+    return list(zip(paths, details.get("source_states", []), details.get("contents", []), strict=False))
 
 
 def _found(settings: Config) -> tuple[Config, Pipeline]:

@@ -125,17 +125,23 @@ def _file_cache_bytes(folder: Path) -> int:
     return stat.get(inactive, 0) + stat.get(active, 0)
 
 
-def free_bytes() -> int:
-    """Memory a new process could use: what the machine and each cgroup around it leave free, the smallest."""
-    candidates = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+def limits() -> list[tuple[int, str]]:
+    """Memory that the machine and each cgroup around this process leave free to a new one: bytes, and which it is."""
+    found = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "the size of the machine")]
     with suppress(OSError):
         lines = (_PROC / "meminfo").read_text().splitlines()
-        candidates += [int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:")]
+        available = [int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:")]
+        found += [(size, "what other processes leave of the machine") for size in available]
     for folder, limit_name, usage_name in _cgroup_folders():
         limit, usage = _read_int(folder / limit_name), _read_int(folder / usage_name)
         if limit is not None and usage is not None:
-            candidates.append(max(0, limit - usage + _file_cache_bytes(folder)))
-    return min(candidates)
+            found.append((max(0, limit - usage + _file_cache_bytes(folder)), f"the limit of the cgroup {folder}"))
+    return found
+
+
+def free_bytes() -> int:
+    """Memory a new process could use: what the machine and each cgroup around it leave free, the smallest."""
+    return min(limits())[0]
 
 
 def default_budget() -> int:

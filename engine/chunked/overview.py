@@ -7,11 +7,11 @@ from typing import Any
 
 from engine.chunked import workdir
 from engine.chunked.budget import format_size
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.printable import printable
-from engine.chunked.storage import Place, locate
+from engine.chunked.storage import Location, Place, locate
 from engine.chunked.workdir import Folder, StageEntry
 
 # Below this many seconds a pace is mostly start-up.
@@ -58,6 +58,54 @@ def status(where: Place) -> dict[str, Any]:
         "bytes": sum(stage["bytes"] for stage in stages),
         "seconds_left": round(sum(stage["seconds_left"] for stage in stages), 1),
     }
+
+
+def runs_below(where: Place) -> list[dict[str, Any]]:
+    """The runs in the folders of a folder that is no work directory itself, with what `status` tells in short.
+
+    Returns
+    -------
+    list of dict
+        ``workdir``, ``state``, ``steps`` and ``steps_complete``, ``bytes``, ``origin``; empty where there is none.
+    """
+    place = locate(where).enclosed()
+    if workdir.is_one(place):
+        return []
+    below = [place / name for name in place.names() if (place / name).is_dir()]
+    return [_in_short(each) for each in below if workdir.is_one(each)]
+
+
+def _in_short(place: Location) -> dict[str, Any]:
+    try:
+        found, last = status(place), workdir.last_run(place)
+    except EngineError as error:
+        return {"workdir": str(place), "state": "damaged", "why": str(error)}
+    used = [stage for stage in found["stages"] if stage["used"]]
+    return {
+        "workdir": str(place),
+        "state": _state(found),
+        "steps": len(used),
+        "steps_complete": sum(stage["complete"] for stage in used),
+        "bytes": found["bytes"],
+        "origin": last.origin if last else "",
+    }
+
+
+def _state(found: Mapping[str, Any]) -> str:
+    """What a run is doing, in a word."""
+    if found["running"]:
+        return "running"
+    return "damaged" if found["damaged"] else "finished" if found["finished"] else "unfinished"
+
+
+def describe_runs(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The runs in a folder for people."""
+    lines = [f"{'run':<42}{'':<12}{'steps':>8}{'size':>10}"]
+    for run in runs:
+        steps = f"{run['steps_complete']}/{run['steps']}" if "steps" in run else "-"
+        size = format_size(run["bytes"]) if "bytes" in run else "-"
+        lines.append(f"{printable(run['workdir']):<42}{run['state']:<12}{steps:>8}{size:>10}")
+    return "\n".join(lines)
 
 
 def _inspect_stage(
@@ -117,12 +165,12 @@ def describe(found: Mapping[str, Any]) -> str:
     state = f"running, process {holder.get('pid')}" if holder else "finished" if found["finished"] else "unfinished"
     left = f", about {found['seconds_left']:.0f} s left" if found["seconds_left"] else ""
     lines = [f"{printable(found['workdir'])}: {state}{left}, {format_size(found['bytes'])}"]
-    lines.append(f"  {'':<32} {'':<9} {'tasks done':>10} {'left':>6} {'worker seconds':>15} {'size':>9}")
+    lines.append(f"  {'':<32}{'':<9}{'done':>7}{'left':>7}{'worker s':>10}{'size':>10}")
     for stage in found["stages"]:
         state = "complete" if stage["complete"] else "begun" if stage["tasks_done"] else "to do"
         state = state if stage["used"] else "unused"
         lines.append(
-            f"  {printable(stage['folder']):<32} {state:<9} {stage['tasks_done']:>10} {stage['tasks_left']:>6} "
-            f"{stage['seconds']:>15.1f} {format_size(stage['bytes']):>9}"
+            f"  {printable(stage['folder']):<32}{state:<9}{stage['tasks_done']:>7}{stage['tasks_left']:>7}"
+            f"{stage['seconds']:>10.1f}{format_size(stage['bytes']):>10}"
         )
     return "\n".join(lines)

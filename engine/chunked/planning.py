@@ -234,30 +234,34 @@ def table(plan: RunPlan) -> str:
     if not plan.stages:
         return "nothing is left to do"
     lines = [
-        f"{'stage':<15}{'tasks':>6}{'workers':>9}{'batch':>9}{'least':>10}{'projected':>11}{'useful':>10}"
-        f"{'disk':>10}{'seconds':>9}"
+        f"{'stage':<15}{'tasks':>6}{'workers':>8}{'batch':>8}{'least':>9}{'projected':>10}{'useful':>9}"
+        f"{'disk':>9}{'sec':>5}"
     ]
     for stage in plan.stages:
         projected = format_size(stage.projected) if stage.projected else "too much"
         batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
-        cache = "  and a cache" if stage.cached else ""
         lines.append(
-            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>9} {batch:>8}{format_size(stage.needed):>10}"
-            f"{projected:>11}{format_size(stage.useful):>10}{format_size(stage.disk):>10}{stage.seconds:>9.0f}{cache}"
+            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>8} {batch:>7}{format_size(stage.needed):>9}"
+            f"{projected:>10}{format_size(stage.useful):>9}{format_size(stage.disk):>9}{stage.seconds:>5.0f}"
+            + ("*" if stage.cached else "")
         )
+    if any(stage.cached for stage in plan.stages):
+        lines.append("* keeps what it reads in memory, since there is room")
+    return "\n".join([*lines, *_totals(plan)])
+
+
+def _totals(plan: RunPlan) -> list[str]:
     disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)
-    useful = max(stage.useful for stage in plan.stages)
     whole = format_size(plan.processes * plan.allowed)
     each = f" to each of {plan.processes} worker processes, {whole} in all" if plan.processes > 1 else ""
-    lines += [
-        f"{format_size(plan.allowed)} allowed{each}; the least that works is {format_size(plan.floor)}; what is spare "
-        f"goes to more workers, caches, larger batches, up to {format_size(useful)}",
-        f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free",
-    ]
+    lines = [f"{format_size(plan.allowed)} allowed{each}; the least that works is {format_size(plan.floor)}"]
+    if not plan.misfits:
+        useful = format_size(max(stage.useful for stage in plan.stages))
+        lines.append(f"what is spare goes to more workers, caches, larger batches, up to {useful}")
+    lines.append(f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free")
     if seconds:
-        told = f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured; yours will differ"
-        lines.append(told)
-    return "\n".join(lines)
+        lines.append(f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured")
+    return lines
 
 
 def rounds_table(plan: RunPlan) -> str:

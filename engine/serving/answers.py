@@ -21,7 +21,8 @@ __all__ = [
     "users_as_mapping",
 ]
 
-_TITLE = 45
+# Columns of 80.
+_TITLE = 34
 _NOTHING = "nothing to recommend: the neighbours rated no item that is new to the user"
 
 
@@ -40,7 +41,7 @@ def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: 
             lines += [head, f"      {_NOTHING}", ""]
             continue
         rating = f"{'rating':>6}  " if predicts_ratings else ""
-        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  why")
+        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  neighbours who rated it")
         lines += [_item_line(row, predicts_ratings) for row in rows.iter_rows(named=True)]
         lines.append("")
     if not predicts_ratings:
@@ -50,9 +51,9 @@ def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: 
 
 def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
     rating = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
-    why = "the user liked items near it"
+    why = "near items are liked"
     if row["n_raters"]:
-        why = f"{row['n_raters']} of the {row['n_neighbors']} neighbours rated it, {row['mean_rating']:.1f} on average"
+        why = f"{row['n_raters']} of {row['n_neighbors']}, {row['mean_rating']:.1f} on average"
     return f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{rating}{row['score']:>6.3f}  {why}"
 
 

@@ -69,6 +69,10 @@ def recommend_all(
     if not isinstance(out, str | os.PathLike):
         raise UsageError(f"{out!r} is no path: name the file to write")
     target = Path(out)
+    if target.suffix.lower() not in ("", ".parquet"):
+        raise UsageError(
+            f"{target}: lists for everybody are written as Parquet: name it {target.with_suffix('.parquet')}"
+        )
     if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
     run = open_finished(where)

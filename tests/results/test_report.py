@@ -236,7 +236,7 @@ def test_the_command_makes_the_same_configuration(
     top = {"dataset": dataset, "memory": memory, "workers": workers, "columns": columns, "preset": preset}
     settings = config.load({"workdir": "runs/a b"}, top, sections)
     words = shlex.split(command(settings, "ml-25m", 777 * MIB))
-    again = cli._settings(cli._parser().parse_args(words[1:]))
+    again = cli.parsing.settings(cli.parser().parse_args(words[1:]))
     assert parse_size(str(again.memory)) == (777 * MIB if memory is None else parse_size(memory))
     assert again.dataset == (dataset or "ml-25m")
     assert msgspec.structs.replace(again, memory=settings.memory, dataset=dataset) == settings

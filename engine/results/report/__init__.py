@@ -10,7 +10,6 @@ from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location, Place, locate
 
 REPORT = "report.html"
-INSTALL = "pip install 'recsys-engine[report]'"
 
 
 def write(where: Place, target: Place | None = None) -> Location:
@@ -40,7 +39,8 @@ def write(where: Place, target: Place | None = None) -> Location:
     try:
         from engine.results.report.page import render
     except ModuleNotFoundError as error:
-        raise UsageError(f"a report is drawn by libraries of which {error.name} is missing: {INSTALL}") from None
+        package = str(error.name).replace("_", "-") + ("-python" if error.name == "vl_convert" else "")
+        raise UsageError(f"a report is drawn by {package}, which is not installed: pip install {package}") from None
     page = locate(where).enclosed() / REPORT if target is None else locate(target)
     page.put(render(collect(where)).encode())
     return page

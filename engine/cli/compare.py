@@ -1,0 +1,36 @@
+"""``engine compare``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from engine.chunked.storage import locate
+from engine.cli.parsing import add_command, add_format
+from engine.cli.showing import show
+
+
+def add(commands: Any) -> None:
+    """Declare it."""
+    does = "show the figures of finished runs side by side, and how sure their differences are"
+    parser = add_command(commands, "compare", does, "example:\n  engine compare runs/one runs/other")
+    parser.set_defaults(command=_compare)
+    parser.add_argument(
+        "workdirs", metavar="WORKDIR", nargs="+", type=locate, help="work directories of the same split"
+    )
+    add_format(parser)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from engine.serving import compare  # loads Polars, which no other command needs here
+
+    found = compare.compare(options.workdirs)
+    rows = [
+        {"figure": each.name, "run": name, "value": value, "difference": difference, "standard_error": error}
+        for each in found.figures
+        for name, value, difference, error in zip(
+            found.names, each.values, [None, *each.differences], [None, *each.standard_errors], strict=True
+        )
+    ]
+    show(options, lambda: compare.describe(found), compare.as_mapping(found), rows)
+    return 0

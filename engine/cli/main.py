@@ -1,0 +1,100 @@
+"""What is common to all commands: which there are, errors and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+
+from engine.chunked import memory
+from engine.chunked.errors import EngineError, Interrupted, UsageError, describe
+from engine.cli import (
+    compare,
+    completion,
+    configuration,
+    data,
+    doctor,
+    recommend,
+    report,
+    run,
+    similar,
+    workdirs,
+)
+from engine.cli.parsing import Parser, nearest_option
+from engine.cli.showing import complain
+
+_JSON = re.compile(r"(^| )--(json|(log-)?format[ =]json)( |$)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code.
+
+    0 done; 1 failed; 2 bad usage, configuration or input; 3 does not fit the budget; 4 work directory in
+    use; 5 damaged work directory; 130 interrupted. Where JSON was asked for, an error is a line of JSON, too.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")  # a sign that it does not know shall not lose what is done
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = bool(_JSON.search(" ".join(given)))
+    try:
+        options = _parsed(given)
+        with memory.process_claimed():
+            code: int = options.command(options)
+        sys.stdout.flush()
+    except EngineError as error:
+        complain(error.told("--memory {}"), type(error).__name__, error.exit_code, as_json=as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        return 0
+    except OSError as error:
+        complain(f"{error}: mend that, then run again", as_json=as_json)
+        return EngineError.exit_code
+    except Exception as error:
+        failed = describe(error)
+        if not failed.kind:
+            raise
+        complain(failed.message, as_json=as_json)
+        return EngineError.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted; run again to go on", "Interrupted", Interrupted.exit_code, as_json=as_json)
+        return Interrupted.exit_code
+    return code
+
+
+def _parsed(given: Sequence[str]) -> argparse.Namespace:
+    options, unknown = parser().parse_known_args(given)
+    if unknown:
+        raise UsageError(nearest_option(unknown[0], options.parser))
+    return options
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    top = Parser(
+        prog="engine",
+        description="Recommendations from a ratings file, inside a memory budget, resumable.",
+        epilog="example:\n  engine run --memory 512MiB",
+    )
+    top.set_defaults(command=_without_command, verbose=False, parser=top)
+    top.add_argument("--version", action="store_true", help="say which version this is")
+    top.add_argument("--verbose", action="store_true", help="with --version: how it was built, and what it runs on")
+    commands = top.add_subparsers(metavar="COMMAND")
+    for module in (run, workdirs, report, recommend, similar, compare, data, configuration, doctor, completion):
+        module.add(commands)
+    return top
+
+
+def _without_command(options: argparse.Namespace) -> int:
+    """What is done without a command: the version, or the help."""
+    if options.version:
+        doctor.print_version(verbose=options.verbose)
+    else:
+        parser().print_help()
+    return 0

@@ -1,0 +1,117 @@
+"""``engine recommend``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.chunked import loop
+from engine.chunked.errors import UsageError
+from engine.chunked.executors.base import environment
+from engine.chunked.storage import Location, locate
+from engine.cli.parsing import Parser, add_executor, add_format, add_on_workdir, add_progress
+from engine.cli.showing import note, progress, show
+from engine.serving import everybody
+
+_EXAMPLES = """examples:
+  engine recommend runs/ml-latest-small --user 42 --user 7
+  engine recommend runs/ml-latest-small --ratings mine.csv   you are not in it
+  engine recommend runs/ml-latest-small --like 260 1196      or you like these
+  engine recommend runs/ml-latest-small --all --out lists.parquet
+
+The file of --ratings has the columns movieId,rating. Items that the user has
+rated are left out. With --include-test only the train ratings count as rated."""
+
+
+def add(commands: Any) -> None:
+    """Declare it."""
+    does = "recommend items to a user, with the ratings to expect and why"
+    parser = add_on_workdir(commands, "recommend", does, _EXAMPLES)
+    parser.usage = (
+        "engine recommend [OPTIONS] WORKDIR\n       (--user ID | --users FILE | --ratings FILE | --like ID ... | --all)"
+    )
+    parser.set_defaults(command=_recommend)
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable, a list for each")
+    whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line, a list for each line")
+    whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of a new user: columns movieId,rating")
+    whom.add_argument("--like", metavar="ID", nargs="+", help="items that a new user likes")
+    whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")
+    parser.add_argument(
+        "--include-test", action="store_true", help="items of held-out test ratings, too: the lists that a run measures"
+    )
+    add_format(parser)
+    _add_for_all(parser)
+
+
+def _add_for_all(parser: Parser) -> None:
+    parser.add_argument("--out", metavar="FILE.parquet", type=Path, help="with --all: the file to write")
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="with --all: the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="with --all: tasks at a time, at most (default: one per processor)"
+    )
+    add_executor(parser)
+    add_progress(parser)
+
+
+def _recommend(options: argparse.Namespace) -> int:
+    if options.all:
+        return _recommend_all(options)
+    for name in ("out", "memory", "workers", "executor", "scheduler"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} goes with --all")
+    answers, recommender = ask(options.workdir)
+    is_new = options.ratings is not None or options.like is not None
+    if is_new:
+        whom = recommender.likes(options.like) if options.like else recommender.read_newcomer(options.ratings)
+        if whom.left_out:
+            note(answers.left_out(whom.left_out))
+    else:
+        whom = options.user or answers.read_ids(options.users)
+    items = recommender.recommend(whom, options.k, include_test=options.include_test)
+    asked = [None] if is_new else recommender.known_users(whom).to_list()
+    if recommender.no_titles:
+        note(recommender.no_titles)
+    show(
+        options,
+        lambda: answers.describe_items(items, asked, recommender.predicts_ratings),
+        answers.items_as_mappings(items, asked),
+        items.to_dicts(),
+    )
+    return 0
+
+
+def _recommend_all(options: argparse.Namespace) -> int:
+    if options.out is None or options.format in ("csv", "parquet"):
+        raise UsageError("--all goes with --out FILE.parquet, and without --format csv or parquet")
+    with progress(options) as on_event:
+        made = everybody.recommend_all(
+            options.workdir,
+            options.out,
+            k=options.k,
+            include_test=options.include_test,
+            memory=options.memory,
+            workers=options.workers,
+            executor=options.executor or "local",
+            scheduler=options.scheduler,
+            on_event=on_event,
+        )
+    took = "" if made.run.stages[0].skipped else f"\n{loop.describe(made.run)}\n"
+    text = f"{took}\n{made.out}: {made.n_items:,} items for {made.n_users:,} users"
+    show(options, lambda: text, {"out": str(made.out), "n_items": made.n_items, "n_users": made.n_users})
+    return 0
+
+
+def ask(where: Location) -> tuple[Any, Any]:
+    """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
+    os.environ.update(environment(workers=1))
+    from engine.serving import answers, recommender
+
+    return answers, recommender.Recommender.open(where)

@@ -1,0 +1,102 @@
+"""How commands print: tables for people, in which text of others does nothing; JSON, CSV or Parquet for programs."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.printable import dumps, printable
+from engine.chunked.progress import EventLines, Progress
+from engine.chunked.storage import Location
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def say(text: object) -> None:
+    """Print text for people, in which names, ids and titles of others do nothing to the terminal."""
+    print(printable(text, keep="\n"))
+
+
+def note(text: str) -> None:
+    """Tell people something beside the result."""
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def complain(
+    text: str, kind: str = "EngineError", exit_code: int = EngineError.exit_code, *, as_json: bool = False
+) -> None:
+    """Tell what went wrong."""
+    if as_json:
+        print(json.dumps({"error": kind, "message": text, "exit_code": exit_code}), file=sys.stderr)
+    else:
+        print(f"engine: {printable(text, keep=chr(10))}", file=sys.stderr)
+
+
+def progress(options: argparse.Namespace) -> Progress | EventLines:
+    """What shows the events of a run, as the options say."""
+    if options.log_format == "json":
+        return EventLines(quiet=options.quiet)
+    return Progress(options.quiet or options.format == "json", options.explain)
+
+
+def show(options: argparse.Namespace, text: Callable[[], str], mapping: Any, rows: Rows | None = None) -> None:
+    """Print what was found in the format that was asked for.
+
+    Parameters
+    ----------
+    options : Namespace
+        With the format.
+    text : callable
+        Gives it for people.
+    mapping : object
+        For programs, as JSON values.
+    rows : sequence of mappings
+        The same for CSV and Parquet.
+    """
+    if options.format == "json":
+        print(dumps(mapping))
+    elif options.format == "csv":
+        _write_csv(rows or [])
+    elif options.format == "parquet":
+        _write_parquet(rows or [])
+    else:
+        say(text())
+
+
+def _write_csv(rows: Rows) -> None:
+    """Rows as CSV; a list in one is JSON."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: json.dumps(v) if isinstance(v, list | dict) else v for name, v in row.items()})
+
+
+def _write_parquet(rows: Rows) -> None:
+    import polars as pl  # which most commands do without
+
+    if sys.stdout.isatty():
+        raise UsageError("Parquet is no text: redirect it to a file, such as > rows.parquet")
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(sys.stdout.buffer)
+
+
+def from_here(where: Location) -> str:
+    """A place as somebody would write it who stands here."""
+    below = isinstance(where, Path) and where.is_relative_to(Path.cwd())
+    return os.path.relpath(str(where)) if below else str(where)
+
+
+def called() -> str:
+    """How this program was called."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{shlex.quote(Path(sys.executable).name)} -m engine"
+    return "engine" if shutil.which("engine") else shlex.quote(os.path.relpath(sys.argv[0]))
