@@ -35,7 +35,7 @@ help:
 	@echo "variables: DATASET=ratings.csv MEMORY=512MiB WORKDIR=runs/mine PRESET=notebook WORKERS=2"
 
 pipeline: $(INSTALLED)
-	$(BIN)/engine run $(RUN_FLAGS)
+	$(BIN)/engine run $(RUN_FLAGS) --report
 
 test: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -92,21 +92,23 @@ $(BIN)/python:
 			"on Fedora: dnf install gcc-c++ python3-devel; on macOS: xcode-select --install" >&2; exit 1; }
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
 		{ echo "error: no Python headers, which the inner loops and hnswlib are built with; on Debian or Ubuntu: apt install python3-dev" >&2; exit 1; }
+	@echo "making the environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "error: no venv module; on Debian or Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 
 KERNELS := $(wildcard engine/kernels/src/*) engine/kernels/CMakeLists.txt
 
 $(INSTALLED): $(BIN)/python pyproject.toml $(KERNELS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
+	@echo "installing the engine, its data sets and its report into $(VENV): some minutes, for the inner loops are compiled"
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[data,report]'
 	@touch $@
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml $(KERNELS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(INSTALLED)
 
 $(INSTALLED_BENCH): $(BIN)/python pyproject.toml $(KERNELS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[bench]'
 	@touch $@ $(INSTALLED)
 
 clean:

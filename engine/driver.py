@@ -18,7 +18,7 @@ import msgspec
 from engine import chunked, config
 from engine.chunked import workdir
 from engine.chunked.errors import EngineError, UsageError
-from engine.chunked.events import OnEvent, ignore
+from engine.chunked.events import OnEvent, Preparing, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
@@ -45,7 +45,7 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     UsageError, LockedError, DamagedError, Interrupted
         As `run`. A stage that does not fit is told by its plan.
     """
-    settings, pipeline = _found(settings)
+    settings, pipeline = _found(settings, on_event)
     where = _workdir(settings, pipeline)
     return chunked.plan(with_news(pipeline, where), where, on_event=on_event, **_resources(settings))
 
@@ -67,7 +67,7 @@ def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) ->
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`.
     """
-    settings, pipeline = _found(settings)
+    settings, pipeline = _found(settings, on_event)
     where = _workdir(settings, pipeline)
     result = chunked.run(with_news(pipeline, where), where, on_event=on_event, fresh=fresh, **_resources(settings))
     _remove_other_frames(str(settings.dataset), where)
@@ -96,11 +96,12 @@ def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str
     return list(zip(paths, details.get("source_states", []), details.get("contents", []), strict=False))
 
 
-def _found(settings: Config) -> tuple[Config, Pipeline]:
+def _found(settings: Config, on_event: OnEvent) -> tuple[Config, Pipeline]:
     """Find the ratings; return the configuration, checked, and its pipeline."""
     settings = _with_frame_written(config.validated(settings))
     if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
         raise UsageError(config.HNSWLIB_MISSING)
+    on_event(Preparing("finding the ratings, and hashing them"))
     return settings, pipeline_of(settings, resolve(settings))
 
 

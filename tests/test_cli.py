@@ -102,7 +102,7 @@ def test_different_data_have_different_directories_and_keep_them(tmp_path: Path)
         ran = engine("run", data, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert f" in {where}, " in ran.stderr
-        assert f"next     {Path(sys.executable).name} -m engine status {where}\n" in ran.stdout
+        assert f"next     {Path(sys.executable).name} -m engine recommend {where} --user 1\n" in ran.stdout
     (tmp_path / "b/books").rename(tmp_path / "moved")
     for data, where in [*zip(asked[:3], wanted[:3], strict=True), ("moved", "runs/moved")]:
         planned = engine("plan", data, cwd=tmp_path)

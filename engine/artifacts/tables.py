@@ -36,6 +36,13 @@ def user_ids(ingest: Committed) -> pl.Series:
     return _ids(ingest.path(names.USERS), "user")
 
 
+def first_user(ingest: Committed) -> str:
+    """The original id of a user, as text."""
+    import polars as pl
+
+    return str(pl.scan_parquet(ingest.path(names.USERS), glob=False).select("user").head(1).collect().item())
+
+
 def item_ids(matrix: Committed) -> pl.Series:
     """Original ids of items, in order of column; integers or text, shape (columns,)."""
     return _ids(matrix.path(names.COLUMNS), "item")

@@ -46,6 +46,12 @@ class Note(Event, frozen=True):
     text: str
 
 
+class Preparing(Event, frozen=True):
+    """What is done before the first stage, for people: it may take seconds."""
+
+    text: str
+
+
 class Explained(Event, frozen=True):
     """Why each stage runs or is skipped, by its name."""
 

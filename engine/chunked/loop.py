@@ -21,6 +21,7 @@ from engine.chunked.events import (
     Explained,
     Note,
     OnEvent,
+    Preparing,
     RoundBegan,
     RunBegan,
     StageBegan,
@@ -356,6 +357,8 @@ def _of_other_data(earlier: LastRun | None, pipeline: Pipeline, where: Location)
 
 def _mend(setup: _Run, on_event: OnEvent) -> None:
     """Take back every task whose files are not what was recorded, before anything reads them; say why steps run."""
+    if setup.earlier is not None:
+        on_event(Preparing("comparing the files of the run with their records"))
     journals = {step.name: Journal(setup.folders[step.name]) for step in setup.pipeline.steps}
     with ThreadPoolExecutor() as pool:
         faults = dict(zip(journals, pool.map(Journal.damaged, journals.values()), strict=True))
@@ -370,6 +373,8 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
         StageStore(setup.folders[step.name]).keep_only(entry.path for entry in entries)
     damaged = {name: len(of_step) for name, of_step in faults.items()}
     on_event(Explained(explain(setup.pipeline, setup.folders, setup.earlier, damaged)))
+    if setup.left:
+        on_event(Preparing("trying what its processes take before any data"))
 
 
 def _plan_survey(setup: _Run, reserved: _Reserved) -> RunPlan | None:

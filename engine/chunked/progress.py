@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -14,6 +15,7 @@ from engine.chunked.events import (
     Event,
     Explained,
     Note,
+    Preparing,
     RoundBegan,
     RunBegan,
     StageBegan,
@@ -47,9 +49,11 @@ class Progress:
         self._bars = self._stream.isatty()
         self._bar: tqdm[NoReturn] | None = None
         self._tasks = 0
+        self._left, self._drawing = threading.Event(), threading.Lock()
         self._shown: dict[type[Event], Callable[[Any], None]] = {
             RunBegan: self._run_began,
             Note: self._note,
+            Preparing: self._preparing,
             Explained: self._explained,
             StageBegan: self._stage_began,
             RoundBegan: self._round_began,
@@ -59,11 +63,21 @@ class Progress:
         }
 
     def __enter__(self) -> Progress:
+        if self._bars and not self._quiet:
+            threading.Thread(target=self._tick, name="progress", daemon=True).start()
         return self
+
+    def _tick(self) -> None:
+        """Show each second that time passes, though no task has ended."""
+        while not self._left.wait(1):
+            with self._drawing:
+                if self._bar is not None:
+                    self._bar.refresh()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left.set()
         self._close()
 
     def __call__(self, event: Event) -> None:
@@ -85,6 +99,10 @@ class Progress:
 
     def _note(self, event: Note) -> None:
         self._say(f"note: {event.text}")
+
+    def _preparing(self, event: Preparing) -> None:
+        if self._bars:  # somebody waits
+            self._say(f"{event.text} ...")
 
     def _stage_began(self, event: StageBegan) -> None:
         self._tasks = event.tasks
@@ -126,9 +144,10 @@ class Progress:
                 self._say(f"{stage}: {why}")
 
     def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        with self._drawing:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
 
 
 class EventLines:

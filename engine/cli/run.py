@@ -11,9 +11,11 @@ import msgspec
 
 from engine import driver
 from engine.chunked import loop, planning, workdir
+from engine.chunked.events import Preparing
+from engine.chunked.storage import Location
 from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
 from engine.cli.showing import called, from_here, progress, show
-from engine.results import summary
+from engine.results import report, summary, verdict
 
 _RUN_EXAMPLES = """examples:
   engine run                               the sample, or ml-25m if present
@@ -30,6 +32,7 @@ def add(commands: Any) -> None:
     run.set_defaults(command=_run)
     run.add_argument("--fresh", action="store_true", help="start over: remove the results of this configuration first")
     add_run_options(run)
+    run.add_argument("--report", action="store_true", help="write the page of engine report at the end")
     run.add_argument("--explain", action="store_true", help="say why each stage runs or is skipped")
     add_json(run)
     add_progress(run)
@@ -44,21 +47,39 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.report:
+        report.refuse_missing()
     with progress(options) as on_event:
         result = driver.run(settings(options), on_event, fresh=options.fresh)
-    stages = [msgspec.to_builtins(entry) for entry in result.stages]
-    show(
-        options,
-        lambda: f"{summary.describe(result.metrics)}\n\n{loop.describe(result)}\n\n{_next(result)}",
-        {"workdir": str(result.workdir), "metrics": result.metrics, "stages": stages},
-    )
+        if options.report:
+            on_event(Preparing("writing the report"))
+    written = report.write(result.workdir) if options.report else None
+    mapping: dict[str, Any] = {"workdir": str(result.workdir), "metrics": result.metrics}
+    mapping |= {"stages": [msgspec.to_builtins(entry) for entry in result.stages]}
+    mapping |= {"report": None if written is None else str(written)}
+    show(options, lambda: _told(result, written), mapping)
     return 0
 
 
-def _next(result: driver.RunResult) -> str:
-    """Where the figures are, and what to do next."""
-    where = from_here(result.workdir)
-    return f"figures  {from_here(result.workdir / workdir.METRICS)}\nnext     {called()} status {shlex.quote(where)}"
+def _told(result: driver.RunResult, written: Location | None) -> str:
+    """The figures, what they took, what they mean, and what to do next."""
+    lines = [summary.describe(result.metrics), "", loop.describe(result), ""]
+    if words := verdict.in_words(result.metrics):
+        lines += [f"This model {words[0]}", *(f"       and {each}" for each in words[1:]), ""]
+    where = shlex.quote(from_here(result.workdir))
+    lines.append(f"figures  {from_here(result.workdir / workdir.METRICS)}")
+    if written is not None:
+        lines.append(f"report   {from_here(written)}")
+    lines.append(f"next     {called()} recommend {where} --user {shlex.quote(_somebody(result))}")
+    lines.append(f"         {called()} status {where}" if written else f"         {called()} report {where}")
+    return "\n".join(lines)
+
+
+def _somebody(result: driver.RunResult) -> str:
+    """The id of a user, for an example."""
+    from engine.artifacts.tables import first_user  # loads Polars, which runs do without
+
+    return first_user(result.committed("ingest"))
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.chunked.printable import printable
+from engine.results.verdict import baselines_that_win
 
 _Cells = tuple[str, str, str, str]
 _OF_RATINGS = (
@@ -36,6 +37,7 @@ def describe(metrics: Mapping[str, Any]) -> str:
     """The content of ``metrics.json``, to be read by people."""
     name = f"{metrics['dataset']} (synthetic)" if metrics["synthetic"] else metrics["dataset"]
     lines = [
+        *(f"\n{sentence}" for sentence in baselines_that_win(metrics)),
         f"\n{printable(name)}: {metrics['n_users']:,} users x {metrics['n_items']:,} items",
         f"  train / test ratings  {metrics['n_train']:,} / {metrics['n_test']:,}",
         *_notes(metrics),

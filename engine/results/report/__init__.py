@@ -6,10 +6,36 @@ makes the page of them.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location, Place, locate
 
 REPORT = "report.html"
+
+
+# Modules that the page is made with, and the packages that have them.
+_NEEDED = {"altair": "altair", "jinja2": "jinja2", "vl_convert": "vl-convert-python"}
+
+
+def refuse_missing() -> None:
+    """See that what a page is made with is installed.
+
+    Raises
+    ------
+    UsageError
+        Where something is missing, with what to install.
+    """
+    missing = [package for module, package in _NEEDED.items() if not _installed(module)]
+    if missing:
+        raise UsageError(f"the report is made with {', '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # kept from being imported
+        return False
 
 
 def write(where: Place, target: Place | None = None) -> Location:
@@ -36,11 +62,9 @@ def write(where: Place, target: Place | None = None) -> Location:
     """
     from engine.results.report.content import collect
 
-    try:
-        from engine.results.report.page import render
-    except ModuleNotFoundError as error:
-        package = str(error.name).replace("_", "-") + ("-python" if error.name == "vl_convert" else "")
-        raise UsageError(f"a report is drawn by {package}, which is not installed: pip install {package}") from None
+    refuse_missing()
+    from engine.results.report.page import render
+
     page = locate(where).enclosed() / REPORT if target is None else locate(target)
     page.put(render(collect(where)).encode())
     return page

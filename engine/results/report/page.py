@@ -19,6 +19,7 @@ from engine.chunked.printable import printable
 from engine.results.report import charts
 from engine.results.report.content import Content, Popularity, Recall, Stage
 from engine.results.report.tables import OURS, Row, definitions, make_tables, read_rows
+from engine.results.verdict import baselines_that_win
 
 _HERE = Path(__file__).parent
 # Figures that are drawn beside their baselines; those of lists at their whole length.
@@ -59,6 +60,7 @@ def render(content: Content) -> str:
         version=__version__,
         content=content,
         metrics=content.metrics,
+        lost=baselines_that_win(content.metrics),
         tiles=_tiles(content, _named(rows, _FIRST, k)),
         tables=make_tables(rows, k),
         ours=OURS,
