@@ -6,9 +6,6 @@ import argparse
 import os
 import platform
 import shutil
-import subprocess
-import tempfile
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,10 +51,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _machine() -> list[tuple[str, str]]:
-    usable, installed = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    import tempfile  # takes time to load, which other commands shall not
+
+    usable, all_ = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     free, who = min(memory.limits())
     found = [
-        ("processors", f"{usable}, one task each by default" + (f"; {installed} installed" * (usable != installed))),
+        ("processors", f"{usable}, one task each by default" + (f"; {all_} installed" * (usable != all_))),
         ("memory", f"{format_size(free)} free, by {who}; a run is allowed {format_size(memory.default_budget())}"),
     ]
     if limited := address_space_limit():
@@ -70,6 +69,8 @@ def _machine() -> list[tuple[str, str]]:
 
 
 def _first_line(compiler: str) -> str:
+    import subprocess
+
     said = subprocess.run([compiler, "--version"], capture_output=True, text=True, errors="replace")
     return (said.stdout.splitlines() or [compiler])[0]
 
@@ -114,6 +115,8 @@ def print_version(*, verbose: bool) -> None:
 
 def installed(package: str) -> str:
     """The version of a package that is installed."""
+    from importlib import metadata  # takes as long to load as half of this program
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shlex
@@ -74,6 +73,8 @@ def show(options: argparse.Namespace, text: Callable[[], str], mapping: Any, row
 
 def _write_csv(rows: Rows) -> None:
     """Rows as CSV; a list in one is JSON."""
+    import csv
+
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()

@@ -51,5 +51,5 @@ def baselines_that_win(metrics: Mapping[str, Any]) -> list[str]:
 
 def _both(metrics: Mapping[str, Any], name: str, baseline: str) -> tuple[float | None, float | None]:
     """A figure of the model, and of a baseline."""
-    ours, theirs = (metrics["figures"].get(which, {}).get(name) or {} for which in ("model", baseline))
+    ours, theirs = (metrics.get("figures", {}).get(which, {}).get(name) or {} for which in ("model", baseline))
     return ours.get("value"), theirs.get("value")
