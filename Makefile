@@ -18,11 +18,14 @@ WORKERS ?=
 RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
 	$(if $(WORKDIR),--workdir "$(WORKDIR)") $(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help pipeline test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
+INSTALLED_DOCS := $(VENV)/.installed-docs
+
+.PHONY: help pipeline docs test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
 
 help:
 	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
 	@echo "make test       the same set-up, then every test"
+	@echo "make docs       the pages of docs/ as a site in build/site"
 	@echo "make lint       ruff, ruff format and mypy"
 	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
 	@echo "make bench-full the same at the size of ml-25m and at four times that (hours); writes docs/benchmarks.md"
@@ -36,6 +39,11 @@ help:
 
 pipeline: $(INSTALLED)
 	$(BIN)/engine run $(RUN_FLAGS) --report
+
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python docs/configuration.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
 
 test: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -110,6 +118,10 @@ $(INSTALLED_DEV): $(BIN)/python pyproject.toml $(KERNELS)
 $(INSTALLED_BENCH): $(BIN)/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[bench]'
 	@touch $@ $(INSTALLED)
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
