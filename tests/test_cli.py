@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -44,10 +45,14 @@ def good(tmp_path: Path) -> Path:
 
 
 def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp_path: Path) -> None:
-    result = engine("run", good, "--workdir", tmp_path / "w", "--memory", "1GiB", "--workers", 1)
+    result = engine("run", good, "--workdir", tmp_path / "w", "--memory", "1GiB", "--workers", 1, "--report")
     assert result.returncode == 0, result.stderr
-    for word in ("RMSE", "Recall@50", "metrics.json", "good: 8 users x 8 items"):
+    for word in ("RMSE", "Recall@50", "metrics.json", "good: 8 users x 8 items", "This model predicts ratings"):
         assert word in result.stdout
+    assert f"report   {tmp_path / 'w/report.html'}\n" in result.stdout
+    assert (tmp_path / "w/report.html").exists()
+    for command in re.findall(r"^(?:next)? +\S+ -m engine (.*)$", result.stdout, re.MULTILINE):  # they work as printed
+        assert engine(*shlex.split(command)).returncode == 0, command
     assert "neighbors: 6 tasks" in result.stderr
     status = json.loads(engine("status", tmp_path / "w", "--json").stdout)
     assert status["finished"]

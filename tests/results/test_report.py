@@ -27,6 +27,7 @@ from engine.results.report.content import collect, popularity_of, recall_over_us
 from engine.results.report.page import render
 from engine.results.report.reproduce import command
 from engine.results.report.tables import OURS, make_tables, read_rows
+from engine.results.verdict import baselines_that_win
 from tests.support.pipeline import STEPS
 from tests.support.ratings import synthetic_ratings, write_ratings
 from tests.support.report_content import NAME, content, metrics
@@ -248,6 +249,10 @@ def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b.html").read_bytes() == (finished / "report.html").read_bytes()
     assert workdir.verify(finished) == {}
     collected = collect(finished)
+    page = (finished / "report.html").read_text()
+    lost = baselines_that_win(collected.metrics)
+    assert page.count('<p class="lost"') == len(lost)
+    assert all(sentence in page for sentence in lost)
     users = pl.read_parquet(finished / "stages" / "evaluate-*" / "users" / "*.parquet")
     assert collected.recall is not None
     assert collected.recall.mean == pytest.approx(collected.metrics["recall_at_50"])
