@@ -48,7 +48,7 @@ def nearest_option(given: str, parser: argparse.ArgumentParser) -> str:
     name = given.partition("=")[0]
     if not name.startswith("-"):
         return f"{given!r} is too much for {parser.prog}; see {parser.prog} --help"
-    return f"{parser.prog} has no option {name}{nearest(name, _OPTION.findall(parser.format_help()))}"
+    return f"{parser.prog} has no option {name}{nearest(name, dict.fromkeys(_OPTION.findall(parser.format_help())))}"
 
 
 def add_command(commands: Any, name: str, does: str, example: str) -> Parser:
