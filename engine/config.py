@@ -365,7 +365,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
         raise UsageError(_told(str(error), full)) from None
     if isinstance(settings.dataset, bool | int | float | list | tuple | dict):
         raise UsageError(
-            f"dataset is {settings.dataset!r}: give a name, a path or a data frame, such as dataset=\"ratings.csv\""
+            f'dataset is {settings.dataset!r}: give a name, a path or a data frame, such as dataset="ratings.csv"'
         )
     _refuse_infinite(_as_mapping(settings), "")
     return _with_what_is_needed(settings)
