@@ -161,8 +161,11 @@ def with_news(pipeline: Pipeline, where: str) -> Pipeline:
 
 def _files(details: Mapping[str, Any]) -> dict[str, str]:
     """The SHA-256 of each file of a run, by its path."""
-    paths = [file["path"] for file in details.get("source", {}).get("files", [])]
-    return dict(zip(paths, details.get("contents", []), strict=False))
+    try:
+        paths = [file["path"] for file in details["source"]["files"]]
+        return dict(zip(paths, details["contents"], strict=True))
+    except (KeyError, TypeError, ValueError):  # of another version
+        return {}
 
 
 def of_this_data(where: Path, pipeline: Pipeline) -> str:

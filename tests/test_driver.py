@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine import cli
 from engine.chunked import workdir
 from engine.chunked.errors import UsageError
+from engine.chunked.storage import Remote
 from engine.config import Config
 from engine.driver import default_workdir, plan, with_news
 from tests.support.pipeline import open_pipeline
@@ -102,3 +103,10 @@ def test_what_is_no_data_set_is_refused(dataset: object, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"dataset is .*: give a (name, a )?path"):
         plan(Config(dataset=dataset))
+
+
+def test_a_data_frame_is_kept_in_a_store(bucket: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan(Config(dataset=pl.read_csv(RATINGS.encode()), memory="1GiB", workdir=f"{bucket}/w"))
+    assert [name for name in (bucket / "w/dataset").names() if name.startswith("frame-")]
+    assert not list(tmp_path.iterdir())

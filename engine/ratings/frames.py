@@ -78,8 +78,9 @@ def _batches(dataset: Any, columns: Sequence[str] | None) -> tuple[list[str], It
         names = _names(dataset.collect_schema().names(), columns)
         return names, (frame.to_arrow() for frame in dataset.select(names).collect_batches(chunk_size=_ROWS))
     if home == "pandas" and hasattr(dataset, "iloc"):
-        names = _names([str(name) for name in dataset.columns], columns)
-        return names, _of_pandas(dataset[names])
+        named = dataset.rename(columns=str)
+        names = _names(list(named.columns), columns)
+        return names, _of_pandas(named[names])
     if home == "pyarrow" and hasattr(dataset, "scanner"):
         names = _names(dataset.schema.names, columns)
         return names, dataset.scanner(columns=names, batch_size=_ROWS).to_batches()
