@@ -34,7 +34,7 @@ _REMEDY = f"say which of them to read with {COLUMNS_OPTION}"
 
 def column_key(field: str) -> str:
     """What of the name of a column tells the usual ones."""
-    return re.sub("[-_ ]", "", field.strip()).casefold()
+    return re.sub("[-_ ]|:(token|float)$", "", field.strip()).casefold()  # the latter is how RecBole tells types
 
 
 def checked(columns: Sequence[str] | None) -> Sequence[str] | None:
@@ -130,3 +130,9 @@ def unusual(columns: Names) -> bool:
     """Whether one of the columns has a name that was found without being the plainest."""
     plainest = (USERS[0], ITEMS[0], RATINGS[0], TIMES[0])
     return any(name and column_key(name) not in keys for name, keys in zip(columns, plainest, strict=True))
+
+
+def all_usual(columns: Sequence[str]) -> bool:
+    """Whether names, in whatever order, say by themselves which column holds what; each is usual, or empty."""
+    usual = set().union(*USERS, *ITEMS, *RATINGS, *COUNTS, *TIMES)
+    return all(column_key(name) in usual for name in columns if name)

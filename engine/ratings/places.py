@@ -21,9 +21,9 @@ TITLES_FILES = (
 """What the file of titles beside ratings is called."""
 # Beside these, what a folder's files of ratings are never called.
 _NO_RATINGS = {*TITLES_FILES, "users.csv", "users.dat", "users.parquet", "links.csv", "tags.csv", "u.user"}
-_RATINGS_KIND = re.compile(r"\.(csv|tsv|dat|data|parquet|pq)(\.gz|\.zst)?$", re.IGNORECASE)
+_RATINGS_KIND = re.compile(r"\.(csv|tsv|dat|data|inter|parquet|pq)(\.gz|\.zst)?$", re.IGNORECASE)
 # The end of a file's name that says what kind of file it is, and all after it.
-_KIND = re.compile(r"\.(csv|tsv|dat|data|txt|parquet|pq|gz|zst)(\.|$).*", re.IGNORECASE)
+_KIND = re.compile(r"\.(csv|tsv|dat|data|inter|txt|parquet|pq|gz|zst)(\.|$).*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Literal
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location
 from engine.ratings import encodings, sense
-from engine.ratings.columns import choose
+from engine.ratings.columns import all_usual, choose
 from engine.ratings.faults import Fault, as_number, first_fault
 from engine.ratings.records import ID_NUMBER, NUMBER, Record, fits_int64, open_bytes, read_records
-from engine.ratings.source import KINDS, Column, IdType, RatingsFile
+from engine.ratings.source import COLUMNS_OPTION, KINDS, Column, IdType, RatingsFile
 from engine.ratings.times import settle
 
 HEAD_ROWS = 1000
@@ -177,14 +177,20 @@ def _with_columns(file: RatingsFile, first: list[str], columns: Sequence[str] | 
     if not _is_headless(fields):
         names, values = choose(path, fields, columns)
         return replace(file, fields=tuple(fields), columns=names, values=values)
-    if file.separator != "::" and not {".dat", ".data"} & set(path.suffixes):
+    if columns is None and file.separator != "::" and not {".dat", ".data"} & set(path.suffixes):
         raise UsageError(
-            f"{path}, line {file.skip} holds a rating, not column names: put userId,movieId,rating,... above it"
+            f"{path}, line {file.skip} holds a rating, not column names: put userId,movieId,rating,... above it, or "
+            f"name its columns in their order with {COLUMNS_OPTION}"
         )
-    if columns:
-        raise UsageError(f"{path} has no header: its columns are {', '.join(KINDS)} by their place, so drop --columns")
-    fields = [*KINDS, *(f"field{k}" for k in range(5, len(fields) + 1))][: len(fields)]
-    names, values = choose(path, fields, None)
+    n_named = len(columns) if columns else len(KINDS)
+    if n_named > len(fields) and columns:
+        raise UsageError(f"{path} has {len(fields)} columns and no header, {n_named} are named: {','.join(columns)}")
+    named = [name or f"field{k}" for k, name in enumerate(columns or KINDS, 1)]
+    fields = [*named, *(f"field{k}" for k in range(n_named + 1, len(fields) + 1))][: len(fields)]
+    if columns and not all_usual(columns):
+        names, values = choose(path, fields, columns)
+    else:
+        names, values = choose(path, [name for name in columns or fields if name], None)
     return replace(file, skip=file.skip - 1, fields=tuple(fields), columns=names, values=values)
 
 

@@ -178,8 +178,34 @@ def test_refuses_a_wrong_number_of_columns(write: Write, columns: list[str]) -> 
 def test_refuses_columns_that_are_not_there(write: Write) -> None:
     with pytest.raises(UsageError, match="has the columns userId, movieId, rating, timestamp, but no stars: say which"):
         open_source(write(GOOD), ["userId", "movieId", "stars"])
-    with pytest.raises(UsageError, match="has no header: its columns are user, item, rating, timestamp by their place"):
-        open_source(write(ROWS.replace(",", "::"), "r.dat"), ["userId", "movieId", "rating"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("user,item,rating,timestamp", READ),
+        ("item,user,rating", [(item, user, rating) for user, item, rating in READ]),
+        ("who,what,stars,when", READ),
+        ("user,item", [(user, item, 1.0) for user, item, _ in READ]),
+        ("user,item,,timestamp", [(user, item, 1.0) for user, item, _ in READ]),
+    ],
+)
+@pytest.mark.parametrize("name", ["r.csv", "r.dat"])
+def test_without_a_header_columns_are_named_in_their_order(
+    write: Write, columns: str, expected: list[Any], name: str
+) -> None:
+    path = write(ROWS.replace(",", "::") if name.endswith("dat") else ROWS, name)
+    source = open_source(path, columns.split(","))
+    assert rows(source) == expected
+    assert locate_fault(source.first) is None
+    with pytest.raises(UsageError, match="has 2 columns and no header, 3 are named: a,b,c"):
+        open_source(write("1,2\n", "two.csv"), ["a", "b", "c"])
+
+
+def test_columns_of_recbole_are_known(write: Write) -> None:
+    path = write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3.5\t8e8\n", "all/ml.inter")
+    source = open_source(path.parent, times=True)
+    assert (source.notes, rows(source)) == ((), [(1, 2, 3.5)])
 
 
 CLICKS = "visitorid,item_id,timestamp\n7,50,30\n1,31,10\n7,50,20\n7,31,40\n"
