@@ -163,6 +163,7 @@ def known_shapes(known: Known) -> Shapes:
         source.columnar,
         source.group_bytes,
         texts,
+        source.parsed,
         source.values != "ratings",
         len(source.files),
     )

@@ -35,6 +35,8 @@ class Shapes:
         Of a Parquet file's largest row group, decoded.
     n_files : int
         Of ratings.
+    parsed : bool
+        Whether times or ratings are read as text and then taken apart.
     counted : bool
         Whether ratings of a pair are added up.
     texts : bool
@@ -60,6 +62,7 @@ class Shapes:
     columnar: bool = False
     group_bytes: int = 0
     texts: bool = False
+    parsed: bool = False
     counted: bool = False
     n_files: int = 1
     n_rows: int = 0

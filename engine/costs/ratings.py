@@ -34,6 +34,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         decompressing=48 * MIB * shapes.compressed,
         time_columns=8 * MIB * times,
         text_columns=text_columns,
+        parsed=32 * MIB * shapes.parsed,
         group=group,
     )
     survey = total(streaming=POLARS_STREAM, sample=32 * MIB, text_columns=text_columns, group=group)

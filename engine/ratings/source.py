@@ -210,6 +210,11 @@ class Source:
         return any(file.format == "parquet" for file in self.files)
 
     @property
+    def parsed(self) -> bool:
+        """Whether times or ratings of any file are read as text and then taken apart."""
+        return any(file.decimal == "," or (file.columns[3] and file.time_type == "text") for file in self.files)
+
+    @property
     def copied_bytes(self) -> int:
         """What is copied to the local disk to be read."""
         return sum(file.path.copied_bytes for file in self.files)
