@@ -62,8 +62,9 @@ def contents(workdir: Path) -> dict[str, str]:
         if path.parent.name == "records":
             record = json.loads(content)
             content = json.dumps({key: record.get(key) for key in ("task", "tasks", "files", "result")}).encode()
-        elif path.name == "run.json":
+        elif path.name == "run.json" or path.parent.name == "finished":
             last = json.loads(content)
+            last = last.get("run", last)
             folders = [stage["folder"] for stage in last["stages"]]
             content = json.dumps([last["figures"], folders]).encode()
         elif path.name == "lock":

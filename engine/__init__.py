@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from engine.chunked.events import Event
     from engine.config import Config
     from engine.driver import RunResult, plan, run
+    from engine.serving.estimator import RecommenderEstimator
     from engine.serving.everybody import recommend_all
-    from engine.serving.recommender import Newcomer, Recommender
+    from engine.serving.people import Newcomer
+    from engine.serving.recommender import Recommender
 
 __all__ = [
     "BudgetError",
@@ -32,6 +34,7 @@ __all__ = [
     "LockedError",
     "Newcomer",
     "Recommender",
+    "RecommenderEstimator",
     "RunResult",
     "UsageError",
     "plan",
@@ -44,8 +47,9 @@ _ERRORS = ("BudgetError", "DamagedError", "EngineError", "Interrupted", "LockedE
 _HOMES = dict.fromkeys(_ERRORS, "engine.chunked.errors") | {
     "Config": "engine.config",
     "Event": "engine.chunked.events",
-    "Newcomer": "engine.serving.recommender",
+    "Newcomer": "engine.serving.people",
     "Recommender": "engine.serving.recommender",
+    "RecommenderEstimator": "engine.serving.estimator",
     "RunResult": "engine.driver",
     "plan": "engine.driver",
     "recommend_all": "engine.serving.everybody",

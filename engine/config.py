@@ -1,6 +1,6 @@
 """Everything a user may set, validated: one section per stage, with units in the names or the docs.
 
-A stage's section determines its output. Keys outside the sections (memory, workers, executor) never do.
+A stage's section determines its output. Keys outside the sections (memory, workers, keep, executor) never do.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ class Ingest(Section, frozen=True):
 class Split(Section, frozen=True):
     """Which ratings are held out for the test."""
 
-    method: Literal["notebook", "leave-last", "global-time"] = "notebook"
+    method: Literal["notebook", "leave-last", "global-time", "none"] = "notebook"
     """``notebook``: a random share of each user's ratings. ``leave-last``: each user's last ratings by time.
-    ``global-time``: all users' ratings later than one moment. Where a user rated several items in the same second, the
+    ``global-time``: all users' ratings later than one moment. ``none``: none, so that the model learns from all ratings
+    and nothing is measured. Where a user rated several items in the same second, the
     rating of the item with the greatest id counts as the last. ``global-time`` does not separate these ratings: those
     of the second of the cut are in train."""
     test_fraction: Fraction = 0.2
@@ -60,7 +61,17 @@ class Split(Section, frozen=True):
     @property
     def by_time(self) -> bool:
         """Whether the split needs the times of the ratings."""
-        return self.method != "notebook"
+        return self.method in ("leave-last", "global-time")
+
+    @property
+    def tests(self) -> bool:
+        """Whether anything is held out, and so measured."""
+        return self.method != "none"
+
+    @property
+    def test_share(self) -> float:
+        """``test_fraction``, or 0 where nothing is held out."""
+        return self.test_fraction if self.tests else 0.0
 
 
 class Matrix(Section, frozen=True):
@@ -259,6 +270,8 @@ class Recommend(Section, frozen=True):
     """Items for each user."""
     include_test: bool = False
     """Whether to recommend items of held-out test ratings, too."""
+    on_empty: Literal["popular", "skip"] = "popular"
+    """Whether who has no list, since no neighbour rated an item that is new to them, gets the most popular items."""
     users_per_task: Positive = 4096
     """Users in a task."""
     ranking: Evaluate = Evaluate()
@@ -298,6 +311,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     calls this library, the memory that it held before does not count."""
     workers: Annotated[int, Meta(ge=1)] | None = None
     """The most tasks at a time, or the worker processes to start. None: as many as processors."""
+    keep: Annotated[int, Meta(ge=1)] | None = None
+    """Finished runs that stay in the work directory, this one included. None: those of the same ratings, and the last
+    one of other ratings. Folders that only older runs used are removed when this one is finished."""
     executor: Literal["local", "dask"] = "local"
     """Who runs tasks: a process here, or the workers of a Dask cluster."""
     scheduler: str | None = None

@@ -16,12 +16,13 @@ from typing import Any, Literal
 import msgspec
 
 from engine import chunked, config
-from engine.chunked import workdir
+from engine.chunked import publishing, workdir
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.events import OnEvent, Preparing, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
+from engine.chunked.progress import following
 from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
 from engine.pipeline import pipeline_of
@@ -45,12 +46,21 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     UsageError, LockedError, DamagedError, Interrupted
         As `run`. A stage that does not fit is told by its plan.
     """
-    settings, pipeline = _found(settings, on_event)
+    settings = _checked(settings)
+    on_event(Preparing("finding the ratings, and hashing them"))
+    pipeline = pipeline_of(settings, resolve(settings))
     where = _workdir(settings, pipeline)
     return chunked.plan(with_news(pipeline, where), where, on_event=on_event, **_resources(settings))
 
 
-def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) -> RunResult:
+def run(
+    settings: Config,
+    on_event: OnEvent = ignore,
+    *,
+    fresh: bool = False,
+    refit: bool = False,
+    progress: bool | None = None,
+) -> RunResult:
     """Run the pipeline, or what is left of it.
 
     Parameters
@@ -61,15 +71,28 @@ def run(settings: Config, on_event: OnEvent = ignore, *, fresh: bool = False) ->
         Told what happens, for progress: see `engine.chunked.progress`.
     fresh : bool
         Remove what earlier runs of this configuration left, and start over.
+    refit : bool
+        Learn from all ratings, with the parameters of the last run of the work directory that was evaluated; the
+        figures of that one are told.
+    progress : bool, optional
+        Whether to show progress. None: on a terminal and in a notebook, unless ``on_event`` is given.
 
     Raises
     ------
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
-        See `engine.chunked.errors`.
+        See `engine.chunked.errors`; UsageError, too, where ``refit`` has no evaluated run, or settings of its own.
     """
-    settings, pipeline = _found(settings, on_event)
+    settings = _checked(settings)
+    on_event(Preparing("finding the ratings, and hashing them"))
+    found = resolve(settings)
+    pipeline = pipeline_of(settings, found)
     where = _workdir(settings, pipeline)
-    result = chunked.run(with_news(pipeline, where), where, on_event=on_event, fresh=fresh, **_resources(settings))
+    if refit:
+        evaluated = _evaluated(where)
+        pipeline = pipeline_of(_refitted(settings, evaluated), found, evaluated.metrics)
+    pipeline = with_news(pipeline, where)
+    with following(on_event, progress) as told:
+        result = chunked.run(pipeline, where, on_event=told, fresh=fresh, keep=settings.keep, **_resources(settings))
     _remove_other_frames(str(settings.dataset), where)
     return result
 
@@ -96,13 +119,36 @@ def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str
     return list(zip(paths, details.get("source_states", []), details.get("contents", []), strict=False))
 
 
-def _found(settings: Config, on_event: OnEvent) -> tuple[Config, Pipeline]:
-    """Find the ratings; return the configuration, checked, and its pipeline."""
+def _checked(settings: Config) -> Config:
     settings = _with_frame_written(config.validated(settings))
     if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
         raise UsageError(config.HNSWLIB_MISSING)
-    on_event(Preparing("finding the ratings, and hashing them"))
-    return settings, pipeline_of(settings, resolve(settings))
+    return settings
+
+
+def _refitted(settings: Config, evaluated: publishing.Finished) -> Config:
+    """The configuration that makes the model of an evaluated run of all ratings."""
+    own = [name for name in _sections(Config()) if getattr(settings, name) != getattr(Config(), name)]
+    if own or settings.preset != Config().preset:
+        what = ", ".join(own) or "preset"
+        raise UsageError(f"{what}: a refit has the parameters of the evaluated run: leave yours out, or run without")
+    before = msgspec.convert(evaluated.run.details["settings"], Config)
+    sections = {name: getattr(before, name) for name in _sections(before)}
+    sections["split"] = msgspec.structs.replace(before.split, method="none")
+    return _checked(msgspec.structs.replace(settings, preset=before.preset, **sections))
+
+
+def _sections(settings: Config) -> list[str]:
+    return [name for name in settings.__struct_fields__ if isinstance(getattr(settings, name), config.Section)]
+
+
+def _evaluated(where: str) -> publishing.Finished:
+    """The newest finished run of a work directory that has figures of its own."""
+    for name in publishing.names(where):
+        finished = publishing.finished(where, name)
+        if finished.metrics.get("figures"):
+            return finished
+    raise UsageError(f"{where}: no finished run with figures, whose parameters a refit has: run without refit first")
 
 
 def _with_frame_written(settings: Config) -> Config:

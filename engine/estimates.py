@@ -33,7 +33,7 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
     n, users, items = shapes.n_ratings, shapes.n_users, shapes.n_items
     dims = min(settings.factors.dims, users, items)
     width = min(settings.factors.dims + settings.factors.oversamples, users, items)
-    train = n * (1 - settings.split.test_fraction)
+    train = n * (1 - settings.split.test_share)
     work = {
         "ingest": _INGEST * n,
         "split": _SPLIT * n,
@@ -43,7 +43,7 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         **_finding_neighbors(settings, users, dims),
         "biases": _BIAS * train * (settings.biases.passes + 2),
         "item_neighbors": _NEAR_ITEM * items * items,
-        "predict": _NEAR_RATING * n * settings.split.test_fraction * settings.item_neighbors.k,
+        "predict": _NEAR_RATING * n * settings.split.test_share * settings.item_neighbors.k,
         "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
     }
     return {name: _START + value for name, value in work.items()}

@@ -52,10 +52,15 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 6)
     if settings.evaluate.model == "notebook":
-        return (*neighbors_and_baseline, evaluate)
-    return (
+        return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
+    model = (
         *neighbors_and_baseline,
         step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 4),
+    )
+    if not settings.split.tests:
+        return model
+    return (
+        *model,
         step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted", 2),
         replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *(("refine",) if refined else ()))),
     )
@@ -73,7 +78,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted, *refined),
         does="the best items for every user",
-        version=5,
+        version=6,
     )
 
 
@@ -93,7 +98,7 @@ def identify(source: Source, content: Sequence[tuple[int, str]]) -> list[str]:
     return [str(sum(size for size, _ in content)), hashlib.sha256(msgspec.json.encode(files)).hexdigest()]
 
 
-def pipeline_of(settings: Config, found: Found) -> Pipeline:
+def pipeline_of(settings: Config, found: Found, evaluated: Mapping[str, Any] | None = None) -> Pipeline:
     """The pipeline of a configuration on its ratings.
 
     Parameters
@@ -101,9 +106,11 @@ def pipeline_of(settings: Config, found: Found) -> Pipeline:
     settings : Config
     found : Found
         The ratings.
+    evaluated : mapping, optional
+        The ``metrics.json`` of the run whose parameters these are, where this one measures nothing.
     """
-    contents = [sha256 for _, sha256 in found.content]
-    return pipeline_from(settings, found.source, identify(found.source, found.content), found.states, contents)
+    identity, contents = identify(found.source, found.content), [sha256 for _, sha256 in found.content]
+    return pipeline_from(settings, found.source, identity, found.states, contents, evaluated)
 
 
 def pipeline_from(
@@ -112,6 +119,7 @@ def pipeline_from(
     identity: list[str],
     states: list[list[int]] | None = None,
     contents: list[str] | None = None,
+    evaluated: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """The same of a run that was made: its configuration, its ratings, and what `identify` found.
 
@@ -124,10 +132,12 @@ def pipeline_from(
         Each file's state (`engine.chunked.storage.base.Location.state`) when it was hashed.
     contents : list of str or None
         The SHA-256 of each file.
+    evaluated : mapping, optional
+        As `pipeline_of` takes it.
     """
 
     def collect(stages: Mapping[str, Committed]) -> dict[str, Any]:
-        return figures.collect(settings, source, {name: stage.root for name, stage in stages.items()})
+        return figures.collect(settings, source, {name: stage.root for name, stage in stages.items()}, evaluated)
 
     details = {
         "settings": msgspec.to_builtins(settings),

@@ -97,10 +97,10 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine(*arguments)
     assert "ingest: runs, what it reads from outside is another" in changed.stderr
-    assert f"note: {good} is not what it was; what is of its former content alone stays" in changed.stderr
+    assert f"note: {good} is not what it was; what is finished of its former content stays" in changed.stderr
     assert "note: " not in engine(*arguments).stderr
     other = good.rename(tmp_path / "other.csv")
-    assert f"was of {good}; what is of that alone stays" in engine("run", other, *arguments[2:]).stderr
+    assert f"was of {good}; what is finished of that stays" in engine("run", other, *arguments[2:]).stderr
 
 
 def test_different_data_have_different_directories_and_keep_them(tmp_path: Path) -> None:

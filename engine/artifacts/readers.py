@@ -57,11 +57,26 @@ class Factors:
 
     def __init__(self, stage: Committed) -> None:
         self._stage = stage
+        self._held: NDArray[np.float32] | None = None
 
     @cached_property
     def vectors(self) -> zarr.Array[Any]:
         """float32, shape (users, dims): rows of unit length, or of zeros for a user no dimension reaches."""
         return arrays.open_array(self._stage.root, names.VECTORS)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors."""
+        return int(self.vectors.nbytes)
+
+    def hold(self) -> None:
+        """Keep the vectors in memory from now on, where `rows` has them."""
+        self._held = arrays.hold(self.vectors)
+
+    @property
+    def rows(self) -> arrays.Rows:
+        """The vectors, in memory where they are held."""
+        return self.vectors if self._held is None else self._held
 
     def loadings(self, mmap_mode: Literal["r"] | None = None) -> NDArray[np.float32]:
         """Shape (items, dims): a row of ratings times this is a user's vector before scaling to unit length."""
@@ -133,23 +148,33 @@ class Nearest:
 
     Attributes
     ----------
-    ids : Zarr int32 array, shape (n, k)
-        Codes of users, or columns; -1 where there are fewer.
-    similarities : Zarr float32 array, shape (n, k)
+    ids : int32 array, shape (n, k)
+        Codes of users, or columns; -1 where there are fewer. Zarr's, unless held.
+    similarities : float32 array, shape (n, k)
+        The same.
     """
 
     def __init__(self, stage: Committed) -> None:
         self._stage = stage
 
     @cached_property
-    def ids(self) -> zarr.Array[Any]:
+    def ids(self) -> arrays.Rows:
         """See the class."""
         return arrays.open_array(self._stage.root, names.IDS)
 
     @cached_property
-    def similarities(self) -> zarr.Array[Any]:
+    def similarities(self) -> arrays.Rows:
         """See the class."""
         return arrays.open_array(self._stage.root, names.SIMILARITIES)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both arrays."""
+        return int(self.ids.nbytes + self.similarities.nbytes)
+
+    def hold(self) -> None:
+        """Keep both in memory from now on."""
+        self.ids, self.similarities = arrays.hold(self.ids), arrays.hold(self.similarities)
 
     def read(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Rows ``start`` to ``stop``, in memory."""

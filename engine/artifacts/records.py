@@ -230,10 +230,11 @@ class Means(msgspec.Struct, frozen=True):
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """recommend: rows of the table, an item each, and users of the run."""
+    """recommend: rows of the table, an item each, users of the run, and those of them who get what is popular."""
 
     n_items: int
     n_users: int
+    n_popular: int
 
     @classmethod
     def of(cls, recommend: Committed) -> Joined:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.chunked.planning import RunPlan
     from engine.chunked.progress import Progress
     from engine.chunked.task import Costs, Planned, Round, Stage, TaskContext
-    from engine.chunked.workdir import clean, verify
+    from engine.chunked.upkeep import clean, verify
 
 _HOMES = {
     "BudgetError": "errors",
@@ -55,14 +55,14 @@ _HOMES = {
     "Survey": "pipeline",
     "TaskContext": "task",
     "UsageError": "errors",
-    "clean": "workdir",
+    "clean": "upkeep",
     "content_of": "pipeline",
     "describe": "loop",
     "plan": "loop",
     "process_claimed": "memory",
     "run": "loop",
     "status": "overview",
-    "verify": "workdir",
+    "verify": "upkeep",
 }
 __all__ = [
     "BudgetError",

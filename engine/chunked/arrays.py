@@ -106,18 +106,31 @@ def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
     return configured
 
 
-def read_rows(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
+Rows = zarr.Array[Any] | NDArray[Any]
+"""What rows are read of: a committed array, or what it holds, in memory."""
+
+
+def hold(array: Rows) -> NDArray[Any]:
+    """What an array holds, in memory."""
+    return array if isinstance(array, np.ndarray) else read_rows(array, 0, array.shape[0])
+
+
+def read_rows(array: Rows, start: int, stop: int) -> NDArray[Any]:
     """Rows ``start`` to ``stop`` of an array, in memory."""
+    if isinstance(array, np.ndarray):
+        return array[start:stop]
     with damage_named(array.store_path):
         return np.asarray(array[start:stop])
 
 
-def take_rows(array: zarr.Array[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+def take_rows(array: Rows, rows: NDArray[np.int64]) -> NDArray[Any]:
     """Rows of the given ascending numbers, in memory; reads one chunk of rows at a time."""
+    if isinstance(array, np.ndarray):
+        return array[rows]
     taken = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype)
     chunk = array.chunks[0]
-    for start in range(0, array.shape[0], chunk):
-        first, last = np.searchsorted(rows, [start, start + chunk])
-        if first < last:
-            taken[first:last] = read_rows(array, start, min(start + chunk, array.shape[0]))[rows[first:last] - start]
+    for start in np.unique(rows // chunk).tolist():
+        first, last = np.searchsorted(rows, [start * chunk, (start + 1) * chunk])
+        stop = min((start + 1) * chunk, array.shape[0])
+        taken[first:last] = read_rows(array, start * chunk, stop)[rows[first:last] - start * chunk]
     return taken

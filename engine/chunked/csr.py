@@ -155,8 +155,9 @@ class CsrReader:
             self.value_step = float(attributes["value_step"])
         pointers = arrays.open_array(root, f"{name}/{INDPTR}")
         self.indptr: NDArray[np.int64] = arrays.read_rows(pointers, 0, pointers.shape[0])
-        self._indices = arrays.open_array(root, f"{name}/{INDICES}")
-        self._data = arrays.open_array(root, f"{name}/{DATA}")
+        self._indices: arrays.Rows = arrays.open_array(root, f"{name}/{INDICES}")
+        self._data: arrays.Rows = arrays.open_array(root, f"{name}/{DATA}")
+        self._held: NarrowRows | None = None
         with arrays.damage_named(place):
             self._check()
 
@@ -173,6 +174,21 @@ class CsrReader:
     def nnz(self) -> int:
         """Number of stored values."""
         return int(self.indptr[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of columns and values, as `hold` holds them."""
+        return int(self._indices.nbytes + self._data.nbytes)
+
+    def hold(self) -> None:
+        """Keep columns and values in memory from now on."""
+        self._indices, self._data = arrays.hold(self._indices), arrays.hold(self._data)
+        self._held = self.read(0, self.shape[0])
+
+    @property
+    def held(self) -> NarrowRows | None:
+        """All rows, where they are kept in memory."""
+        return self._held
 
     def read(self, start: int, stop: int) -> NarrowRows:
         """Rows ``start`` to ``stop`` in their stored dtypes."""

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from itertools import takewhile
 from typing import Any, TypedDict, Unpack, get_args
 
 import msgspec
 
-from engine.chunked import checked, memory, references, workdir
+from engine.chunked import checked, memory, publishing, references, workdir
 from engine.chunked.budget import format_size, parse_size
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.events import (
@@ -35,7 +36,7 @@ from engine.chunked.executors.connect import Kind, connect
 from engine.chunked.explain import explain
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import Known, Pipeline, Step, job
-from engine.chunked.plain import whole_number
+from engine.chunked.plain import at_least_one, whole_number
 from engine.chunked.planning import (
     RunPlan,
     StagePlan,
@@ -50,6 +51,8 @@ from engine.chunked.store import StageStore
 from engine.chunked.task import Costs, task_id
 from engine.chunked.workdir import LastRun, StageEntry
 
+# What becomes of what is there when a run is of something else.
+_STAYS = "stays at least until this run is finished"
 # Points kept of each stage's memory over time.
 _SAMPLES = 200
 
@@ -76,7 +79,7 @@ class Resources(TypedDict, total=False):
     scheduler: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """What a run left.
 
@@ -94,12 +97,29 @@ class RunResult:
         Bytes each of so many processes was allowed.
     """
 
-    metrics: dict[str, Any] = field(repr=False)
+    metrics: dict[str, Any]
     workdir: Location
-    artifacts: dict[str, Location] = field(repr=False)
-    stages: list[StageEntry] = field(repr=False)
+    artifacts: dict[str, Location]
+    stages: list[StageEntry]
     allowed: int
     processes: int
+
+    def __repr__(self) -> str:
+        seconds = sum(entry.seconds for entry in self.stages if not entry.skipped)
+        return f"RunResult({str(self.workdir)!r}, {len(self.stages)} steps, {seconds:.1f} s{self._figures()})"
+
+    def _figures(self) -> str:
+        """The figures at the top of the metrics: the first numbers that are no counts."""
+        found = [f", {name}={value:.4g}" for name, value in self.metrics.items() if isinstance(value, float)]
+        return "".join(found[:4])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what `repr` says, and what each step took."""
+        ran = [entry for entry in self.stages if not entry.skipped]
+        cells = [(entry.stage, f"{entry.seconds:.1f} s", format_size(entry.measured)) for entry in ran]
+        rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in (("step", "time", "memory"), *cells)]
+        table = "".join(f"<tr>{row}</tr>" for row in rows) if ran else ""
+        return f"<p><code>{escape(repr(self))}</code></p><table>{table}</table>"
 
     def committed(self, step: str) -> Committed:
         """What a step has left: its files, and what its tasks returned."""
@@ -205,6 +225,7 @@ def run(
     *,
     on_event: OnEvent = ignore,
     fresh: bool = False,
+    keep: int | None = None,
     **resources: Unpack[Resources],
 ) -> RunResult:
     """Run a pipeline, or what is left of it.
@@ -219,6 +240,9 @@ def run(
         Told what happens: `engine.chunked.progress.Progress` shows it.
     fresh : bool
         Remove what earlier runs of these steps left, and start over.
+    keep : int or None
+        Finished runs that stay in the work directory, this one included; what is of older ones alone is removed when
+        this one is finished. None: those that read the same from outside, and the last one that did not.
     **resources
         ``memory``, ``workers``, ``executor`` and ``scheduler``: see `Resources`.
 
@@ -227,11 +251,12 @@ def run(
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`.
     """
+    keep = None if keep is None else at_least_one(keep, "runs to keep")
     with _prepare(pipeline, where, resources, on_event) as setup:
         if fresh:
             workdir.withdraw_figures(setup.workdir)
-            mine = set(setup.folders.values())
-            workdir.remove([folder for folder in workdir.folders(setup.workdir) if folder.path in mine])
+            publishing.withdraw(setup.workdir, {folder.name for folder in setup.folders.values()})
+            publishing.remove([folder for folder in setup.folders.values() if folder.exists()])
         _mend(setup, on_event)
         reserved = _Reserved(setup, setup.left)
         surveyed = _survey(setup, on_event, _plan_survey(setup, reserved))
@@ -246,7 +271,7 @@ def run(
             last = msgspec.structs.replace(last, stages=[*last.stages[:number], entry, *last.stages[number + 1 :]])
             workdir.write_last_run(setup.workdir, last)
         metrics = _collect(setup)
-        workdir.write_figures(setup.workdir, last, metrics)
+        publishing.publish(setup.workdir, workdir.write_figures(setup.workdir, last, metrics), metrics, keep)
     return _result(setup, metrics, last.stages)
 
 
@@ -255,7 +280,7 @@ def run_beside(
 ) -> RunResult:
     """Run one step beside a finished run of the steps it needs; parameters as those of `run`.
 
-    The run's figures and its record stay as they are; `workdir.clean` removes what the step leaves.
+    The run's figures and its record stay as they are; `upkeep.clean` removes what the step leaves.
 
     Raises
     ------
@@ -349,9 +374,9 @@ def _of_other_data(earlier: LastRun | None, pipeline: Pipeline, where: Location)
     if earlier is None or not earlier.origin:
         return []
     if earlier.origin != pipeline.origin:
-        return [f"{where} was of {earlier.origin}; what is of that alone stays until it is cleaned"]
+        return [f"{where} was of {earlier.origin}; what is finished of that {_STAYS}"]
     if earlier.stages and earlier.stages[0].reads != list(pipeline.steps[0].reads):
-        return [f"{pipeline.origin} is not what it was; what is of its former content alone stays until it is cleaned"]
+        return [f"{pipeline.origin} is not what it was; what is finished of its former content {_STAYS}"]
     return []
 
 

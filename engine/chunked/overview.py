@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.chunked import workdir
+from engine.chunked import publishing, upkeep, workdir
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.printable import printable
 from engine.chunked.storage import Location, Place, locate
-from engine.chunked.workdir import Folder, StageEntry
+from engine.chunked.upkeep import Folder
+from engine.chunked.workdir import StageEntry
 
 # Below this many seconds a pace is mostly start-up.
 _ENOUGH = 10.0
@@ -24,8 +25,9 @@ def status(where: Place) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON values. ``damaged`` has what was seen to be wrong with records and other small files; the others are not
-        read (`engine.chunked.workdir.verify` does that).
+        JSON values. ``published`` says whether a finished run answers, though the last one may be unfinished;
+        ``kept`` of a stage, whether a finished run uses it. ``damaged`` has what was seen to be wrong with records and
+        other small files; the others are not read (`engine.chunked.upkeep.verify` does that).
 
     Raises
     ------
@@ -39,20 +41,24 @@ def status(where: Place) -> dict[str, Any]:
     entries = {entry.folder: entry for entry in last.stages} if last else {}
     pace = pace_of(list(entries.values()))
     order = {entry.stage: number for number, entry in enumerate(entries.values())}
-    folders = {folder.path.name: folder for folder in workdir.folders(place)}
+    folders = {folder.path.name: folder for folder in upkeep.folders(place)}
     for name, entry in entries.items():  # planned, but not begun
         folders.setdefault(name, Folder(entry.stage, place / STAGES / name, 0))
     ordered = sorted(folders.values(), key=lambda folder: (order.get(folder.stage, len(order)), folder.path.name))
-    faults = workdir.faults_beside_stages(place)
+    faults = upkeep.faults_beside_stages(place)
     figures = last is not None and bool(last.figures)
     damaged = [*faults.values()]
     stages = [_inspect_stage(folder, entries.get(folder.path.name), pace, figures, damaged) for folder in ordered]
     complete = all(stage["complete"] for stage in stages if stage["used"])
     running = (place / workdir.LOCK).holder()
+    kept = publishing.used(place)
+    for stage in stages:
+        stage["kept"] = stage["folder"] in kept
     return {
         "workdir": str(where),
         "running": running,
         "finished": figures and workdir.METRICS not in faults and complete,
+        "published": bool(kept),
         "damaged": [] if running else damaged,  # a run removes records, and figures, while one looks
         "stages": stages,
         "bytes": sum(stage["bytes"] for stage in stages),
@@ -164,11 +170,12 @@ def describe(found: Mapping[str, Any]) -> str:
     holder = found["running"]
     state = f"running, process {holder.get('pid')}" if holder else "finished" if found["finished"] else "unfinished"
     left = f", about {found['seconds_left']:.0f} s left" if found["seconds_left"] else ""
-    lines = [f"{printable(found['workdir'])}: {state}{left}, {format_size(found['bytes'])}"]
+    before = ", the run before it answers" if found["published"] and not found["finished"] else ""
+    lines = [f"{printable(found['workdir'])}: {state}{left}{before}, {format_size(found['bytes'])}"]
     lines.append(f"  {'':<32}{'':<9}{'done':>7}{'left':>7}{'worker s':>10}{'size':>10}")
     for stage in found["stages"]:
         state = "complete" if stage["complete"] else "begun" if stage["tasks_done"] else "to do"
-        state = state if stage["used"] else "unused"
+        state = state if stage["used"] else "kept" if stage["kept"] else "unused"
         lines.append(
             f"  {printable(stage['folder']):<32}{state:<9}{stage['tasks_done']:>7}{stage['tasks_left']:>7}"
             f"{stage['seconds']:>10.1f}{format_size(stage['bytes']):>10}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -111,4 +111,18 @@ def truth(value: Any, what: str) -> bool:
     found = plain(value)
     if not isinstance(found, bool):
         raise UsageError(f"{what} is {value!r}: give True or False")
+    return found
+
+
+def one_of(value: Any, what: str, choices: Sequence[str]) -> str:
+    """A word that a caller gave, of a fixed few.
+
+    Raises
+    ------
+    UsageError
+        Where it is another.
+    """
+    found = plain(value)
+    if not isinstance(found, str) or found not in choices:
+        raise UsageError(f"{what} is {value!r}: give one of {', '.join(choices)}")
     return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +17,7 @@ from engine.chunked.events import (
     Event,
     Explained,
     Note,
+    OnEvent,
     Preparing,
     RoundBegan,
     RunBegan,
@@ -22,6 +25,7 @@ from engine.chunked.events import (
     StageEnded,
     StageSkipped,
     TaskEnded,
+    ignore,
 )
 from engine.chunked.printable import printable
 
@@ -39,14 +43,14 @@ class Progress:
     explain : bool
         Also why each stage runs or is skipped.
     stream : file
-        Where to; a terminal gets bars.
+        Where to; a terminal and a notebook get bars.
     """
 
     def __init__(self, quiet: bool = False, explain: bool = False, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._explain = explain
-        self._bars = self._stream.isatty()
+        self._bars = self._stream.isatty() or in_notebook()
         self._bar: tqdm[NoReturn] | None = None
         self._tasks = 0
         self._left, self._drawing = threading.Event(), threading.Lock()
@@ -107,7 +111,7 @@ class Progress:
     def _stage_began(self, event: StageBegan) -> None:
         self._tasks = event.tasks
         if self._bars:
-            from tqdm import tqdm  # not loaded where nobody sees it
+            tqdm = _bar_class()
 
             form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
             title = f"{event.stage}: {event.does}"
@@ -177,3 +181,48 @@ class EventLines:
         """Tell one event."""
         if not self._quiet:
             print(msgspec.json.encode(event).decode(), file=self._stream, flush=True)
+
+
+def in_notebook() -> bool:
+    """Whether this process runs the cells of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+def _bar_class() -> Any:
+    """Bars of tqdm's, not loaded where nobody sees them; a notebook's own where it has such."""
+    if not in_notebook():
+        from tqdm import tqdm
+
+        return tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are plainer ones is no fault
+        from tqdm.auto import tqdm as of_notebooks
+
+        return of_notebooks
+
+
+@contextmanager
+def following(on_event: OnEvent, progress: bool | None) -> Iterator[OnEvent]:
+    """What to call with the events of a run: what the caller gave, and, where wanted, what shows progress.
+
+    Parameters
+    ----------
+    on_event : callable
+        `engine.chunked.events.ignore` where the caller gave nothing.
+    progress : bool or None
+        None: on a terminal and in a notebook, where the caller gave nothing.
+    """
+    if progress is None:
+        progress = on_event is ignore and (sys.stderr.isatty() or in_notebook())
+    if not progress:
+        yield on_event
+        return
+    with Progress() as shown:
+
+        def both(event: Event) -> None:
+            shown(event)
+            on_event(event)
+
+        yield both

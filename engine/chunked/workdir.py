@@ -1,24 +1,23 @@
-"""A work directory: how it is marked, what the last run in it was, and what each stage's folder holds."""
+"""A work directory: how it is marked, and what the last run in it was."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import msgspec
 
-from engine.chunked.errors import DamagedError, LockedError, UsageError, refuse_no_utf8
-from engine.chunked.journal import Journal
+from engine.chunked.errors import DamagedError, UsageError, refuse_no_utf8
 from engine.chunked.pipeline import STAGES
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import Location, Place, locate
-from engine.chunked.store import RECORDS
 
 METRICS = "metrics.json"
 RUN = "run.json"
+PUBLISHED = "published.json"
+FINISHED = "finished"
 LOCK = "lock"
 MARKER = "workdir.json"
 VERSION = 2
@@ -87,6 +86,16 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
     figures: str = ""
 
+    @property
+    def folders(self) -> set[str]:
+        """Names of its stages' folders."""
+        return {entry.folder for entry in self.stages}
+
+    @property
+    def names_folders(self) -> bool:
+        """Whether these can be the names of stages' folders, and no paths."""
+        return all("-" in name and not {"/", "\0"} & set(name) for name in self.folders)
+
 
 class _Marker(msgspec.Struct, frozen=True):
     version: int
@@ -111,7 +120,7 @@ def make(where: Place) -> None:
             raise UsageError(f"{workdir}: not empty and no work directory: name another work directory")
         else:
             check(workdir)
-        if not _marked(workdir):
+        if not marked(workdir):
             write_sealed(workdir / MARKER, _Marker(VERSION))
     except OSError as error:
         raise UsageError(
@@ -142,7 +151,7 @@ def check(where: Place) -> None:
     """
     workdir = locate(where).enclosed()
     refuse_no_utf8(str(workdir.absolute()), "work directory")
-    if _marked(workdir) or last_run(workdir) is not None:
+    if marked(workdir) or last_run(workdir) is not None:
         return
     if not (workdir / MARKER).is_file():
         raise UsageError(f"{workdir}: no work directory (no {MARKER} in it)")
@@ -164,11 +173,12 @@ def refuse_links(where: Place) -> None:
         Names the first.
     """
     workdir = locate(where).enclosed()
-    for name in (MARKER, RUN, METRICS, LOCK, STAGES):
+    for name in (MARKER, RUN, METRICS, PUBLISHED, FINISHED, LOCK, STAGES):
         (workdir / name).refuse_links()
 
 
-def _marked(workdir: Location) -> bool:
+def marked(workdir: Location) -> bool:
+    """Whether this version of the program has marked it."""
     try:
         return read_sealed(workdir / MARKER, _Marker).version == VERSION
     except DamagedError:
@@ -186,7 +196,7 @@ def last_run(where: Place) -> LastRun | None:
         last = read_sealed(locate(where).enclosed() / RUN, LastRun)
     except DamagedError:
         return None
-    return last if all(_is_name(entry.folder) for entry in last.stages) else None
+    return last if last.names_folders else None
 
 
 def readable_last_run(where: Place) -> LastRun | None:
@@ -200,25 +210,20 @@ def readable_last_run(where: Place) -> LastRun | None:
     workdir = locate(where).enclosed()
     last = last_run(workdir)
     if last is None and (workdir / RUN).exists():
-        raise DamagedError(f"{_no_last_run(workdir)}; the next run makes it again")
+        raise DamagedError(f"{no_last_run(workdir)}; the next run makes it again")
     return last
 
 
-def _no_last_run(workdir: Location) -> str:
+def no_last_run(workdir: Location) -> str:
     """Say what is wrong where it cannot be told what the last run was."""
     return f"{workdir / RUN}: {'altered since it was written' if (workdir / RUN).exists() else 'missing'}"
 
 
-def _is_name(text: str) -> bool:
-    """Whether this can be the name of a stage's folder, and no path."""
-    return "-" in text and not {"/", "\0"} & set(text)
-
-
-def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) -> None:
-    """Write ``metrics.json``, and its digest into ``run.json``."""
+def write_figures(workdir: Location, last: LastRun, figures: Mapping[str, Any]) -> LastRun:
+    """Write ``metrics.json``; return what the run is with it, which is still to be kept."""
     content = msgspec.json.format(msgspec.json.encode(figures))
     (workdir / METRICS).put(content)
-    write_last_run(workdir, msgspec.structs.replace(last, figures=hashlib.sha256(content).hexdigest()))
+    return msgspec.structs.replace(last, figures=hashlib.sha256(content).hexdigest())
 
 
 def withdraw_figures(where: Place) -> None:
@@ -228,129 +233,3 @@ def withdraw_figures(where: Place) -> None:
     if last is not None and last.figures:
         write_last_run(workdir, msgspec.structs.replace(last, figures=""))
     (workdir / METRICS).remove()
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A stage's folder: the stage's name, where it is, and the bytes in it."""
-
-    stage: str
-    path: Location
-    bytes: int
-
-
-def folders(where: Place) -> list[Folder]:
-    """All stages' folders, those of earlier configurations included."""
-    workdir = locate(where).enclosed()
-    places = [workdir / STAGES / name for name in (workdir / STAGES).names() if "-" in name]
-    found = [place for place in places if place.is_dir()]
-    return [Folder(place.name.rpartition("-")[0], place, bytes_below(place)) for place in found]
-
-
-def bytes_below(folder: Location) -> int:
-    """Size of all files below a folder; files that vanish meanwhile do not count."""
-    return sum(folder.sizes().values())
-
-
-def unused(where: Place) -> list[Folder]:
-    """The folders that the configuration of the last run does not use.
-
-    Raises
-    ------
-    DamagedError
-        Where it cannot be told what the last run was.
-    """
-    workdir = locate(where).enclosed()
-    last = last_run(workdir)
-    if last is None:
-        raise DamagedError(f"{_no_last_run(workdir)}, so it cannot be told what is used: run first")
-    used = {entry.folder for entry in last.stages}
-    return [folder for folder in folders(workdir) if folder.path.name not in used]
-
-
-def remove(found: list[Folder]) -> None:
-    """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
-    for folder in found:
-        (folder.path / RECORDS).remove()
-        folder.path.remove()
-
-
-def clean(where: Place, *, really: bool = False) -> list[Folder]:
-    """Find what the last run of a work directory does not use, and remove it if ``really``.
-
-    Raises
-    ------
-    UsageError, DamagedError, LockedError
-        As `check`, `refuse_links` and `unused`; where a run is in progress.
-    """
-    workdir = locate(where).enclosed()
-    check(workdir)
-    refuse_links(workdir)
-    with (workdir / LOCK).hold():
-        found = unused(workdir)
-        if really:
-            remove(found)
-    return found
-
-
-def verify(where: Place) -> dict[str, str]:
-    """Compare every file of a work directory with its recorded size and digest.
-
-    Returns
-    -------
-    dict of str to str
-        What is wrong, by the task or file it is wrong with.
-
-    Raises
-    ------
-    UsageError, DamagedError, LockedError
-        As `check` and `refuse_links`; where a run is in progress, which changes files all the time.
-    """
-    workdir = locate(where).enclosed()
-    check(workdir)
-    refuse_links(workdir)
-    holder = (workdir / LOCK).holder()
-    if holder is not None:
-        raise LockedError(f"{workdir} is in use by process {holder.get('pid', '?')}: verify it afterwards")
-    last = last_run(workdir)
-    complete = {entry.folder for entry in last.stages} if last and last.figures else set()
-    faults: dict[str, str] = {}
-    for name in sorted({folder.path.name for folder in folders(workdir)} | complete):
-        journal = Journal(workdir / STAGES / name)
-        faults |= {f"{name}/{task}": fault for task, fault in journal.damaged().items()}
-        fault = journal.fault_of_stage(complete=name in complete)
-        if fault is not None:
-            faults[name] = fault
-        elif journal.finished():
-            faults |= {
-                f"{name}/{stray}": f"{workdir / STAGES / name / stray}: belongs to no task"
-                for stray in journal.strays()
-            }
-    return faults | faults_beside_stages(workdir)
-
-
-def faults_beside_stages(where: Place) -> dict[str, str]:
-    """What is wrong with the files of a work directory that are in no stage's folder, by their names."""
-    workdir = locate(where).enclosed()
-    last = last_run(workdir)
-    faults = {}
-    lock = workdir / LOCK
-    if lock.exists() and not lock.is_file():
-        faults[LOCK] = f"{lock}: no regular file: remove it"
-    if not _marked(workdir):
-        faults[MARKER] = f"{workdir / MARKER}: missing or altered"
-    begun = len({folder.stage for folder in folders(workdir)}) > 1  # during a survey there is none
-    if last is None and ((workdir / RUN).exists() or begun):
-        faults[RUN] = _no_last_run(workdir)
-    if last and not last.figures and (workdir / METRICS).exists():
-        faults[METRICS] = f"{workdir / METRICS}: of an earlier run"
-    if last and last.figures and _digest(workdir / METRICS) != last.figures:
-        faults[METRICS] = f"{workdir / METRICS}: missing or altered"
-    return faults
-
-
-def _digest(path: Location) -> str | None:
-    try:
-        return path.digest()
-    except OSError:
-        return None

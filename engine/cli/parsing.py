@@ -156,12 +156,13 @@ _NAMED = (
     "scheduler",
     "preset",
     "data_dir",
+    "keep",
 )
 
 
 def layers(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     """Where values of the configuration come from, in this order, and what they are."""
-    given = {name: value for name in _NAMED if (value := getattr(options, name)) is not None}
+    given = {name: value for name in _NAMED if (value := getattr(options, name, None)) is not None}
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]
     file = [] if options.config is None else [(str(options.config), config.read_toml(options.config))]

@@ -43,6 +43,20 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--include-test", action="store_true", help="items of held-out test ratings, too: the lists that a run measures"
     )
+    parser.add_argument("--filter", metavar="FILE", type=Path, help="recommend only items of this file, one id a line")
+    parser.add_argument(
+        "--on-unknown",
+        choices=["error", "skip", "popular"],
+        default="error",
+        help="users that the run does not have get: an error, no list, or the most popular items (default: error)",
+    )
+    parser.add_argument(
+        "--on-empty",
+        choices=["popular", "skip"],
+        default="popular",
+        help="users to whom nothing is new that a neighbour rated get: the most popular items, or no list "
+        "(default: popular)",
+    )
     add_format(parser)
     _add_for_all(parser)
 
@@ -75,8 +89,15 @@ def _recommend(options: argparse.Namespace) -> int:
             note(answers.left_out(whom.left_out))
     else:
         whom = options.user or answers.read_ids(options.users)
-    items = recommender.recommend(whom, options.k, include_test=options.include_test)
-    asked = [None] if is_new else recommender.known_users(whom).to_list()
+    items = recommender.recommend(
+        whom,
+        options.k,
+        include_test=options.include_test,
+        candidates=None if options.filter is None else answers.read_ids(options.filter),
+        on_unknown=options.on_unknown,
+        on_empty=options.on_empty,
+    )
+    asked = [None] if is_new else recommender.known_users(whom, options.on_unknown).to_list()
     if recommender.no_titles:
         note(recommender.no_titles)
     show(
@@ -89,14 +110,15 @@ def _recommend(options: argparse.Namespace) -> int:
 
 
 def _recommend_all(options: argparse.Namespace) -> int:
-    if options.out is None or options.format in ("csv", "parquet"):
-        raise UsageError("--all goes with --out FILE.parquet, and without --format csv or parquet")
+    if options.out is None or options.format in ("csv", "parquet") or options.filter:
+        raise UsageError("--all goes with --out FILE.parquet, and without --filter and --format csv or parquet")
     with progress(options) as on_event:
         made = everybody.recommend_all(
             options.workdir,
             options.out,
             k=options.k,
             include_test=options.include_test,
+            on_empty=options.on_empty,
             memory=options.memory,
             workers=options.workers,
             executor=options.executor or "local",
@@ -105,6 +127,7 @@ def _recommend_all(options: argparse.Namespace) -> int:
         )
     took = "" if made.run.stages[0].skipped else f"\n{loop.describe(made.run)}\n"
     text = f"{took}\n{made.out}: {made.n_items:,} items for {made.n_users:,} users"
+    text += f", of whom {made.n_popular:,} get the most popular" if made.n_popular else ""
     show(options, lambda: text, {"out": str(made.out), "n_items": made.n_items, "n_users": made.n_users})
     return 0
 
@@ -114,4 +137,4 @@ def ask(where: Location) -> tuple[Any, Any]:
     os.environ.update(environment(workers=1))
     from engine.serving import answers, recommender
 
-    return answers, recommender.Recommender.open(where)
+    return answers, recommender.Recommender.open(where, memory=None)

@@ -30,6 +30,17 @@ def add(commands: Any) -> None:
     """Declare them."""
     run = add_command(commands, "run", "run the pipeline, or what is left of it", _RUN_EXAMPLES)
     run.set_defaults(command=_run)
+    run.add_argument(
+        "--refit",
+        action="store_true",
+        help="learn from all ratings, with the parameters of the last run of the work directory that was evaluated",
+    )
+    run.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="finished runs that stay, this one included (default: those of the same ratings, and the last of others)",
+    )
     run.add_argument("--fresh", action="store_true", help="start over: remove the results of this configuration first")
     add_run_options(run)
     run.add_argument("--report", action="store_true", help="write the page of engine report at the end")
@@ -50,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.report:
         report.refuse_missing()
     with progress(options) as on_event:
-        result = driver.run(settings(options), on_event, fresh=options.fresh)
+        result = driver.run(settings(options), on_event, fresh=options.fresh, refit=options.refit)
         if options.report:
             on_event(Preparing("writing the report"))
     written = report.write(result.workdir) if options.report else None

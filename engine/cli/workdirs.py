@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from engine import driver
-from engine.chunked import overview, workdir
+from engine.chunked import overview, upkeep
 from engine.chunked.budget import format_size
 from engine.chunked.errors import DamagedError
 from engine.chunked.printable import printable
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     example = "example:\n  engine verify runs/ml-latest-small\n\nThe next run does again what is damaged."
     verify = add_on_workdir(commands, "verify", does, example)
     verify.set_defaults(command=_verify)
-    does = "show, and with --yes remove, what the last run's configuration does not use"
+    does = "show, and with --yes remove, what neither the last run uses nor the last finished one"
     clean = add_on_workdir(commands, "clean", does, "example:\n  engine clean runs/ml-latest-small --yes")
     clean.set_defaults(command=_clean)
     clean.add_argument("--yes", action="store_true", help="remove it (default: only show it)")
@@ -47,7 +47,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    faults = workdir.verify(options.workdir)
+    faults = upkeep.verify(options.workdir)
     changed = driver.ratings_changed(options.workdir)
     lines = list(faults.values()) or [f"{options.workdir}: every file is what was recorded"]
     mapping = {"workdir": str(options.workdir), "damaged": faults, "ratings_changed": changed}
@@ -61,7 +61,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    unused = workdir.clean(options.workdir, really=options.yes)
+    unused = upkeep.clean(options.workdir, really=options.yes)
     total = sum(folder.bytes for folder in unused)
     lines = [f"{printable(folder.path.name):<36} {format_size(folder.bytes):>10}" for folder in unused]
     what = "removed" if options.yes else "not used by the last run; --yes removes it"

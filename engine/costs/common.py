@@ -167,11 +167,13 @@ def n_test(settings: Config, shapes: Shapes) -> int:
     last = settings.split.leave_last
     if settings.split.method == "leave-last" and last is not None:
         return min(shapes.n_ratings, last * shapes.n_users)
-    return int(shapes.n_ratings * settings.split.test_fraction)
+    return int(shapes.n_ratings * settings.split.test_share)
 
 
 def n_test_of(settings: Config, ratings: int, users: int) -> int:
     """Test ratings among so many ``ratings`` of some users, at most."""
+    if not settings.split.tests:
+        return 0
     if settings.split.method != "notebook":
         return ratings
     return min(ratings, int(ratings * settings.split.test_fraction) + users)
@@ -181,7 +183,7 @@ def n_train(settings: Config, shapes: Shapes) -> int:
     """Train ratings, at most."""
     if settings.split.method == "global-time" or settings.split.leave_last is not None:
         return shapes.n_ratings  # ratings of the same second stay together, and users with few stay in train
-    return min(shapes.n_ratings, int((1 - settings.split.test_fraction) * shapes.n_ratings) + shapes.n_users)
+    return min(shapes.n_ratings, int((1 - settings.split.test_share) * shapes.n_ratings) + shapes.n_users)
 
 
 def column_bytes(shapes: Shapes) -> int:

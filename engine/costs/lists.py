@@ -108,9 +108,12 @@ def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:
     block = min(section.users_per_task, users)
     lists = block * min(section.k, items)
     scored = _scoring(settings, shapes, section.k)
-    record = 7 * 4
+    record = 7 * 4 + 1
     opinions = total(place=4 * items, n_raters=4 * section.k * SCORE_USERS, means=4 * section.k * SCORE_USERS)
-    task = total(scoring=scored.task, opinions=opinions, lists=total(parts=record, joined=record) * lists)
+    popular = total(taken=items, lists=4 * section.k * SCORE_USERS)
+    task = total(
+        scoring=scored.task, opinions=opinions, popular=popular, lists=total(parts=record, joined=record) * lists
+    )
     rank = replace(scored, task=task)
     row = total(ranked=record, predicted=4, columns=5 * 4, user=8, item=8, written=52)
     task = total(zarr=ZARR, lists=row * lists)

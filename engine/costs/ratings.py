@@ -89,6 +89,7 @@ def split(settings: Config, shapes: Shapes) -> Plan:
     before = {
         "notebook": {"draw": Planned(1, Cost(task=total(polars=POLARS, rows=_drawn(settings, rows))))},
         "leave-last": {},
+        "none": {},
         "global-time": {"cut": Planned(1, Cost(task=total(polars=POLARS, bins=4 * MIB, rows=_cut_row() * rows)))},
     }
     partition = kept = 4 + 4 + shapes.value_bytes

@@ -27,6 +27,7 @@ def rank_items(
     votes_weight: float,
     taken: Lists,
     wanted: Lists,
+    offered: Any,
     items: Any,
     ranked: Any,
     found: Any,

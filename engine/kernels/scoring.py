@@ -95,6 +95,7 @@ def rank_items(
     k: int,
     wanted: Lists | None = None,
     blended: Blended = NOT_BLENDED,
+    offered: NDArray[np.bool_] | None = None,
 ) -> Scored:
     """The ``k`` best items of each user.
 
@@ -118,6 +119,8 @@ def rank_items(
     blended : Blended, optional
         Candidates are then ranked by ``z(x_u y_i) + votes_weight z(score[i])``, with z standardising over the user's
         candidates.
+    offered : bool array, shape (items,), optional
+        Which items may be in a list. The others are candidates as before, so that no score depends on what is offered.
 
     Raises
     ------
@@ -141,6 +144,7 @@ def rank_items(
         *blended,
         native_lists(taken),
         native_lists(wanted),
+        np.empty(0, np.uint8) if offered is None else np.ascontiguousarray(offered, dtype=np.uint8),
         items,
         scores,
         found,

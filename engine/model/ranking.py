@@ -81,6 +81,7 @@ class Ranking:
         k: int,
         wanted: Lists | None = None,
         vectors: NDArray[np.float32] | None = None,
+        offered: NDArray[np.bool_] | None = None,
     ) -> Scored:
         """The ``k`` best items of each of some users.
 
@@ -99,6 +100,8 @@ class Ranking:
             Items of each user whose score is wanted beside.
         vectors : float32 array, shape (n, dims), optional
             The users' refined vectors.
+        offered : bool array, shape (items,), optional
+            Which items may be in a list; scores do not depend on it.
         """
         near = None if self.near is None else Near(self.near, *self._liked(own))
         votes = Votes(not self.votes, self.parameters.liked_from, self.parameters.disliked_vote)
@@ -116,6 +119,7 @@ class Ranking:
             k,
             wanted,
             blended,
+            offered,
         )
 
     def _liked(self, own: NarrowRows) -> tuple[Lists, NDArray[np.float32]]:

@@ -26,10 +26,27 @@ from engine.ratings.source import Source
 _FEW = 0.01
 
 
-def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -> dict[str, Any]:
-    """Collect the figures; ``folders`` are those of the finished steps."""
+# What is measured where nothing is held out.
+_NOTHING = Means(rmse=None, recall=None, n_test_scored=0, n_test_covered=0, n_users_with_liked=0, figures={})
+_NONE_HELD_OUT = "split.method is none, so the model learned from all ratings, and none was held out"
+
+
+def collect(
+    settings: Config, source: Source, folders: Mapping[str, Location], evaluated: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Collect the figures.
+
+    Parameters
+    ----------
+    settings, source
+        The run's.
+    folders : mapping of str to location
+        Of the finished steps.
+    evaluated : mapping, optional
+        Figures of the run with the same parameters that measured them, where this one measures nothing.
+    """
     stages = {name: Committed(folder) for name, folder in folders.items()}
-    profile, means = Profile.of(stages["ingest"]), Means.of(stages["evaluate"])
+    profile, means = Profile.of(stages["ingest"]), Means.of(stages["evaluate"]) if settings.split.tests else _NOTHING
     splits = split_counts(stages["split"])
     k, liked_from = settings.evaluate.k, settled_liked_from(settings.evaluate.liked_from, stages["matrix"])
     compared = found(stages["neighbors"])
@@ -62,8 +79,13 @@ def collect(settings: Config, source: Source, folders: Mapping[str, Location]) -
         "sorted_by_user": profile.sorted_by_user,
         "figures": means.figures,
         "notes": [*source.notes, *_odd_share(settings, means)],
-        "config": {"preset": settings.preset} | {name: config.to_json(getattr(settings, name)) for name in folders},
+        "config": {"preset": settings.preset}
+        | {name: config.to_json(getattr(settings, name)) for name in dict.fromkeys([*folders, "evaluate"])},
     }
+    if evaluated is not None:
+        metrics["evaluated"] = dict(evaluated)
+    if not settings.split.tests:
+        return metrics | {"why_no_rmse": _NONE_HELD_OUT, "why_no_recall": _NONE_HELD_OUT}
     if not metrics["n_test"]:
         metrics["why_no_rmse"] = f"{_why_no_test(settings.split)}, so none was held out"
     elif means.rmse is None:

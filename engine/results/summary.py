@@ -42,11 +42,16 @@ def describe(metrics: Mapping[str, Any]) -> str:
         f"  train / test ratings  {metrics['n_train']:,} / {metrics['n_test']:,}",
         *_notes(metrics),
         "",
-        *_ratings(metrics),
-        "",
-        *_lists(metrics),
     ]
-    return "\n".join(lines)
+    measured = metrics
+    if metrics["config"]["split"]["method"] == "none":
+        lines.append(f"no figures: {metrics['why_no_rmse']}")
+        if "evaluated" not in metrics:
+            return "\n".join(lines)
+        measured = metrics["evaluated"]
+        of = f"{measured['n_test']:,} of {measured['n_train'] + measured['n_test']:,} ratings"
+        lines += [f"the run with the same parameters that was evaluated, on {of}, has these:", ""]
+    return "\n".join([*lines, *_ratings(measured), "", *_lists(measured)])
 
 
 def _notes(metrics: Mapping[str, Any]) -> list[str]:

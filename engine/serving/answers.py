@@ -51,10 +51,11 @@ def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: 
 
 def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
     rating = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
-    why = "near items are liked"
+    score = "" if row["score"] is None else f"{row['score']:.3f}"
+    why = "one of the most popular" if row["popular"] else "near items are liked"
     if row["n_raters"]:
         why = f"{row['n_raters']} of {row['n_neighbors']}, {row['mean_rating']:.1f} on average"
-    return f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{rating}{row['score']:>6.3f}  {why}"
+    return f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{rating}{score:>6}  {why}"
 
 
 def users_as_mapping(user: str, users: pl.DataFrame) -> dict[str, Any]:

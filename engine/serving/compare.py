@@ -84,6 +84,9 @@ def compare(places: Sequence[Any]) -> Comparison:
     if len(places) < 2:
         raise UsageError("give two work directories or more")
     runs = [open_finished(place) for place in places]
+    for run in runs:
+        if "evaluate" not in run.stages:
+            raise UsageError(f"{run.workdir}: held nothing out, so it has no figures to compare: run it with a split")
     for run in runs[1:]:
         _refuse_other_split(runs[0], run)
     tables = [_table(run) for run in runs]

@@ -12,7 +12,7 @@ import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Literal, NamedTuple, Unpack
 
 from engine.artifacts.records import Joined
 from engine.artifacts.tables import recommended
@@ -20,7 +20,7 @@ from engine.chunked import RunResult
 from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources, run_beside
-from engine.chunked.plain import at_least_one, truth
+from engine.chunked.plain import at_least_one, one_of, truth
 from engine.chunked.storage import Place
 from engine.config import Recommend
 from engine.pipeline import pipeline_from, recommend_step
@@ -28,11 +28,22 @@ from engine.serving.finished import open_finished
 
 
 class AllUsers(NamedTuple):
-    """What was written: the file, the number of items in it and of users; what that took."""
+    """What was written.
+
+    Attributes
+    ----------
+    out : Path
+        The file.
+    n_items, n_users, n_popular : int
+        Items in it, users of the run, and those of them whose list is of the most popular items.
+    run : RunResult
+        What that took.
+    """
 
     out: Path
     n_items: int
     n_users: int
+    n_popular: int
     run: RunResult
 
 
@@ -42,6 +53,7 @@ def recommend_all(
     *,
     k: int = 10,
     include_test: bool = False,
+    on_empty: Literal["popular", "skip"] = "popular",
     on_event: OnEvent = ignore,
     **resources: Unpack[Resources],
 ) -> AllUsers:
@@ -53,7 +65,7 @@ def recommend_all(
         The work directory.
     out : path
         The Parquet file to write; see `engine.stages.recommend` for its columns.
-    k, include_test
+    k, include_test, on_empty
         As `engine.serving.recommender.Recommender.recommend` takes them.
     on_event : callable
         Told what happens, for progress.
@@ -66,6 +78,7 @@ def recommend_all(
         See `engine.chunked.errors`.
     """
     k, include_test = at_least_one(k, "items"), truth(include_test, "include_test")
+    one_of(on_empty, "on_empty", ("popular", "skip"))
     if not isinstance(out, str | os.PathLike):
         raise UsageError(f"{out!r} is no path: name the file to write")
     target = Path(out)
@@ -76,7 +89,13 @@ def recommend_all(
     if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
     run = open_finished(where)
-    section = Recommend(k=k, include_test=include_test, ranking=run.settings.evaluate, prediction=run.settings.predict)
+    section = Recommend(
+        k=k,
+        include_test=include_test,
+        on_empty=on_empty,
+        ranking=run.settings.evaluate,
+        prediction=run.settings.predict,
+    )
     pipeline = pipeline_from(run.settings, run.source, run.identity)
     step = recommend_step(run.settings, section)
     pipeline = replace(pipeline, steps=[*pipeline.steps, step], notes=())
@@ -84,7 +103,7 @@ def recommend_all(
     lists = made.committed(step.name)
     joined = Joined.of(lists)
     _copy(recommended(lists), target)
-    return AllUsers(target, joined.n_items, joined.n_users, made)
+    return AllUsers(target, joined.n_items, joined.n_users, joined.n_popular, made)
 
 
 def _copy(made: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from engine.chunked import workdir
+from engine.chunked import publishing
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import STAGES
@@ -22,6 +22,8 @@ class FinishedRun:
     Attributes
     ----------
     workdir : Path or Remote
+    fingerprint : str
+        Of all that it left.
     settings : Config
         What it was configured with.
     identity : list of str
@@ -33,6 +35,7 @@ class FinishedRun:
     """
 
     workdir: Location
+    fingerprint: str
     settings: Config
     identity: list[str]
     source: Source
@@ -45,25 +48,20 @@ class FinishedRun:
 
 
 def open_finished(place: Place) -> FinishedRun:
-    """Open a work directory that the last run finished; files are checked for their sizes.
+    """Open the newest finished run of a work directory, though a later one is in progress or was interrupted.
+
+    Files are checked for their sizes.
 
     Raises
     ------
     UsageError
-        Where it is none, its run is not finished, or an earlier version of this program ran it.
+        Where it is no work directory, no run of it is finished, or another version of this program ran it.
     DamagedError
         Where records or files of it are missing, or not of the recorded size.
     """
     where = locate(place).enclosed()
-    workdir.check(where)
-    workdir.refuse_links(where)
-    holder = (where / workdir.LOCK).holder()
-    last = workdir.readable_last_run(where)
-    if last is None or not last.figures:
-        wait = f"process {holder.get('pid', '?')} is at it: wait" if holder else "run it again to go on"
-        raise UsageError(f"{where}: its run is not finished; {wait}")
-    if not last.details:
-        raise UsageError(f"{where}: an earlier version ran it; run it once more, which only redoes what has changed")
+    found = publishing.opened(where)
+    last = found.run
     try:
         settings = msgspec.convert(last.details["settings"], Config)
         source = Source.from_json(dict(last.details["source"]))
@@ -71,7 +69,7 @@ def open_finished(place: Place) -> FinishedRun:
         raise UsageError(f"{where}: another version ran it ({error}): run it again") from None
     roots = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
     stages = {name: Committed(root) for name, root in roots.items()}
-    run = FinishedRun(where, settings, list(last.details["identity"]), source, stages)
+    run = FinishedRun(where, found.fingerprint, settings, list(last.details["identity"]), source, stages)
     for root in roots.values():
         fault = Journal(root).fault_of_stage(complete=True)
         if fault is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -95,10 +96,23 @@ def places(ids: pl.Series, run_ids: pl.Series) -> tuple[NDArray[np.int64], NDArr
 
     A text may stand for a number: ``"42"`` finds 42. ``"042"`` does not: it is another id.
     """
+    if ids.dtype == run_ids.dtype == pl.Int64:
+        return _number_places(ids.to_numpy(), run_ids.to_numpy())
     asked = as_type(ids, run_ids.dtype)
     at = np.minimum(run_ids.search_sorted(asked.fill_null(run_ids[0])).to_numpy(), len(run_ids) - 1)
     present = (run_ids.gather(at) == asked).fill_null(False)
     return at.astype(np.int64), present.to_numpy()
+
+
+def _number_places(ids: NDArray[np.int64], run_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The same of whole numbers, quickly."""
+    at = np.minimum(np.searchsorted(run_ids, ids), len(run_ids) - 1)
+    return at.astype(np.int64), run_ids[at] == ids
+
+
+def take(values: pl.Series, at: NDArray[np.integer[Any]]) -> pl.Series:
+    """Values at some places: what `polars.Series.gather` does, without the time it takes for a few."""
+    return values[pl.Series(at.astype(np.uint32))]
 
 
 def as_type(ids: pl.Series, dtype: pl.DataType) -> pl.Series:

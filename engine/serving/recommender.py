@@ -1,93 +1,41 @@
 """What a finished run has to say to a person: items to recommend, ratings to expect, people of the same taste.
 
-Everything is read when it is asked for, and only the rows needed of it.
+This is the face: it checks what is asked, and says what is wrong. Answers are worked out beside it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
 
-from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases
-from engine.artifacts.records import Profile, Scale, settled_liked_from
-from engine.artifacts.tables import item_ids, user_ids
-from engine.chunked import arrays
-from engine.chunked.csr import CsrReader, NarrowRows
-from engine.chunked.errors import EngineError, UsageError
-from engine.chunked.plain import at_least_one, plain, truth
+from engine.chunked.budget import parse_size
+from engine.chunked.errors import DamagedError, EngineError, UsageError
+from engine.chunked.plain import at_least_one, one_of, truth
+from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
-from engine.kernels.nearest import dot_products
-from engine.kernels.refinement import solve_rows
-from engine.kernels.rows import Lists, joined, lists_of, no_lists
-from engine.kernels.scoring import count_opinions
-from engine.model.biases import damped
-from engine.model.factors import gram, unit_rows
-from engine.model.prediction import Predicted, RatingModel, predict_ratings
-from engine.model.ranking import Ranking
-from engine.model.refine import unseen_weight
-from engine.model.scale import scaled_values
-from engine.model.scoring import cut_by_work
-from engine.model.sizes import ASK_RATINGS, FOLD_STEPS, NOISE, READ_RATINGS, SCORE_USERS
+from engine.chunked.store import RECORDS
+from engine.config import load
+from engine.driver import run
 from engine.ratings.person import read_person
+from engine.serving import alike, folding, given, predicting, recommending
 from engine.serving import ids as lookup
 from engine.serving.finished import FinishedRun, open_finished, refuse_damage
 from engine.serving.forks import refuse_forked
-from engine.serving.titles import read_titles
+from engine.serving.given import Table
+from engine.serving.opened import OpenedRun
+from engine.serving.people import Newcomer
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
-
-# Items that two users are shown to share.
-_SHARED_ITEMS = 3
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Newcomer:
-    """Someone who is not in the data, placed among those who are; made by `Recommender.fold_in`.
-
-    Attributes
-    ----------
-    vector : float32 array, shape (dims,)
-        Of unit length, or zeros where no dimension reaches the items rated.
-    neighbors, similarities : int32 and float32 arrays, shape (k,)
-        Codes and cosines of the nearest users, nearest first; -1 and NaN where there are fewer.
-    rated : csr_matrix of float32, shape (1, items)
-        The ratings taken in.
-    bias : float
-        How far these are from what is expected of their items, damped.
-    left_out : tuple
-        Ids of items rated that the run knows no rating of.
-    """
-
-    vector: NDArray[np.float32]
-    neighbors: NDArray[np.int32]
-    similarities: NDArray[np.float32]
-    rated: csr_matrix
-    bias: float
-    left_out: tuple[Any, ...]
-
-
-class _People(NamedTuple):
-    """Some of those asked about: ids to show, train ratings, neighbours, how far they are from the mean, vectors."""
-
-    ids: pl.Series
-    rated: NarrowRows
-    neighbors: NDArray[np.int32]
-    similarities: NDArray[np.float32]
-    biases: NDArray[np.float32]
-    vectors: NDArray[np.float32] | None
-
-
-def _narrow(rows: csr_matrix) -> NarrowRows:
-    return NarrowRows(rows.indptr.astype(np.int64), rows.indices, rows.data, rows.shape[1], 1.0)
 
 
 def _telling_damage(
@@ -98,44 +46,78 @@ def _telling_damage(
     @functools.wraps(answer)
     def told(self: Recommender, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         refuse_forked()
+        opened = self._opened
         try:
-            return answer(self, *args, **kwargs)
+            answered = answer(self, *args, **kwargs)
         except EngineError:
             raise
         except Exception as error:
-            refuse_damage(self._run, error)
+            _refuse_removed(opened.run, error)
+            refuse_damage(opened.run, error)
             raise
+        if not opened.reads_nothing:
+            _refuse_removed(opened.run)  # chunks that are not there look like empty ones
+        return answered
 
     return told
 
 
-def _as_ratings(given: ArrayLike) -> NDArray[np.float64]:
+OnUnknown = Literal["error", "skip", "popular"]
+OnEmpty = Literal["popular", "skip"]
+
+
+def _offered(opened: OpenedRun, candidates: ArrayLike | None, exclude: ArrayLike | None) -> NDArray[np.bool_] | None:
+    """Which items may be recommended; None where all may."""
+    if candidates is None and exclude is None:
+        return None
+    offered = np.full(len(opened.items), candidates is None)
+    if candidates is not None:
+        offered[_columns(opened, candidates)] = True
+        if not offered.any():
+            raise UsageError(f"none of the candidates is known: {lookup.describe(opened.items, 'item')}")
+    if exclude is not None:
+        offered[_columns(opened, exclude)] = False
+    return offered
+
+
+def _columns(opened: OpenedRun, items: ArrayLike) -> NDArray[np.int64]:
+    """Columns of those of some items that are known; there may be none."""
+    if not np.size(items):
+        return np.empty(0, dtype=np.int64)
+    columns, known = lookup.places(lookup.as_ids(items, "item"), opened.items)
+    return columns[known]
+
+
+def _refuse_removed(run: FinishedRun, cause: Exception | None = None) -> None:
+    """Where files are missing since a newer run has taken the place of this, say so: it is no damage."""
     try:
-        values = np.asarray(given)
-        odd = values.dtype.kind not in "iuf" and [each for each in values.tolist() if not _is_number(each)]
-        if odd:
-            raise UsageError(f"rating {odd[0]!r}: give a number for each item")
-        return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"ratings: {error}: give a number for each item") from None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(plain(value), int | float) and not isinstance(plain(value), bool)
+        kept = run.fingerprint in names(run.workdir)
+    except DamagedError:
+        kept = False
+    if not kept and not all((stage.root / RECORDS).exists() for stage in run.stages.values()):
+        raise UsageError(
+            f"{run.workdir}: a newer run has removed what this Recommender reads: reload() it, and let runs keep more "
+            "with --keep"
+        ) from cause
 
 
 class Recommender:
     """A finished run, asked for items, ratings and like-minded users.
 
     Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
-    NumPy makes a one-dimensional array of; all answers are Polars data frames. Every method raises DamagedError where a
+    NumPy makes a one-dimensional array of. Answers are Polars data frames; for ids in a Series of pandas' they are its
+    data frames, for a NumPy array arrays with named fields. Every method raises DamagedError where a
     file that it reads is damaged so that it cannot be read, and UsageError in a process that was forked after a
-    Recommender was opened.
+    Recommender was opened, after `close`, and where a newer run has removed what it reads.
+
+    Answers are of the run that was the newest finished one when it was opened, though another is in progress or has
+    finished meanwhile: see `newer` and `reload`. It closes itself at the end of a ``with`` block.
 
     Parameters
     ----------
     run : FinishedRun
-        See `open`.
+    memory : int
+        Both as `open` finds them.
 
     Examples
     --------
@@ -155,77 +137,204 @@ class Recommender:
     'Star Wars: Episode VI - Return of the Jedi (1983)'
     """
 
-    def __init__(self, run: FinishedRun) -> None:
-        self._run = run
-        self._settings = run.settings
-        self._no_titles = ""
-        self._profile = Profile.of(run.stages["ingest"])
-        matrix = Matrix(run.stages["matrix"])
-        self._train, self._test = matrix.train, matrix.test
-        self._neighbors = Nearest(run.stages["neighbors"])
-        self._refined = Refined(run.stages["refine"]) if "refine" in run.stages else None
-        self._factors = self._refined or Factors(run.stages["factors"])
-        self._users, self._items = user_ids(run.stages["ingest"]), item_ids(run.stages["matrix"])
-        votes = self._settings.evaluate.model == "votes"
-        self._near_items = NearItems(run.stages["item_neighbors"]) if votes else None
-        self._counts = self._near_items.counts() if self._near_items else self._train.count_columns(READ_RATINGS)
-        near = self._near_items.inverted() if self._near_items else None
-        item_vectors = None if self._refined is None else self._refined.item_factors()
-        section = self._settings.evaluate
-        self._liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
-        parameters = section.ranking_parameters(self._liked_from)
-        self._ranking = Ranking.of(parameters, self._counts, near, item_vectors)
-        self._biases = read_biases(run.stages["biases"]) if votes else None
+    def __init__(self, run: FinishedRun, memory: int = 0) -> None:
+        self._where = run.workdir
+        self._memory = memory
+        self._answering: OpenedRun | None = OpenedRun(run, memory)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
-    def open(cls, workdir: Place) -> Recommender:
-        """Open the work directory of a finished run.
+    def open(cls, workdir: Place, *, memory: str | int | None = "64MiB") -> Self:
+        """Open the newest finished run of a work directory.
+
+        Parameters
+        ----------
+        workdir : path or URL
+        memory : str, int or None
+            Bytes, or a size like ``300MiB``, of what may be held in memory: titles, train ratings, vectors of users,
+            nearest items, neighbours, test ratings, in this order, each whole or not at all. What is not held is read
+            for each answer. Ids and item vectors, which every answer needs, do not count. None: nothing is held.
 
         Raises
         ------
         UsageError, DamagedError
-            As `engine.serving.finished.open_finished`: where it is no work directory, its run is not finished, or files
-            of it are missing or cut. UsageError, as from every method, in a process forked from one that has opened a
-            Recommender.
+            As `engine.serving.finished.open_finished`: where it is no work directory, no run of it is finished, or
+            files of it are missing or cut. UsageError, as from every method, in a process forked from one that has
+            opened a Recommender, and for a size that is none.
         """
         refuse_forked()
+        allowed = 0 if memory is None else parse_size(memory)
         run = open_finished(workdir).located()
         try:
-            return cls(run)
+            return cls(run, allowed)
         except EngineError:
             raise
         except Exception as error:
             refuse_damage(run, error)
             raise
 
+    @classmethod
+    def fit(
+        cls,
+        data: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        memory: str | int | None = None,
+        workers: int | None = None,
+        workdir: Place | None = None,
+        progress: bool | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Learn from ratings, within a memory budget, and open what was learned.
+
+        Nothing is held out, unless told otherwise (``split={"method": "notebook"}``).
+
+        Parameters
+        ----------
+        data : path, data frame, array, sparse matrix, or sequence of columns
+            A ratings file or its URL; a data frame of pandas' or Polars', with the columns of a ratings file; a SciPy
+            matrix of users x items; an array, or a list of columns: users, items, ratings and, if there are any, times.
+        columns : sequence of str, optional
+            Names of the columns of users, items, ratings and (optionally) times, where they are unusual.
+        memory : str or int, optional
+            The budget of the run: bytes, or a size like ``512MiB``; half of it is then what `open` may hold. None: half
+            of the free memory, at most 1 GiB.
+        workers : int, optional
+            Tasks at a time, at most. None: as many as processors.
+        workdir : path or URL, optional
+            Where the run is kept, resumable. None: in a temporary folder, which goes with the Recommender.
+        progress : bool, optional
+            Whether to show progress. None: on a terminal and in a notebook.
+        **settings
+            Sections of the configuration, such as ``neighbors={"k": 80}``, and ``preset``.
+
+        Raises
+        ------
+        UsageError, BudgetError, LockedError, DamagedError, Interrupted
+            As `engine.run`, and for data that is none of these.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> ratings = pd.DataFrame({"userId": [1, 1, 2, 2], "movieId": [5, 6, 5, 7], "rating": [4.0, 3.5, 5.0, 2.0]})
+        >>> with Recommender.fit(ratings, memory="512MiB") as recommender:
+        ...     recommender.recommend([1], k=1)["item"].to_list()
+        [7]
+        """
+        refuse_forked()
+        folder = tempfile.TemporaryDirectory(prefix="recsys-")
+        try:
+            dataset, named = given.ratings_file(data, columns, Path(folder.name))
+            where = str(Path(folder.name) / "run") if workdir is None else str(workdir)
+            asked = {"dataset": dataset, "columns": named, "memory": memory, "workers": workers, "workdir": where}
+            told = {name: value for name, value in asked.items() if value is not None}
+            layers = ({"split": {"method": "none"}}, given.sections(settings), told)
+            run(load(*layers), progress=progress)
+            fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
+        except BaseException:
+            folder.cleanup()
+            raise
+        if workdir is None:
+            fitted._folder = folder
+        else:
+            folder.cleanup()
+        return fitted
+
+    @property
+    def newer(self) -> bool:
+        """Whether another run of the work directory has finished since this one was opened.
+
+        Raises
+        ------
+        DamagedError
+            Where it cannot be read which run is the newest.
+        """
+        return self._opened.run.fingerprint not in names(self._where)[:1]
+
+    def reload(self) -> None:
+        """Answer from the newest finished run from now on; raises what `open` raises, and then answers as before."""
+        self._answering = type(self).open(self._where, memory=self._memory or None)._answering
+
+    def close(self) -> None:
+        """Let go of what is held; no answers any more, until it is reloaded."""
+        self._answering = None
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        opened = self._answering
+        state = "closed" if opened is None else f"{len(opened.users):,} users, {len(opened.items):,} items"
+        return f"Recommender({str(self._where)!r}, {state})"
+
+    @property
+    def _opened(self) -> OpenedRun:
+        """What answers; taken once for each, since it may be reloaded meanwhile."""
+        opened = self._answering
+        if opened is None:
+            raise UsageError(f"the Recommender of {self._where} is closed: open it again")
+        return opened
+
     @property
     def users(self) -> pl.Series:
         """Ids of all users, ascending."""
-        return self._users
+        return self._opened.users
 
     @property
     def items(self) -> pl.Series:
         """Ids of all items with a train rating, ascending: those that can be predicted and recommended."""
-        return self._items
+        return self._opened.items
 
     @_telling_damage
-    def known_users(self, users: ArrayLike) -> pl.Series:
-        """Some users' ids in the order given, of the type that the run has them in.
+    def known_users(self, users: ArrayLike, on_unknown: OnUnknown = "error") -> pl.Series:
+        """Those of some users who get a list from `recommend`, in the order given, in the type of the run's ids.
 
         Raises
         ------
         UsageError
-            For an id that is not known.
+            For an id that is not known, unless told otherwise.
         """
-        return self._users.gather(self._find(users, self._users, "user"))
+        return self._who(self._opened, users, on_unknown)[0]
+
+    def _who(
+        self, opened: OpenedRun, users: ArrayLike, on_unknown: OnUnknown
+    ) -> tuple[pl.Series, NDArray[np.int64], NDArray[np.bool_]]:
+        """Ids of those who get a list, their codes, and whether these are known."""
+        if one_of(on_unknown, "on_unknown", get_args(OnUnknown)) == "error":
+            codes = lookup.find(users, opened.users, "user", self._where)
+            return lookup.take(opened.users, codes), codes, np.ones(len(codes), dtype=np.bool_)
+        given = lookup.as_ids(users, "user")
+        codes, known = lookup.places(given, opened.users)
+        if on_unknown == "skip":
+            return lookup.take(opened.users, codes[known]), codes[known], known[known]
+        ids = lookup.as_type(given, opened.users.dtype)
+        if ids.has_nulls():
+            odd = given.filter(ids.is_null())[0]
+            raise UsageError(f"user {odd!r}: {lookup.describe(opened.users, 'user')}, and this is no such id")
+        return ids, codes, known
 
     @property
     def predicts_ratings(self) -> bool:
         """Whether ratings are predicted; with the notebook's model, its one score stands in their place."""
-        return self._ranking.votes
+        return self._opened.ranking.votes
 
     @_telling_damage
-    def recommend(self, users: ArrayLike | Newcomer, k: int = 10, *, include_test: bool = False) -> pl.DataFrame:
+    def recommend(
+        self,
+        users: ArrayLike | Newcomer,
+        k: int = 10,
+        *,
+        include_test: bool = False,
+        candidates: ArrayLike | None = None,
+        exclude: ArrayLike | None = None,
+        on_unknown: OnUnknown = "error",
+        on_empty: OnEmpty = "popular",
+    ) -> Table:
         """The best items for each of some users, of those they have not rated.
 
         Parameters
@@ -237,6 +346,16 @@ class Recommender:
         include_test : bool
             Recommend items of held-out test ratings, too, as evaluate does, which measures how many of them are found.
             Without it, nobody is recommended what they have rated.
+        candidates : array_like, shape (m,), optional
+            Ids of the only items that are recommended, such as those on sale. Ids that the run does not have are
+            passed over. Scores do not depend on it.
+        exclude : array_like, shape (m,), optional
+            Ids of items that are not recommended. The same holds.
+        on_unknown : {"error", "skip", "popular"}
+            What becomes of ids of users that the run does not have: an error, no list, or the most popular items.
+        on_empty : {"popular", "skip"}
+            What becomes of who has no list, since no neighbour rated an item that is new to them: the most popular
+            items, or none.
 
         Returns
         -------
@@ -247,21 +366,34 @@ class Recommender:
             float32, in units of ratings, within their range (with the notebook's model: the score). ``score``:
             float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
             uint32, rated the item, and ``mean_rating``, float32, is the mean of their ratings, null where none did.
+            ``popular``: bool, whether it is in the list for being popular; it has no score then.
 
         Raises
         ------
         UsageError
-            For an id that is not known, or ``k`` less than 1.
+            For an id of a user that is not known, unless told otherwise; ``k`` less than 1; candidates of which none
+            is known.
         """
         k, include_test = at_least_one(k, "items"), truth(include_test, "include_test")
-        frames = [self._recommend(people, taken, k) for people, taken in self._batches(users, include_test)]
-        found = pl.concat(frames)
-        return found.with_columns(title=self.titles(found["item"])).select(
-            "user", "rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating"
-        )
+        opened = self._opened
+        popular = one_of(on_empty, "on_empty", get_args(OnEmpty)) == "popular"
+        wanted = recommending.Wanted(k, _offered(opened, candidates, exclude))
+        if isinstance(users, Newcomer):
+            asked = recommending.newcomer_asked(opened, users)
+            return recommending.together(recommending.recommend(opened, wanted, asked, popular))
+        ids, codes, known = self._who(opened, users, on_unknown)
+        strange, familiar = np.flatnonzero(~known), np.flatnonzero(known)
+        asked = recommending.users_asked(opened, familiar, codes[familiar], include_test)
+        lists = recommending.recommend(opened, wanted, asked, popular)
+        if len(strange) or not len(familiar):
+            asked = recommending.strangers_asked(opened, strange, lookup.take(ids, strange))
+            lists = chain(lists, recommending.recommend(opened, wanted, asked, popular=True))
+        return given.like(users, recommending.together(lists))
 
     @_telling_damage
-    def predict(self, users: ArrayLike | Newcomer, items: ArrayLike) -> pl.DataFrame:
+    def predict(
+        self, users: ArrayLike | Newcomer, items: ArrayLike, *, on_unknown: Literal["error", "mean"] = "error"
+    ) -> Table:
         """Ratings to be expected.
 
         Parameters
@@ -270,6 +402,9 @@ class Recommender:
             Ids; one newcomer stands for all pairs.
         items : array_like, shape (n,)
             Id of the item of each pair.
+        on_unknown : {"error", "mean"}
+            What becomes of ids that the run does not have: an error, or the rating to expect of a user, or of an item,
+            who differs from the mean in nothing. Only for users given by ids.
 
         Returns
         -------
@@ -282,23 +417,41 @@ class Recommender:
         Raises
         ------
         UsageError
-            For an id that is not known, items without a train rating included; where there are not as many users as
-            items.
+            For an id that is not known, items without a train rating included, unless told otherwise; where there are
+            not as many users as items.
         """
-        wanted = self._find(items, self._items, "item")
+        opened = self._opened
+        if one_of(on_unknown, "on_unknown", ("error", "mean")) == "mean" and not isinstance(users, Newcomer):
+            return self._predict_any(opened, users, items)
+        wanted = lookup.find(items, opened.items, "item", self._where)
         if isinstance(users, Newcomer):
-            people, rows = self._newcomer(users), np.zeros(len(wanted), dtype=np.int64)
-            found = self._predict(people, rows, wanted)
-            ids = people.ids.gather(rows)
+            people, rows = opened.newcomer(users), np.zeros(len(wanted), dtype=np.int64)
+            found = predicting.predict(opened, people, rows, wanted)
+            ids = lookup.take(people.ids, rows)
         else:
-            codes = self._find(users, self._users, "user")
+            codes = lookup.find(users, opened.users, "user", self._where)
             if len(codes) != len(wanted):
                 raise UsageError(f"{len(codes)} users and {len(wanted)} items: give a user for each item")
-            found = self._predict_known(codes, wanted)
-            ids = self._users.gather(codes)
-        return pl.DataFrame(
-            {"user": ids, "item": self._items.gather(wanted), "predicted": found.values, "near": found.covered}
-        )
+            found = predicting.predict_known(opened, codes, wanted)
+            ids = lookup.take(opened.users, codes)
+        answer = {
+            "user": ids,
+            "item": lookup.take(opened.items, wanted),
+            "predicted": found.values,
+            "near": found.covered,
+        }
+        return given.like(items, pl.DataFrame(answer))
+
+    def _predict_any(self, opened: OpenedRun, users: ArrayLike, items: ArrayLike) -> Table:
+        """Ratings to be expected, of whomever and whatever."""
+        ids, wanted = lookup.as_ids(users, "user"), lookup.as_ids(items, "item")
+        if len(ids) != len(wanted):
+            raise UsageError(f"{len(ids)} users and {len(wanted)} items: give a user for each item")
+        (codes, some), (columns, others) = lookup.places(ids, opened.users), lookup.places(wanted, opened.items)
+        codes, columns = np.where(some, codes, -1), np.where(others, columns, -1)
+        found = predicting.predict_any(opened, codes, columns, some & others)
+        answer = {"user": ids, "item": wanted, "predicted": found.values, "near": found.covered}
+        return given.like(items, pl.DataFrame(answer))
 
     @_telling_damage
     def similar_users(self, user: int | str | Newcomer, k: int = 10) -> pl.DataFrame:
@@ -323,22 +476,14 @@ class Recommender:
         UsageError
             For an id that is not known, or ``k`` less than 1.
         """
-        k = at_least_one(k, "users")
+        k, opened = at_least_one(k, "users"), self._opened
         if isinstance(user, Newcomer):
-            people = self._newcomer(user)
+            people = opened.newcomer(user)
         elif np.ndim(user):
             raise UsageError(f"user {user}: give one id, or a newcomer")
         else:
-            people = self._known(self._find([user], self._users, "user"))
-        there = people.neighbors[0] >= 0
-        if self._ranking.votes:
-            there &= people.similarities[0] > NOISE
-        codes, similarities = people.neighbors[0][there][:k], people.similarities[0][there][:k]
-        return self._shared(people.rated.widen(), self._rows(self._train, codes).widen()).select(
-            pl.Series("user", self._users.gather(codes)),
-            pl.Series("similarity", similarities),
-            pl.all(),
-        )
+            people = opened.known(lookup.find([user], opened.users, "user", self._where))
+        return alike.near_users(opened, people, k)
 
     @_telling_damage
     def similar_items(self, item: int | str, k: int = 10) -> pl.DataFrame:
@@ -362,23 +507,13 @@ class Recommender:
         UsageError
             For an id that is not known, ``k`` less than 1, or a run of the notebook's model, which has no item vectors.
         """
-        k = at_least_one(k, "items")
-        if self._near_items is None:
+        k, opened = at_least_one(k, "items"), self._opened
+        if opened.near_items is None:
             raise UsageError("this run has the notebook's model, which knows no similar items: run the default preset")
         if np.ndim(item):
             raise UsageError(f"item {item}: give one id")
-        ids, similarities = self._near_items.take(self._find([item], self._items, "item"))
-        there = np.flatnonzero(ids[0] >= 0)[:k]
-        columns = ids[0][there]
-        found = self._items.gather(columns)
-        return pl.DataFrame(
-            {
-                "item": found,
-                "title": self.titles(found),
-                "similarity": similarities[0][there],
-                "n_ratings": self._counts[columns].astype(np.uint32),
-            }
-        )
+        column = lookup.find([item], opened.items, "item", self._where)
+        return alike.near_items(opened, opened.near_items, column, k)
 
     def likes(self, items: ArrayLike) -> Newcomer:
         """`fold_in` someone who likes some items and has rated nothing: each stands for the highest rating there is.
@@ -389,7 +524,7 @@ class Recommender:
             Where no item is known.
         """
         given = lookup.as_ids(items, "item")
-        return self.fold_in(items, np.full(len(given), self._profile.rating_max))
+        return self.fold_in(items, np.full(len(given), self._opened.profile.rating_max))
 
     @_telling_damage
     def fold_in(self, items: ArrayLike, ratings: ArrayLike) -> Newcomer:
@@ -408,70 +543,7 @@ class Recommender:
         UsageError
             Where no item is known, or a rating is out of range.
         """
-        given = lookup.as_ids(items, "item")
-        values = _as_ratings(ratings)
-        if given.shape != values.shape:
-            raise UsageError(f"{len(given)} items and {len(values)} ratings: give a rating for each item")
-        narrow = self._within_range(given, values)
-        columns, known = lookup.places(given, self._items)
-        if not known.any():
-            raise UsageError(f"none of the {len(given)} items is known: {lookup.describe(self._items, 'item')}")
-        latest = dict(zip(columns[known].tolist(), narrow[known].tolist(), strict=True))
-        own = np.array(sorted(latest), dtype=np.int32)
-        data = np.array([latest[column] for column in own.tolist()], dtype=np.float32)
-        rated = csr_matrix((data, own, [0, len(own)]), shape=(1, len(self._items)))
-        vector = self._vector(rated)
-        left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
-        return Newcomer(vector, *self._nearest(vector), rated, self._bias_of(rated), tuple(left_out))
-
-    def _vector(self, rated: csr_matrix) -> NDArray[np.float32]:
-        """The vector of someone's ratings, of unit length, as users of the data have theirs."""
-        item_vectors = self._ranking.item_vectors
-        if item_vectors is None:
-            folded: NDArray[np.float32] = unit_rows(self._scaled(rated) @ self._factors.loadings(mmap_mode="r"))[0]
-            return folded
-        section = self._settings.refine
-        liked_from = self._liked_from
-        if section.liked_from is not None:
-            liked_from = settled_liked_from(section.liked_from, self._run.stages["matrix"])
-        unseen = unseen_weight(section.unseen_weight, section.most_unseen, len(item_vectors))
-        squares = (unseen * gram(item_vectors)).astype(np.float32)
-        found = np.zeros((1, item_vectors.shape[1]), dtype=np.float32)
-        solve_rows(
-            _narrow(rated),
-            liked_from,
-            section.disliked_preference,
-            item_vectors,
-            squares,
-            section.regularisation,
-            unseen * len(item_vectors),
-            2 * FOLD_STEPS,
-            found,
-        )
-        vector: NDArray[np.float32] = unit_rows(found)[0]
-        return vector
-
-    def _scaled(self, rated: csr_matrix) -> csr_matrix:
-        """Ratings as the SVD decomposed those of the data."""
-        if self._settings.factors.ratings == "raw":
-            return rated
-        scale = Scale.of(self._run.stages["matrix"])
-        values = scaled_values(rated.data, scale.low, scale.high)
-        return csr_matrix((values, rated.indices, rated.indptr), shape=rated.shape)
-
-    def _within_range(self, items: pl.Series, ratings: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Ratings as they are computed with; refuse those out of range."""
-        low, high = self._profile.rating_min, self._profile.rating_max
-        with np.errstate(over="ignore"):
-            narrow = ratings.astype(np.float32)
-        # All narrowed: the greatest rating of the run, 4.3 say, is less than what is nearest to it in float32.
-        out = np.flatnonzero(~((narrow >= np.float32(low)) & (narrow <= np.float32(high))))
-        for row in out.tolist():
-            raise UsageError(
-                f"rating {ratings[row]:.9g} of item {items[row]}: "
-                f"the ratings of this run go from {low:.9g} to {high:.9g}"
-            )
-        return narrow
+        return folding.fold_in(self._opened, items, ratings)
 
     @_telling_damage
     def read_newcomer(self, path: str | os.PathLike[str]) -> Newcomer:
@@ -483,7 +555,7 @@ class Recommender:
             For all that is wrong with the file, with line and column, and as `fold_in`.
         """
         try:
-            return self.fold_in(*read_person(locate(path), self._run.source))
+            return self.fold_in(*read_person(locate(path), self._opened.run.source))
         except UsageError as error:
             message = str(error)
             raise UsageError(message if message.startswith(str(path)) else f"{path}: {message}") from None
@@ -491,158 +563,9 @@ class Recommender:
     def titles(self, items: pl.Series) -> pl.Series:
         """Titles of items, from the ``movies.csv`` beside the ratings; null where there is none, or it is no use."""
         refuse_forked()
-        titles, self._no_titles = read_titles(self._run.source.titles, items)
-        return titles
+        return self._opened.titles.of(items)
 
     @property
     def no_titles(self) -> str:
-        """Why the last answer has no titles although there is a file of them; empty where that is not so."""
-        return self._no_titles
-
-    def _batches(self, users: ArrayLike | Newcomer, include_test: bool) -> Iterator[tuple[_People, Lists]]:
-        """Those asked about, some at a time, with the items each has rated."""
-        if isinstance(users, Newcomer):
-            people = self._newcomer(users)
-            yield people, lists_of(people.rated)
-            return
-        codes = self._find(users, self._users, "user")
-        neighbors = np.concatenate([self._near(codes[i : i + 1024])[0] for i in range(0, len(codes), 1024)])
-        work = np.where(neighbors >= 0, np.diff(self._train.indptr)[neighbors], 0).sum(axis=1)
-        for first, last in cut_by_work(work, ASK_RATINGS, SCORE_USERS):
-            people = self._known(codes[first:last])
-            test = None if include_test else self._rows(self._test, codes[first:last])
-            yield people, lists_of(people.rated) if test is None else joined(people.rated, test)
-
-    def _recommend(self, people: _People, taken: Lists, k: int) -> pl.DataFrame:
-        ratings, neighbors = self._ratings_of_neighbors(people)
-        found = self._ranking.rank(
-            ratings, neighbors, people.similarities, people.rated, taken, k, vectors=people.vectors
-        )
-        rows, ranks = np.nonzero(found.items >= 0)
-        items, scores = found.items[rows, ranks], found.scores[rows, ranks]
-        n_raters, mean_ratings = count_opinions(ratings, neighbors, found.items)
-        return pl.DataFrame(
-            {
-                "user": people.ids.gather(rows),
-                "rank": (ranks + 1).astype(np.uint32),
-                "item": self._items.gather(items),
-                "predicted": self._predict(people, rows, items).values if self.predicts_ratings else scores,
-                "score": scores,
-                "n_raters": n_raters[rows, ranks],
-                "n_neighbors": (neighbors >= 0).sum(axis=1).astype(np.uint32)[rows],
-                "mean_rating": pl.Series(mean_ratings[rows, ranks]).fill_nan(None),
-            }
-        )
-
-    def _ratings_of_neighbors(self, people: _People) -> tuple[NarrowRows, NDArray[np.int32]]:
-        """Ratings of all neighbours of some people, and the neighbours as rows of these."""
-        there = people.neighbors >= 0
-        needed, places = np.unique(people.neighbors[there], return_inverse=True)
-        rows = np.full(people.neighbors.shape, -1, dtype=np.int32)
-        rows[there] = places
-        return self._train.read_some(needed), rows
-
-    def _predict_known(self, codes: NDArray[np.int64], items: NDArray[np.int64]) -> Predicted:
-        """Predictions for pairs of known users and items, some users at a time."""
-        found = Predicted(np.empty(len(codes), dtype=np.float32), np.empty(len(codes), dtype=bool))
-        order = np.argsort(codes, kind="stable")
-        distinct, starts = np.unique(codes[order], return_index=True)
-        starts = np.append(starts, len(codes))
-        for first in range(0, len(distinct), SCORE_USERS):
-            some = distinct[first : first + SCORE_USERS]
-            pairs = order[starts[first] : starts[first + len(some)]]
-            rows = np.searchsorted(some, codes[pairs])
-            found.values[pairs], found.covered[pairs] = self._predict(self._known(some), rows, items[pairs])
-        return found
-
-    def _predict(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
-        """Predictions for pairs of rows of ``people``, ascending, and items."""
-        if self._biases is None or self._near_items is None:
-            return self._scores_of(people, rows, items)
-        distinct = np.unique(items).astype(np.int64)
-        ids, similarities = self._near_items.take(distinct)
-        biases = self._biases._replace(users=people.biases)
-        model = RatingModel(biases, ids, similarities, self._settings.predict.shrink, distinct)
-        indptr = np.searchsorted(rows, np.arange(len(people.neighbors) + 1))
-        return predict_ratings(model, people.rated, 0, indptr, items)
-
-    def _scores_of(self, people: _People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]) -> Predicted:
-        """The notebook's scores of pairs."""
-        ratings, neighbors = self._ratings_of_neighbors(people)
-        asked = Lists(np.searchsorted(rows, np.arange(len(neighbors) + 1)), items.astype(np.int32))
-        nobody = no_lists(len(neighbors))
-        scores = self._ranking.rank(ratings, neighbors, people.similarities, people.rated, nobody, 1, asked).wanted
-        return Predicted(scores, scores != 0)
-
-    def _known(self, codes: NDArray[np.int64]) -> _People:
-        biases = np.zeros(len(codes), np.float32) if self._biases is None else self._biases.users[codes]
-        vectors = None if self._refined is None else self._vectors(codes)
-        return _People(self._users.gather(codes), self._rows(self._train, codes), *self._near(codes), biases, vectors)
-
-    def _vectors(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Vectors of some users, in the order given."""
-        some, places = np.unique(codes, return_inverse=True)
-        return np.asarray(arrays.take_rows(self._factors.vectors, some)[places])
-
-    def _newcomer(self, person: Newcomer) -> _People:
-        nobody = pl.Series("user", [None], dtype=self._users.dtype)
-        bias = np.array([person.bias], dtype=np.float32)
-        vector = person.vector[None]
-        return _People(nobody, _narrow(person.rated), person.neighbors[None], person.similarities[None], bias, vector)
-
-    def _near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Neighbours and similarities of some users, in the order given."""
-        some, places = np.unique(codes, return_inverse=True)
-        ids, similarities = self._neighbors.take(some)
-        return ids[places], similarities[places]
-
-    def _rows(self, matrix: CsrReader, codes: NDArray[np.integer[Any]]) -> NarrowRows:
-        """Rows of some users, in the order given."""
-        some, places = np.unique(codes, return_inverse=True)
-        return matrix.read_some(some).take(places)
-
-    def _nearest(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The nearest users of a vector, as many as the run keeps; reads all users' vectors, a chunk at a time."""
-        vectors = self._factors.vectors
-        n_users, chunk, k = vectors.shape[0], vectors.chunks[0], self._settings.neighbors.k
-        blocks = (arrays.read_rows(vectors, i, min(i + chunk, n_users)) for i in range(0, n_users, chunk))
-        found = np.concatenate([dot_products(block, vector[None])[:, 0] for block in blocks])
-        best = np.lexsort((np.arange(n_users), -found))[:k]
-        ids, similarities = np.full(k, -1, dtype=np.int32), np.full(k, np.nan, dtype=np.float32)
-        ids[: len(best)], similarities[: len(best)] = best, found[best]
-        return ids, similarities
-
-    def _bias_of(self, rated: csr_matrix) -> float:
-        if self._biases is None:
-            return 0.0
-        left = rated.data.astype(np.float64) - self._biases.mean - self._biases.items[rated.indices]
-        damping = self._settings.biases.user_damping
-        return float(damped(np.array([left.sum()]), np.array([len(left)]), damping)[0])
-
-    def _shared(self, own: csr_matrix, theirs: csr_matrix) -> pl.DataFrame:
-        """What one user's ratings have in common with others'."""
-        liked_from = self._liked_from
-        mine, my = set(own.indices.tolist()), set(own.indices[own.data >= liked_from].tolist())
-        rows = []
-        for at in range(theirs.shape[0]):
-            row = theirs[at]
-            both = mine.intersection(row.indices.tolist())
-            liked = my.intersection(row.indices[row.data >= liked_from].tolist())
-            rows.append((len(both), len(liked), sorted(liked, key=self._rarity)[:_SHARED_ITEMS]))
-        counts = np.array([row[:2] for row in rows], dtype=np.uint32).reshape(-1, 2)
-        shared = [self._items.gather(columns) for *_, columns in rows]
-        return pl.DataFrame(
-            {
-                "n_both": counts[:, 0],
-                "n_both_liked": counts[:, 1],
-                "items": pl.Series(shared, dtype=pl.List(self._items.dtype)),
-                "titles": pl.Series([self.titles(each) for each in shared], dtype=pl.List(pl.String)),
-            }
-        )
-
-    def _rarity(self, column: int) -> tuple[int, int]:
-        return int(self._counts[column]), column
-
-    def _find(self, ids: ArrayLike, known: pl.Series, what: str) -> NDArray[np.int64]:
-        """Codes of ids."""
-        return lookup.find(ids, known, what, self._run.workdir)
+        """Why answers have no titles although there is a file of them; empty where that is not so."""
+        return self._opened.titles.fault

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.chunked.storage import Location
 from engine.ratings.columns import ITEMS, column_key
@@ -14,10 +17,55 @@ from engine.ratings.encodings import LATIN1
 from engine.ratings.records import NUMBER, Record, read_records
 from engine.ratings.source import BLANKS, RatingsFile
 from engine.ratings.text_head import compression_of, read_head, read_magic
+from engine.serving.ids import take
 
 # What the columns are called, as `column_key` gives it.
 _ITEM_NAMES = {*set().union(*ITEMS), "id"}
 _TITLE_NAMES = {"title", "name", "booktitle", "movietitle", "producttitle", "productname", "artistname", "trackname"}
+
+
+class Titles:
+    """Titles of the items of a run.
+
+    Parameters
+    ----------
+    path : Path or Remote or None
+        As `read_titles` takes it.
+    items : Series
+        Ids of all items.
+
+    Attributes
+    ----------
+    fault : str
+        What was wrong with the file when it was last read; empty where nothing was.
+    """
+
+    def __init__(self, path: Location | None, items: pl.Series) -> None:
+        self._path, self._items = path, items
+        self._held: pl.Series | None = None
+        self.fault = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file: about as many as all titles take."""
+        try:
+            return 0 if self._path is None else self._path.state()[0]
+        except OSError:
+            return 0
+
+    def hold(self) -> None:
+        """Read all titles, and keep them in memory from now on."""
+        self._held = self.of(self._items)
+
+    def at(self, columns: NDArray[np.integer[Any]]) -> pl.Series:
+        """Titles of the items of some columns, null where not known."""
+        held = self._held
+        return self.of(take(self._items, columns)) if held is None else take(held, columns)
+
+    def of(self, ids: pl.Series) -> pl.Series:
+        """The same of ids, which the run need not have."""
+        titles, self.fault = read_titles(self._path, ids)
+        return titles
 
 
 def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str]:

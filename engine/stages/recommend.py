@@ -8,7 +8,8 @@ Files
 ``recommended.parquet``
     A row an item, users in order of code, best first: ``user`` and ``item`` (original ids), ``rank`` (uint32, from 1),
     ``predicted`` (float32, rating; with the notebook's model the score), ``score`` (float32), ``n_raters`` of the
-    user's ``n_neighbors`` (uint32) who rated the item, and ``mean_rating`` (float32) of theirs.
+    user's ``n_neighbors`` (uint32) who rated the item, ``mean_rating`` (float32) of theirs, and ``popular`` (bool):
+    whether it is there for being popular, in the list of who would have none; it has no score then.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import joined, lists_of
-from engine.kernels.scoring import count_opinions
+from engine.kernels.scoring import count_opinions, rank_popular
+from engine.model.popularity import by_popularity
 from engine.model.prediction import RatingModel, predict_ratings
 from engine.model.ranking import Ranking
 from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
@@ -43,6 +45,7 @@ _RANKED = np.dtype(
         ("n_raters", "u4"),
         ("n_neighbors", "u4"),
         ("mean_rating", "f4"),
+        ("popular", "?"),
     ]
 )
 
@@ -50,6 +53,7 @@ _RANKED = np.dtype(
 class _Shared(NamedTuple):
     ratings: NarrowRows
     ranking: Ranking
+    by_popularity: NDArray[np.int32]
 
 
 class _Known(NamedTuple):
@@ -86,8 +90,9 @@ class RecommendStage:
         parameters = section.ranking_parameters(settled_liked_from(section.liked_from, self._upstream["matrix"]))
         near = NearItems(self._upstream["item_neighbors"]).inverted() if parameters.votes else None
         item_vectors = None if self._refined is None else self._refined.item_factors()
-        ranking = Ranking.of(parameters, self._train.count_columns(READ_RATINGS), near, item_vectors)
-        return _Shared(self._train.read(0, self._train.shape[0]), ranking)
+        counts = self._train.count_columns(READ_RATINGS)
+        ranking = Ranking.of(parameters, counts, near, item_vectors)
+        return _Shared(self._train.read(0, self._train.shape[0]), ranking, by_popularity(counts))
 
     def _bounds(self, index: int) -> tuple[int, int]:
         start = index * self._section.users_per_task
@@ -110,12 +115,17 @@ class RecommendStage:
             shared.ratings, neighbors, similarities, own, taken, self._section.k, vectors=vectors
         )
         n_raters, mean_ratings = count_opinions(shared.ratings, neighbors, found.items)
+        empty = found.items[:, 0] < 0
+        if self._section.on_empty == "popular" and empty.any():
+            found.items[empty] = rank_popular(shared.by_popularity, taken, self._section.k)[empty]
+            found.scores[empty] = np.nan
         users, ranks = np.nonzero(found.items >= 0)
         lists = np.empty(len(users), dtype=_RANKED)
         lists["user"], lists["rank"] = start + users, ranks + 1
         lists["n_neighbors"] = (neighbors >= 0).sum(axis=1)[users]
         lists["item"], lists["score"] = found.items[users, ranks], found.scores[users, ranks]
         lists["n_raters"], lists["mean_rating"] = n_raters[users, ranks], mean_ratings[users, ranks]
+        lists["popular"] = empty[users]
         return lists
 
     def _load_known(self) -> _Known:
@@ -144,7 +154,7 @@ class RecommendStage:
                 "predicted": np.ascontiguousarray(predicted),
                 **plain,
             }
-        ).with_columns(pl.col("mean_rating").fill_nan(None))
+        ).with_columns(pl.col("predicted", "score", "mean_rating").fill_nan(None))
         rows.write_parquet(context.scratch / _part_path(index))
 
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:
@@ -158,8 +168,10 @@ class RecommendStage:
 
         parts = pl.scan_parquet([self._own.path(_part_path(block)) for block in range(self._n_blocks)], glob=False)
         parts.sink_parquet(context.scratch / RECOMMENDED, row_group_size=RECOMMEND_ROW_GROUP)
-        n_rows = pl.scan_parquet(context.scratch / RECOMMENDED, glob=False).select(pl.len()).collect().item()
-        return {"n_items": n_rows, "n_users": self._train.shape[0]}
+        made = pl.scan_parquet(context.scratch / RECOMMENDED, glob=False)
+        popular = (pl.col("popular") & (pl.col("rank") == 1)).sum()
+        n_rows, n_popular = made.select(pl.len(), popular.alias("n")).collect(engine="streaming").row(0)
+        return {"n_items": n_rows, "n_users": self._train.shape[0], "n_popular": n_popular}
 
 
 def _ranked_path(block: int) -> str:

@@ -9,6 +9,7 @@ Which ratings are test's is settled by ``split.method``:
 - ``global-time``: those later than one moment: the earliest that leaves no more than the share asked for. It is the
   same whatever the order of the file: ratings of the same second are not parted. Users who rated nothing up to then
   are unknown to any model: their ratings are left out, as those of items that only test knows are.
+- ``none``: none are.
 
 Partitions are then split apart from each other.
 
@@ -101,6 +102,8 @@ class SplitStage:
         if self._section.method == "notebook":
             packed = np.load(self._own.path(f"held_out/{index:05d}.npy"))
             return np.unpackbits(packed, count=ratings.height).astype(bool), none
+        if not self._section.tests:
+            return none, none
         first, last = self._first_users()[index : index + 2]
         users = ratings["user"].to_numpy() - np.uint32(first)
         times = ratings["time"].to_numpy()

@@ -11,7 +11,7 @@ import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine.chunked import overview, workdir
+from engine.chunked import overview, upkeep, workdir
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.events import TaskBegan
 from engine.config import Config, load
@@ -59,20 +59,20 @@ def delete(path: Path) -> None:
 
 def named(run: Path, victim: Path) -> bool:
     """Whether verify names a file, or the record or stage it belongs to."""
-    return any(str(victim) in fault or victim.stem in fault for fault in workdir.verify(run).values())
+    return any(str(victim) in fault or victim.stem in fault for fault in upkeep.verify(run).values())
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, delete])
 def test_every_kind_of_damage_is_found(settings: Config, whole: dict[str, str], damage: Callable[[Path], None]) -> None:
     run = Path(settings.workdir or "")
-    assert workdir.verify(run) == {}
+    assert upkeep.verify(run) == {}
     assert len(kinds(run)) > 40
     for kind, victim in kinds(run).items():
         content = victim.read_bytes()
         damage(victim)
         assert named(run, victim), kind
         victim.write_bytes(content)
-    assert workdir.verify(run) == {}
+    assert upkeep.verify(run) == {}
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, delete])
@@ -87,7 +87,7 @@ def test_a_run_heals_all_of_it_at_once(
             damage(victim)
     engine.run(load({"dataset": settings.dataset, "workdir": str(run), "memory": "1GiB", **SETTINGS}))
     assert contents(run) == whole
-    assert workdir.verify(run) == {}
+    assert upkeep.verify(run) == {}
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_records_under_another_name_are_no_records(settings: Config, whole: dict
     shutil.copy(split / "records/split.00001.json", swapped)
     shutil.copy(split / "records/split.00001.json", stray)
     shutil.copy(split / "records/draw.00000.json", ingest / "records/profile.00000.json")
-    assert {str(path.stem) for path in (swapped, stray)} <= {name.split("/")[-1] for name in workdir.verify(run)}
-    assert any("profile.00000" in name for name in workdir.verify(run))
+    assert {str(path.stem) for path in (swapped, stray)} <= {name.split("/")[-1] for name in upkeep.verify(run)}
+    assert any("profile.00000" in name for name in upkeep.verify(run))
     engine.run(settings)
     assert contents(run) == whole
-    assert workdir.verify(run) == {}
+    assert upkeep.verify(run) == {}
 
 
 def test_strays_and_folders_in_the_place_of_files_go(settings: Config, whole: dict[str, str]) -> None:
@@ -155,17 +155,17 @@ def test_strays_and_folders_in_the_place_of_files_go(settings: Config, whole: di
     for name in ("ratings/00001.parquet", "records/partition.00002.json"):
         (ingest / name).unlink()
         (ingest / name / "deep").mkdir(parents=True)
-    assert len(workdir.verify(run)) >= 2
+    assert len(upkeep.verify(run)) >= 2
     engine.run(settings)
     assert contents(run) == whole
-    assert workdir.verify(run) == {}
+    assert upkeep.verify(run) == {}
 
 
 def test_a_stray_file_of_a_finished_stage_is_named(settings: Config, whole: dict[str, str]) -> None:
     run = Path(settings.workdir or "")
     (matrix,) = run.glob("stages/matrix-*")
     (matrix / "train/data/c/77").write_text("stray")
-    (fault,) = workdir.verify(run).values()
+    (fault,) = upkeep.verify(run).values()
     assert "train/data/c/77: belongs to no task" in fault
     engine.run(settings)
     assert contents(run) == whole
@@ -176,7 +176,7 @@ def test_without_a_last_run_nothing_is_cleaned(settings: Config, whole: dict[str
     shutil.copytree(settings.workdir or "", run)
     flip(run / "run.json")
     with pytest.raises(DamagedError, match="run first"):
-        workdir.unused(run)
+        upkeep.unused(run)
 
 
 def test_figures_of_results_that_are_gone_are_not_believed(settings: Config, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import chunked, cli
-from engine.chunked import arrays, csr, overview, workdir
+from engine.chunked import arrays, csr, overview, upkeep, workdir
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal, Record
 from engine.chunked.sealed import read_sealed, write_sealed
@@ -31,7 +31,15 @@ from engine.results.report import content
 from engine.serving.finished import open_finished
 from tests.support.toy import toy_pipeline
 
-KEPT = ("run.json", "workdir.json", "metrics.json", "lock", "stages/*/records/total.00000.json")
+KEPT = (
+    "run.json",
+    "workdir.json",
+    "metrics.json",
+    "published.json",
+    "finished/*.json",
+    "lock",
+    "stages/*/records/total.00000.json",
+)
 
 
 def run(where: Path) -> object:
@@ -99,18 +107,18 @@ def test_what_is_in_the_place_of_a_file_is_damage_and_healed(
     replace(victim)
     if name == "lock":
         if replace in (pipe, folder, socket_):
-            assert list(workdir.verify(where)) == ["lock"]
+            assert list(upkeep.verify(where)) == ["lock"]
             with pytest.raises(DamagedError, match="lock: no regular file"):
                 run(where)
             shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
         assert overview.status(where)["running"] is None
     else:
         assert overview.status(where)["stages"]
-        (fault, *_) = workdir.verify(where).values()
+        (fault, *_) = upkeep.verify(where).values()
         assert str(victim) in fault
     run(where)
-    assert workdir.verify(where) == {}
-    assert workdir.clean(where) == []
+    assert upkeep.verify(where) == {}
+    assert upkeep.clean(where) == []
 
 
 def test_every_command_ends_soon_and_in_one_line(where: Path) -> None:
@@ -163,8 +171,11 @@ def test_status_tells_what_is_gone(where: Path, name: str) -> None:
 
 def test_every_command_that_needs_the_last_run_tells_that_it_is_damaged(where: Path) -> None:
     spoil(where / "run.json")
-    for command in (workdir.clean, open_finished, content.collect):
-        with pytest.raises(DamagedError, match=r"run\.json: altered"):
+    with pytest.raises(DamagedError, match=r"run\.json: altered"):
+        upkeep.clean(where)
+    spoil(where / "published.json")
+    for command in (upkeep.clean, open_finished, content.collect):
+        with pytest.raises(DamagedError, match=r"published\.json: cannot be read"):
             command(where)
 
 
@@ -195,9 +206,9 @@ def test_a_record_that_names_what_is_no_file_of_its_stage_is_damaged(where: Path
     before = read_sealed(locate(path), Record)
     write_sealed(locate(path), msgspec.structs.replace(before, files=[*before.files, entry]))
     assert list(journal.damaged()) == ["halves.00000"]
-    assert "halves.00000" in " ".join(workdir.verify(where))
+    assert "halves.00000" in " ".join(upkeep.verify(where))
     run(where)
-    assert workdir.verify(where) == {}
+    assert upkeep.verify(where) == {}
     assert vic.read_bytes() == b"precious"
 
 
@@ -208,9 +219,9 @@ def test_a_last_run_that_names_folders_elsewhere_is_none(where: Path) -> None:
         stages = [msgspec.structs.replace(last.stages[0], folder=folder_)]
         write_sealed(locate(where / "run.json"), msgspec.structs.replace(last, stages=stages))
         assert workdir.last_run(where) is None
-        assert "run.json" in workdir.verify(where)
+        assert "run.json" in upkeep.verify(where)
     run(where)
-    assert workdir.verify(where) == {}
+    assert upkeep.verify(where) == {}
 
 
 def test_what_would_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +242,7 @@ def test_a_lock_may_say_anything(where: Path, pid: object) -> None:
     with locate(where / "lock").hold():
         (where / "lock").write_bytes(who)
         with pytest.raises(EngineError, match="in use"):
-            workdir.clean(where)
+            upkeep.clean(where)
 
 
 def write_array(root: Path, shape: tuple[int, ...] = (12, 2)) -> Path:
@@ -339,7 +350,7 @@ def test_a_run_tells_of_promises_its_records_vouch_for(recommender: Config, tmp_
     (pointers,) = where.glob("stages/matrix-*/train/indptr/zarr.json")
     promise(pointers, shape=[671 * 10**9])
     reseal(where, pointers)
-    assert workdir.verify(where) == {}
+    assert upkeep.verify(where) == {}
     (evaluate,) = where.glob("stages/evaluate-*")
     shutil.rmtree(evaluate)
     settings = load({"dataset": recommender.dataset, "workdir": str(where), "memory": "1GiB", **SETTINGS})
@@ -359,10 +370,7 @@ def test_figures_that_are_no_figures_are_damage(recommender: Config, tmp_path: P
     pytest.importorskip("altair")
     where = tmp_path / "run"
     shutil.copytree(recommender.workdir or "", where)
-    deep(where / "metrics.json")
-    last = workdir.last_run(where)
-    assert last is not None
-    digest = hashlib.sha256((where / "metrics.json").read_bytes()).hexdigest()
-    workdir.write_last_run(where, msgspec.structs.replace(last, figures=digest))
-    with pytest.raises(DamagedError, match=r"metrics\.json"):
+    (finished,) = (where / "finished").iterdir()
+    deep(finished)
+    with pytest.raises(DamagedError, match=finished.name):
         report.write(where)

@@ -12,7 +12,7 @@ import pytest
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import chunked, cli
-from engine.chunked import overview, workdir
+from engine.chunked import overview, upkeep
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.loop import run_beside
 from engine.chunked.storage import Local, locate
@@ -41,10 +41,10 @@ def beside(where: Path) -> object:
 
 
 def clean(where: Path) -> object:
-    return workdir.clean(where, really=True)
+    return upkeep.clean(where, really=True)
 
 
-COMMANDS: list[Command] = [run, run_fresh, plan, beside, clean, workdir.verify, overview.status, open_finished]
+COMMANDS: list[Command] = [run, run_fresh, plan, beside, clean, upkeep.verify, overview.status, open_finished]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,7 @@ def put_link(at: Path, to: Path) -> Path:
 FOLDERS: dict[str, Callable[[Path], Path]] = {
     "stage": stage,
     "stages": lambda where: where / "stages",
+    "finished": lambda where: where / "finished",
     "another stage": lambda where: where / "stages" / "old-1",
     "records": lambda where: stage(where) / "records",
     "scratch": lambda where: stage(where) / ".scratch",
@@ -101,6 +102,8 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "lock": lambda where: where / "lock",
     "run.json": lambda where: where / "run.json",
     "metrics.json": lambda where: where / "metrics.json",
+    "published.json": lambda where: where / "published.json",
+    "a finished run": lambda where: where / "finished" / "a.json",
     "workdir.json": lambda where: where / "workdir.json",
     "record": lambda where: stage(where) / "records" / "total.00000.json",
     "stage.json": lambda where: stage(where) / "records" / "stage.json",
@@ -158,10 +161,10 @@ def test_a_work_directory_that_as_a_whole_is_a_link_works(tmp_path: Path, victim
     (tmp_path / "last").symlink_to("runs/w")
     for where in (tmp_path / "runs" / "w", tmp_path / "last"):
         run(where)
-        assert workdir.verify(where) == {}
+        assert upkeep.verify(where) == {}
         assert overview.status(where)["running"] is None
         (where / "stages" / "old-1").mkdir()
-        assert [folder.path.name for folder in workdir.clean(where, really=True)] == ["old-1"]
+        assert [folder.path.name for folder in upkeep.clean(where, really=True)] == ["old-1"]
     assert (tmp_path / "disk/runs/w/run.json").is_file()
 
 

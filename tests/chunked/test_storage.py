@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import cli
-from engine.chunked import overview, workdir
+from engine.chunked import overview, upkeep, workdir
 from engine.chunked.events import Note, TaskBegan
 from engine.chunked.storage import Remote
 from engine.config import Config, load
@@ -112,7 +112,7 @@ def test_it_is_looked_at_and_read_as_a_local_one(
     assert [[each[key] for key in told] for each in found["stages"]] == [
         [each[key] for key in told] for each in expected["stages"]
     ]
-    assert workdir.verify(remote) == {}
+    assert upkeep.verify(remote) == {}
     here, there = engine.Recommender.open(local), engine.Recommender.open(str(remote))
     assert_frame_equal(there.recommend([3, 77], k=5), here.recommend([3, 77], k=5))
     assert there.recommend([3], k=1)["title"].item().startswith("Film ")
@@ -125,7 +125,7 @@ def test_it_is_looked_at_and_read_as_a_local_one(
     assert pl.read_parquet(tmp_path / "there.parquet").height == 2400
     assert cli.main(["clean", str(local), "--yes"]) == cli.main(["clean", str(remote), "--yes"]) == 0
     assert "recommend-" in capsys.readouterr().out
-    assert workdir.verify(remote) == {}
+    assert upkeep.verify(remote) == {}
     assert not any("recommend-" in name for name in remote.sizes())
 
 
@@ -145,7 +145,7 @@ def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path)
     content[len(content) // 2] ^= 4
     flipped.put(bytes(content))
     gone.remove()
-    faults = " ".join(workdir.verify(remote).values())
+    faults = " ".join(upkeep.verify(remote).values())
     assert f"{flipped}: content altered" in faults
     assert f"{gone}: No such object" in faults
     assert cli.main(["verify", str(remote)]) == 5
@@ -155,7 +155,7 @@ def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path)
         lambda event: notes.append(event.text) if isinstance(event, Note) else None,
     )
     assert sum("is done again" in note for note in notes) == 2
-    assert workdir.verify(remote) == {}
+    assert upkeep.verify(remote) == {}
     assert left_in(remote, tmp_path) == contents(local / "stages")
 
 

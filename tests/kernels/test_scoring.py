@@ -109,6 +109,27 @@ def test_blended_scores_are_standardised_products_and_votes(seed: int, k: int, w
         np.testing.assert_allclose(expected[places], found.scores[user][there], atol=1e-4)
 
 
+@quick
+@given(seeds, st.integers(1, 8), st.booleans())
+def test_what_is_not_offered_is_left_out_and_changes_no_score(seed: int, k: int, blend: bool) -> None:
+    rng = np.random.default_rng(seed)
+    asked, offered = case(seed), rng.random(20) < 0.5
+    if blend:
+        users, items = (rng.standard_normal((n, 16), dtype=np.float32) for n in (5, 20))
+        asked["blended"] = Blended(users, items, 0.25)
+    whole = kernels.rank_items(**asked, k=20)
+    found = kernels.rank_items(**asked, k=k, offered=offered)
+    for user in range(5):
+        there = (whole.items[user] >= 0) & offered[whole.items[user]]
+        n = min(k, there.sum())
+        assert found.items[user, :n].tolist() == whole.items[user][there][:k].tolist()
+        assert found.scores[user, :n].tobytes() == whole.scores[user][there][:k].tobytes()
+        assert (found.items[user, n:] == -1).all()
+    assert found.wanted.tobytes() == whole.wanted.tobytes()
+    with pytest.raises(ValueError, match="marks of other items"):
+        kernels.rank_items(**asked, k=k, offered=offered[:-1])
+
+
 def test_what_is_no_number_is_never_recommended() -> None:
     asked = case(3) | {"near": None, "wanted": None, "taken": no_lists(5)}
     asked["factor"] = np.full(20, np.nan, dtype=np.float32)

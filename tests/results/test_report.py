@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import engine
 from engine import cli, config
-from engine.chunked import workdir
+from engine.chunked import upkeep, workdir
 from engine.chunked.budget import MIB, parse_size
-from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.storage import locate
 from engine.results import report
 from engine.results.report import content as contents
@@ -247,7 +247,7 @@ def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
     assert report.write(finished) == locate(finished / "report.html")
     assert cli.main(["report", str(finished), "--out", str(tmp_path / "a" / "b.html")]) == 0
     assert (tmp_path / "a" / "b.html").read_bytes() == (finished / "report.html").read_bytes()
-    assert workdir.verify(finished) == {}
+    assert upkeep.verify(finished) == {}
     collected = collect(finished)
     page = (finished / "report.html").read_text()
     lost = baselines_that_win(collected.metrics)
@@ -272,20 +272,19 @@ def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_reported_is_refused(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no work directory"):
         report.write(tmp_path)
-    with locate(finished / workdir.LOCK).hold(), pytest.raises(LockedError, match="in use"):
-        report.write(finished)
-    figures, last = (finished / workdir.METRICS).read_bytes(), workdir.last_run(finished)
-    assert last is not None
-    (finished / workdir.METRICS).write_bytes(figures + b" ")
+    published = (finished / workdir.PUBLISHED).read_bytes()
+    (finished / workdir.PUBLISHED).write_bytes(published + b" ")
     with pytest.raises(DamagedError, match="altered"):
         report.write(finished)
-    (finished / workdir.METRICS).unlink()
-    with pytest.raises(DamagedError, match=r"metrics\.json: No such file"):
-        report.write(finished)
+    (finished / workdir.PUBLISHED).unlink()
+    last = workdir.last_run(finished)
+    assert last is not None
     workdir.write_last_run(finished, msgspec.structs.replace(last, figures=""))
     with pytest.raises(UsageError, match="not finished"):
         report.write(finished)
-    (finished / workdir.METRICS).write_bytes(figures)
+    (finished / workdir.PUBLISHED).write_bytes(published)
+    with locate(finished / workdir.LOCK).hold():
+        assert report.write(finished, finished / "while-running.html").is_file()  # the next is in progress
     workdir.write_last_run(finished, last)
 
 

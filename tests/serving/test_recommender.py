@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from engine.artifacts.readers import compared, read_biases
-from engine.chunked import arrays, workdir
+from engine.chunked import arrays, publishing, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
 from engine.config import Evaluate, ItemNeighbors, Predict
@@ -70,6 +72,13 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample(request: pytest.FixtureRequest) -> Path:
     where: Path = request.getfixturevalue(request.param)
     return where
+
+
+def with_somebody_who_knows_all(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Two items more that only one user each has rated, and a user who has rated all others."""
+    rare = pl.DataFrame({"userId": [9001, 9002], "movieId": [9001, 9002], "rating": [5.0, 1.0]})
+    known = ratings.select(userId=pl.lit(9003), movieId="movieId", rating=pl.lit(4.0)).unique(maintain_order=True)
+    return pl.concat([each.cast(ratings.schema) for each in (ratings, rare, known)])
 
 
 class Loops:
@@ -434,16 +443,17 @@ def test_a_run_that_is_not_finished_or_damaged_is_no_ground_to_recommend(tmp_pat
     with pytest.raises(DamagedError, match=r"content altered.*the next run does neighbors again"):
         recommend_all(where, tmp_path / "lists.parquet")
     chunk.write_bytes(whole)
+    publishing.withdraw(where, {stage.root.name for stage in open_finished(where).stages.values()})
     workdir.withdraw_figures(where)
-    with pytest.raises(UsageError, match="not finished; run it again"):
+    with pytest.raises(UsageError, match=r"not finished, .*; run it again"):
         Recommender.open(where)
-    with held(where), pytest.raises(UsageError, match=r"not finished; process .* is at it"):
+    with held(where), pytest.raises(UsageError, match=r"not finished, .*; process .* is at it"):
         Recommender.open(where)
 
 
 @pytest.mark.parametrize("more", [{}, {"preset": "notebook"}])
 def test_everybodys_lists_are_each_ones(tmp_path: Path, more: dict[str, Any]) -> None:
-    where = run(tmp_path, synthetic_ratings(90, 60), **more)
+    where = run(tmp_path, with_somebody_who_knows_all(synthetic_ratings(90, 60)), **more)
     recommender = Recommender.open(where)
     for include_test in (False, True):
         out = tmp_path / f"{include_test}.parquet"
@@ -459,8 +469,11 @@ def test_everybodys_lists_are_each_ones(tmp_path: Path, more: dict[str, Any]) ->
         found = pl.read_parquet(out)
         assert found.equals(expected.select(found.columns))
         assert not found["mean_rating"].is_nan().any()
-        assert (made.n_items, made.n_users) == (found.height, 90)
+        assert (made.n_items, made.n_users) == (found.height, 93)
+        without = recommender.recommend(recommender.users, 4, include_test=include_test, on_empty="skip")["user"]
+        assert made.n_popular == 93 - without.n_unique() == found.filter("popular")["user"].n_unique()
         assert 0 < made.run.stages[0].measured <= made.run.stages[0].projected <= made.run.allowed
+        assert (made.n_popular > 0) == (not include_test)
     again = recommend_all(where, out, k=4, include_test=True)
     assert again.run.stages[0].skipped
     assert pl.read_parquet(out).equals(found)
@@ -498,13 +511,13 @@ def test_lists_for_everybody_are_mended_and_refused_as_a_run_is(small: Path, tmp
 def test_similar_items_are_those_that_the_run_found(small: Path) -> None:
     recommender = Recommender.open(small)
     found = recommender.similar_items(8, k=3)
-    near = Recommender.open(small)._near_items
+    near = Recommender.open(small)._opened.near_items
     assert near is not None
     code = recommender.items.to_list().index(8)
     ids, similarities = near.take(np.array([code]))
     assert found["item"].to_list() == recommender.items.gather(ids[0][:3]).to_list()
     assert found["similarity"].to_list() == similarities[0][:3].tolist()
-    assert found["n_ratings"].to_list() == recommender._counts[ids[0][:3]].tolist()
+    assert found["n_ratings"].to_list() == recommender._opened.counts[ids[0][:3]].tolist()
     with pytest.raises(UsageError, match="item 999"):
         recommender.similar_items(999)
     with pytest.raises(UsageError, match="give one id"):
@@ -517,3 +530,162 @@ def test_who_likes_items_is_one_who_rated_them_highest(small: Path) -> None:
     rated = recommender.recommend(recommender.fold_in([1, 8], [5.0, 5.0]), k=4)
     assert liked.equals(rated)
     assert not set(liked["item"]) & {1, 8}
+
+
+def test_an_open_run_answers_until_it_is_reloaded_or_removed(tmp_path: Path) -> None:
+    ratings = synthetic_ratings(40, 30)
+    where = run(tmp_path, ratings)
+    recommender = Recommender.open(where)
+    before = recommender.recommend([2, 5], 4)
+    assert not recommender.newer
+    last = workdir.last_run(where)
+    assert last is not None
+    workdir.write_last_run(where, msgspec.structs.replace(last, figures=""))  # the next has begun
+    assert Recommender.open(where).recommend([2, 5], 4).equals(before)
+    run(tmp_path, ratings.filter(pl.col("userId") > 2))
+    assert recommender.newer
+    assert recommender.recommend([2, 5], 4).equals(before)
+    recommender.reload()
+    assert not recommender.newer
+    assert 2 not in recommender.users
+    stale, held = Recommender.open(where, memory=None), Recommender.open(where)
+    before = held.recommend([5])
+    run(tmp_path, ratings.filter(pl.col("userId") > 5))
+    assert stale.recommend([5]).equals(before)  # of other ratings, the last run stays
+    run(tmp_path, ratings.filter(pl.col("userId") > 8))
+    assert held.recommend([5]).equals(before)
+    with pytest.raises(UsageError, match=r"newer run has removed .* reload\(\)"):
+        stale.recommend([5])
+    stale.reload()
+    assert 8 not in stale.users
+
+
+def test_a_run_that_cannot_be_opened_leaves_the_one_that_is(tmp_path: Path) -> None:
+    where = run(tmp_path, synthetic_ratings(40, 30))
+    recommender = Recommender.open(where)
+    before = recommender.recommend([2])
+    (where / workdir.PUBLISHED).write_bytes(b"{}")
+    for asked in (recommender.reload, lambda: recommender.newer):
+        with pytest.raises(DamagedError, match=workdir.PUBLISHED):
+            asked()
+    assert recommender.recommend([2]).equals(before)
+
+
+def test_what_is_closed_says_so(small: Path) -> None:
+    with Recommender.open(small) as recommender:
+        assert f"{len(recommender.users)} users" in repr(recommender)
+    assert "closed" in repr(recommender)
+    recommender.close()
+    asked: list[Callable[[], object]] = [
+        lambda: recommender.users,
+        lambda: recommender.items,
+        lambda: recommender.predicts_ratings,
+        lambda: recommender.recommend([2]),
+        lambda: recommender.predict([2], [1]),
+        lambda: recommender.similar_users(2),
+        lambda: recommender.similar_items(1),
+        lambda: recommender.likes([1]),
+        lambda: recommender.fold_in([1], [5]),
+        lambda: recommender.titles(pl.Series([1])),
+    ]
+    for ask in asked:
+        with pytest.raises(UsageError, match="is closed: open it again"):
+            ask()
+    recommender.reload()
+    assert len(recommender.recommend([2], 1)) == 1
+
+
+@pytest.mark.parametrize("preset", ["default", "notebook"])
+def test_what_is_held_in_memory_changes_no_answer_and_is_within_what_is_allowed(preset: str, tmp_path: Path) -> None:
+    ratings = synthetic_ratings(60, 50)
+    tmp_path.joinpath("movies.csv").write_text('movieId,title\n1,"One, the"\n8,Eight\n')
+    where = run(tmp_path, ratings, preset=preset, item_neighbors={"k": 5}, neighbors={"k": 7, "users_per_chunk": 16})
+    reading = Recommender.open(where, memory=None)
+    users, items = reading.users.sample(40, seed=1, with_replacement=True), reading.items.sample(40, seed=2)
+
+    def answers(recommender: Recommender) -> list[pl.DataFrame]:
+        me = recommender.fold_in([1, 8, 15], [5, 3, 1])
+        return [
+            recommender.recommend(users, 5),
+            recommender.recommend(users, 5, include_test=True),
+            recommender.recommend(me, 5),
+            recommender.predict(users, items),
+            recommender.similar_users(users[0], 4),
+            recommender.similar_users(me, 4),
+            *([recommender.similar_items(items[0], 4)] if preset == "default" else []),
+        ]
+
+    expected = answers(reading)
+    assert reading._opened.held == 0
+    whole = Recommender.open(where)
+    everything = whole._opened.held
+    for memory in range(1, everything + 1, max(1, everything // 12)):
+        some = Recommender.open(where, memory=memory)
+        assert some._opened.held <= memory
+        assert all(one.equals(other) for one, other in zip(answers(some), expected, strict=True))
+    assert Recommender.open(where, memory=everything)._opened.held == everything > 0
+    for wrong in ("much", 0, -1, 1.5):
+        with pytest.raises(UsageError):
+            Recommender.open(where, memory=wrong)  # type: ignore[arg-type]
+
+
+def test_threads_ask_at_the_same_time_and_one_reloads(small: Path) -> None:
+    with Recommender.open(small) as recommender, ThreadPoolExecutor(4) as pool:
+        alone = {user: recommender.recommend([user], 3) for user in recommender.users.head(20)}
+        reloads = [pool.submit(recommender.reload) for _ in range(5)]
+        asked = [(user, pool.submit(recommender.recommend, [user], 3)) for user in alone for _ in range(3)]
+        assert all(answer.result().equals(alone[user]) for user, answer in asked)
+        assert all(reload.result() is None for reload in reloads)
+
+
+def test_only_candidates_are_recommended_in_the_order_they_had(small: Path) -> None:
+    recommender = Recommender.open(small)
+    users = recommender.users.head(30)
+    whole = recommender.recommend(users, 60)
+    some = recommender.items.sample(25, seed=3)
+    shown = ["user", "item", "score", "predicted", "n_raters"]
+    for given, kept in (
+        ({"candidates": some}, pl.col("item").is_in(some.implode())),
+        ({"exclude": some.to_list()}, ~pl.col("item").is_in(some.implode())),
+        ({"candidates": [*some, 123456], "exclude": some.head(5)}, pl.col("item").is_in(some[5:].implode())),
+    ):
+        found = recommender.recommend(users, 4, **given)
+        expected = whole.filter(kept).group_by("user", maintain_order=True).head(4)
+        assert found.select(shown).equals(expected.select(shown))
+    me = recommender.fold_in([1, 8], [5, 1])
+    assert set(recommender.recommend(me, 5, candidates=some)["item"]) <= set(some)
+    assert recommender.recommend(users, 3, exclude=[]).equals(recommender.recommend(users, 3))
+    for wrong, told in (([], "none of the candidates"), ([123456], "none of the candidates"), ([1.5], "whole numbers")):
+        with pytest.raises(UsageError, match=told):
+            recommender.recommend(users, 3, candidates=wrong)
+
+
+def test_who_is_not_known_gets_an_error_nothing_or_what_is_popular(small: Path, texts: Path) -> None:
+    recommender = Recommender.open(small)
+    asked = [5, 123456, 2, 5, -1]
+    with pytest.raises(UsageError, match="no user 123456, -1"):
+        recommender.recommend(asked)
+    skipped = recommender.recommend(asked, 3, on_unknown="skip")
+    assert skipped.equals(recommender.recommend([5, 2, 5], 3))
+    assert recommender.known_users(asked, "skip").to_list() == [5, 2, 5]
+    found = recommender.recommend(asked, 3, on_unknown="popular")
+    assert found["user"].to_list() == [user for user in asked for _ in range(3)]
+    assert found.filter(~pl.col("popular")).equals(skipped)
+    of_all = sorted(range(len(recommender.items)), key=lambda column: (-recommender._opened.counts[column], column))
+    popular = found.filter(pl.col("user") == -1)
+    assert popular["item"].to_list() == recommender.items.gather(of_all[:3]).to_list()
+    assert popular["score"].to_list() == [None] * 3
+    biases = recommender._opened.biases
+    assert biases is not None
+    expected = np.clip(biases.mean + biases.items[of_all[:3]], biases.low, biases.high)
+    np.testing.assert_allclose(popular["predicted"], expected, rtol=1e-6)
+    with pytest.raises(UsageError, match="'x': known are 90 users"):
+        recommender.recommend(["2", "x"], on_unknown="popular")
+    assert recommender.recommend(["2", "x"], 2, on_unknown="skip").equals(recommender.recommend([2], 2))
+    assert recommender.recommend([-1], 2, on_unknown="skip").is_empty()
+    strange = Recommender.open(texts).recommend(["nobody"], 2, on_unknown="popular", exclude=["item 1"])
+    assert strange["user"].to_list() == ["nobody"] * 2
+    assert "item 1" not in strange["item"]
+    for more in ({"on_unknown": "no"}, {"on_empty": "no"}, {"on_unknown": None}):
+        with pytest.raises(UsageError, match="give one of"):
+            recommender.recommend([2], **more)

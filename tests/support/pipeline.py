@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from engine import config
-from engine.chunked import workdir
+from engine.chunked import publishing, workdir
 from engine.chunked.budget import GIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed, Journal
@@ -96,12 +96,16 @@ def finish_run(ratings: Path, where: Path, **sections: Any) -> Path:
     last = workdir.LastRun(
         allowed=4 * GIB,
         workers=2,
-        stages=[workdir.StageEntry(stage=name, folder=stage.root.name) for name, stage in stages.items()],
+        stages=[
+            workdir.StageEntry(stage=step.name, folder=stages[step.name].root.name, reads=list(step.reads))
+            for step in pipeline.steps
+        ],
         details=dict(pipeline.details),
         origin=pipeline.origin,
     )
     assert pipeline.collect is not None
-    workdir.write_figures(locate(where), last, pipeline.collect(stages))
+    metrics = pipeline.collect(stages)
+    publishing.publish(where, workdir.write_figures(locate(where), last, metrics), dict(metrics))
     return where
 
 

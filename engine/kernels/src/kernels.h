@@ -8,8 +8,8 @@
 void rank_items(const AnyRows &rows, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
                 Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, float votes_weight,
-                const Lists &taken, const Lists &wanted, OutTable<int32_t> items, OutTable<float> ranked,
-                OutVector<float> found);
+                const Lists &taken, const Lists &wanted, Vector<uint8_t> offered, OutTable<int32_t> items,
+                OutTable<float> ranked, OutVector<float> found);
 void rank_popular(Vector<int32_t> by_popularity, const Lists &taken, OutTable<int32_t> items);
 void find_in_rows(const Lists &rows, Table<int32_t> items, OutTable<int64_t> places);
 void count_opinions(const AnyRows &rows, Table<int32_t> neighbors, Table<int32_t> items, OutTable<uint32_t> counts,

@@ -16,7 +16,7 @@ NB_MODULE(_native, module) {
         new (self) Lists{indptr, columns};
       }, nb::arg("indptr").noconvert(), nb::arg("columns").noconvert());
   module.def("rank_items", &rank_items, nb::arg("rows"), nb::arg("neighbors").noconvert(), nb::arg("weights").noconvert(), nb::arg("factor").noconvert(), nb::arg("is_rating"), nb::arg("liked_from"), nb::arg("disliked"), nb::arg("near").none(), nb::arg("liked"), nb::arg("shares").noconvert(),
-             nb::arg("user_vectors").noconvert(), nb::arg("item_vectors").noconvert(), nb::arg("votes_weight"), nb::arg("taken"), nb::arg("wanted"), nb::arg("items").noconvert(), nb::arg("ranked").noconvert(), nb::arg("found").noconvert());
+             nb::arg("user_vectors").noconvert(), nb::arg("item_vectors").noconvert(), nb::arg("votes_weight"), nb::arg("taken"), nb::arg("wanted"), nb::arg("offered").noconvert(), nb::arg("items").noconvert(), nb::arg("ranked").noconvert(), nb::arg("found").noconvert());
   module.def("rank_popular", &rank_popular, nb::arg("by_popularity").noconvert(), nb::arg("taken"), nb::arg("items").noconvert());
   module.def("find_in_rows", &find_in_rows, nb::arg("rows"), nb::arg("items").noconvert(), nb::arg("places").noconvert());
   module.def("count_opinions", &count_opinions, nb::arg("rows"), nb::arg("neighbors").noconvert(), nb::arg("items").noconvert(), nb::arg("counts").noconvert(), nb::arg("means").noconvert());

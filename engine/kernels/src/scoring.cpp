@@ -135,12 +135,18 @@ void standardise(std::vector<float> &numbers) {
   for (float &each : numbers) each = deviation > 1e-12 ? static_cast<float>((each - mean) / deviation) : 0.0f;
 }
 
-// Candidates by their votes and by the products of vectors, each standardised.
+// Which items may be in a list: all, or those that are marked.
+struct Offered {
+  Vector<uint8_t> marks;
+  bool operator()(size_t item) const { return marks.shape(0) == 0 || marks.data()[item] != 0; }
+};
+
+// Candidates by their votes and by the products of vectors, each standardised: over all of them, whatever is offered.
 class Blend {
  public:
   Blend(Table<float> users, Table<float> items, float weight) : users_(users), items_(items), weight_(weight) {}
 
-  void offer_to(BestOf &best, const Scores &scores, size_t user) {
+  void offer_to(BestOf &best, const Scores &scores, const Offered &offered, size_t user) {
     static const auto dot = dot_of_this_machine();
     const size_t dims = items_.shape(1);
     candidates_.clear(), votes_.clear(), products_.clear();
@@ -150,7 +156,8 @@ class Blend {
       products_.push_back(dot(users_.data() + user * dims, items_.data() + static_cast<size_t>(item) * dims, dims));
     });
     standardise(votes_), standardise(products_);
-    for (size_t i = 0; i < candidates_.size(); ++i) best.offer({products_[i] + weight_ * votes_[i], candidates_[i]});
+    for (size_t i = 0; i < candidates_.size(); ++i)
+      if (offered(static_cast<size_t>(candidates_[i]))) best.offer({products_[i] + weight_ * votes_[i], candidates_[i]});
   }
 
  private:
@@ -170,8 +177,8 @@ void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
 void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
                 Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, float votes_weight,
-                const Lists &taken, const Lists &wanted, OutTable<int32_t> items, OutTable<float> ranked,
-                OutVector<float> found) {
+                const Lists &taken, const Lists &wanted, Vector<uint8_t> offered, OutTable<int32_t> items,
+                OutTable<float> ranked, OutVector<float> found) {
   const size_t n = neighbors.shape(0), n_items = any.n_columns, k = items.shape(1);
   require(weights.shape(0) == n && weights.shape(1) == neighbors.shape(1), "weights of other neighbours");
   require(factor.shape(0) == n_items, "factors of other items");
@@ -179,6 +186,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
   require(shares.shape(0) == liked.columns.shape(0), "shares of other items");
   require(found.shape(0) == wanted.columns.shape(0), "scores of other items");
   require(!near || near->n_columns == n_items, "similarities of other items");
+  require(offered.shape(0) == 0 || offered.shape(0) == n_items, "marks of other items");
   liked.check(n), taken.check(n), wanted.check(n);
   const bool blended = item_vectors.shape(0) > 0;
   require(!blended || (item_vectors.shape(0) == n_items && user_vectors.shape(0) == n &&
@@ -197,6 +205,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
     Scores scores(n_items);
     BestOf best(k);
     Blend blend(user_vectors, item_vectors, votes_weight);
+    const Offered is_offered{offered};
     for (size_t user = 0; user < n; ++user) {
       add_votes(scores, rows, asked, votes, user);
       if (near) add_near(scores, near->template as<Index, float>(), liked, shares.data(), user);
@@ -205,9 +214,11 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
         found.data()[at] = scores.of(within("wanted item", wanted.columns.data()[at], n_items));
       take_all(scores, taken, user, n_items);
       if (blended)
-        blend.offer_to(best, scores, user);
+        blend.offer_to(best, scores, is_offered, user);
       else
-        scores.for_candidates([&](int32_t item, float score) { best.offer({score, item}); });
+        scores.for_candidates([&](int32_t item, float score) {
+          if (is_offered(static_cast<size_t>(item))) best.offer({score, item});
+        });
       size_t place = 0;
       for (const Candidate &each : best.sorted()) {
         items.data()[user * k + place] = each.number;

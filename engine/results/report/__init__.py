@@ -44,7 +44,7 @@ def write(where: Place, target: Place | None = None) -> Location:
     Parameters
     ----------
     where : Path or Remote
-        The work directory.
+        The work directory; its newest finished run is reported.
     target : Path or Remote, optional
         The page; without it, `REPORT` in the work directory.
 
@@ -57,7 +57,7 @@ def write(where: Place, target: Place | None = None) -> Location:
     ------
     UsageError
         Where a library is missing, or as `engine.results.report.content.collect`.
-    LockedError, DamagedError
+    DamagedError
         As `engine.results.report.content.collect`.
     """
     from engine.results.report.content import collect

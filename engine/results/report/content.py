@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from engine.artifacts.readers import Matrix, read_times
 from engine.artifacts.tables import measured_users
-from engine.chunked import workdir
-from engine.chunked.errors import DamagedError, LockedError, UsageError
+from engine.chunked import publishing
+from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import STAGES
-from engine.chunked.storage import Location, Place, locate
-from engine.chunked.workdir import LastRun
+from engine.chunked.storage import Place, locate
 from engine.config import Config
 from engine.model.sizes import READ_RATINGS
 from engine.results.report.reproduce import changed, command
@@ -127,6 +126,12 @@ class Content:
         return settled
 
     @property
+    def measured(self) -> Mapping[str, Any]:
+        """The content of ``metrics.json`` of the run whose figures these are: this one, or one evaluated before."""
+        evaluated: Mapping[str, Any] = self.metrics.get("evaluated", self.metrics)
+        return evaluated
+
+    @property
     def sections(self) -> dict[str, dict[str, Any]]:
         """The configuration's sections of this run's stages: keys and values by stage."""
         sections: dict[str, dict[str, Any]] = {k: v for k, v in self.metrics["config"].items() if isinstance(v, dict)}
@@ -156,31 +161,24 @@ class Content:
 
 
 def collect(place: Place) -> Content:
-    """Read a finished work directory.
+    """Read the newest finished run of a work directory, though a later one is in progress or was interrupted.
 
     Raises
     ------
     UsageError
-        Where it is no work directory, or its run is not finished.
-    LockedError
-        Where a run is in progress.
+        Where it is no work directory, or no run of it is finished.
     DamagedError
         Where it cannot be read.
     """
     where = locate(place).enclosed()
-    workdir.check(where)
-    workdir.refuse_links(where)
-    if (holder := (where / workdir.LOCK).holder()) is not None:
-        raise LockedError(f"{where} is in use by process {holder.get('pid', '?')}: report when it has finished")
-    last = workdir.readable_last_run(where)
-    if last is None or not last.figures:
-        raise UsageError(f"{where}: its run has not finished, so there are no figures: engine run finishes it")
-    metrics = _metrics(where, last)
+    finished = publishing.opened(where)
+    last, metrics = finished.run, finished.metrics
     try:
         settings = msgspec.convert(last.details["settings"], Config)
     except (KeyError, msgspec.ValidationError) as error:
         raise DamagedError(f"{where}: configured by another version of this program ({error})") from None
     stages = {entry.stage: Committed(where / STAGES / entry.folder) for entry in last.stages}
+    evaluate = stages.get("evaluate")
     return Content(
         metrics=metrics,
         settings=settings,
@@ -192,26 +190,13 @@ def collect(place: Place) -> Content:
             if entry.seconds
         ],
         unknown=[entry.stage for entry in last.stages if not entry.seconds],
-        recall=_recall(stages["evaluate"], settings.evaluate.k),
-        popularity=_popularity(stages["evaluate"], stages["matrix"]),
+        recall=None if evaluate is None else _recall(evaluate, settings.evaluate.k),
+        popularity=None if evaluate is None else _popularity(evaluate, stages["matrix"]),
         command=command(settings, metrics["dataset"], last.allowed),
         changed=dict(changed(settings)),
         ratings_bytes=int(last.details["identity"][0]),
         ratings_sha256=last.details["identity"][1],
     )
-
-
-def _metrics(where: Location, last: LastRun) -> dict[str, Any]:
-    path = where / workdir.METRICS
-    try:
-        if path.digest() == last.figures:
-            metrics: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-            return metrics
-    except OSError as error:
-        raise DamagedError(f"{path}: {error.strerror}; engine run makes it again") from None
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise DamagedError(f"{path}: cannot be read ({error}); engine run makes it again") from None
-    raise DamagedError(f"{path}: altered since it was written; engine run makes it again")
 
 
 def recall_over_users(recall: pl.LazyFrame) -> Recall | None:

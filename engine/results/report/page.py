@@ -54,7 +54,7 @@ def render(content: Content) -> str:
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
     k = content.settings.evaluate.k
-    rows = read_rows(content.metrics)
+    rows = read_rows(content.measured)
     compared = [row for row in _named(rows, _DRAWN, k) if row.baselines]
     return environment.get_template("report.html.j2").render(
         version=__version__,

@@ -97,6 +97,8 @@ class Table(NamedTuple):
 
 def read_rows(metrics: Mapping[str, Any]) -> list[Row]:
     """Read the content of ``metrics.json``; figures that could not be computed are left out."""
+    if not metrics.get("figures", True):
+        return []
     k = metrics["config"]["evaluate"]["k"]
     models = [_MODEL, *(name for name in _figures(metrics, k) if name != _MODEL)]
     figures = {name: dict(_computed(_figures(metrics, k)[name])) for name in models}

@@ -1,0 +1,116 @@
+"""What callers have their ratings and ids in: Polars, pandas, NumPy, SciPy, lists; and answers in the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.chunked.errors import UsageError
+from engine.config import Config
+
+Table = pl.DataFrame | Any
+"""A data frame of Polars' or of pandas', or a NumPy array with named fields: as ids were given."""
+
+_NAMES = ("userId", "movieId", "rating", "timestamp")
+
+
+def like(given: Any, answer: pl.DataFrame) -> Table:
+    """An answer in the kind of table that was asked with; lists and single ids get a data frame of Polars'."""
+    if isinstance(given, np.ndarray):
+        return answer.to_numpy(structured=True)
+    return answer.to_pandas() if _is_of("pandas", given) else answer
+
+
+def _is_of(library: str, value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == library
+
+
+def ratings_file(data: Any, columns: Sequence[str] | None, folder: Path) -> tuple[str, tuple[str, ...] | None]:
+    """Where ratings are that somebody has in memory, written to a folder; a path or URL is as it is.
+
+    Parameters
+    ----------
+    data : path, data frame, array, sparse matrix, or sequence of columns
+        See `engine.serving.recommender.Recommender.fit`.
+    columns : sequence of str, optional
+        Names of the columns of users, items, ratings and, where there are any, times.
+    folder : Path
+
+    Returns
+    -------
+    str, tuple of str or None
+        The data set and the columns, as a configuration has them.
+
+    Raises
+    ------
+    UsageError
+        Where it is none of these.
+    """
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data), None if columns is None else tuple(columns)
+    frame, columns = _frame(data, columns)
+    if frame.is_empty():
+        raise UsageError("data without rows: give one row a rating")
+    path = folder / "ratings.parquet"
+    frame.write_parquet(path)
+    return str(path), columns
+
+
+def _frame(data: Any, columns: Sequence[str] | None) -> tuple[pl.DataFrame, tuple[str, ...] | None]:
+    named = None if columns is None else tuple(columns)
+    if isinstance(data, pl.LazyFrame):
+        data = data.collect(engine="streaming")
+    if _is_of("pandas", data) and hasattr(data, "columns"):
+        data = pl.from_pandas(data)
+    if isinstance(data, pl.DataFrame):
+        return data, named
+    if hasattr(data, "tocoo"):  # SciPy's: users x items
+        entries = data.tocoo()
+        return _named([entries.row, entries.col, entries.data]), None
+    if isinstance(data, np.ndarray) and data.dtype.names is not None:
+        return pl.DataFrame({name: np.ascontiguousarray(data[name]) for name in data.dtype.names}), named
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        return _named(list(data.T)), None
+    if isinstance(data, list | tuple) and len(data) in (3, 4):
+        return _named(list(data)), None
+    raise UsageError(
+        f"data is a {type(data).__name__}: give a path, a data frame, a sparse matrix of users x items, an array with "
+        "the columns user, item, rating and, if there are any, times, or these columns"
+    )
+
+
+def _named(columns: Sequence[Any]) -> pl.DataFrame:
+    if len(columns) not in (3, 4):
+        raise UsageError(
+            f"an array with {len(columns)} columns: give users, items, ratings and, if there are any, times"
+        )
+    values = [np.ascontiguousarray(each) for each in columns]
+    if len({each.shape for each in values}) > 1 or values[0].ndim != 1:
+        raise UsageError(f"columns of shapes {', '.join(str(each.shape) for each in values)}: give as many of each")
+    whole = [values[0], values[1], *values[3:]]
+    for name, ids in zip(("users", "items", "times"), whole, strict=False):
+        if ids.dtype.kind == "f" and not (ids == np.floor(ids)).all():
+            raise UsageError(f"{name}: {ids[ids != np.floor(ids)][0]!r} is no whole number")
+    as_ids = [each.astype(np.int64) if each.dtype.kind == "f" else each for each in values]
+    as_ids[2] = values[2]
+    return pl.DataFrame(dict(zip(_NAMES, as_ids, strict=False)))
+
+
+def sections(settings: dict[str, Any]) -> dict[str, Any]:
+    """Configuration keys given as keywords; refuse what `fit` has parameters for.
+
+    Raises
+    ------
+    UsageError
+        Where one is no section.
+    """
+    known = set(Config.__struct_fields__) - {"dataset", "columns", "workdir", "memory", "workers"}
+    for name in settings:
+        if name not in known:
+            raise UsageError(f"fit takes no '{name}': known are {', '.join(sorted(known))}")
+    return settings

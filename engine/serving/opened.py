@@ -1,0 +1,165 @@
+"""A finished run opened to answer: what is small is read at once, of the rest the rows that an answer needs.
+
+As much of that rest as a number of bytes allows is held in memory, what answers read most before the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases
+from engine.artifacts.records import Profile, settled_liked_from
+from engine.artifacts.tables import item_ids, user_ids
+from engine.chunked import arrays
+from engine.chunked.csr import CsrReader, NarrowRows
+from engine.model.factors import gram
+from engine.model.popularity import by_popularity
+from engine.model.ranking import Ranking
+from engine.model.sizes import READ_RATINGS
+from engine.serving.finished import FinishedRun
+from engine.serving.ids import take
+from engine.serving.people import Newcomer, People, narrow
+from engine.serving.titles import Titles
+
+
+class OpenedRun:
+    """A finished run, as answers read it. Nothing of it changes, so that many threads may ask at a time.
+
+    Parameters
+    ----------
+    run : FinishedRun
+    memory : int
+        Bytes of what may be held in memory, beside what every answer needs.
+
+    Attributes
+    ----------
+    users, items : Series
+        Original ids, ascending; of items those with a train rating.
+    counts : int64 array, shape (items,)
+        Train ratings of each item.
+    liked_from : float
+        A user likes an item whose rating is at least this.
+    ranking : Ranking
+    biases : Biases or None
+    near_items : NearItems or None
+        Both None with the notebook's model.
+    factors : Factors
+        User vectors that neighbours were found with.
+    titles : Titles
+    held : int
+        Bytes that are held.
+    reads_nothing : bool
+        Whether that is everything, so that no answer reads a file.
+    """
+
+    def __init__(self, run: FinishedRun, memory: int = 0) -> None:
+        self.run = run
+        self.settings = run.settings
+        self.profile = Profile.of(run.stages["ingest"])
+        matrix = Matrix(run.stages["matrix"])
+        self.train, self.test = matrix.train, matrix.test
+        self.neighbors = Nearest(run.stages["neighbors"])
+        self.refined = Refined(run.stages["refine"]) if "refine" in run.stages else None
+        self.factors = self.refined or Factors(run.stages["factors"])
+        self.users, self.items = user_ids(run.stages["ingest"]), item_ids(run.stages["matrix"])
+        votes = self.settings.evaluate.model == "votes"
+        self.near_items = NearItems(run.stages["item_neighbors"]) if votes else None
+        self.counts = self.near_items.counts() if self.near_items else self.train.count_columns(READ_RATINGS)
+        near = self.near_items.inverted() if self.near_items else None
+        item_vectors = None if self.refined is None else self.refined.item_factors()
+        section = self.settings.evaluate
+        self.liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
+        self.ranking = Ranking.of(section.ranking_parameters(self.liked_from), self.counts, near, item_vectors)
+        self.biases = read_biases(run.stages["biases"]) if votes else None
+        self.titles = Titles(run.source.titles, self.items)
+        self.held = 0
+        self.reads_nothing = True
+        self._hold(memory)
+
+    def _hold(self, memory: int) -> None:
+        """Hold what fits, the first first."""
+        for part in (self.titles, self.train, self.factors, self.near_items, self.neighbors, self.test):
+            if part is None:
+                continue
+            if part.nbytes <= memory - self.held:
+                part.hold()
+                self.held += part.nbytes
+            else:
+                self.reads_nothing = False
+
+    @cached_property
+    def item_squares(self) -> NDArray[np.float64]:
+        """Products of the refined item vectors' dimensions, added up; shape (dims, dims)."""
+        return np.zeros((0, 0)) if self.ranking.item_vectors is None else gram(self.ranking.item_vectors)
+
+    def known(self, codes: NDArray[np.int64]) -> People:
+        """Users of the data, in the order given."""
+        biases = np.zeros(len(codes), np.float32) if self.biases is None else self.biases.users[codes]
+        vectors = None if self.refined is None else self._vectors(codes)
+        return People(take(self.users, codes), self.rows(self.train, codes), *self.near(codes), biases, vectors)
+
+    def newcomer(self, person: Newcomer) -> People:
+        """Someone who is not in the data."""
+        nobody = pl.Series("user", [None], dtype=self.users.dtype)
+        bias = np.array([person.bias], dtype=np.float32)
+        vector = person.vector[None]
+        return People(nobody, narrow(person.rated), person.neighbors[None], person.similarities[None], bias, vector)
+
+    def strangers(self, ids: pl.Series) -> People:
+        """Users of whom nothing is known, so that they are as everybody."""
+        n, k = len(ids), self.settings.neighbors.k
+        nothing = NarrowRows(
+            np.zeros(n + 1, dtype=np.int64), np.empty(0, np.int32), np.empty(0, np.float32), len(self.items), 1.0
+        )
+        vectors = None if self.refined is None else np.zeros((n, self.factors.rows.shape[1]), dtype=np.float32)
+        return People(
+            ids,
+            nothing,
+            np.full((n, k), -1, dtype=np.int32),
+            np.full((n, k), np.nan, dtype=np.float32),
+            np.zeros(n, dtype=np.float32),
+            vectors,
+        )
+
+    @cached_property
+    def by_popularity(self) -> NDArray[np.int32]:
+        """Columns, those with most train ratings first."""
+        return by_popularity(self.counts)
+
+    def near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Neighbours and similarities of some users, in the order given."""
+        some, places = np.unique(codes, return_inverse=True)
+        ids, similarities = self.neighbors.take(some)
+        return ids[places], similarities[places]
+
+    def rows(self, matrix: CsrReader, codes: NDArray[np.integer[Any]]) -> NarrowRows:
+        """Rows of some users, in the order given."""
+        some, places = np.unique(codes, return_inverse=True)
+        return matrix.read_some(some).take(places)
+
+    def ratings_of_neighbors(self, people: People) -> tuple[NarrowRows, NDArray[np.int32]]:
+        """Ratings of all neighbours of some people, and the neighbours as rows of these."""
+        if (whole := self.train.held) is not None:
+            return whole, people.neighbors
+        there = people.neighbors >= 0
+        needed, places = np.unique(people.neighbors[there], return_inverse=True)
+        rows = np.full(people.neighbors.shape, -1, dtype=np.int32)
+        rows[there] = places
+        return self.train.read_some(needed), rows
+
+    def all_vectors(self) -> Iterator[NDArray[np.float32]]:
+        """Vectors of all users, a chunk at a time."""
+        vectors = self.factors.rows
+        n_users, chunk = vectors.shape[0], getattr(vectors, "chunks", vectors.shape)[0]
+        return (arrays.read_rows(vectors, i, min(i + chunk, n_users)) for i in range(0, n_users, chunk))
+
+    def _vectors(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of some users, in the order given."""
+        some, places = np.unique(codes, return_inverse=True)
+        return np.asarray(arrays.take_rows(self.factors.rows, some)[places])

@@ -1,0 +1,161 @@
+"""The best items for some people, with what is known of each item and why it is among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.chunked.csr import NarrowRows
+from engine.kernels.rows import Lists, joined, lists_of
+from engine.kernels.scoring import Scored, count_opinions, rank_popular
+from engine.model.scoring import cut_by_work
+from engine.model.sizes import ASK_RATINGS, SCORE_USERS
+from engine.serving.ids import take
+from engine.serving.opened import OpenedRun
+from engine.serving.people import Newcomer, People
+from engine.serving.predicting import predict
+
+
+class Wanted(NamedTuple):
+    """What lists are wanted.
+
+    Attributes
+    ----------
+    k : int
+        Items for each of those asked about, at most.
+    offered : bool array, shape (items,), or None
+        Which items may be in a list; None: all.
+    """
+
+    k: int
+    offered: NDArray[np.bool_] | None
+
+
+class Asked(NamedTuple):
+    """Some of those asked about: their places among all of them, and the items that each is not recommended."""
+
+    places: NDArray[np.int64]
+    people: People
+    taken: Lists
+
+
+def users_asked(opened: OpenedRun, places: NDArray[np.int64], codes: NDArray[np.int64], test: bool) -> Iterator[Asked]:
+    """Users of the data, some at a time; ``test``: whether they may be recommended items of held-out ratings."""
+    for first, last in _bounds(opened, codes):
+        people = opened.known(codes[first:last])
+        held_out = None if test else opened.rows(opened.test, codes[first:last])
+        taken = lists_of(people.rated) if held_out is None else joined(people.rated, held_out)
+        yield Asked(places[first:last], people, taken)
+
+
+def newcomer_asked(opened: OpenedRun, person: Newcomer) -> Iterator[Asked]:
+    """One newcomer."""
+    people = opened.newcomer(person)
+    yield Asked(np.zeros(1, dtype=np.int64), people, lists_of(people.rated))
+
+
+def strangers_asked(opened: OpenedRun, places: NDArray[np.int64], ids: pl.Series) -> Iterator[Asked]:
+    """Users of whom nothing is known."""
+    people = opened.strangers(ids)
+    yield Asked(places, people, lists_of(people.rated))
+
+
+def _bounds(opened: OpenedRun, codes: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Batches of users: of so many that what is read for them is little."""
+    if opened.train.held is not None:
+        return [(first, min(first + SCORE_USERS, len(codes))) for first in range(0, len(codes), SCORE_USERS)]
+    neighbors = [opened.near(codes[i : i + 1024])[0] for i in range(0, len(codes), 1024)]
+    work = [np.where(each >= 0, np.diff(opened.train.indptr)[each], 0).sum(axis=1) for each in neighbors]
+    return cut_by_work(np.concatenate(work), ASK_RATINGS, SCORE_USERS) if work else []
+
+
+def recommend(opened: OpenedRun, wanted: Wanted, asked: Iterable[Asked], popular: bool) -> Iterator[pl.DataFrame]:
+    """The best items of some people, and of those who have none, if ``popular``, the most popular ones apart.
+
+    Columns are those that `Recommender.recommend` has, and ``place``.
+    """
+    for each in asked:
+        yield from _recommend(opened, wanted, each, popular)
+
+
+def together(lists: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The lists of all who were asked about, in their order."""
+    found = pl.concat(lists)
+    if not found["place"].is_sorted():
+        found = found.sort("place", "rank")
+    found.drop_in_place("place")
+    return found
+
+
+def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -> Iterator[pl.DataFrame]:
+    people = asked.people
+    ratings, neighbors = opened.ratings_of_neighbors(people)
+    found = opened.ranking.rank(
+        ratings,
+        neighbors,
+        people.similarities,
+        people.rated,
+        asked.taken,
+        wanted.k,
+        vectors=people.vectors,
+        offered=wanted.offered,
+    )
+    yield _listed(opened, asked, found, ratings, neighbors)
+    without = np.flatnonzero(found.items[:, 0] < 0)
+    if popular and len(without):
+        order = opened.by_popularity
+        order = order if wanted.offered is None else order[wanted.offered[order]]
+        items = np.full((len(people.neighbors), wanted.k), -1, dtype=np.int32)
+        items[without] = rank_popular(order, asked.taken, wanted.k)[without]
+        yield _popular(opened, asked, items)
+
+
+def _listed(
+    opened: OpenedRun, asked: Asked, found: Scored, ratings: NarrowRows, neighbors: NDArray[np.int32]
+) -> pl.DataFrame:
+    """What is ranked, with what neighbours say of it."""
+    n_raters, mean_ratings = count_opinions(ratings, neighbors, found.items)
+    return _frame(opened, asked, found.items, found.scores, n_raters, mean_ratings, popular=False)
+
+
+def _popular(opened: OpenedRun, asked: Asked, items: NDArray[np.int32]) -> pl.DataFrame:
+    """What everybody rates, about which nobody was asked."""
+    unknown = np.full(items.shape, np.nan, dtype=np.float32)
+    return _frame(opened, asked, items, unknown, np.zeros(items.shape, dtype=np.uint32), unknown, popular=True)
+
+
+def _frame(
+    opened: OpenedRun,
+    asked: Asked,
+    items: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    n_raters: NDArray[np.uint32],
+    mean_ratings: NDArray[np.float32],
+    popular: bool,
+) -> pl.DataFrame:
+    """A row an item; arrays have shape (people, k), with -1 where there is no item."""
+    rows, ranks = np.nonzero(items >= 0)
+    columns = items[rows, ranks]
+    n_neighbors = (asked.people.neighbors >= 0).sum(axis=1).astype(np.uint32)
+    predicted = scores[rows, ranks]  # the notebook's model has one for both
+    if opened.ranking.votes:
+        predicted = predict(opened, asked.people, rows, columns).values
+    return pl.DataFrame(
+        {
+            "place": asked.places[rows],
+            "user": take(asked.people.ids, rows),
+            "rank": (ranks + 1).astype(np.uint32),
+            "item": take(opened.items, columns),
+            "title": opened.titles.at(columns),
+            "predicted": pl.Series(predicted, nan_to_null=True),
+            "score": pl.Series(scores[rows, ranks], nan_to_null=True),
+            "n_raters": n_raters[rows, ranks],
+            "n_neighbors": n_neighbors[rows],
+            "mean_rating": pl.Series(mean_ratings[rows, ranks], nan_to_null=True),
+            "popular": np.full(len(rows), popular),
+        }
+    )

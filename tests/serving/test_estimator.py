@@ -1,0 +1,101 @@
+"""The estimator, by scikit-learn's own checks where they apply, and in its searches."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils import estimator_checks
+
+from engine import RecommenderEstimator
+from tests.support.ratings import synthetic_ratings
+
+RATINGS = synthetic_ratings(40, 30)
+X, Y = RATINGS.select("userId", "movieId").to_numpy(), RATINGS["rating"].to_numpy()
+SMALL: dict[str, Any] = {"n_neighbors": 7, "dims": 12, "memory": "512MiB"}
+# The others of scikit-learn's fit on columns of arbitrary numbers; a column of ours are ids.
+CHECKS: list[Callable[[str, Any], None]] = [
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_set_params,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_estimator_get_tags_default_keys
+    if hasattr(estimator_checks, "check_estimator_get_tags_default_keys")
+    else estimator_checks.check_estimator_tags_renamed,
+]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> RecommenderEstimator:
+    return RecommenderEstimator(**SMALL).fit(X, Y)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_scikit_learns_checks(check: Callable[[str, Any], None]) -> None:
+    check("RecommenderEstimator", RecommenderEstimator())
+
+
+def test_it_predicts_what_its_recommender_does_and_anything_else_as_the_mean(fitted: RecommenderEstimator) -> None:
+    predicted = fitted.predict(X)
+    assert (predicted.dtype, predicted.shape) == (np.float32, Y.shape)
+    expected = fitted.recommender_.predict(RATINGS["userId"], RATINGS["movieId"])["predicted"]
+    assert predicted.tolist() == expected.to_list()
+    assert fitted.score(X, Y) == pytest.approx(r2_score(Y, predicted))
+    assert fitted.score(X, Y) > 0.2
+    biases = fitted.recommender_._opened.biases
+    assert biases is not None
+    user, item = fitted.recommender_.users[3], fitted.recommender_.items[4]
+    found = fitted.predict([[user, -9], [-9, item], [-9, -9]])
+    wanted = [biases.mean + biases.users[3], biases.mean + biases.items[4], biases.mean]
+    np.testing.assert_allclose(found, np.clip(wanted, biases.low, biases.high), rtol=1e-6)
+    assert fitted.recommend([user], k=2)["item"].to_list() == fitted.recommender_.recommend([user], 2)["item"].to_list()
+
+
+def test_pairs_come_in_any_table(fitted: RecommenderEstimator) -> None:
+    expected = fitted.predict(X).tolist()
+    frame = RATINGS.select("userId", "movieId")
+    for given in (X.tolist(), X.astype(float), frame, frame.to_pandas()):
+        assert fitted.predict(given).tolist() == expected
+    texts = pl.DataFrame({"u": "u" + RATINGS["userId"].cast(pl.String), "i": "i" + RATINGS["movieId"].cast(pl.String)})
+    of_texts = RecommenderEstimator(**SMALL).fit(texts.to_pandas(), Y)
+    assert np.isfinite(of_texts.predict(pd.DataFrame({"u": ["u2", "nobody"], "i": ["i1", "i1"]}))).all()
+
+
+def test_what_does_not_fit_is_refused(fitted: RecommenderEstimator) -> None:
+    with pytest.raises(NotFittedError):
+        RecommenderEstimator().predict(X)
+    wrong: list[tuple[Any, Any, str]] = [
+        (X[:, 0], Y, "two columns"),
+        (np.c_[X, X], Y, "4 columns"),
+        (X[:5], Y, "inconsistent"),
+        (X + 0.5, Y, "no ids"),
+        (X, np.where(Y > 4, np.nan, Y), "no rating"),
+        (X[:0], Y[:0], "no rows"),
+    ]
+    for pairs, ratings, told in wrong:
+        with pytest.raises(ValueError, match=told):
+            RecommenderEstimator(**SMALL).fit(pairs, ratings)
+
+
+def test_it_is_cloned_and_searched_like_any_other(fitted: RecommenderEstimator) -> None:
+    assert is_regressor(fitted)
+    twin = clone(fitted)
+    assert twin.get_params() == fitted.get_params()
+    assert not hasattr(twin, "recommender_")
+    assert pickle.loads(pickle.dumps(twin)).get_params() == twin.get_params()
+    search = GridSearchCV(twin, {"settings": [{"predict": {"shrink": 1.0}}, {"predict": {"shrink": 9.0}}]}, cv=2)
+    search.fit(X, Y)
+    assert search.best_params_["settings"]["predict"]["shrink"] in (1.0, 9.0)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()

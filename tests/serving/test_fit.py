@@ -1,0 +1,97 @@
+"""A recommender of ratings that somebody has in memory, and answers in the tables that they ask with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.sparse import csr_matrix
+
+from engine import Recommender
+from engine.chunked.errors import UsageError
+from tests.support.ratings import synthetic_ratings, write_ratings
+
+RATINGS = synthetic_ratings(40, 30)
+SMALL: dict[str, Any] = {"factors": {"dims": 12, "oversamples": 4, "passes": 2}, "neighbors": {"k": 7}}
+GIVEN: dict[str, Callable[[Path], Any]] = {
+    "path": lambda folder: write_ratings(folder, RATINGS),
+    "polars": lambda folder: RATINGS,
+    "lazy": lambda folder: RATINGS.lazy(),
+    "pandas": lambda folder: RATINGS.to_pandas(),
+    "array": lambda folder: RATINGS.to_numpy(),
+    "fields": lambda folder: RATINGS.to_numpy(structured=True),
+    "columns": lambda folder: [RATINGS["userId"].to_list(), RATINGS["movieId"].to_numpy(), RATINGS["rating"]],
+    "sparse": lambda folder: csr_matrix(
+        (RATINGS["rating"].to_numpy(), (RATINGS["userId"].to_numpy(), RATINGS["movieId"].to_numpy()))
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
+    return Recommender.fit(RATINGS, memory="512MiB", workdir=tmp_path_factory.mktemp("fit") / "w", **SMALL)
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_ratings_are_taken_as_they_are_given(kind: str, fitted: Recommender, tmp_path: Path) -> None:
+    with Recommender.fit(GIVEN[kind](tmp_path), memory="512MiB", **SMALL) as recommender:
+        folder = Path(str(recommender._where)).parent
+        assert folder.is_dir()
+        users = recommender.users
+        assert users.equals(fitted.users)
+        assert recommender.recommend(users, 4).equals(fitted.recommend(users, 4))
+        recommender.reload()
+        assert len(recommender.recommend(users[:1], 1)) == 1
+    assert not folder.exists()
+
+
+def test_everything_is_learned_from_and_other_columns_may_be_named(fitted: Recommender) -> None:
+    rated = RATINGS.group_by("userId").agg("movieId")
+    for user, items in rated.iter_rows():
+        assert not set(fitted.recommend([user], 30)["item"]) & set(items)
+    renamed = RATINGS.to_pandas().rename(columns={"userId": "who", "movieId": "what", "rating": "stars"})
+    with Recommender.fit(renamed, columns=("who", "what", "stars"), memory="512MiB", **SMALL) as recommender:
+        assert recommender.items.equals(fitted.items)
+    texts = renamed.assign(who="u" + renamed["who"].astype(str))
+    with Recommender.fit(texts, columns=("who", "what", "stars"), memory="512MiB", **SMALL) as recommender:
+        assert "u5" in recommender.users
+    with Recommender.fit(RATINGS, memory="512MiB", split={"method": "notebook"}, **SMALL) as recommender:
+        assert recommender._opened.test.nnz > 0
+
+
+def test_what_is_no_ratings_is_refused_in_a_sentence() -> None:
+    wrong: list[tuple[Any, str]] = [
+        (5, "data is a int"),
+        (np.ones((3, 2)), "2 columns"),
+        (np.array([[1.5, 2, 3]]), "users: .*1.5.* is no whole number"),
+        ([[1, 2], [1], [3.0, 4.0]], "shapes"),
+        (RATINGS.head(0), "without rows"),
+        (RATINGS.select("userId"), "column"),
+    ]
+    for data, told in wrong:
+        with pytest.raises(UsageError, match=told):
+            Recommender.fit(data)
+    with pytest.raises(UsageError, match="fit takes no 'dataset'"):
+        Recommender.fit(RATINGS, dataset="x")
+    with pytest.raises(UsageError, match="neighbours"):
+        Recommender.fit(RATINGS, neighbours={})
+
+
+def test_answers_are_tables_of_the_kind_that_was_asked_with(fitted: Recommender) -> None:
+    users, items = [5, 8], [1, 8]
+    expected = fitted.recommend(users, 3)
+    assert isinstance(expected, pl.DataFrame)
+    assert fitted.recommend(pl.Series(users), 3).equals(expected)
+    of_pandas = fitted.recommend(pd.Series(users), 3)
+    pd.testing.assert_frame_equal(of_pandas, expected.to_pandas())
+    of_numpy = fitted.recommend(np.array(users), 3)
+    assert of_numpy["item"].tolist() == expected["item"].to_list()
+    predicted = fitted.predict(users, items)
+    assert fitted.predict(np.array(users), np.array(items))["predicted"].tolist() == predicted["predicted"].to_list()
+    pd.testing.assert_frame_equal(fitted.predict(pd.Series(users), pd.Series(items)), predicted.to_pandas())
+    assert isinstance(fitted.predict(fitted.likes([1]), pd.Index(items)), pd.DataFrame)
