@@ -21,6 +21,7 @@ from engine.cli import (
     recommend,
     report,
     run,
+    serve,
     similar,
     workdirs,
 )
@@ -86,7 +87,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="say which version this is")
     top.add_argument("--verbose", action="store_true", help="with --version: how it was built, and what it runs on")
     commands = top.add_subparsers(metavar="COMMAND")
-    for module in (run, workdirs, report, recommend, similar, compare, data, configuration, doctor, completion):
+    for module in (run, workdirs, report, recommend, similar, compare, serve, data, configuration, doctor, completion):
         module.add(commands)
     return top
 

@@ -42,6 +42,17 @@ def near_items(opened: OpenedRun, nearest: NearItems, column: NDArray[np.int64],
     )
 
 
+def named(opened: OpenedRun, text: str, k: int) -> pl.DataFrame:
+    """The ``k`` items whose title has a text in it: those that begin with it, then those with more ratings."""
+    wanted = text.strip().lower()
+    titles = opened.names.str.to_lowercase()
+    columns = titles.str.contains(wanted, literal=True).arg_true().to_numpy().astype(np.int64)
+    begins = take(titles, columns).str.starts_with(wanted).to_numpy()
+    best = columns[np.lexsort((columns, -opened.counts[columns], ~begins))][:k]
+    items, found = take(opened.items, best), opened.titles.at(best)
+    return pl.DataFrame({"item": items, "title": found, "n_ratings": opened.counts[best].astype(np.uint32)})
+
+
 def _shared(opened: OpenedRun, own: csr_matrix, theirs: csr_matrix) -> pl.DataFrame:
     """What one user's ratings have in common with others'."""
     liked_from = opened.liked_from

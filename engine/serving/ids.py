@@ -15,6 +15,10 @@ from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 
 
+class UnknownIdError(UsageError):
+    """An id that the run does not have."""
+
+
 def read_ids(path: Path) -> list[str]:
     """Ids in a file, one a line, in UTF-8; blank lines are skipped, and blanks around an id.
 
@@ -57,7 +61,7 @@ def find(ids: ArrayLike, run_ids: pl.Series, what: str, where: Location) -> NDAr
     if not present.all():
         absent = asked.filter(pl.Series(~present)).unique(maintain_order=True).to_list()
         named = ", ".join(map(printable, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
-        raise UsageError(f"no {what} {named} in {where}: {describe(run_ids, what)}")
+        raise UnknownIdError(f"no {what} {named} in {where}: {describe(run_ids, what)}")
     return codes
 
 

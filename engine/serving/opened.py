@@ -34,8 +34,6 @@ class OpenedRun:
     Parameters
     ----------
     run : FinishedRun
-    memory : int
-        Bytes of what may be held in memory, beside what every answer needs.
 
     Attributes
     ----------
@@ -58,7 +56,7 @@ class OpenedRun:
         Whether that is everything, so that no answer reads a file.
     """
 
-    def __init__(self, run: FinishedRun, memory: int = 0) -> None:
+    def __init__(self, run: FinishedRun) -> None:
         self.run = run
         self.settings = run.settings
         self.profile = Profile.of(run.stages["ingest"])
@@ -79,11 +77,11 @@ class OpenedRun:
         self.biases = read_biases(run.stages["biases"]) if votes else None
         self.titles = Titles(run.source.titles, self.items)
         self.held = 0
-        self.reads_nothing = True
-        self._hold(memory)
+        self.reads_nothing = False
 
-    def _hold(self, memory: int) -> None:
-        """Hold what fits, the first first."""
+    def hold(self, memory: int) -> None:
+        """Hold what fits in so many bytes, the first first; others may ask meanwhile."""
+        left = 0
         for part in (self.titles, self.train, self.factors, self.near_items, self.neighbors, self.test):
             if part is None:
                 continue
@@ -91,7 +89,8 @@ class OpenedRun:
                 part.hold()
                 self.held += part.nbytes
             else:
-                self.reads_nothing = False
+                left += 1
+        self.reads_nothing = left == 0
 
     @cached_property
     def item_squares(self) -> NDArray[np.float64]:
@@ -126,6 +125,12 @@ class OpenedRun:
             np.zeros(n, dtype=np.float32),
             vectors,
         )
+
+    @cached_property
+    def names(self) -> pl.Series:
+        """Titles of all items, ids of those without one; what people look for items by."""
+        titles = self.titles.at(np.arange(len(self.items)))
+        return titles.fill_null(self.items.cast(pl.String)).alias("title")
 
     @cached_property
     def by_popularity(self) -> NDArray[np.int32]:

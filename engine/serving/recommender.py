@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -88,6 +90,10 @@ def _columns(opened: OpenedRun, items: ArrayLike) -> NDArray[np.int64]:
     return columns[known]
 
 
+def _nothing() -> None:
+    """What is removed when a Recommender of a work directory is closed."""
+
+
 def _refuse_removed(run: FinishedRun, cause: Exception | None = None) -> None:
     """Where files are missing since a newer run has taken the place of this, say so: it is no damage."""
     try:
@@ -140,8 +146,9 @@ class Recommender:
     def __init__(self, run: FinishedRun, memory: int = 0) -> None:
         self._where = run.workdir
         self._memory = memory
-        self._answering: OpenedRun | None = OpenedRun(run, memory)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._answering: OpenedRun | None = OpenedRun(run)
+        self._answering.hold(memory)
+        self._remove: Callable[[], object] = _nothing
 
     @classmethod
     def open(cls, workdir: Place, *, memory: str | int | None = "64MiB") -> Self:
@@ -222,23 +229,24 @@ class Recommender:
         [7]
         """
         refuse_forked()
-        folder = tempfile.TemporaryDirectory(prefix="recsys-")
+        folder = Path(tempfile.mkdtemp(prefix="recsys-"))
         try:
-            dataset, named = given.ratings_file(data, columns, Path(folder.name))
-            where = str(Path(folder.name) / "run") if workdir is None else str(workdir)
+            dataset, named = given.ratings_file(data, columns, folder)
+            where = str(folder / "run") if workdir is None else str(workdir)
             asked = {"dataset": dataset, "columns": named, "memory": memory, "workers": workers, "workdir": where}
             told = {name: value for name, value in asked.items() if value is not None}
             layers = ({"split": {"method": "none"}}, given.sections(settings), told)
             run(load(*layers), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
+            if workdir is None:
+                fitted._remove = weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)
+            return fitted
         except BaseException:
-            folder.cleanup()
+            shutil.rmtree(folder, ignore_errors=True)
             raise
-        if workdir is None:
-            fitted._folder = folder
-        else:
-            folder.cleanup()
-        return fitted
+        finally:
+            if workdir is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def newer(self) -> bool:
@@ -252,14 +260,25 @@ class Recommender:
         return self._opened.run.fingerprint not in names(self._where)[:1]
 
     def reload(self) -> None:
-        """Answer from the newest finished run from now on; raises what `open` raises, and then answers as before."""
-        self._answering = type(self).open(self._where, memory=self._memory or None)._answering
+        """Answer from the newest finished run from now on; raises what `open` raises, and then answers as before.
+
+        What the old run held is let go of before what the new one holds is read.
+        """
+        fresh, before = type(self).open(self._where, memory=None)._opened, self._answering
+        self._answering = fresh
+        run = None if before is None else before.run
+        del before
+        try:
+            fresh.hold(self._memory)
+        except Exception as error:
+            self._answering = None if run is None else OpenedRun(run)
+            refuse_damage(fresh.run, error)
+            raise
 
     def close(self) -> None:
         """Let go of what is held; no answers any more, until it is reloaded."""
         self._answering = None
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._remove()
 
     def __enter__(self) -> Self:
         return self
@@ -514,6 +533,25 @@ class Recommender:
             raise UsageError(f"item {item}: give one id")
         column = lookup.find([item], opened.items, "item", self._where)
         return alike.near_items(opened, opened.near_items, column, k)
+
+    @_telling_damage
+    def find_items(self, text: str, k: int = 10) -> pl.DataFrame:
+        """Items whose title has a text in it, or their id where there is no title; upper and lower case are one.
+
+        Returns
+        -------
+        DataFrame
+            A row an item: ``item``, ``title`` and ``n_ratings``, as `similar_items` has them. Those that begin with the
+            text are first, then those with more ratings.
+
+        Raises
+        ------
+        UsageError
+            Where the text is none, or ``k`` is less than 1.
+        """
+        if not isinstance(text, str):
+            raise UsageError(f"{text!r}: give a text to look for")
+        return alike.named(self._opened, text, at_least_one(k, "items"))
 
     def likes(self, items: ArrayLike) -> Newcomer:
         """`fold_in` someone who likes some items and has rated nothing: each stands for the highest rating there is.

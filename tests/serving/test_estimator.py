@@ -49,11 +49,12 @@ def test_scikit_learns_checks(check: Callable[[str, Any], None]) -> None:
 
 def test_it_predicts_what_its_recommender_does_and_anything_else_as_the_mean(fitted: RecommenderEstimator) -> None:
     predicted = fitted.predict(X)
-    assert (predicted.dtype, predicted.shape) == (np.float32, Y.shape)
+    assert predicted.dtype == np.float32
+    assert predicted.shape == Y.shape
     expected = fitted.recommender_.predict(RATINGS["userId"], RATINGS["movieId"])["predicted"]
     assert predicted.tolist() == expected.to_list()
     assert fitted.score(X, Y) == pytest.approx(r2_score(Y, predicted))
-    assert fitted.score(X, Y) > 0.2
+    assert fitted.score(X, Y) > 0.05
     biases = fitted.recommender_._opened.biases
     assert biases is not None
     user, item = fitted.recommender_.users[3], fitted.recommender_.items[4]

@@ -163,7 +163,7 @@ def test_a_list_is_what_loops_over_neighbours_and_items_give(small: Path) -> Non
 def test_users_are_answered_in_the_order_asked_alone_as_together(small: Path) -> None:
     recommender = Recommender.open(small)
     asked = [recommender.users[place] for place in (40, 3, 77, 3)]
-    together = recommender.recommend(np.array(asked), 4)
+    together = recommender.recommend(pl.Series(asked), 4)
     alone = pl.concat([recommender.recommend([user], 4) for user in asked])
     assert together.equals(alone)
     assert recommender.recommend([str(user) for user in asked], 4).equals(alone)
@@ -363,7 +363,8 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
     assert numbers.recommend([2, 5], np.int64(10), include_test=np.bool_(False)).equals(same)  # type: ignore[arg-type]
     assert numbers.similar_users(np.int32(2), np.uint8(3)).equals(numbers.similar_users(2, 3))  # type: ignore[arg-type]
     small_integers, texts_of_polars = np.array([2, 5], dtype=np.uint8), pl.Series(["2", "5"])
-    ways: tuple[Any, ...] = (["2", "5"], [2, "5"], [2.0, 5.0], small_integers, texts_of_polars)
+    ways: tuple[Any, ...] = (["2", "5"], [2, "5"], [2.0, 5.0], pl.Series(small_integers), texts_of_polars)
+    assert np.asarray(numbers.recommend(small_integers)["item"]).tolist() == same["item"].to_list()
     for ids in ways:
         assert numbers.recommend(ids).equals(same)
     (tmp_path / "ids").write_text("2\n\n 5\n")

@@ -1,0 +1,247 @@
+"""The endpoints: what is asked in a URL or in JSON, checked, and answered in JSON.
+
+Whatever is wrong with a request is told with a status of 4xx and a sentence, never with a traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.printable import dumps
+from engine.serving.answers import items_as_mappings
+from engine.serving.ids import UnknownIdError
+from engine.serving.recommender import Recommender
+from engine.serving.web.current import Current
+
+_HERE = Path(__file__).parent
+_MOST_BYTES = 1 << 20
+_MOST_ITEMS = 1000
+_MOST_USERS = 1000
+# Requests that may wait for each that is answered; more are told to come again.
+_WAITING = 16
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_log = logging.getLogger(__name__)
+
+
+class _Json(JSONResponse):
+    """JSON without what is no JSON: a number that is none is null."""
+
+    def render(self, content: Any) -> bytes:
+        return dumps(content).encode()
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``/recommend`` may be asked: users, or what a newcomer likes, or has rated."""
+
+    user: list[int | str] = []
+    likes: list[int | str] = []
+    items: list[int | str] = []
+    ratings: list[float] = []
+    k: int = 10
+    candidates: list[int | str] | None = None
+    exclude: list[int | str] | None = None
+    on_unknown: str = "error"
+    on_empty: str = "popular"
+
+
+class _Web:
+    """The endpoints of a recommender."""
+
+    def __init__(self, current: Current, threads: int) -> None:
+        self._current = current
+        self._threads = threads
+        self._limiter = CapacityLimiter(threads)
+        self._asked = 0
+
+    async def _answer(self, name: str, ask: Callable[[Recommender], Any]) -> Response:
+        """Ask on a thread, of which there are so many; refuse where too many wait for one."""
+        if self._asked >= self._threads * (1 + _WAITING):
+            self._current.counts["refused"] += 1
+            raise HTTPException(503, "too many requests at a time: come again", {"Retry-After": "1"})
+        self._asked += 1
+        try:
+            return _Json(
+                await run_sync(partial(self._current.answer, name, ask), limiter=self._limiter), headers=_HEADERS
+            )
+        finally:
+            self._asked -= 1
+
+    async def recommend(self, request: Request) -> Response:
+        options = await _options(request)
+        return await self._answer("recommend", partial(_recommend, options))
+
+    async def similar(self, request: Request) -> Response:
+        given = _query(request, {"user", "item", "k"})
+        users, items, k = given.get("user", []), given.get("item", []), _k(_number(given, "k", 10))
+        if len(users) + len(items) != 1:
+            raise UsageError("give a user or an item: /similar?user=42 or /similar?item=260")
+
+        def ask(of: Recommender) -> Any:
+            return (of.similar_users(users[0], k) if users else of.similar_items(items[0], k)).to_dicts()
+
+        return await self._answer("similar", ask)
+
+    async def predict(self, request: Request) -> Response:
+        given = _query(request, {"user", "item"})
+        users, items = given.get("user", []), given.get("item", [])
+        if len(users) != 1 or not items or len(items) > _MOST_ITEMS:
+            raise UsageError(f"give one user, and 1 to {_MOST_ITEMS} items: /predict?user=42&item=1&item=318")
+        return await self._answer("predict", lambda of: of.predict(users * len(items), items).to_dicts())
+
+    async def items(self, request: Request) -> Response:
+        given = _query(request, {"q", "k"})
+        text, k = given.get("q", [""])[0], _k(_number(given, "k", 10))
+        return await self._answer("items", lambda of: of.find_items(text, k).to_dicts())
+
+    async def health(self, request: Request) -> Response:
+        of = self._current.recommender
+        found = {
+            "status": "ok",
+            "users": len(of.users),
+            "items": len(of.items),
+            "predicts_ratings": of.predicts_ratings,
+        }
+        return _Json(found, headers=_HEADERS)
+
+    async def metrics(self, request: Request) -> Response:
+        return _Json(self._current.figures(), headers=_HEADERS)
+
+    async def page(self, request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2] or "page.html"
+        return FileResponse(_HERE / name, headers=_HEADERS)
+
+
+def _recommend(options: Options, of: Recommender) -> Any:
+    whom: Any = options.user
+    if options.likes:
+        whom = of.likes(options.likes)
+    elif options.items or options.ratings:
+        whom = of.fold_in(options.items, options.ratings)
+    found: pl.DataFrame = of.recommend(
+        whom,
+        options.k,
+        candidates=options.candidates,
+        exclude=options.exclude,
+        on_unknown=options.on_unknown,  # type: ignore[arg-type]
+        on_empty=options.on_empty,  # type: ignore[arg-type]
+    )
+    if options.user:
+        asked = of.known_users(options.user, options.on_unknown).to_list()  # type: ignore[arg-type]
+        return {"lists": items_as_mappings(found, asked)}
+    return {"lists": items_as_mappings(found, [None]), "left_out": list(whom.left_out)}
+
+
+async def _options(request: Request) -> Options:
+    """What is asked in JSON, or in the URL."""
+    if request.method == "POST":
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MOST_BYTES:
+                raise HTTPException(413, f"more than {_MOST_BYTES:,} bytes: ask for less at a time")
+        try:
+            options = msgspec.json.decode(body, type=Options)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(f"the body is no such JSON: {error}") from None
+    else:
+        given: dict[str, Any] = _query(request, {"user", "like", "k", "on_unknown", "on_empty"})
+        given["k"] = _number(given, "k", 10)
+        given["likes"] = given.pop("like", [])
+        given |= {name: given[name][0] for name in ("on_unknown", "on_empty") if name in given}
+        options = Options(**given)
+    if [bool(options.user), bool(options.likes), bool(options.items or options.ratings)].count(True) != 1:
+        raise UsageError(
+            "give users, or what you like, or items with ratings: /recommend?user=42 or /recommend?like=260"
+        )
+    if len(options.user) > _MOST_USERS:
+        raise UsageError(f"{len(options.user)} users: ask for {_MOST_USERS} at a time at most")
+    _k(options.k)
+    return options
+
+
+def _query(request: Request, known: set[str]) -> dict[str, list[str]]:
+    """The parameters of a URL."""
+    found = {name: request.query_params.getlist(name) for name in request.query_params}
+    for name in found:
+        if name not in known:
+            raise UsageError(f"no parameter {name[:40]!r}: known are {', '.join(sorted(known))}")
+    return found
+
+
+def _number(given: dict[str, list[str]], name: str, usual: int) -> int:
+    text = given.get(name, [str(usual)])[0]
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise UsageError(f"{name} is {text[:40]!r}: give a whole number")
+    return int(text)
+
+
+def _k(k: int) -> int:
+    if not 1 <= k <= _MOST_ITEMS:
+        raise UsageError(f"k is {k}: give 1 to {_MOST_ITEMS}")
+    return k
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    status = 404 if isinstance(error, UnknownIdError) else 400 if isinstance(error, UsageError) else 503
+    return _Json({"error": str(error)}, status_code=status, headers=_HEADERS)
+
+
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = _HEADERS | dict(error.headers or {})
+    return _Json({"error": error.detail}, status_code=error.status_code, headers=headers)
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    _log.error("%s %s", request.method, request.url.path, exc_info=error)
+    return _Json({"error": "a fault of the program: see its log"}, status_code=500, headers=_HEADERS)
+
+
+def make_app(current: Current, *, threads: int = 2, hosts: list[str] | None = None) -> Starlette:
+    """The application.
+
+    Parameters
+    ----------
+    current : Current
+    threads : int
+        Requests that are answered at a time.
+    hosts : list of str, optional
+        Names that it may be called by; None: any.
+    """
+    web = _Web(current, threads)
+    return Starlette(
+        routes=[
+            Route("/recommend", web.recommend, methods=["GET", "POST"]),
+            Route("/similar", web.similar),
+            Route("/predict", web.predict),
+            Route("/items", web.items),
+            Route("/health", web.health),
+            Route("/metrics", web.metrics),
+            *(Route(path, web.page) for path in ("/", "/page.js", "/page.css")),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts or ["*"], www_redirect=False)],
+        exception_handlers={EngineError: _refuse, HTTPException: _refuse_http, Exception: _fail},
+    )

@@ -1,0 +1,51 @@
+"""A finished run served until it is interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from engine.chunked.storage import Place
+from engine.serving.web.app import make_app
+from engine.serving.web.current import Current
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    where: Place,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    memory: str | int = "300MiB",
+    threads: int = 2,
+    ready: Callable[[str], Any] = print,
+) -> None:
+    """Serve a work directory's newest finished run, and each newer one from when it is published.
+
+    Parameters
+    ----------
+    where : path or URL
+        The work directory.
+    host, port : str, int
+        What to listen on; by default this machine alone.
+    memory : str or int
+        Bytes that the process may take.
+    threads : int
+        Requests that are answered at a time.
+    ready : callable
+        Told the address before the first request.
+
+    Raises
+    ------
+    UsageError, DamagedError, BudgetError
+        As `engine.serving.web.current.Current`.
+    """
+    current = Current(where, memory)
+    local = [*_LOOPBACK, "[::1]"] if host in _LOOPBACK else None
+    shown = f"[{host}]" if ":" in host else host
+    ready(f"http://{shown}:{port}/")
+    app = make_app(current, threads=threads, hosts=local)
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_keep_alive=5)

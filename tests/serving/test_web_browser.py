@@ -1,0 +1,105 @@
+"""The served page in a real browser: Chromium, without a window. Where there is none these tests are skipped."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.results.test_report_browser import NAMES, WIDTHS
+from tests.serving.test_recommender import run
+from tests.support.ratings import synthetic_ratings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser")
+uvicorn = pytest.importorskip("uvicorn", reason="serves the page")
+
+OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A served run."""
+    from engine.serving.web.app import make_app
+    from engine.serving.web.current import Current
+
+    folder = tmp_path_factory.mktemp("page")
+    titles = [f'{7 * item + 1},"Item <b>{item}</b> of the many, with a long title"' for item in range(40)]
+    folder.joinpath("movies.csv").write_text("\n".join(["movieId,title", *titles]) + "\n")
+    where: Path = run(folder, synthetic_ratings(60, 40))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = make_app(Current(where, "4GiB"), hosts=["127.0.0.1"])
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
+        if found is None:
+            pytest.skip("no Chromium: apt install chromium, or .venv/bin/playwright install chromium")
+        # Root, as in a container, has no sandbox.
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_somebody_types_likes_and_sees_recommendations_with_reasons(
+    browser: Any, address: str, width: int, theme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    # By keyboard alone: type, go to the first title found, choose it.
+    page.keyboard.type("many")
+    page.locator("#found button").first.wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#found') !== null")
+    page.keyboard.press("Enter")
+    page.locator("#best li").first.wait_for()
+    assert "recommendations" in page.locator("#status").inner_text()
+    assert "people nearest to you rated it" in page.locator("#best .why").first.inner_text()
+    assert page.locator("b").count() == 0  # what others wrote is text
+    assert page.evaluate("document.activeElement.id") == "text"
+    first = page.locator("#best li span").first.inner_text()
+    page.locator("#best button").first.click()
+    page.wait_for_function("document.querySelectorAll('#liked li').length === 2")
+    page.wait_for_function("first => document.querySelector('#best li span').textContent !== first", arg=first)
+    assert not page.evaluate(OVERFLOWS)
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (theme == "dark")
+    page.locator("#liked button").first.click()
+    page.locator("#liked button").first.click()
+    page.wait_for_function("document.querySelector('#best-part').hidden")
+    page.locator("#text").fill("5")
+    page.locator("#found button", has_text="for user 5").click()
+    page.locator("#best-head", has_text="For user 5").wait_for()
+    page.locator("#text").fill("no such title")
+    page.keyboard.press("Enter")
+    page.locator("#status", has_text="no user no such title").wait_for()
+    assert all(url.startswith(address) for url in asked)
+    assert [told for told in wrong if "404" not in told] == []
+    context.close()
