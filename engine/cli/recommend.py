@@ -43,7 +43,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--include-test", action="store_true", help="items of held-out test ratings, too: the lists that a run measures"
     )
-    parser.add_argument("--filter", metavar="FILE", type=Path, help="recommend only items of this file, one id a line")
+    parser.add_argument(
+        "--filter", metavar="FILE", type=Path, help="only items of this file, one id a line (default: all)"
+    )
     parser.add_argument(
         "--on-unknown",
         choices=["error", "skip", "popular"],
