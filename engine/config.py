@@ -79,6 +79,10 @@ class Matrix(Section, frozen=True):
 
     ratings_per_chunk: Positive = 2**20
     """Ratings in a storage chunk."""
+    feedback: Literal["auto", "explicit", "implicit"] = "auto"
+    """What is known of a pair: ``explicit``, a rating; ``implicit``, that the user took the item, and maybe how often.
+    Then no ratings are predicted, and every test item is relevant. ``auto``: implicit where the file has counts, or
+    users and items alone, or all ratings are equal."""
     scale: bool = True
     """Settle the range of the train ratings, and from which on items are liked; always so where ``factors.ratings`` or
     ``liked_from`` needs it."""

@@ -16,6 +16,7 @@ import msgspec
 
 from engine import costs, estimates
 from engine.artifacts import names
+from engine.artifacts.records import implicit_because
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Known, Pipeline, Step, Survey
 from engine.chunked.task import Costs
@@ -152,7 +153,7 @@ def pipeline_from(
 def costs_of(known: Known) -> Costs:
     """What a step will take, by what is known of the data by now."""
     settings = msgspec.convert(known.details["settings"], Config)
-    shapes = known_shapes(known)
+    shapes = known_shapes(known, settings)
     if known.step == "recommend":
         return Costs(costs.recommend(settings, known.params, shapes), costs.recommend_disk(known.params, shapes))
     rounds = costs.COSTS[known.step](settings, shapes)
@@ -163,7 +164,7 @@ def costs_of(known: Known) -> Costs:
     return Costs(rounds, disk, estimates.seconds(settings, shapes)[known.step])
 
 
-def known_shapes(known: Known) -> Shapes:
+def known_shapes(known: Known, settings: Config) -> Shapes:
     """What is known of the data by now."""
     source = Source.from_json(dict(known.details["source"]))
     texts = "string" in (source.user_type, source.item_type)
@@ -179,6 +180,8 @@ def known_shapes(known: Known) -> Shapes:
     )
     if survey := known.result("ingest", names.SURVEY):
         shapes = shapes.surveyed(survey)
+        because = implicit_because(settings.matrix.feedback, source.values, survey["rating_min"], survey["rating_max"])
+        shapes = replace(shapes, implicit=bool(because))
     if profile := known.result("ingest", names.PROFILE):
         shapes = shapes.profiled(profile)
     if layout := known.result("matrix", names.LAYOUT):

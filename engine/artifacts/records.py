@@ -23,6 +23,17 @@ def _each(stage: Committed, round_name: str, kind: type[R]) -> list[R]:
     return [msgspec.convert(result, kind) for result in stage.results(round_name)]
 
 
+def implicit_because(feedback: str, values: str, rating_min: float, rating_max: float) -> str:
+    """Why ratings are implicit feedback: an ``of`` for people, empty where they are none."""
+    if feedback == "implicit":
+        return "as configured"
+    if feedback == "explicit":
+        return ""
+    if values != "ratings":
+        return "the file has counts" if values == "counts" else "the file has users and items alone"
+    return "all ratings are equal" if rating_min == rating_max else ""
+
+
 class Profile(msgspec.Struct, frozen=True):
     """ingest: how large everything is.
 
@@ -46,6 +57,10 @@ class Profile(msgspec.Struct, frozen=True):
     values: Literal["ratings", "counts", "pairs"] = "ratings"
     time_min: int = 0
     time_max: int = 0
+
+    def implicit_because(self, feedback: str) -> str:
+        """Why this is implicit feedback, by ``matrix.feedback``; empty where it is none."""
+        return implicit_because(feedback, self.values, self.rating_min, self.rating_max)
 
     @classmethod
     def of(cls, ingest: Committed) -> Profile:
@@ -101,11 +116,15 @@ class MatrixLayout(msgspec.Struct, frozen=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """matrix: the least and the greatest train rating, and the least that is liked; in ratings' own units."""
+    """matrix: the least and the greatest train rating, and the least that is liked; in ratings' own units.
+
+    With implicit feedback ``low`` and ``high`` are the same, since all pairs are alike, and all are liked.
+    """
 
     low: float
     high: float
     liked_from: float
+    implicit: bool = False
 
     @classmethod
     def of(cls, matrix: Committed) -> Scale:
@@ -113,15 +132,16 @@ class Scale(msgspec.Struct, frozen=True):
         return _one(matrix, names.SCALE, cls)
 
 
-def settled_liked_from(setting: float | str | None, matrix: Committed) -> float:
-    """From which rating on items are liked: what is set, or what was found where that is ``auto``.
+def is_implicit(matrix: Committed) -> bool:
+    """Whether users took items only, and rated none."""
+    return any(scale.implicit for scale in _each(matrix, "scale", Scale))
 
-    Examples
-    --------
-    >>> settled_liked_from(3.5, matrix=None)
-    3.5
-    """
-    return float(setting) if isinstance(setting, int | float) else Scale.of(matrix).liked_from
+
+def settled_liked_from(setting: float | str | None, matrix: Committed) -> float:
+    """From which rating on items are liked: what is set, or what was found where that is ``auto``; all if implicit."""
+    if isinstance(setting, int | float) and not is_implicit(matrix):
+        return float(setting)
+    return Scale.of(matrix).liked_from
 
 
 class FactorsLayout(msgspec.Struct, frozen=True):

@@ -85,21 +85,19 @@ class CheckedStage:
         Raises
         ------
         UsageError
-            For what is no round, for two with one name; at the end, where the plan has others, or no round has a task.
+            For what is no round, for two with one name; at the end, where the plan has others.
         """
         stage: Stage = self._stage
         given: Any = stage.rounds()
         if not hasattr(given, "__iter__"):
             raise UsageError(f"step {self._step}: rounds() returns {given!r}: let it yield chunked.Round(...)")
         seen: list[str] = []
-        tasks = 0
         for each in given:
             if not isinstance(each, Round):
                 raise UsageError(f"step {self._step}: rounds() yields {each!r}: let it yield chunked.Round(...)")
             if each.name in seen:
                 raise UsageError(f"step {self._step}: rounds() yields two rounds with the name {each.name}")
             seen.append(each.name)
-            tasks += each.n_tasks
             yield each
         planned = list(self._plan())
         if set(planned) != set(seen):
@@ -107,8 +105,6 @@ class CheckedStage:
                 f"step {self._step}: rounds() yields {', '.join(seen) or 'nothing'}, and its plan has "
                 f"{', '.join(planned)}: give both the same names"
             )
-        if not tasks:
-            raise UsageError(f"step {self._step}: none of its rounds has a task, so it leaves nothing: see to its plan")
 
 
 def result(task: str, given: Any) -> dict[str, Any]:

@@ -67,9 +67,10 @@ class StageBegan(Event, frozen=True):
 
 
 class StageSkipped(Event, frozen=True):
-    """The stage was done before."""
+    """The stage was done before, or is ``idle``: it has nothing to do."""
 
     stage: str
+    idle: bool = False
 
 
 class StageEnded(Event, frozen=True):

@@ -427,7 +427,8 @@ def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEnt
 def _plan(setup: _Run, reserved: _Reserved) -> RunPlan:
     """Project every stage that is left; a survey has been done."""
     left = [step for step in setup.pipeline.steps if step.name in reserved]
-    return setup.plan([reserved.planned(step, setup.costs(step)) for step in left])
+    costs = ((step, setup.costs(step)) for step in left)
+    return setup.plan([reserved.planned(step, each) for step, each in costs if each.n_tasks])
 
 
 def _entry(setup: _Run, step: Step, planned: StagePlan | None = None) -> StageEntry:
@@ -466,6 +467,10 @@ def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> 
     if setup.finished(step):
         on_event(StageSkipped(step.name))
         return entry
+    if not setup.costs(step).n_tasks:
+        Journal(setup.folders[step.name]).finish([])
+        on_event(StageSkipped(step.name, idle=True))
+        return msgspec.structs.replace(entry, skipped=True, idle=True)
     took = _run_rounds(setup, step, entry, on_event)
     on_event(StageEnded(step.name, took.seconds, took.measured))
     return took
@@ -523,7 +528,7 @@ def _took(result: RunResult) -> str:
     ran = [entry for entry in result.stages if not entry.skipped]
     for entry in result.stages:
         if entry.skipped:
-            lines.append(f"{entry.stage:<16}{'done before':>24}")
+            lines.append(f"{entry.stage:<16}{'nothing to do' if entry.idle else 'done before':>24}")
         else:
             projected, measured = format_size(entry.projected), format_size(entry.measured)
             share = entry.measured / entry.projected if entry.projected else 0.0  # nothing was left to do

@@ -127,10 +127,11 @@ class Progress:
             self._bar.update()
 
     def _stage_skipped(self, event: StageSkipped) -> None:
+        why = "nothing to do" if event.idle else "done before"
         if self._bar is not None:
-            self._bar.set_postfix_str("done before")
+            self._bar.set_postfix_str(why)
         else:
-            self._say(f"{event.stage}: done before")
+            self._say(f"{event.stage}: {why}")
         self._close()
 
     def _stage_ended(self, event: StageEnded) -> None:

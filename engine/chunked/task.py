@@ -61,6 +61,11 @@ class Costs(NamedTuple):
     disk: int = 0
     seconds: float = 0.0
 
+    @property
+    def n_tasks(self) -> int:
+        """Tasks of all rounds."""
+        return sum(planned.n_tasks for planned in self.rounds.values())
+
 
 def _load_nothing() -> None:
     return None

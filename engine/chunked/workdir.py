@@ -36,6 +36,8 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
         As planned.
     skipped : bool
         It was finished before; what it took is that of the run that did it, or 0 where not known.
+    idle : bool
+        It has nothing to do: its rounds have no tasks.
     projected, measured : int
         Bytes, the most of all its rounds, all processes counted; on a cluster, of the worker that used most.
     seconds : float
@@ -55,6 +57,7 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
     rounds: list[tuple[str, int]] = []
     estimated_seconds: float = 0.0
     skipped: bool = False
+    idle: bool = False
     projected: int = 0
     measured: int = 0
     seconds: float = 0.0

@@ -142,6 +142,11 @@ def add_run_options(parser: Parser) -> None:
         help="what separates them: ',' tab ';' '|' '::' or another sign (default: found)",
     )
     parser.add_argument("--titles", metavar="FILE", help="items and their titles (default: movies.csv or the like)")
+    parser.add_argument(
+        "--feedback",
+        choices=["auto", "explicit", "implicit"],
+        help="whether users rated items, or took them only (default: auto, by the file)",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where the named data sets are (default: data)")
 
 
@@ -165,10 +170,12 @@ def layers(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     given = {name: value for name in _NAMED if (value := getattr(options, name, None)) is not None}
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]
+    of_feedback = {"matrix": {"feedback": options.feedback}}
+    feedback = [] if options.feedback is None else [("--feedback", of_feedback)]
     file = [] if options.config is None else [(str(options.config), config.read_toml(options.config))]
     assigned = [("--set", config.parse_assignment(each)) for each in options.set]
     named = [(name if name == "dataset" else f"--{name.replace('_', '-')}", {name: given[name]}) for name in given]
-    return [*file, *assigned, *named]
+    return [*file, *assigned, *feedback, *named]
 
 
 def settings(options: argparse.Namespace) -> Config:

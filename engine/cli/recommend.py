@@ -104,7 +104,7 @@ def _recommend(options: argparse.Namespace) -> int:
         note(recommender.no_titles)
     show(
         options,
-        lambda: answers.describe_items(items, asked, recommender.predicts_ratings),
+        lambda: answers.describe_items(items, asked, recommender.predicts_ratings, recommender.implicit),
         answers.items_as_mappings(items, asked),
         items.to_dicts(),
     )

@@ -39,6 +39,8 @@ class Shapes:
         Whether times or ratings are read as text and then taken apart.
     counted : bool
         Whether ratings of a pair are added up.
+    implicit : bool
+        Whether no ratings are predicted: the pairs are implicit feedback.
     texts : bool
         Whether users or items go by text.
     n_rows : int
@@ -65,6 +67,7 @@ class Shapes:
     parsed: bool = False
     counted: bool = False
     n_files: int = 1
+    implicit: bool = False
     n_rows: int = 0
     n_ratings: int = 0
     n_users: int = 0

@@ -30,7 +30,7 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
         piece=rating * piece,
         arrays=each * (shapes.n_users + shapes.n_items),
     )
-    return {"fit": Planned(1, Cost(task=fit))}
+    return {"fit": Planned(0 if shapes.implicit else 1, Cost(task=fit))}
 
 
 def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
@@ -102,7 +102,7 @@ def predict(settings: Config, shapes: Shapes) -> Plan:
     block = min(per_task, shapes.n_users)
     task = total(zarr=ZARR, predicting=predicting(settings, shapes, block, shapes.n_ratings))
     cost = Cost(task=task, shared=predicting_shared(settings, shapes))
-    return {"users": Planned(chunks(shapes.n_users, per_task), cost)}
+    return {"users": Planned(0 if shapes.implicit else chunks(shapes.n_users, per_task), cost)}
 
 
 def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:

@@ -128,7 +128,7 @@ def _cut_row() -> int:
 
 def matrix(settings: Config, shapes: Shapes) -> Plan:
     """Lay the matrices out, fill them chunk by chunk."""
-    users, items, size, scale = shapes.n_users, shapes.n_items, settings.matrix.ratings_per_chunk, settings.matrix.scale
+    users, items, size = shapes.n_users, shapes.n_items, settings.matrix.ratings_per_chunk
     rows, chunk = partition_rows(settings, shapes), min(size, shapes.n_ratings)
     layout = total(
         polars=POLARS,
@@ -149,12 +149,13 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
         shared=total(polars=POLARS, zarr=ZARR, column_of=8 * items, of_layout=32 * items),
     )
     test = n_test(settings, shapes) if shapes.n_test is None else shapes.n_test
+    settled = settings.matrix.scale or shapes.implicit
     train = shapes.n_ratings - test if shapes.n_train is None else shapes.n_train
     return {
         "layout": Planned(1, Cost(task=layout)),
         "train": Planned(chunks(train, size), fill),
         "test": Planned(chunks(test, size), fill),
-        **({"scale": Planned(1, Cost(task=_settled(settings, shapes), shared=fill.shared))} if scale else {}),
+        **({"scale": Planned(1, Cost(task=_settled(settings, shapes), shared=fill.shared))} if settled else {}),
     }
 
 

@@ -47,19 +47,20 @@ class Baselines(NamedTuple):
     ----------
     popularity : int32 array, shape (items,)
         Items, the most popular first.
-    biases : Biases
+    biases : Biases, optional
+        None where no ratings are predicted.
     information : float64 array, shape (items,)
         `engine.model.metrics.self_information` of each item.
     """
 
     popularity: NDArray[np.int32]
-    biases: Biases
+    biases: Biases | None
     information: NDArray[np.float64]
 
 
 def measure_users(
     items: NDArray[np.int32],
-    predicted: Predicted,
+    predicted: Predicted | None,
     watched: NarrowRows,
     test: NarrowRows,
     baselines: Baselines,
@@ -73,8 +74,8 @@ def measure_users(
     ----------
     items : int32 array, shape (n, k)
         Recommended to each user, best first; -1 where there are fewer.
-    predicted : Predicted
-        Of the test ratings.
+    predicted : Predicted, optional
+        Of the test ratings. None where no ratings are predicted: then no errors are measured.
     watched, test : NarrowRows, shape (n, items)
         Train and test ratings; columns ascending.
     baselines : Baselines
@@ -95,12 +96,13 @@ def measure_users(
     liked = ratings >= liked_from
     measured = np.zeros(n, dtype=per_user(k))
     measured["n_test"] = np.diff(test.indptr)
-    measured["n_covered"] = np.bincount(rows[predicted.covered], minlength=n)
     measured["n_liked"] = np.bincount(rows[liked], minlength=n)
-    by_bias = expected(baselines.biases, first_user + rows, test.indices)
-    np.clip(by_bias, baselines.biases.low, baselines.biases.high, out=by_bias)
-    for name, values in zip(RATED, (predicted.values, by_bias), strict=True):
-        _measure_errors(measured["error"][name], rows, values.astype(np.float64) - ratings)
+    if predicted is not None and baselines.biases is not None:
+        measured["n_covered"] = np.bincount(rows[predicted.covered], minlength=n)
+        by_bias = expected(baselines.biases, first_user + rows, test.indices)
+        np.clip(by_bias, baselines.biases.low, baselines.biases.high, out=by_bias)
+        for name, values in zip(RATED, (predicted.values, by_bias), strict=True):
+            _measure_errors(measured["error"][name], rows, values.astype(np.float64) - ratings)
 
     tested = lists_of(test)
     popular = rank_popular(baselines.popularity, lists_of(watched), k)
@@ -137,7 +139,7 @@ def _measure_lists(
 
 
 def summarise(
-    measured: NDArray[np.void], lengths: Sequence[int]
+    measured: NDArray[np.void], lengths: Sequence[int], implicit: bool = False
 ) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, Mean]]]:
     """Make a table of what was measured of users, and means over them.
 
@@ -147,6 +149,8 @@ def summarise(
         Fields of `per_user`.
     lengths : sequence of int
         Numbers of first items that count; the greatest is the length of the lists.
+    implicit : bool
+        No ratings were predicted: there are no columns of errors, and their means are of nothing.
 
     Returns
     -------
@@ -158,25 +162,29 @@ def summarise(
     model, popular = RANKED
     bias = RATED[1]
     errors, lists = measured["error"], measured["list"]
-    table = {
-        "n_test": measured["n_test"],
+    of_ratings = {
         "squared_error": errors[model]["squared"],
         "absolute_error": errors[model]["absolute"],
         "n_covered": measured["n_covered"],
         "bias_squared_error": errors[bias]["squared"],
         "bias_absolute_error": errors[bias]["absolute"],
+    }
+    table = {
+        "n_test": measured["n_test"],
+        **({} if implicit else of_ratings),
         "n_liked": measured["n_liked"],
         "n_recommended": lists[model]["n_items"],
         "novelty": np.where(lists[model]["n_items"] > 0, lists[model]["novelty"], np.nan),
     }
+    n_predicted = np.zeros_like(measured["n_test"]) if implicit else measured["n_test"]
     means: dict[str, dict[str, Mean]] = {
         name: {
-            "mse": Mean.over_pairs(errors[name]["squared"], measured["n_test"]),
-            "mae": Mean.over_pairs(errors[name]["absolute"], measured["n_test"]),
+            "mse": Mean.over_pairs(errors[name]["squared"], n_predicted),
+            "mae": Mean.over_pairs(errors[name]["absolute"], n_predicted),
         }
         for name in RATED
     }
-    means[model]["coverage"] = Mean.over_pairs(measured["n_covered"], measured["n_test"])
+    means[model]["coverage"] = Mean.over_pairs(measured["n_covered"], n_predicted)
     liked = np.flatnonzero(measured["n_liked"])
     for name, prefix in ((model, ""), (popular, "popular_")):
         figures = _ranking(measured[liked], name, lengths)

@@ -53,6 +53,7 @@ def collect(
     clusters = [block.clusters_looked_at for block in looked(stages["neighbors"])]
     n_true = sum(part.n_true for part in compared)
     choice = IndexChoice.of(stages["index"])
+    implicit = profile.implicit_because(settings.matrix.feedback)
     metrics = {
         "dataset": source.name,
         "synthetic": source.synthetic,
@@ -68,7 +69,9 @@ def collect(
         "n_users": profile.n_users,
         "n_items": MatrixLayout.of(stages["matrix"]).n_columns,
         "n_users_with_liked": means.n_users_with_liked,
-        "liked_from": liked_from,
+        "values": profile.values,
+        "feedback": "implicit" if implicit else "explicit",
+        "liked_from": None if implicit else liked_from,
         "neighbors": {
             "method": choice.method,
             "why": choice.why,
@@ -88,19 +91,20 @@ def collect(
         return metrics | {"why_no_rmse": _NONE_HELD_OUT, "why_no_recall": _NONE_HELD_OUT}
     if not metrics["n_test"]:
         metrics["why_no_rmse"] = f"{_why_no_test(settings.split)}, so none was held out"
+    elif implicit:
+        metrics["why_no_rmse"] = f"implicit feedback has no ratings to predict ({implicit})"
     elif means.rmse is None:
         metrics["why_no_rmse"] = "no test rating is of an item that occurs in train"
     if means.recall is None:
-        metrics["why_no_recall"] = (
-            f"no user has a test rating of at least {liked_from} for an item that occurs in train"
-        )
+        what = "test pair" if implicit else f"test rating of at least {liked_from}"
+        metrics["why_no_recall"] = f"no user has a {what} for an item that occurs in train"
     return metrics
 
 
 def _odd_share(settings: Config, means: Means) -> list[str]:
     """A note where nearly all or nearly no ratings are liked, by a number that was set."""
     set_to = settings.evaluate.liked_from
-    if set_to == "auto" or means.n_liked is None or not means.n_test_scored:
+    if set_to == "auto" or settings.matrix.feedback == "implicit" or means.n_liked is None or not means.n_test_scored:
         return []
     share = means.n_liked / means.n_test_scored
     if _FEW <= share <= 1 - _FEW:

@@ -26,6 +26,7 @@ _OF_LISTS = (
     ("item_coverage", "item coverage", "share of items recommended to anybody"),
     ("gini", "Gini", "0: all items recommended equally often; 1: one item"),
 )
+_LEFT_OUT = "earlier ratings of the same pair left out"
 # By model: which pairs of user and item are covered.
 _COVERAGE = {
     "votes": "pairs whose user rated a near item; the others have the bias model alone",
@@ -62,12 +63,15 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
             f"  neighbours            {neighbors['method']} ({neighbors['why']}): "
             f"{neighbors['recall']:.2%} of the nearest found, seen on {neighbors['n_users_sampled']:,} users"
         )
-    if metrics["config"]["evaluate"]["liked_from"] == "auto":
+    if metrics["feedback"] == "implicit":
+        lines.append("  feedback              implicit: what users took; every test item is relevant")
+    elif metrics["config"]["evaluate"]["liked_from"] == "auto":
         lines.append(f"  liked                 rated {metrics['liked_from']} or more: the top quarter of the scale")
     if metrics["n_left_out"]:
         lines.append(f"  left out              {metrics['n_left_out']:,} later ratings of users without earlier ones")
     if metrics["n_repeated"]:
-        lines.append(f"  repeated pairs        {metrics['n_repeated']:,} earlier ratings of the same pair left out")
+        what = "rows of a pair seen before, counted with it" if metrics["values"] != "ratings" else _LEFT_OUT
+        lines.append(f"  repeated pairs        {metrics['n_repeated']:,} {what}")
     if not metrics["sorted_by_user"]:
         lines.append("  rows                  not sorted by user; sorted here")
     return lines + [f"  note                  {printable(note)}" for note in metrics["notes"]]
@@ -95,6 +99,8 @@ def _lists(metrics: Mapping[str, Any]) -> list[str]:
         return [f"{title}: no Recall@{section['k']}: {metrics['why_no_recall']}"]
     model, popular = metrics["figures"]["model"], metrics["figures"]["most_popular"]
     of = f"to {metrics['n_users_with_liked']:,} users with a liked test item (rating {metrics['liked_from']} or more)"
+    if metrics["feedback"] == "implicit":
+        of = f"to {metrics['n_users_with_liked']:,} users with a test item, all of which count as liked"
     lines = [(title, "model", "most popular", of)]
     for key, label, text in _OF_LISTS:
         name = key.format(k=section["k"])

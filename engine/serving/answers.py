@@ -32,7 +32,7 @@ def items_as_mappings(items: pl.DataFrame, asked: Sequence[Any]) -> list[dict[st
     return [{"user": user, "items": rows.drop("user").to_dicts()} for user, rows in _by_user(items, asked)]
 
 
-def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: bool) -> str:
+def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: bool, implicit: bool = False) -> str:
     """The same for people."""
     lines = []
     for user, rows in _by_user(items, asked):
@@ -41,10 +41,10 @@ def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: 
             lines += [head, f"      {_NOTHING}", ""]
             continue
         rating = f"{'rating':>6}  " if predicts_ratings else ""
-        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  neighbours who rated it")
+        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  neighbours who {'took' if implicit else 'rated'} it")
         lines += [_item_line(row, predicts_ratings) for row in rows.iter_rows(named=True)]
         lines.append("")
-    if not predicts_ratings:
+    if not predicts_ratings and not implicit:
         lines.append("This run has the notebook's model. Its score is not on the scale of the ratings.")
     return "\n".join(lines).rstrip()
 
@@ -53,8 +53,9 @@ def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
     rating = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
     score = "" if row["score"] is None else f"{row['score']:.3f}"
     why = "one of the most popular" if row["popular"] else "near items are liked"
+    neighbors = f"{row['n_raters']} of {row['n_neighbors']}"
     if row["n_raters"]:
-        why = f"{row['n_raters']} of {row['n_neighbors']}, {row['mean_rating']:.1f} on average"
+        why = neighbors if row["mean_rating"] is None else f"{neighbors}, {row['mean_rating']:.1f} on average"
     return f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{rating}{score:>6}  {why}"
 
 

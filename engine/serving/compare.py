@@ -120,8 +120,9 @@ def _table(run: FinishedRun) -> pl.DataFrame:
 
 def _figures(tables: Sequence[pl.DataFrame]) -> Iterator[Figure]:
     n_test = tables[0]["n_test"].to_numpy()
-    squared = [table["squared_error"].to_numpy() for table in tables]
-    if n_test.sum():
+    rated = all("squared_error" in table.columns for table in tables)  # with implicit feedback there are no errors
+    if rated and n_test.sum():
+        squared = [table["squared_error"].to_numpy() for table in tables]
         mse = [Mean.over_pairs(each, n_test) for each in squared]
         roots = [math.sqrt(each.value or 0.0) for each in mse]
         differences = [Mean.over_pairs(each - squared[0], n_test) for each in squared[1:]]

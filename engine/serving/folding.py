@@ -17,6 +17,7 @@ from engine.model.factors import unit_rows
 from engine.model.refine import unseen_weight
 from engine.model.scale import scaled_values
 from engine.model.sizes import FOLD_STEPS
+from engine.ratings.source import MOST_RATING
 from engine.serving import ids as lookup
 from engine.serving.opened import OpenedRun
 from engine.serving.people import Newcomer, narrow
@@ -59,6 +60,8 @@ def _is_number(value: object) -> bool:
 def _within_range(opened: OpenedRun, items: pl.Series, ratings: NDArray[np.float64]) -> NDArray[np.float32]:
     """Ratings as they are computed with; refuse those out of range."""
     low, high = opened.profile.rating_min, opened.profile.rating_max
+    if opened.implicit:  # of a pair that repeats, counts are added up
+        low, high = 0.0, MOST_RATING
     with np.errstate(over="ignore"):
         in_float32 = ratings.astype(np.float32)
     # All narrowed: the greatest rating of the run, 4.3 say, is less than what is nearest to it in float32.
@@ -67,7 +70,7 @@ def _within_range(opened: OpenedRun, items: pl.Series, ratings: NDArray[np.float
         raise UsageError(
             f"rating {ratings[row]:.9g} of item {items[row]}: the ratings of this run go from {low:.9g} to {high:.9g}"
         )
-    return in_float32
+    return np.ones_like(in_float32) if opened.implicit else in_float32
 
 
 def _vector(opened: OpenedRun, rated: csr_matrix) -> NDArray[np.float32]:

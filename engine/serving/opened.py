@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases
-from engine.artifacts.records import Profile, settled_liked_from
+from engine.artifacts.records import Profile, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
@@ -44,9 +44,11 @@ class OpenedRun:
     liked_from : float
         A user likes an item whose rating is at least this.
     ranking : Ranking
+    implicit : bool
+        Whether users took items only: no ratings are known or predicted.
     biases : Biases or None
     near_items : NearItems or None
-        Both None with the notebook's model.
+        Both None with the notebook's model; there are no biases with implicit feedback either.
     factors : Factors
         User vectors that neighbours were found with.
     titles : Titles
@@ -74,7 +76,8 @@ class OpenedRun:
         section = self.settings.evaluate
         self.liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
         self.ranking = Ranking.of(section.ranking_parameters(self.liked_from), self.counts, near, item_vectors)
-        self.biases = read_biases(run.stages["biases"]) if votes else None
+        self.implicit = is_implicit(run.stages["matrix"])
+        self.biases = read_biases(run.stages["biases"]) if votes and not self.implicit else None
         self.titles = Titles(run.source.titles, self.items)
         self.held = 0
         self.reads_nothing = False

@@ -340,7 +340,12 @@ class Recommender:
     @property
     def predicts_ratings(self) -> bool:
         """Whether ratings are predicted; with the notebook's model, its one score stands in their place."""
-        return self._opened.ranking.votes
+        return self._opened.ranking.votes and not self._opened.implicit
+
+    @property
+    def implicit(self) -> bool:
+        """Whether the run is of implicit feedback: no ratings are known or predicted."""
+        return self._opened.implicit
 
     @_telling_damage
     def recommend(
@@ -382,7 +387,8 @@ class Recommender:
             A row an item, best first, one user after the other; none of a user who has rated all that could be
             recommended. ``user`` (null for a newcomer) and ``item``: ids. ``rank``: uint32, from 1.
             ``title``: text, null where there is no ``movies.csv`` beside the ratings or none in it. ``predicted``:
-            float32, in units of ratings, within their range (with the notebook's model: the score). ``score``:
+            float32, in units of ratings, within their range (with the notebook's model: the score; null with implicit
+            feedback, as is ``mean_rating``). ``score``:
             float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
             uint32, rated the item, and ``mean_rating``, float32, is the mean of their ratings, null where none did.
             ``popular``: bool, whether it is in the list for being popular; it has no score then.
@@ -437,9 +443,11 @@ class Recommender:
         ------
         UsageError
             For an id that is not known, items without a train rating included, unless told otherwise; where there are
-            not as many users as items.
+            not as many users as items; of a run of implicit feedback.
         """
         opened = self._opened
+        if opened.implicit:
+            raise UsageError("this run is of implicit feedback, which has no ratings to predict: ask for items")
         if one_of(on_unknown, "on_unknown", ("error", "mean")) == "mean" and not isinstance(users, Newcomer):
             return self._predict_any(opened, users, items)
         wanted = lookup.find(items, opened.items, "item", self._where)
@@ -562,7 +570,7 @@ class Recommender:
             Where no item is known.
         """
         given = lookup.as_ids(items, "item")
-        return self.fold_in(items, np.full(len(given), self._opened.profile.rating_max))
+        return self.fold_in(items, np.full(len(given), 1.0 if self.implicit else self._opened.profile.rating_max))
 
     @_telling_damage
     def fold_in(self, items: ArrayLike, ratings: ArrayLike) -> Newcomer:

@@ -142,7 +142,10 @@ def _frame(
     columns = items[rows, ranks]
     n_neighbors = (asked.people.neighbors >= 0).sum(axis=1).astype(np.uint32)
     predicted = scores[rows, ranks]  # the notebook's model has one for both
-    if opened.ranking.votes:
+    if opened.implicit:
+        mean_ratings = np.full(items.shape, np.nan, dtype=np.float32)
+        predicted = mean_ratings[rows, ranks]
+    elif opened.ranking.votes:
         predicted = predict(opened, asked.people, rows, columns).values
     return pl.DataFrame(
         {

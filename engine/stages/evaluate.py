@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
 from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions
-from engine.artifacts.records import settled_liked_from
+from engine.artifacts.records import is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -57,6 +57,7 @@ class EvaluateStage:
         self._own = inputs.own
         self._upstream = inputs.upstream
         self._votes = inputs.params.model == "votes"
+        self._implicit = is_implicit(inputs.upstream["matrix"])
         self._liked_from = settled_liked_from(inputs.params.liked_from, inputs.upstream["matrix"])
         matrix = Matrix(inputs.upstream["matrix"])
         self._train, self._test = matrix.train, matrix.test
@@ -74,7 +75,7 @@ class EvaluateStage:
         near = NearItems(self._upstream["item_neighbors"]).inverted() if self._votes else None
         baselines = Baselines(
             by_popularity(counts),
-            read_biases(self._upstream["biases"]),
+            None if self._implicit else read_biases(self._upstream["biases"]),
             self_information(counts, self._train.shape[0]),
         )
         item_vectors = None if self._refined is None else self._refined.item_factors()
@@ -99,7 +100,10 @@ class EvaluateStage:
         ranked = shared.ranking.rank(
             shared.ratings, neighbors, similarities, own, lists_of(own), self._section.k, wanted, vectors
         )
-        if self._votes:
+        predicted: Predicted | None = None
+        if self._implicit:
+            pass
+        elif self._votes:
             predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop)
         else:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
@@ -112,11 +116,11 @@ class EvaluateStage:
         lengths, per_task = self._section.lengths, self._section.users_per_task
         ids = user_ids(self._upstream["ingest"])
         means: dict[str, dict[str, Mean]] = {}
-        n_liked = 0
+        n_liked = n_test = 0
         counts = np.zeros((len(RANKED), n_items), dtype=np.int64)
         (context.scratch / USER_TABLES).mkdir()
         for block in range(-(-n_users // per_task)):
-            table, of_block = summarise(np.load(self._own.path(_measured_path(block))), lengths)
+            table, of_block = summarise(np.load(self._own.path(_measured_path(block))), lengths, self._implicit)
             for name, found in of_block.items():
                 known = means.setdefault(name, dict.fromkeys(found, Mean()))
                 means[name] = {figure: known[figure] + mean for figure, mean in found.items()}
@@ -124,9 +128,10 @@ class EvaluateStage:
             write_users(path, ids[block * per_task : (block + 1) * per_task], table)
             counts += np.load(self._own.path(_counts_path(block)))
             n_liked += int(table["n_liked"].sum())
+            n_test += int(table["n_test"].sum())
         np.save(context.scratch / TIMES, counts[RANKED.index("model")])
         found = _result(means, dict(zip(RANKED, counts, strict=True)), self._section.k)
-        return found | ({"n_liked": n_liked} if self._votes else {})
+        return found | {"n_test_scored": n_test} | ({"n_liked": n_liked} if self._votes else {})
 
 
 def _result(means: dict[str, dict[str, Mean]], counts: dict[str, NDArray[np.int64]], k: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from engine.artifacts.records import MatrixLayout, Profile
 from engine.chunked import arrays, csr
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.scale import range_of
+from engine.model.scale import Range, range_of
 from engine.model.sizes import READ_RATINGS
 
 _COLUMN_OF_ITEM = "column-of-item.npy"
@@ -53,7 +53,7 @@ class MatrixStage:
         plan = self._inputs.plan()  # how many ratings each matrix has is known now
         for kind in (TRAIN, TEST):
             yield Round(kind, plan[kind], partial(self._fill, kind), load=self._load_columns)
-        if self._section.scale:
+        if "scale" in plan:
             yield Round("scale", plan["scale"], self._settle_scale)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
@@ -117,8 +117,11 @@ class MatrixStage:
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.DATA}", start, values)
 
     def _settle_scale(self, index: int, context: TaskContext) -> dict[str, float]:
-        """Find the range of the train ratings."""
-        train = Matrix(self._own).train
+        """Find the range of the train ratings; of implicit feedback it is nothing, and all pairs are liked."""
+        profile, train = Profile.of(self._ingest), Matrix(self._own).train
+        if profile.implicit_because(self._section.feedback):
+            least = profile.rating_min
+            return {**Range(least, least, least)._asdict(), "implicit": True}
         return range_of(lambda: train.read_values(READ_RATINGS))._asdict()
 
     def _known(self, kind: str, part: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:

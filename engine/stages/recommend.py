@@ -9,7 +9,8 @@ Files
     A row an item, users in order of code, best first: ``user`` and ``item`` (original ids), ``rank`` (uint32, from 1),
     ``predicted`` (float32, rating; with the notebook's model the score), ``score`` (float32), ``n_raters`` of the
     user's ``n_neighbors`` (uint32) who rated the item, ``mean_rating`` (float32) of theirs, and ``popular`` (bool):
-    whether it is there for being popular, in the list of who would have none; it has no score then.
+    whether it is there for being popular, in the list of who would have none; it has no score then. With implicit
+    feedback ``predicted`` and ``mean_rating`` are null.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import RECOMMENDED
 from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases
-from engine.artifacts.records import settled_liked_from
+from engine.artifacts.records import is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -76,6 +77,7 @@ class RecommendStage:
         self._train, self._test = matrix.train, matrix.test
         self._neighbors = Nearest(inputs.upstream["neighbors"])
         self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
+        self._implicit = is_implicit(inputs.upstream["matrix"])
         self._n_blocks = -(-self._train.shape[0] // inputs.params.users_per_task)
 
     def rounds(self) -> Iterator[Round]:
@@ -130,7 +132,7 @@ class RecommendStage:
 
     def _load_known(self) -> _Known:
         users, items = user_ids(self._upstream["ingest"]), item_ids(self._upstream["matrix"])
-        if "item_neighbors" not in self._upstream:
+        if "item_neighbors" not in self._upstream or self._implicit:
             return _Known(users, items, None)
         ids, similarities = Nearest(self._upstream["item_neighbors"]).read(0, self._train.shape[1])
         biases = read_biases(self._upstream["biases"])
@@ -155,6 +157,8 @@ class RecommendStage:
                 **plain,
             }
         ).with_columns(pl.col("predicted", "score", "mean_rating").fill_nan(None))
+        if self._implicit:
+            rows = rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in ("predicted", "mean_rating"))
         rows.write_parquet(context.scratch / _part_path(index))
 
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:

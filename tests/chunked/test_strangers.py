@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,22 @@ class Again:
 
     def only(self, index: int, context: chunked.TaskContext) -> dict[str, int]:
         return {"twice": 2 * self.inputs.upstream["toy"].result("total.00000")["total"]}
+
+
+def test_a_step_without_tasks_is_complete_at_once(tmp_path: Path) -> None:
+    def none(known: chunked.Known) -> chunked.Costs:
+        return chunked.Costs({"only": chunked.Planned(0, chunked.Cost(task=MIB))})
+
+    toy = toy_pipeline(tmp_path)
+    idle = chunked.Step("idle", Again, none, needs=("toy",))
+    pipeline = replace(toy, steps=[*toy.steps, idle])
+    events: list[Event] = []
+    result = chunked.run(pipeline, tmp_path / "w", on_event=events.append, memory="200MiB")
+    assert [event for event in events if isinstance(event, StageSkipped)] == [StageSkipped("idle", idle=True)]
+    assert describe(result).splitlines()[2].split() == ["idle", "nothing", "to", "do"]
+    assert chunked.plan(pipeline, tmp_path / "w", memory="200MiB").stages == []
+    again = chunked.run(pipeline, tmp_path / "w", memory="200MiB")
+    assert [stage.skipped for stage in again.stages] == [True, True]
 
 
 def test_pipelines_that_cannot_be_are_refused() -> None:

@@ -322,6 +322,7 @@ def test_users_are_measured_as_a_plain_loop_measures_them(users: list[Any], k: i
         popular = [m for m in order if m not in watched][:k]
         items = sorted(test)
         bias = baselines.biases
+        assert bias is not None
         by_bias = [min(max(3.0 + float(bias.users[3 + user]) + float(bias.items[m]), 0.5), 5.0) for m in items]
         ratings = [test[m] for m in items]
         assert found == {

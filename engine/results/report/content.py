@@ -120,9 +120,9 @@ class Content:
     ratings_sha256: str
 
     @property
-    def liked_from(self) -> float | str:
-        """From which rating on items are liked; earlier versions left that to the configuration."""
-        settled: float | str = self.metrics.get("liked_from", self.settings.evaluate.liked_from)
+    def liked_from(self) -> float | str | None:
+        """From which rating on items are liked, None where all are; earlier versions left that to the configuration."""
+        settled: float | str | None = self.metrics.get("liked_from", self.settings.evaluate.liked_from)
         return settled
 
     @property

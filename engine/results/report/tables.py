@@ -131,13 +131,14 @@ def make_tables(rows: Sequence[Row], k: int) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def definitions(rows: Sequence[Row], liked_from: float | str) -> dict[str, str]:
+def definitions(rows: Sequence[Row], liked_from: float | str | None) -> dict[str, str]:
     """Definitions of the figures, a sentence each, by name."""
     kinds = dict.fromkeys(_parts(row.key)[0] for row in rows)
     by_name = {Row(kind, "", "", {}).name: _DEFINITIONS[kind] for kind in kinds if kind in _DEFINITIONS}
-    return by_name | {
-        "Liked": f"a test item rated {liked_from} or more. Rankings are measured over users who have one."
-    }
+    liked = (
+        "every test item: the feedback is implicit" if liked_from is None else f"a test item rated {liked_from} or more"
+    )
+    return by_name | {"Liked": f"{liked}. Rankings are measured over users who have one."}
 
 
 def _figures(metrics: Mapping[str, Any], k: int) -> Mapping[str, Mapping[str, Any]]:
