@@ -41,12 +41,12 @@ class Ingest(Section, frozen=True):
 class Split(Section, frozen=True):
     """Which ratings are held out for the test."""
 
-    method: Literal["notebook", "leave-last", "global-time", "none"] = "notebook"
+    method: Literal["notebook", "leave-last", "global-time", "given", "none"] = "notebook"
     """``notebook``: a random share of each user's ratings. ``leave-last``: each user's last ratings by time.
     ``global-time``: all users' ratings later than one moment. ``none``: none, so that the model learns from all ratings
     and nothing is measured. Where a user rated several items in the same second, the
     rating of the item with the greatest id counts as the last. ``global-time`` does not separate these ratings: those
-    of the second of the cut are in train."""
+    of the second of the cut are in train. ``given``: those of ``test``, a file of its own."""
     test_fraction: Fraction = 0.2
     """Share of each user's ratings that is held out, rounded down, at least one rating. ``global-time``: at most this
     share of all ratings."""
@@ -57,6 +57,10 @@ class Split(Section, frozen=True):
     """Users with fewer ratings stay wholly in train. ``global-time`` ignores this."""
     seed: Seed = 42
     """``notebook``: seed of the generator that draws the held-out ratings, users in ascending order."""
+    folds: Annotated[int, Meta(ge=2)] | None = None
+    """``notebook``: parts that each user's ratings are shared out among at random, instead of ``test_fraction``."""
+    fold: Annotated[int, Meta(ge=0)] = 0
+    """Which of the ``folds`` is test, from 0: for cross-validation run them all."""
 
     @property
     def by_time(self) -> bool:
@@ -70,8 +74,9 @@ class Split(Section, frozen=True):
 
     @property
     def test_share(self) -> float:
-        """``test_fraction``, or 0 where nothing is held out."""
-        return self.test_fraction if self.tests else 0.0
+        """Share of the ratings that is held out, about."""
+        share = self.test_fraction if self.folds is None else 1 / self.folds
+        return share if self.tests else 0.0
 
 
 class Matrix(Section, frozen=True):
@@ -304,6 +309,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What separates the columns of text: ``,``, ``tab``, ``;``, ``|``, ``::``, or another sign. None: it is found."""
     titles: str | None = None
     """A file of items and titles, a path or URL. None: one beside the ratings, such as ``movies.csv``."""
+    test: str | None = None
+    """A test part that was made elsewhere, named as ``dataset`` is; ``split.method`` is then ``given``."""
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None
@@ -388,16 +395,35 @@ def load(*layers: Mapping[str, Any]) -> Config:
             f'dataset is {settings.dataset!r}: give a name, a path or a data frame, such as dataset="ratings.csv"'
         )
     _refuse_infinite(_as_mapping(settings), "")
-    return _with_what_is_needed(settings)
+    settings = _with_what_is_needed(settings)
+    _refuse_folds(settings.split)
+    return settings
+
+
+def _refuse_folds(split: Split) -> None:
+    folds, fold = split.folds, split.fold
+    if folds is None and fold == 0:
+        return
+    if split.method != "notebook":
+        raise UsageError(f"split.folds does not go with split.method={split.method}: a fold is drawn at random")
+    if folds is None or fold >= folds:
+        last = "split.folds - 1" if folds is None else folds - 1
+        raise UsageError(f"split.fold={fold} of split.folds={folds}: give both, and a fold from 0 to {last}")
 
 
 def _with_what_is_needed(settings: Config) -> Config:
     """The same with what other keys need switched on."""
-    times = settings.ingest.times or settings.split.by_time
+    split = settings.split
+    if settings.test is not None and split.method == "notebook":
+        split = msgspec.structs.replace(split, method="given")
+    if split.method == "given" if settings.test is None else split.method not in ("given", "none"):
+        raise UsageError(f"split.method={split.method} and test={settings.test}: method given goes with a test part")
+    times = settings.ingest.times or split.by_time
     auto = "auto" in (settings.evaluate.liked_from, settings.refine.liked_from)
     scale = settings.matrix.scale or auto or settings.factors.ratings == "scaled"
     return msgspec.structs.replace(
         settings,
+        split=split,
         ingest=msgspec.structs.replace(settings.ingest, times=times),
         matrix=msgspec.structs.replace(settings.matrix, scale=scale),
     )
@@ -537,7 +563,10 @@ _EXAMPLES: Mapping[str, Any] = {
     "memory": "512MiB",
     "workers": 2,
     "scheduler": "tcp://10.0.0.5:8786",
+    "keep": 2,
+    "test": "test.csv",
     "split.leave_last": 1,
+    "split.folds": 5,
     "refine.liked_from": 4.0,
 }
 

@@ -25,7 +25,10 @@ from engine.config import Config, load, parse_assignment, read_toml
         ({"factors": {"dim": 3}}, "no configuration key 'factors.dim': did you mean 'factors.dims'?"),
         ({"memori": "1GiB"}, "no configuration key 'memori': did you mean 'memory'?"),
         ({"matrix": {"xyz": 1}}, "no configuration key 'matrix.xyz': known are matrix.ratings_per_chunk"),
-        ({"split": {"method": "foo"}}, "split.method is 'foo': give one of global-time, leave-last, notebook, such as"),
+        (
+            {"split": {"method": "foo"}},
+            "split.method is 'foo': give one of given, global-time, leave-last, none, notebook",
+        ),
         ({"executor": 1}, 'executor is 1: give one of dask, local, such as executor="local"'),
         ({"neighbors": {"k": "many"}}, "neighbors.k is 'many': give a whole number, 1 or more, such as neighbors.k=50"),
         ({"neighbors": 3}, "neighbors is 3: it is a section: give its keys, such as neighbors.k"),
@@ -233,3 +236,17 @@ def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path: Path, content: byte
         path.write_bytes(content)
     with pytest.raises(UsageError, match=re.escape(f"{path}: {message}")):
         read_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"folds": 5, "fold": 5}, "split.fold=5 of split.folds=5: give both, and a fold from 0 to 4"),
+        ({"fold": 1}, "split.fold=1 of split.folds=None: give both, and a fold from 0 to split.folds - 1"),
+        ({"folds": 5, "fold": 0, "method": "leave-last"}, "does not go with split.method=leave-last"),
+    ],
+)
+def test_folds_that_are_none_are_refused(split: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        load({"split": split})
+    assert load({"split": {"folds": 5, "fold": 4}}).split.test_share == 0.2

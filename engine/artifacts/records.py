@@ -74,10 +74,14 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class PartitionCounts(msgspec.Struct, frozen=True):
-    """ingest: ratings of a partition, and how many were left out because their pair came again."""
+    """ingest: ratings of a partition, and how many were left out because their pair came again.
+
+    ``n_in_train`` are pairs of a test part made elsewhere that were left out, since they are in train.
+    """
 
     n_ratings: int
     n_repeated: int
+    n_in_train: int = 0
 
 
 def partition_counts(ingest: Committed) -> list[PartitionCounts]:
@@ -86,11 +90,15 @@ def partition_counts(ingest: Committed) -> list[PartitionCounts]:
 
 
 class SplitCounts(msgspec.Struct, frozen=True):
-    """split: ratings of a partition that are train's, test's, and neither's."""
+    """split: ratings of a partition that are train's, test's, and neither's.
+
+    ``n_unknown_users`` are users with ratings in a test part made elsewhere, and none in train.
+    """
 
     n_train: int
     n_test: int
     n_left_out: int
+    n_unknown_users: int = 0
 
 
 def split_counts(split: Committed) -> list[SplitCounts]:

@@ -18,6 +18,7 @@ from engine.cli import (
     configuration,
     data,
     doctor,
+    exchange,
     recommend,
     report,
     run,
@@ -28,6 +29,9 @@ from engine.cli import (
 from engine.cli.parsing import Parser, nearest_option
 from engine.cli.showing import complain
 
+_COMMANDS = (
+    run, workdirs, report, recommend, similar, compare, exchange, serve, data, configuration, doctor, completion,
+)  # fmt: skip
 _JSON = re.compile(r"(^| )--(json|(log-)?format[ =]json)( |$)")
 
 
@@ -87,7 +91,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="say which version this is")
     top.add_argument("--verbose", action="store_true", help="with --version: how it was built, and what it runs on")
     commands = top.add_subparsers(metavar="COMMAND")
-    for module in (run, workdirs, report, recommend, similar, compare, serve, data, configuration, doctor, completion):
+    for module in _COMMANDS:
         module.add(commands)
     return top
 

@@ -143,6 +143,9 @@ def add_run_options(parser: Parser) -> None:
     )
     parser.add_argument("--titles", metavar="FILE", help="items and their titles (default: movies.csv or the like)")
     parser.add_argument(
+        "--test", metavar="FILE", help="a test part made elsewhere; all other ratings are train's (default: none)"
+    )
+    parser.add_argument(
         "--feedback",
         choices=["auto", "explicit", "implicit"],
         help="whether users rated items, or took them only (default: auto, by the file)",
@@ -152,6 +155,7 @@ def add_run_options(parser: Parser) -> None:
 
 _NAMED = (
     "dataset",
+    "test",
     "separator",
     "titles",
     "workdir",

@@ -168,6 +168,8 @@ def read_rows(settings: Config, shapes: Shapes) -> int:
 def n_test(settings: Config, shapes: Shapes) -> int:
     """Test ratings, about."""
     last = settings.split.leave_last
+    if settings.split.method == "given":
+        return shapes.n_ratings // 2  # not known yet
     if settings.split.method == "leave-last" and last is not None:
         return min(shapes.n_ratings, last * shapes.n_users)
     return int(shapes.n_ratings * settings.split.test_share)
@@ -179,12 +181,12 @@ def n_test_of(settings: Config, ratings: int, users: int) -> int:
         return 0
     if settings.split.method != "notebook":
         return ratings
-    return min(ratings, int(ratings * settings.split.test_fraction) + users)
+    return min(ratings, int(ratings * settings.split.test_share) + users)
 
 
 def n_train(settings: Config, shapes: Shapes) -> int:
     """Train ratings, at most."""
-    if settings.split.method == "global-time" or settings.split.leave_last is not None:
+    if settings.split.method in ("global-time", "given") or settings.split.leave_last is not None:
         return shapes.n_ratings  # ratings of the same second stay together, and users with few stay in train
     return min(shapes.n_ratings, int((1 - settings.split.test_share) * shapes.n_ratings) + shapes.n_users)
 

@@ -49,7 +49,9 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         distinct=distinct,
         texts=texts,
     )
-    row = _partitioned_row(times, shapes.value_bytes) + total(wide=8, ordered_wide=8, sums=8) * shapes.counted
+    given = settings.test is not None
+    parted = total(flags=4, parts=13, new=13, joined=24, sorted=13, order=8) * given
+    row = parted + _partitioned_row(times, shapes.value_bytes) + total(wide=8, ordered_wide=8, sums=8) * shapes.counted
     return {
         "convert": Planned(shapes.n_files, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),
@@ -90,6 +92,7 @@ def split(settings: Config, shapes: Shapes) -> Plan:
         "notebook": {"draw": Planned(1, Cost(task=total(polars=POLARS, rows=_drawn(settings, rows))))},
         "leave-last": {},
         "none": {},
+        "given": {},
         "global-time": {"cut": Planned(1, Cost(task=total(polars=POLARS, bins=4 * MIB, rows=_cut_row() * rows)))},
     }
     partition = kept = 4 + 4 + shapes.value_bytes
@@ -102,6 +105,8 @@ def split(settings: Config, shapes: Shapes) -> Plan:
         ordered=kept,
         written=12,  # compressed, and before that
     )
+    if settings.split.method == "given":
+        row += total(flags=1, users=4, of_test=8, of_train=8, distinct=16)
     if settings.split.by_time:
         row += total(times=8, users=4, order=8, lexsort=8, ordered_users=4, ranks=8, first_held_out=8)
     return before[settings.split.method] | {
@@ -118,6 +123,8 @@ def _drawn(settings: Config, rows: int) -> int:
     # For each row held out two numbers are drawn, of which one tells the row.
     of_two = total(turns=8, first_bounds=8, sizes=8, bounds=8, numbers=8)
     of_one = total(drawn=8, bounds=8, turns=8, first_bounds=8, places=8)
+    if settings.split.folds is not None:
+        return (row + total(users=8, numbers=8, order=8, turns=8, remainders=8, in_fold=1, drawn=1)) * rows
     return int((row + (2 * of_two + of_one) * settings.split.test_fraction) * rows)
 
 

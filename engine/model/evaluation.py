@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import lists_of
 from engine.kernels.scoring import find_in_rows, rank_popular
 from engine.model.biases import Biases, expected
-from engine.model.metrics import Mean, ranking_per_user
+from engine.model.metrics import Mean, gini, item_coverage, ranking_per_user
 from engine.model.prediction import Predicted
 from engine.model.scoring import row_numbers
 from engine.model.sizes import RANK_USERS
@@ -67,6 +67,8 @@ def measure_users(
     first_user: int,
     liked_from: float,
     counts: NDArray[np.int64],
+    *,
+    answer_unknown: bool = True,
 ) -> NDArray[np.void]:
     """Compare what is recommended to consecutive users, and predicted for them, with their test ratings.
 
@@ -85,6 +87,8 @@ def measure_users(
         Test ratings of at least this are liked.
     counts : int64 array, shape (2, items)
         How often each item is recommended by each of `RANKED`: added to.
+    answer_unknown : bool
+        Whether users without train ratings, of whom nothing is known, are recommended the most popular items.
 
     Returns
     -------
@@ -106,6 +110,9 @@ def measure_users(
 
     tested = lists_of(test)
     popular = rank_popular(baselines.popularity, lists_of(watched), k)
+    if answer_unknown:
+        unknown = (np.diff(watched.indptr) == 0) & (measured["n_test"] > 0)
+        items = np.where(unknown[:, None], popular, items)
     for name, of_items, lists in zip(RANKED, counts, (items, popular), strict=True):
         users, ranks = np.nonzero(lists >= 0)
         columns, places = lists[users, ranks], find_in_rows(tested, lists)[users, ranks]
@@ -198,6 +205,29 @@ def summarise(
                 column = table[f"{prefix}{kind}_at_{k}"] = np.full(len(measured), np.nan)
                 column[liked] = figures[f"{kind}_at_{k}"]
     return table, means
+
+
+def figures_of(
+    means: Mapping[str, Mapping[str, Mean]], times: Mapping[str, NDArray[np.int64]]
+) -> dict[str, dict[str, Any]]:
+    """All figures by model or baseline, then by name.
+
+    Parameters
+    ----------
+    means : mapping of mapping of Mean
+        As `summarise` gives them, of all users.
+    times : mapping of int64 array, shape (items,)
+        How many users each item is recommended to, by each of `RANKED`.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    for name, found in means.items():
+        rmse = {"rmse": found["mse"].root()} if "mse" in found else {}
+        figures[name] = rmse | {figure: mean.figure() for figure, mean in found.items() if figure != "mse"}
+    for name, of_items in times.items():
+        of = {"standard_error": None, "n_users": figures[name]["novelty"]["n_users"]}
+        figures[name]["item_coverage"] = {"value": item_coverage(of_items)} | of
+        figures[name]["gini"] = {"value": gini(of_items)} | of
+    return figures
 
 
 def _hits(lists: NDArray[np.void], lengths: Sequence[int]) -> NDArray[np.bool_]:

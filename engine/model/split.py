@@ -72,6 +72,39 @@ def draw_held_out(
     return mask
 
 
+def draw_fold(
+    rng: np.random.Generator, counts: NDArray[np.int64], fold: int, folds: int, min_ratings: int
+) -> NDArray[np.bool_]:
+    """Share the rows of consecutive users out among folds, and take one of them.
+
+    A user's rows are put in an order at random and dealt to the folds in turn, beginning with a random one: a user's
+    folds differ by one row at most, and each row is in exactly one of them.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Advanced by a number for each user and each row, whichever fold is taken.
+    counts : int64 array, shape (users,)
+        Ratings of each user.
+    fold, folds : int, int
+        The fold to take, from 0, and how many there are.
+    min_ratings : int
+        Users with fewer ratings are in no fold.
+
+    Returns
+    -------
+    bool array, shape (sum of counts,)
+        True where the row is in the fold; users one after another, rows in file order.
+    """
+    begin = rng.integers(0, folds, len(counts))
+    users = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((rng.random(len(users)), users))
+    turn = consecutive(begin, counts)
+    mask = np.empty(len(users), dtype=bool)
+    mask[order] = (turn % folds == fold) & (counts >= min_ratings).repeat(counts)
+    return mask
+
+
 def _draw_one_by_one(
     rng: np.random.Generator, counts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.int64]:

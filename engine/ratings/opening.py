@@ -71,6 +71,19 @@ def open_source(
     return replace(source, notes=tuple(_notes(source, [notes for _, notes in opened], columns)))
 
 
+def with_test(train: Source, test: Source, times: bool = False) -> Source:
+    """Ratings with a test part that was made elsewhere, which is read after them.
+
+    Raises
+    ------
+    UsageError
+        Where one of them has ratings and the other none.
+    """
+    held_out = [replace(file, held_out=True) for file in test.files]
+    notes = [f"test part: {note}" for note in test.notes if note not in train.notes]
+    return replace(train, files=_agreed([*train.files, *held_out], times), notes=(*train.notes, *notes))
+
+
 def _open_file(
     path: Location, columns: Sequence[str] | None, times: bool, separator: str | None
 ) -> tuple[RatingsFile, list[str]]:

@@ -21,6 +21,7 @@ from engine.config import Config
 from engine.ratings import datasets
 from engine.ratings.encodings import LATIN1
 from engine.ratings.faults import measured_digest
+from engine.ratings.opening import with_test
 from engine.ratings.source import Source
 from engine.ratings.text_head import encoding_note
 
@@ -44,7 +45,9 @@ def resolve(settings: Config) -> Found:
         As `engine.ratings.datasets.resolve`.
     """
     names = ("dataset", "data_dir", "columns", "separator", "titles")
-    asked = json.dumps({name: getattr(settings, name) for name in names} | {"times": settings.ingest.times})
+    asked = json.dumps(
+        {"test": settings.test} | {name: getattr(settings, name) for name in names} | {"times": settings.ingest.times}
+    )
     command = [*PYTHON, "-c", "from engine.ratings.resolve import answer; answer()"]
     found = json.loads(ask(_DOING, command, asked))
     if "source" in found:
@@ -60,7 +63,10 @@ def answer() -> None:
 
 def _find(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        source = datasets.resolve(**asked | {"data_dir": Path(asked["data_dir"])})
+        test, how = asked.pop("test"), asked | {"data_dir": Path(asked["data_dir"])}
+        source = datasets.resolve(**how)
+        if test is not None:
+            source = with_test(source, datasets.resolve(**how | {"dataset": test, "titles": None}), asked["times"])
         states = [file.path.state() for file in source.files]  # first: what changes while it is hashed is noticed, too
         measured = [measured_digest(file) for file in source.files]
         source = _encoded(source, [encoding for *_, encoding in measured])

@@ -72,6 +72,8 @@ class RatingsFile:
         The mean size of the first thousand rows.
     group_rows
         Those of the largest row group of a Parquet file.
+    held_out
+        Whether it is of a test part that was made elsewhere.
     """
 
     path: Location
@@ -91,6 +93,7 @@ class RatingsFile:
     time_kept: TimeUnit = "s"
     row_bytes: int = 0
     group_rows: int = 0
+    held_out: bool = False
 
     @property
     def local(self) -> Path:
@@ -127,7 +130,13 @@ class RatingsFile:
     def reading(self) -> list[str]:
         """What of it determines what is read, given its content."""
         usual = [self.format, self.separator, self.columns, self.user_type, self.item_type]
-        rest = {"decimal": ".", "encoding": "utf-8", "time_type": "int64", "time_kept": self.time_unit}
+        rest = {
+            "decimal": ".",
+            "encoding": "utf-8",
+            "time_type": "int64",
+            "time_kept": self.time_unit,
+            "held_out": False,
+        }
         unusual = [f"{name}={getattr(self, name)}" for name, value in rest.items() if getattr(self, name) != value]
         return [*map(str, usual), *unusual]
 

@@ -64,6 +64,7 @@ def collect(
         "n_train": sum(part.n_train for part in splits),
         "n_test": sum(part.n_test for part in splits),
         "n_left_out": sum(part.n_left_out for part in splits),
+        **(_of_given(stages) if settings.split.method == "given" else {}),
         "n_test_scored": means.n_test_scored,
         "n_test_covered": means.n_test_covered,
         "n_users": profile.n_users,
@@ -101,6 +102,14 @@ def collect(
     return metrics
 
 
+def _of_given(stages: Mapping[str, Committed]) -> dict[str, int]:
+    """What does not fit together of train and a test part made elsewhere."""
+    return {
+        "n_test_in_train": sum(part.n_in_train for part in partition_counts(stages["ingest"])),
+        "n_unknown_users": sum(part.n_unknown_users for part in split_counts(stages["split"])),
+    }
+
+
 def _odd_share(settings: Config, means: Means) -> list[str]:
     """A note where nearly all or nearly no ratings are liked, by a number that was set."""
     set_to = settings.evaluate.liked_from
@@ -113,6 +122,8 @@ def _odd_share(settings: Config, means: Means) -> list[str]:
 
 
 def _why_no_test(split: Split) -> str:
+    if split.method == "given":
+        return "all pairs of the test part are in train"
     if split.method == "global-time":
         return "no user with earlier ratings has one later than the moment cut at"
     last = split.leave_last + 1 if split.method == "leave-last" and split.leave_last else 0

@@ -69,12 +69,30 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"  liked                 rated {metrics['liked_from']} or more: the top quarter of the scale")
     if metrics["n_left_out"]:
         lines.append(f"  left out              {metrics['n_left_out']:,} later ratings of users without earlier ones")
+    if "n_test_in_train" in metrics:
+        lines += _of_given(metrics)
     if metrics["n_repeated"]:
         what = "rows of a pair seen before, counted with it" if metrics["values"] != "ratings" else _LEFT_OUT
         lines.append(f"  repeated pairs        {metrics['n_repeated']:,} {what}")
     if not metrics["sorted_by_user"]:
         lines.append("  rows                  not sorted by user; sorted here")
     return lines + [f"  note                  {printable(note)}" for note in metrics["notes"]]
+
+
+def _of_given(metrics: Mapping[str, Any]) -> list[str]:
+    """What does not fit together of train and a test part made elsewhere."""
+    told = (
+        (metrics["n_test_in_train"], "pairs of the test part left out: they are in train"),
+        (
+            metrics["n_unknown_users"],
+            "users of the test part without train ratings: they get the most popular items",
+        ),
+        (
+            metrics["n_test"] - metrics["n_test_scored"],
+            "test ratings of items that are not in train: not measured",
+        ),
+    )
+    return [f"  test part             {n:,} {what}" for n, what in told if n]
 
 
 def _ratings(metrics: Mapping[str, Any]) -> list[str]:

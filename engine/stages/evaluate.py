@@ -32,8 +32,8 @@ from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import lists_of
-from engine.model.evaluation import RANKED, Baselines, measure_users, summarise
-from engine.model.metrics import Mean, gini, item_coverage, self_information
+from engine.model.evaluation import RANKED, Baselines, figures_of, measure_users, summarise
+from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
 from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking
@@ -136,15 +136,7 @@ class EvaluateStage:
 
 def _result(means: dict[str, dict[str, Mean]], counts: dict[str, NDArray[np.int64]], k: int) -> dict[str, Any]:
     """The figures of the model and each baseline, and what they are of."""
-    figures: dict[str, dict[str, Any]] = {}
-    for name, found in means.items():
-        rmse = {"rmse": found["mse"].root()} if "mse" in found else {}
-        figures[name] = rmse | {figure: mean.figure() for figure, mean in found.items() if figure != "mse"}
-    for name, times in counts.items():
-        of = {"standard_error": None, "n_users": figures[name]["novelty"]["n_users"]}
-        figures[name]["item_coverage"] = {"value": item_coverage(times)} | of
-        figures[name]["gini"] = {"value": gini(times)} | of
-    model = means["model"]
+    figures, model = figures_of(means, counts), means["model"]
     return {
         "rmse": figures["model"]["rmse"]["value"],
         "recall": figures["model"][f"recall_at_{k}"]["value"],

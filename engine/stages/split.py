@@ -4,12 +4,13 @@ Which ratings are test's is settled by ``split.method``:
 
 - ``notebook``: the rows the notebook picks: one generator for all users in ascending order, each drawing without
   replacement from its rows in file order. A draw depends only on counts, so a first round draws for everybody and
-  leaves a bit per rating.
+  leaves a bit per rating. With ``split.folds`` each user's ratings are shared out among folds, and one is test's.
 - ``leave-last``: each user's last by time, of ratings at the same time that of the greater item code last.
 - ``global-time``: those later than one moment: the earliest that leaves no more than the share asked for. It is the
   same whatever the order of the file: ratings of the same second are not parted. Users who rated nothing up to then
   are unknown to any model: their ratings are left out, as those of items that only test knows are.
 - ``none``: none are.
+- ``given``: those of a test part made elsewhere, as ingest has marked them.
 
 Partitions are then split apart from each other.
 
@@ -37,7 +38,7 @@ from engine.artifacts.names import CUT, partition_path
 from engine.artifacts.records import Profile, partition_counts
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.split import draw_held_out, held_out_of_each, last_of_each, share, smallest
+from engine.model.split import draw_fold, draw_held_out, held_out_of_each, last_of_each, share, smallest
 
 
 class SplitStage:
@@ -68,9 +69,16 @@ class SplitStage:
         for part, (first, last) in enumerate(itertools.pairwise(self._first_users())):
             users = tables.read_partition(self._ingest, part, "user")["user"].to_numpy()
             counts = np.bincount(users - np.uint32(first), minlength=last - first).astype(np.int64)
-            mask = draw_held_out(rng, counts, self._section.test_fraction, self._section.min_ratings)
+            mask = self._drawn(rng, counts)
             np.save(context.scratch / f"held_out/{part:05d}.npy", np.packbits(mask))
         return {}
+
+    def _drawn(self, rng: np.random.Generator, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which ratings of consecutive users are held out."""
+        section = self._section
+        if section.folds is not None:
+            return draw_fold(rng, counts, section.fold, section.folds, section.min_ratings)
+        return draw_held_out(rng, counts, section.test_fraction, section.min_ratings)
 
     def _find_cut(self, index: int, context: TaskContext) -> dict[str, Any]:
         """Find the moment after which ratings are test's."""
@@ -84,10 +92,14 @@ class SplitStage:
             yield tables.read_partition(self._ingest, part, "time")["time"].to_numpy()
 
     def _split(self, index: int, context: TaskContext) -> dict[str, Any]:
-        columns = ["user", "item", "rating", *(["time"] if self._section.by_time else [])]
+        given = self._section.method == "given"
+        columns = ["user", "item", "rating", *["time"] * self._section.by_time, *["test"] * given]
         ratings = tables.read_partition(self._ingest, index, *columns)
         held_out, left_out = self._held_out(index, ratings)
         counts = {"n_left_out": int(left_out.sum())}
+        if given:
+            users = ratings["user"].to_numpy()
+            counts["n_unknown_users"] = len(np.setdiff1d(users[held_out], users[~held_out]))
         for kind, mask in (("train", ~held_out), ("test", held_out & ~left_out)):
             part = ratings.select("user", "item", "rating").filter(pl.Series(mask)).sort("user", "item")
             path = context.scratch / partition_path(index, kind)
@@ -104,6 +116,8 @@ class SplitStage:
             return np.unpackbits(packed, count=ratings.height).astype(bool), none
         if not self._section.tests:
             return none, none
+        if self._section.method == "given":
+            return ratings["test"].to_numpy(), none
         first, last = self._first_users()[index : index + 2]
         users = ratings["user"].to_numpy() - np.uint32(first)
         times = ratings["time"].to_numpy()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.chunked.journal import Committed
 from engine.model import split as holdout
-from engine.model.split import draw_held_out, held_out_of_each, share
+from engine.model.split import draw_fold, draw_held_out, held_out_of_each, share
 from tests.support.notebook import split_low_memory
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -151,3 +151,36 @@ def test_the_sample_splits_as_the_notebook(sample_dir: Path, sample_run: dict[st
     compare_with_notebook(sample_dir / "ratings.csv", sample_run)
     parts = sample_run["split"].results("split")
     assert (sum(p["n_train"] for p in parts), sum(p["n_test"] for p in parts)) == (80251, 19753)
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=counts_of_users, seed=seeds, folds=st.integers(2, 7), min_ratings=st.integers(2, 10))
+def test_each_rating_is_in_one_fold_and_a_users_folds_are_as_large(
+    counts: list[int], seed: int, folds: int, min_ratings: int
+) -> None:
+    rngs = [np.random.default_rng(seed) for _ in range(folds)]
+    n = np.array(counts, dtype=np.int64)
+    masks = [draw_fold(rng, n, fold, folds, min_ratings) for fold, rng in enumerate(rngs)]
+    users = np.repeat(np.arange(len(counts)), counts)
+    np.testing.assert_array_equal(np.sum(masks, axis=0), (n >= min_ratings)[users])
+    sizes = np.array([np.bincount(users[mask], minlength=len(counts)) for mask in masks])
+    assert (sizes.max(axis=0) - sizes.min(axis=0)).max() <= 1
+    assert len({str(rng.bit_generator.state) for rng in rngs}) == 1  # whoever comes next draws the same in each fold
+
+
+def test_folds_of_a_run_cover_its_ratings(tmp_path: Path) -> None:
+    path = write_ratings(tmp_path, synthetic_ratings(40, 30))
+    tests = []
+    for fold in range(3):
+        run = run_stages(
+            path, tmp_path / "run", "split", ingest={"ratings_per_partition": 100}, split={"folds": 3, "fold": fold}
+        )
+        parts = [read_partitions(run, "split", kind) for kind in ("train", "test")]
+        assert sum(part.height for part in parts) == pl.read_csv(path).height
+        tests.append(parts[1])
+    every = pl.concat(tests).select("userId", "movieId")
+    assert not every.is_duplicated().any()
+    n = pl.col("userId").count().over("userId")
+    assert every.sort("userId", "movieId").equals(
+        pl.read_csv(path).filter(n >= 5).select("userId", "movieId").sort("userId", "movieId")
+    )

@@ -24,7 +24,7 @@ from engine.chunked.storage import Place, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Planned, Round, Stage
 from engine.pipeline import pipeline_of, steps
-from engine.ratings.opening import open_source
+from engine.ratings.opening import open_source, with_test
 from engine.ratings.resolve import Found
 from engine.ratings.source import digest
 
@@ -52,6 +52,8 @@ def notebook_settings(sections: dict[str, Any]) -> config.Config:
 def open_pipeline(ratings: Path, settings: config.Config) -> Pipeline:
     """The pipeline of a configuration on a ratings file."""
     source = open_source(ratings)
+    if settings.test is not None:
+        source = with_test(source, open_source(settings.test))
     content = [digest(file) for file in source.files]
     return pipeline_of(settings, Found(source, content, [file.path.state() for file in source.files]))
 

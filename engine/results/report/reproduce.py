@@ -34,6 +34,8 @@ def command(settings: Config, dataset: str, allowed: int) -> str:
         words += ["--workers", str(settings.workers)]
     if settings.preset != Config().preset:
         words += ["--preset", settings.preset]
+    if settings.test is not None:
+        words += ["--test", settings.test]
     if settings.columns is not None:
         words += ["--columns", ",".join(settings.columns)]
     for name in ("separator", "titles"):

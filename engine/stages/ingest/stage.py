@@ -12,7 +12,8 @@ Files
     ``user``, ``item`` (codes, uint32) and ``rating`` (a multiple of ``rating_step``), grouped by user,
     rows of a user in file order; of a pair rated twice only the later row, with the sum of both where
     these are counts. With ``ingest.times`` also ``time``, int64:
-    the timestamp, in the unit that the finest of the files has (`engine.ratings.times`).
+    the timestamp, in the unit that the finest of the files has (`engine.ratings.times`). With a test part made
+    elsewhere also ``test``, bool: whether it is of that; of a pair in both, train's row is there.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ class IngestStage:
         self._section = inputs.params
         self._source = Source.from_json(dict(inputs.details["source"]))
         self._own = inputs.own
+        self._given = any(file.held_out for file in self._source.files)
+        self._columns = ["user", "item", "rating"]
+        self._columns += ["time"] * self._section.times + ["test"] * self._given
         types = {"user": self._source.user_type, "item": self._source.item_type}
         self._texts = [kind for kind, type_ in types.items() if type_ == "string"]
 
@@ -82,6 +86,7 @@ class IngestStage:
             texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
             rows = scan(file, timestamp=self._section.times, text=self._utf8(file, context.scratch))
             rows = rows.rename({"timestamp": "time"}, strict=False).with_columns(pl.col(self._texts).hash(), *texts)
+            rows = rows.with_columns(test=pl.lit(file.held_out)) if self._given else rows
             rows.sink_parquet(target, row_group_size=self._row_group(), compression="lz4")
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
             self._refuse_change(index)
@@ -204,12 +209,19 @@ class IngestStage:
         all_users, items = context.shared
         users = all_users[starts[index] : starts[index + 1]]
         coded = encode(self._read(users), users, starts[index], items, profile.rating_dtype, profile.rating_step)
-        ratings = self._merged(coded)
+        ratings, n_in_train = self._parted(coded) if self._given else (self._merged(coded), 0)
         target = context.scratch / partition_path(index)
         target.parent.mkdir()
         # Nobody looks for a range within a partition: no statistics, which take half the time of a write.
         ratings.write_parquet(target, row_group_size=INGEST_ROW_GROUP, compression="lz4", statistics=False)
-        return {"n_ratings": ratings.height, "n_repeated": coded.height - ratings.height}
+        repeated = {"n_ratings": ratings.height, "n_repeated": coded.height - n_in_train - ratings.height}
+        return repeated | ({"n_in_train": n_in_train} if self._given else {})
+
+    def _parted(self, coded: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """A row for each pair of train and of test, grouped by user; and how many of test are left out for train's."""
+        train, test = (self._merged(coded.filter(pl.col("test") == held_out)) for held_out in (False, True))
+        new = test.join(train.select("user", "item"), on=["user", "item"], how="anti", maintain_order="left")
+        return pl.concat([train, new]).sort("user", maintain_order=True), test.height - new.height
 
     def _merged(self, coded: pl.DataFrame) -> pl.DataFrame:
         """A row for each pair, grouped by user."""
@@ -229,8 +241,7 @@ class IngestStage:
             if "user" in self._texts
             else user.is_between(pl.lit(users[0]), pl.lit(users[-1]))
         )
-        columns = ["user", "item", "rating", *(["time"] if self._section.times else [])]
-        rows = pl.scan_parquet(self._converted(), glob=False).filter(ours).select(columns)
+        rows = pl.scan_parquet(self._converted(), glob=False).filter(ours).select(self._columns)
         return rows.collect(engine="streaming")
 
 
@@ -264,7 +275,7 @@ def encode(
     Parameters
     ----------
     rows : DataFrame
-        ``user``, ``item``, ``rating`` as in the source, and ``time`` if that is kept.
+        ``user``, ``item``, ``rating`` as in the source, and ``time`` and ``test`` if they are kept.
     users, items : Series
         Ids, or their keys, in order of code; all that occur.
     first_user : int
@@ -280,9 +291,9 @@ def encode(
     stored = {"uint8": pl.UInt8, "float32": pl.Float32, "float64": pl.Float64}[dtype]
     scaled = (pl.col("rating") / step).round() if dtype == "uint8" else pl.col("rating")
     user, item = codes(rows["user"], users), codes(rows["item"], items)
-    times = ["time"] if "time" in rows.columns else []
+    others = [name for name in ("time", "test") if name in rows.columns]
     return rows.select(
-        pl.Series("user", user + np.uint32(first_user)), pl.Series("item", item), scaled.cast(stored), *times
+        pl.Series("user", user + np.uint32(first_user)), pl.Series("item", item), scaled.cast(stored), *others
     )
 
 
