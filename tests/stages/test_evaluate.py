@@ -320,6 +320,8 @@ def test_users_are_measured_as_a_plain_loop_measures_them(users: list[Any], k: i
     for user, (found, (best, scores, watched, test)) in enumerate(zip(unpacked(measured, k), users, strict=True)):
         liked = [m for m, rating in test.items() if rating >= 3.5]
         popular = [m for m in order if m not in watched][:k]
+        if test and not watched:
+            best = popular  # nothing is known of them
         items = sorted(test)
         bias = baselines.biases
         assert bias is not None
