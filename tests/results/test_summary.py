@@ -15,7 +15,7 @@ def test_columns_of_large_figures_do_not_run_together() -> None:
 
 def test_a_baseline_that_wins_comes_first() -> None:
     figures = {"model": {"rmse": {"value": 2.0}}, "bias_model": {"rmse": {"value": 1.0}}}
-    section = {"evaluate": {"k": 50, "liked_from": 4.0, "model": "votes"}}
+    section = {"split": {"method": "notebook"}, "evaluate": {"k": 50, "liked_from": 4.0, "model": "votes"}}
     metrics = {
         "dataset": "d",
         "synthetic": False,
@@ -26,7 +26,14 @@ def test_a_baseline_that_wins_comes_first() -> None:
         "n_left_out": 0,
     }
     metrics |= {"n_repeated": 0, "sorted_by_user": True, "notes": [], "neighbors": {"recall": None}, "config": section}
-    metrics |= {"rmse": None, "why_no_rmse": "", "recall_at_50": None, "why_no_recall": "", "figures": figures}
+    metrics |= {
+        "feedback": "explicit",
+        "rmse": None,
+        "why_no_rmse": "",
+        "recall_at_50": None,
+        "why_no_recall": "",
+        "figures": figures,
+    }
     assert describe(metrics).startswith("\nThe bias model predicts ratings better than this model: its RMSE is 1.000")
 
 

@@ -35,6 +35,9 @@ def metrics(*, baselines: bool = True) -> dict[str, Any]:
         "n_test": 19_753,
         "n_test_scored": 19_075,
         "n_users_with_liked": 655,
+        "values": "ratings",
+        "feedback": "explicit",
+        "liked_from": 4.0,
         "notes": ["3 rows <skipped>"],
         "config": {"preset": "default"} | {step.name: settings[step.name] for step in STEPS},
     }
