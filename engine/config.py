@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.plain import plain
-from engine.model.parameters import RankingParameters
+from engine.model.parameters import RankingParameters, RankingWeights, RatingWeights
 
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
@@ -155,6 +155,25 @@ class Biases(Section, frozen=True):
     """Number of ratings equal to the mean that are added to an item's."""
 
 
+class Residuals(Section, frozen=True):
+    """Item vectors whose products with users' say what the bias model leaves of ratings."""
+
+    dims: Positive = 32
+    """Dimensions of the vectors: the leading ones of the SVD, where they start."""
+    sweeps: Positive = 2
+    """Times that users' vectors, then items', are fitted. More of them fit what is chance."""
+    steps: Positive = 3
+    """Steps of conjugate gradients for each vector of a sweep."""
+    strength: Annotated[float, Meta(ge=0)] = 1.0
+    """Of the regularisation, times the standard deviation of the ratings and the root of their number."""
+    ratings_per_part: Positive = 2**19
+    """Ratings that are sorted by item at once."""
+    items_per_task: Positive = 4096
+    """Items in a task."""
+    users_per_chunk: Positive = 8192
+    """Users in a task."""
+
+
 class ItemNeighbors(Section, frozen=True):
     """Nearest items by cosine, for predicting ratings and for ranking."""
 
@@ -182,12 +201,21 @@ class ItemNeighbors(Section, frozen=True):
 
 
 class Predict(Section, frozen=True):
-    """Ratings predicted from the user's ratings of the nearest items."""
+    """Ratings predicted: the bias model's, and what vectors and the user's ratings of the nearest items add."""
 
     shrink: Annotated[float, Meta(ge=0)] = 2.0
-    """Added to the sum of similarities by which the mean is divided."""
+    """Added to the sum of similarities by which the mean of what is left of these ratings is divided."""
+    latent_weight: Annotated[float, Meta(ge=0)] = 0.9
+    """What products of vectors weigh."""
+    near_weight: Annotated[float, Meta(ge=0)] = 0.5
+    """What the user's ratings of the nearest items weigh."""
     users_per_task: Positive = 4096
     """Users in a task."""
+
+    @property
+    def weights(self) -> RatingWeights:
+        """What parts of a predicted rating weigh."""
+        return RatingWeights(latent=self.latent_weight, near=self.near_weight)
 
 
 class Index(Section, frozen=True):
@@ -241,9 +269,13 @@ class Evaluate(Section, frozen=True):
     """``votes``: weight of a rating below ``liked_from``. Other ratings have the weight 1."""
     liked_share: Annotated[float, Meta(ge=0)] = 0.8
     """``votes``: weight of the similarity to items the user liked, which is added to the neighbours' votes."""
+    products_weight: Annotated[float, Meta(ge=0)] = 1.0
+    """``votes``: weight of the products of refined vectors. Candidates are ranked by a sum of parts, each standardised
+    over a user's candidates."""
     votes_weight: Annotated[float, Meta(ge=0)] = 0.25
-    """``votes``: weight of the votes beside the products of refined vectors, both standardised over a user's
-    candidates. Without refined vectors (``refine.sweeps`` is 0) the votes stand alone."""
+    """``votes``: weight of the votes, likeness to liked items included."""
+    popularity_weight: Annotated[float, Meta(ge=0)] = 0.0
+    """``votes``: weight of the logarithm of an item's number of ratings."""
     k: Positive = 50
     """Length of the recommended list."""
     cutoffs: tuple[Positive, ...] = (10, 20, 50)
@@ -259,6 +291,11 @@ class Evaluate(Section, frozen=True):
         """Lengths at which lists are measured, ascending; the last is ``k``."""
         return (*sorted({n for n in self.cutoffs if n < self.k}), self.k)
 
+    @property
+    def blend(self) -> RankingWeights:
+        """What the parts weigh that items are ranked by."""
+        return RankingWeights(self.products_weight, self.votes_weight, self.popularity_weight)
+
     def ranking_parameters(self, liked_from: float) -> RankingParameters:
         """What of it the ranking model takes; ``liked_from`` is the settled one."""
         return RankingParameters(
@@ -268,8 +305,47 @@ class Evaluate(Section, frozen=True):
             disliked_vote=self.disliked_vote,
             liked_from=liked_from,
             liked_share=self.liked_share,
-            votes_weight=self.votes_weight,
+            blend=self.blend,
         )
+
+
+class Calibrate(Section, frozen=True):
+    """Weights of the model's parts, chosen on ratings held out of train."""
+
+    method: Literal["validation", "fixed"] = "validation"
+    """``validation``: the weights are those that do best on ratings held out of train; where nothing is better than
+    ``evaluate.products_weight``, ``votes_weight`` and ``popularity_weight`` by more than its error, these stand.
+    ``fixed``: these, ``predict.latent_weight`` and ``predict.near_weight`` are the weights."""
+    folds: Positive = 2
+    """Times that other ratings are held out; each is a task."""
+    ratings: Positive = 2**19
+    """Ratings of the users looked at, at most; all users where they have no more."""
+    sample_users: Positive = 2**14
+    """Users looked at, at most."""
+    sample_items: Positive = 2**14
+    """Items looked at, at most: those with most ratings by these users."""
+    users: Positive = 2048
+    """Users of a fold whose lists are measured, at most."""
+    held_out: Fraction = 0.2
+    """Share of each user's ratings that is held out."""
+    min_ratings: Annotated[int, Meta(ge=2)] = 5
+    """Users with fewer ratings have none held out."""
+    seed: Seed = 17
+    """Seed of the users drawn and of what is held out."""
+
+
+class Calibration(Section, frozen=True):
+    """All that the step calibrate depends on: the sections of the stages whose models it makes small ones of."""
+
+    calibrate: Calibrate
+    factors: Factors
+    refine: Refine
+    biases: Biases
+    residuals: Residuals
+    item_neighbors: ItemNeighbors
+    neighbors: Neighbors
+    predict: Predict
+    evaluate: Evaluate
 
 
 class Recommend(Section, frozen=True):
@@ -340,8 +416,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     index: Index = Index()
     neighbors: Neighbors = Neighbors()
     biases: Biases = Biases()
+    residuals: Residuals = Residuals()
     item_neighbors: ItemNeighbors = ItemNeighbors()
     predict: Predict = Predict()
+    calibrate: Calibrate = Calibrate()
     evaluate: Evaluate = Evaluate()
 
 
@@ -555,6 +633,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 # Of keys that have no value unless one is given, and of the names of sections.
 _EXAMPLES: Mapping[str, Any] = {
+    "keep": 2,
     "dataset": "ratings.csv",
     "columns": ["user", "item", "rating"],
     "separator": ";",
@@ -563,7 +642,6 @@ _EXAMPLES: Mapping[str, Any] = {
     "memory": "512MiB",
     "workers": 2,
     "scheduler": "tcp://10.0.0.5:8786",
-    "keep": 2,
     "test": "test.csv",
     "split.leave_last": 1,
     "split.folds": 5,

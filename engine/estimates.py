@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.config import Config
+from engine.config import Config, Refine, Residuals
 from engine.costs import Shapes
 from engine.model.index import choose
 from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, FOLD_STEPS
@@ -39,14 +39,33 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         "split": _SPLIT * n,
         "matrix": _MATRIX * n,
         "factors": _MULTIPLY_ADD * train * (2 * settings.factors.passes * width + width + dims),
-        "refine": _FIT * train * dims * (2 * settings.refine.sweeps * (settings.refine.steps + 2) + FOLD_STEPS + 2),
+        "refine": _FIT * train * dims * (_products(settings.refine) + FOLD_STEPS + 2),
         **_finding_neighbors(settings, users, dims),
         "biases": _BIAS * train * (settings.biases.passes + 2),
+        "residuals": _FIT * train * min(settings.residuals.dims, dims) * _products(settings.residuals),
         "item_neighbors": _NEAR_ITEM * items * items,
         "predict": _NEAR_RATING * n * settings.split.test_share * settings.item_neighbors.k,
+        "calibrate": _calibrating(
+            settings, min(train, settings.calibrate.ratings), min(items, settings.calibrate.sample_items)
+        ),
         "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
     }
     return {name: _START + value for name, value in work.items()}
+
+
+def _calibrating(settings: Config, ratings: float, items: float) -> float:
+    """Of all folds: a decomposition, sweeps, items near to each other."""
+    width, dims = settings.factors.dims + settings.factors.oversamples, settings.factors.dims
+    decomposing = _MULTIPLY_ADD * ratings * 2 * settings.factors.passes * width
+    fitting = (
+        _FIT * ratings * (dims * _products(settings.refine) + settings.residuals.dims * _products(settings.residuals))
+    )
+    return settings.calibrate.folds * (decomposing + fitting + _NEAR_ITEM * items * items)
+
+
+def _products(section: Refine | Residuals) -> int:
+    """How often the sweeps multiply a rating's vector."""
+    return 2 * section.sweeps * (section.steps + 2)
 
 
 def _finding_neighbors(settings: Config, users: int, dims: int) -> dict[str, float]:

@@ -20,12 +20,13 @@ from engine.artifacts.records import implicit_because
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Known, Pipeline, Step, Survey
 from engine.chunked.task import Costs
-from engine.config import Config, Recommend
+from engine.config import Calibration, Config, Recommend
 from engine.costs import Shapes
 from engine.ratings.resolve import Found
 from engine.ratings.source import Source
 from engine.results import figures
 
+_PREDICTED = ("matrix", "biases", "residuals", "item_neighbors")
 _MEASURED = ("ingest", "matrix", "neighbors", "biases")
 
 
@@ -51,35 +52,43 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 4),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean"),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 6)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 7)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
+    sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
+    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train")
+    calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
+    chosen = (calibrate,) if costs.calibrates(settings) else ()
+    weights = tuple(each.name for each in chosen)
     model = (
         *neighbors_and_baseline,
+        *chosen,
+        step("residuals", "ResidualsStage", ("matrix", "factors", "biases"), "vectors of what the biases leave"),
         step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 4),
     )
     if not settings.split.tests:
         return model
     return (
         *model,
-        step("predict", "PredictStage", ("matrix", "biases", "item_neighbors"), "test ratings predicted", 2),
-        replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *(("refine",) if refined else ()))),
+        step("predict", "PredictStage", (*_PREDICTED, *weights), "test ratings predicted", 3),
+        replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *weights, *(("refine",) if refined else ()))),
     )
 
 
 def recommend_step(settings: Config, section: Recommend) -> Step:
     """The step that lists the best items for every user, beside a finished run of this configuration."""
     found = ("ingest", "matrix", "neighbors")
-    predicted = () if settings.evaluate.model == "notebook" else ("biases", "item_neighbors")
+    predicted = () if settings.evaluate.model == "notebook" else ("biases", "residuals", "item_neighbors")
     refined = ("refine",) if costs.refines(settings) else ()
+    weights = ("calibrate",) if costs.calibrates(settings) else ()
     return Step(
         "recommend",
         "engine.stages.recommend:RecommendStage",
         costs_of,
         section,
-        (*found, *predicted, *refined),
+        (*found, *predicted, *refined, *weights),
         does="the best items for every user",
-        version=6,
+        version=8,
     )
 
 

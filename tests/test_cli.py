@@ -84,16 +84,16 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     ):
         assert line in again
     back = engine(*arguments)
-    assert back.stderr.count("skipped, done") == 11
+    assert back.stderr.count("skipped, done") == 13
     assert re.search("evaluate +done before", back.stdout)
     unused = engine("clean", tmp_path / "w").stdout
     assert unused.count("neighbors-") == unused.count("evaluate-") == 1
     assert "--yes removes it" in unused
     assert "removed" in engine("clean", tmp_path / "w", "--yes").stdout
-    assert len(list((tmp_path / "w/stages").iterdir())) == 11
+    assert len(list((tmp_path / "w/stages").iterdir())) == 13
     assert engine("verify", tmp_path / "w").returncode == 0
     fresh = engine(*arguments, "--fresh")
-    assert fresh.stderr.count("runs, nothing of it is done") == 11
+    assert fresh.stderr.count("runs, nothing of it is done") == 13
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine(*arguments)
     assert "ingest: runs, what it reads from outside is another" in changed.stderr

@@ -63,7 +63,7 @@ def test_a_late_parameter_redoes_only_what_follows_and_its_old_result_is_kept(
         settings = load({"dataset": str(sample_dir), "workdir": str(sample_run.workdir), "memory": "1GiB", **sections})
         return [stage.stage for stage in engine.run(settings).stages if not stage.skipped]
 
-    assert redone(neighbors={"k": 20}) == ["neighbors", "evaluate"]
+    assert redone(neighbors={"k": 20}) == ["neighbors", "calibrate", "predict", "evaluate"]
     assert redone() == []
 
 

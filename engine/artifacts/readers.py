@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from engine.artifacts import names
-from engine.artifacts.records import Fit, Shard, predicted_blocks, shards
+from engine.artifacts.records import Fit, Fitted, Shard, predicted_blocks, shards
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
@@ -20,7 +20,7 @@ from engine.chunked.storage import Location
 
 if TYPE_CHECKING:
     from engine.model.biases import Biases
-    from engine.model.prediction import Predicted
+    from engine.model.prediction import Latent, Predicted
 
 _NOBODY = -1
 
@@ -231,6 +231,13 @@ def read_biases(stage: Committed) -> Biases:
     fit = Fit.of(stage)
     users, items = (np.load(stage.path(name)) for name in (names.USER_BIAS, names.ITEM_BIAS))
     return Biases(fit.mean, users, items, fit.low, fit.high)
+
+
+def read_latent(stage: Committed) -> Latent:
+    """residuals: items' vectors of what the bias model leaves."""
+    from engine.model.prediction import Latent
+
+    return Latent(np.load(stage.path(names.ITEM_FACTORS)), Fitted.of(stage).strength)
 
 
 def read_predictions(stage: Committed, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:

@@ -5,12 +5,15 @@ Each is read from what its step has committed, with ``of`` or a function beside 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from engine.artifacts import names
 from engine.chunked.journal import Committed
+from engine.model.parameters import RankingChoice, RankingParameters, RatingChoice, RatingWeights
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -223,6 +226,52 @@ class Fit(msgspec.Struct, frozen=True):
     def of(cls, biases: Committed) -> Fit:
         """Read it; raises DamagedError where there is none."""
         return _one(biases, names.BIASES, cls)
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """residuals: how strongly vectors are regularised, in units of ratings."""
+
+    strength: float
+
+    @classmethod
+    def of(cls, residuals: Committed) -> Fitted:
+        """Read it; raises DamagedError where there is none."""
+        return _one(residuals, names.COLLECTED, cls)
+
+
+class Calibrated(msgspec.Struct, frozen=True):
+    """calibrate: weights of the model's parts, and what they were chosen on.
+
+    Attributes
+    ----------
+    rating, ranking : RatingChoice, RankingChoice
+    n_users : int
+        Lists that recall was measured on: users, times folds.
+    n_ratings : int
+        Ratings that were held out of train and predicted.
+    """
+
+    rating: RatingChoice
+    ranking: RankingChoice
+    n_users: int
+    n_ratings: int
+
+    @classmethod
+    def of(cls, calibrate: Committed) -> Calibrated:
+        """Read it; raises DamagedError where there is none."""
+        return _one(calibrate, names.CHOICE, cls)
+
+
+def chosen_ranking(given: RankingParameters, stages: Mapping[str, Committed]) -> RankingParameters:
+    """How items are ranked: with the weights that calibrate chose, if it is among the stages."""
+    if "calibrate" not in stages:
+        return given
+    return replace(given, blend=Calibrated.of(stages["calibrate"]).ranking.weights)
+
+
+def chosen_rating(given: RatingWeights, stages: Mapping[str, Committed]) -> RatingWeights:
+    """What the parts of a predicted rating weigh: as `chosen_ranking`."""
+    return Calibrated.of(stages["calibrate"]).rating.weights if "calibrate" in stages else given
 
 
 class PredictedBlock(msgspec.Struct, frozen=True):

@@ -222,10 +222,21 @@ def refines(settings: Config) -> bool:
     return settings.evaluate.model != "notebook" and settings.refine.sweeps > 0
 
 
+def calibrates(settings: Config) -> bool:
+    """Whether the weights of the model's parts are chosen by the run."""
+    return settings.evaluate.model != "notebook" and settings.calibrate.method == "validation"
+
+
 def vector_dims(settings: Config, shapes: Shapes) -> int:
     """Of the user vectors that neighbours are found with: those of the SVD, or as many as kernels take."""
     dims = dims_of(settings, shapes)
     return chunks(dims, LANES) * LANES if refines(settings) else dims
+
+
+def residual_dims(settings: Config, shapes: Shapes) -> int:
+    """Of the item vectors that ratings are predicted with."""
+    dims = min(settings.residuals.dims, dims_of(settings, shapes))
+    return chunks(dims, LANES) * LANES
 
 
 def width_of(settings: Config, shapes: Shapes) -> int:

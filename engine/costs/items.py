@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config
-from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, stored_train, total, wide_values
+from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, residual_dims, stored_train, total, wide_values
 from engine.model.index import clusters_items
 from engine.model.sizes import (
     BIAS_RATINGS,
@@ -114,7 +114,8 @@ def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:
         ratings=total(train=4 + 4, test=4 + 4) * shapes.ratings_of(block),
         results=total(values=4, covered=1) * min(pairs, shapes.ratings_of(block)),
         own=total(values=4, columns=4, rows=8, users=8, expected=3 * 4) * some,
-        asked=total(places=8 + 4, means=4, covered=1, rows=8, users=8, expected=4 * 4) * min(pairs, some),
+        vectors=4 * residual_dims(settings, shapes) * min(PREDICT_USERS, block),
+        asked=total(places=8 + 4, items=4, parts=3 * 4, covered=1, rows=8, users=8, expected=4 * 4) * min(pairs, some),
     )
 
 
@@ -124,6 +125,7 @@ def predicting_shared(settings: Config, shapes: Shapes) -> int:
     return total(
         near=total(ids=4, similarities=4) * section.k * items,
         item_biases=4 * items,
+        item_vectors=4 * residual_dims(settings, shapes) * items,
         chunk=4 * section.k * min(section.items_per_task, items),  # as it is unpacked
         users=total(train_indptr=8, test_indptr=8, biases=4, biases_read=4) * shapes.n_users,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
-from engine.config import Config
+from engine.config import Config, Refine, Residuals
 from engine.costs.common import (
     HNSW_LOADED,
     ZARR,
@@ -15,6 +17,7 @@ from engine.costs.common import (
     dims_of,
     graph_bytes,
     n_train,
+    residual_dims,
     scaled_value,
     total,
     vector_dims,
@@ -109,9 +112,29 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
 
 
 def refine(settings: Config, shapes: Shapes) -> Plan:
+    """Sweeps, and a block of users' vectors at a time."""
+    dims, n_blocks = vector_dims(settings, shapes), chunks(shapes.n_users, settings.refine.users_per_chunk)
+    plan = _sweeps(settings, settings.refine, shapes, dims)
+    return plan | {"layout": Planned(1, Cost(task=ZARR)), "vectors": Planned(n_blocks, plan["users-0"].cost)}
+
+
+def residuals(settings: Config, shapes: Shapes) -> Plan:
+    """Sweeps, with the bias model beside."""
+    dims = residual_dims(settings, shapes)
+    biases = total(of_users=4, of_items=4, read=4) * max(shapes.n_users, shapes.n_items)
+    plan = _sweeps(settings, settings.residuals, shapes, dims)
+    with_biases = {
+        name: Planned(each.n_tasks, replace(each.cost, shared=each.cost.shared + biases)) for name, each in plan.items()
+    }
+    plan |= {name: each for name, each in with_biases.items() if name.startswith(("users-", "items-", "collect"))}
+    if shapes.implicit:  # there are no ratings that biases could leave something of
+        return {name: Planned(0, each.cost) for name, each in plan.items()}
+    return plan
+
+
+def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims: int) -> Plan:
     """Ratings sorted by item, a part at a time; one side's vectors wholly, to fit a piece of the other side's to."""
-    section, users, items = settings.refine, shapes.n_users, shapes.n_items
-    dims, value = vector_dims(settings, shapes), shapes.value_bytes
+    users, items, value = shapes.n_users, shapes.n_items, shapes.value_bytes
     n = n_train(settings, shapes)
     n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
     part = min(n, chunks(n, n_parts) + shapes.most_ratings)
@@ -123,6 +146,7 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
         order=8,
         users=8 + 4 + 4,
         sorted=value,
+        values=4 + 8 + 8,
     )
     transpose = total(
         zarr=ZARR,
@@ -134,14 +158,14 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
     own = chunks(items, n_tasks)
     of_items = 4 * dims * (items + own)
     widened = 8 * dims * (GRAM_ROWS + dims)
-    row = total(places=8, preferences=4) * shapes.most_ratings
     block = min(section.users_per_chunk, users)
+    targets = total(targets=4, values=4, compared=1, rows=8, of_rows=4, of_columns=4)
     fit_users = Cost(
         task=total(
             zarr=ZARR,
             wide_values=wide_values(settings, shapes),
-            ratings=total(columns=4, values=8) * shapes.ratings_of(block),
-            row=row,
+            ratings=total(columns=4, values=8, targets=targets) * shapes.ratings_of(block),
+            row=8 * shapes.most_ratings,
             solutions=total(before=4, after=4, unit=4, squares=4) * dims * block,
         ),
         shared=total(items=of_items, widened=widened, train_indptr=8 * users),
@@ -150,8 +174,8 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
     joined = total(users=4, data=value, places=8, order=8, consecutive=8, stored=4 + value)
     fit_items = Cost(
         task=total(
-            ratings=joined * piece,
-            row=total(places=8, preferences=4) * users,
+            ratings=total(joined=4 + value, most=max(joined - 4 - value, targets)) * piece,
+            row=8 * users,
             # Of each part: where the items of a task begin.
             indptr=total(stored=4, lengths=8) * own * n_parts,
             counts=total(lengths=8, filled=8, indptr=8) * own,
@@ -166,8 +190,6 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
         plan[f"users-{sweep}"] = Planned(n_blocks, fit_users)
         plan[f"items-{sweep}"] = Planned(n_tasks, fit_items)
     plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, items=of_items)))
-    plan["layout"] = Planned(1, Cost(task=ZARR))
-    plan["vectors"] = Planned(n_blocks, fit_users)
     return plan
 
 

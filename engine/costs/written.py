@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.config import Config, Recommend
+from engine.config import Config, Recommend, Refine, Residuals
 from engine.costs.common import (
     Shapes,
     chunks,
@@ -12,11 +12,13 @@ from engine.costs.common import (
     measured_bytes,
     n_test,
     n_train,
+    residual_dims,
     total,
     vector_dims,
     width_of,
 )
 from engine.model.index import choose
+from engine.model.parameters import N_BLENDS
 
 
 def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
@@ -36,12 +38,14 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "split": total(train_and_test=rating * n, held_out=n // 8),
         "matrix": total(indices=4, data=shapes.value_bytes) * n + total(train_indptr=8, test_indptr=8) * users,
         "factors": _decomposed(settings, shapes) + 4 * users * dims_of(settings, shapes),
-        "refine": _refined(settings, shapes),
+        "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes),
         "index": _indexed(settings, shapes),
         "neighbors": total(ids=4, similarities=4) * users * settings.neighbors.k,
         "biases": 4 * (users + items),
+        "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
         "item_neighbors": near * items * (settings.item_neighbors.k + 1),  # one more: counts and row pointers
         "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
+        "calibrate": total(sums=9 * 8 + 8, recalls=4 * N_BLENDS) * users * settings.calibrate.folds,
         "evaluate": _evaluated(settings, shapes),
     }
 
@@ -68,8 +72,7 @@ def _decomposed(settings: Config, shapes: Shapes) -> int:
     return n_tall * 4 * shapes.n_items * width_of(settings, shapes) + 4 * shapes.n_items
 
 
-def _refined(settings: Config, shapes: Shapes) -> int:
-    section, dims = settings.refine, vector_dims(settings, shapes)
+def _refined(settings: Config, section: Refine | Residuals, dims: int, shapes: Shapes) -> int:
     n = n_train(settings, shapes)
     n_parts, places = chunks(n, section.ratings_per_part), shapes.n_items + section.items_per_task
     by_item = total(users=4, data=shapes.value_bytes) * n + 4 * places * n_parts

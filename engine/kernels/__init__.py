@@ -16,7 +16,7 @@ except ImportError as error:
         "machine with a C++ compiler; in a clone: make pipeline"
     ) from None
 from engine.kernels.nearest import Best, dot_products
-from engine.kernels.prediction import mean_near_residuals
+from engine.kernels.prediction import mean_near_residuals, products_of_pairs
 from engine.kernels.products import add_gram_product, times_dense
 from engine.kernels.rows import Lists, lists_of
 from engine.kernels.scoring import Scored, count_opinions, find_in_rows, rank_items, rank_popular
@@ -35,6 +35,7 @@ __all__ = [
     "find_in_rows",
     "lists_of",
     "mean_near_residuals",
+    "products_of_pairs",
     "rank_items",
     "rank_popular",
     "times_dense",

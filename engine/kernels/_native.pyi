@@ -24,7 +24,10 @@ def rank_items(
     shares: Any,
     user_vectors: Any,
     item_vectors: Any,
-    votes_weight: float,
+    popularity: Any,
+    by_popularity: Any,
+    n_popular: int,
+    blends: Any,
     taken: Lists,
     wanted: Lists,
     offered: Any,
@@ -46,19 +49,10 @@ def mean_near_residuals(
     means: Any,
     covered: Any,
 ) -> None: ...
+def products_of_pairs(users: Any, items: Any, asked: Lists, products: Any) -> None: ...
 def add_gram_product(rows: Rows, order: Any, weights: Any, basis: Any, total: Any) -> None: ...
 def times_dense(rows: Rows, order: Any, dense: Any, product: Any) -> None: ...
-def solve_rows(
-    rows: Rows,
-    liked_from: float,
-    disliked: float,
-    others: Any,
-    gram: Any,
-    regularisation: float,
-    unseen: float,
-    steps: int,
-    solutions: Any,
-) -> None: ...
+def solve_rows(rows: Rows, targets: Any, ridges: Any, others: Any, gram: Any, steps: int, solutions: Any) -> None: ...
 def keep_best(
     queries: Any,
     own: Any,

@@ -1,4 +1,4 @@
-"""What users' ratings of near items say of an item."""
+"""What users' ratings of near items say of an item, and what products of vectors do."""
 
 from __future__ import annotations
 
@@ -59,3 +59,27 @@ def mean_near_residuals(
         covered,
     )
     return means, covered
+
+
+def products_of_pairs(users: NDArray[np.float32], items: NDArray[np.float32], asked: Lists) -> NDArray[np.float32]:
+    """The product of each user's vector with those of some items.
+
+    Parameters
+    ----------
+    users, items : float32 arrays, shapes (n, dims) and (m, dims)
+        ``dims`` is a multiple of 16.
+    asked : Lists
+        Rows of ``items``, of each user.
+
+    Returns
+    -------
+    float32 array, shape (pairs,)
+
+    Raises
+    ------
+    ValueError, IndexError
+        Where arrays do not fit together, or a number leads out of one.
+    """
+    products = np.empty(len(asked.columns), dtype=np.float32)
+    _native.products_of_pairs(users, items, native_lists(asked), products)
+    return products

@@ -13,40 +13,42 @@ Float32 = NDArray[np.float32]
 
 LANES = 16
 """Dimensions of vectors are a multiple of that."""
+_NO_GRAM = np.empty((0, 0), dtype=np.float32)
 
 
 def solve_rows(
     rows: NarrowRows,
-    liked_from: float,
-    disliked: float,
+    targets: Float32,
+    ridges: Float32,
     others: Float32,
-    gram: Float32,
-    regularisation: float,
-    unseen: float,
+    gram: Float32 | None,
     steps: int,
     solutions: Float32,
 ) -> None:
     """Improve each row's vector by some steps of conjugate gradients, in place; rows without values get zeros.
 
-    The vector x of a row minimises ``sum_i (p_i - x y_i)^2 + x G x + regularisation (n + unseen) |x|^2`` over the row's
-    n columns i, with y_i their vectors, G the gram matrix of all vectors times the weight of what is not there, and p_i
-    the preference (Hu, Koren and Volinsky 2008; weights and regularisation as in Rendle, Krichene, Zhang and Koren
-    2021).
+    The vector x of row r minimises ``sum_i (t_i - x y_i)^2 + x G x + ridge_r |x|^2`` over the row's columns i, with
+    y_i their vectors and t_i the targets of its values (with a gram matrix: Hu, Koren and Volinsky 2008).
 
     Parameters
     ----------
     rows : NarrowRows
-        Shape (n, m).
-    liked_from, disliked : float
-        The preference is 1 for values from there on, else ``disliked``.
+        Shape (n, m); which columns each row has.
+    targets : float32 array, shape (values of rows,)
+    ridges : float32 array, shape (n,)
     others : float32 array, shape (m, dims)
         Vectors of the columns; ``dims`` is a multiple of 16.
-    gram : float32 array, shape (dims, dims)
-        G, above.
-    regularisation, unseen : float
+    gram : float32 array, shape (dims, dims), optional
+        G, above: the gram matrix of all vectors times the weight of what is not there.
     steps : int
         Of conjugate gradients.
     solutions : float32 array, shape (n, dims)
         Where to start; the vectors afterwards.
+
+    Raises
+    ------
+    ValueError, IndexError
+        Where arrays do not fit together, or a number leads out of one.
     """
-    _native.solve_rows(native_rows(rows), liked_from, disliked, others, gram, regularisation, unseen, steps, solutions)
+    gram = _NO_GRAM if gram is None else gram
+    _native.solve_rows(native_rows(rows), targets, ridges, others, gram, steps, solutions)

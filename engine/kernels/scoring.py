@@ -21,9 +21,11 @@ class Scored(NamedTuple):
     Attributes
     ----------
     items : int32 array, shape (users, k)
-        Best first, equal scores by ascending column; -1 where there are fewer.
+        Best first, equal scores by ascending column; -1 where there are fewer. Where several blends were asked for, a
+        user has as many rows, one after the other.
     scores : float32 array, shape (users, k)
-        0 where there is none.
+        0 where there is none. NaN where a user has no candidates but the most popular items, which are listed by their
+        popularity then.
     wanted : float32 array, shape (pairs,)
         Scores of the items that were asked for beside, whoever has rated them; 0 where there is none.
     """
@@ -66,22 +68,32 @@ class Near(NamedTuple):
 
 
 class Blended(NamedTuple):
-    """What is added to the votes, both standardised over a user's candidates: products of vectors.
+    """Parts that candidates are ranked by, each standardised over a user's candidates.
 
     Attributes
     ----------
     users, items : float32 arrays, shapes (users asked for, dims) and (items, dims)
-        ``dims`` is a multiple of 16.
-    votes_weight : float
-        What the standardised votes are multiplied by.
+        Whose products are a part; ``dims`` is a multiple of 16, or 0 where there are none.
+    popularity : float32 array, shape (items,)
+        Another part.
+    by_popularity : int32 array
+        Items; the first ``n_popular`` of them that are not taken are candidates, too.
+    n_popular : int
+    weights : float32 array, shape (blends, 3)
+        What products, votes and popularity weigh: a list is made for each row.
     """
 
     users: Float32
     items: Float32
-    votes_weight: float
+    popularity: Float32
+    by_popularity: Ids
+    n_popular: int
+    weights: Float32
 
 
-NOT_BLENDED = Blended(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), 0.0)
+_NOTHING = np.empty((0, 0), np.float32)
+NOT_BLENDED = Blended(_NOTHING, _NOTHING, _NOTHING[0:0].ravel(), np.empty(0, np.int32), 0, _NOTHING)
+"""Candidates are ranked by their votes as they are."""
 
 
 def rank_items(
@@ -117,8 +129,8 @@ def rank_items(
     wanted : Lists, optional
         Items of each user whose score is wanted beside.
     blended : Blended, optional
-        Candidates are then ranked by ``z(x_u y_i) + votes_weight z(score[i])``, with z standardising over the user's
-        candidates.
+        Candidates are then ranked by ``a z(x_u y_i) + b z(score[i]) + c z(popularity[i])``, with a, b, c the weights,
+        and z standardising over the user's candidates.
     offered : bool array, shape (items,), optional
         Which items may be in a list. The others are candidates as before, so that no score depends on what is offered.
 
@@ -130,7 +142,8 @@ def rank_items(
     n = len(neighbors)
     wanted = wanted or no_lists(n)
     near = near or Near(rows, no_lists(n), np.empty(0, np.float32))
-    items, scores = np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=np.float32)
+    n_lists = n * max(1, len(blended.weights))
+    items, scores = np.empty((n_lists, k), dtype=np.int32), np.empty((n_lists, k), dtype=np.float32)
     found = np.empty(len(wanted.columns), dtype=np.float32)
     _native.rank_items(
         native_rows(rows),
@@ -141,7 +154,7 @@ def rank_items(
         None if near.similarities is rows else native_rows(near.similarities),
         native_lists(near.liked),
         near.shares,
-        *blended,
+        *blended,  # type: ignore[arg-type]
         native_lists(taken),
         native_lists(wanted),
         np.empty(0, np.uint8) if offered is None else np.ascontiguousarray(offered, dtype=np.uint8),

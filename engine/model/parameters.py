@@ -3,6 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class RatingWeights:
+    """What the parts of a predicted rating weigh, beside the bias model; see `engine.model.prediction.RatingModel`.
+
+    Attributes
+    ----------
+    latent, near : float
+    """
+
+    latent: float
+    near: float
+
+
+@dataclass(frozen=True)
+class RankingWeights:
+    """What the parts weigh that items are ranked by, each standardised over a user's candidates.
+
+    Attributes
+    ----------
+    products : float
+        Of refined vectors.
+    votes : float
+        Of the nearest users, likeness to liked items included.
+    popularity : float
+    """
+
+    products: float
+    votes: float
+    popularity: float
 
 
 @dataclass(frozen=True)
@@ -24,8 +56,8 @@ class RankingParameters:
         In units of ratings.
     liked_share : float
         Weight of the likeness to items the user liked, beside the neighbours' votes.
-    votes_weight : float
-        Weight of all that beside the products of refined vectors, where there are any.
+    blend : RankingWeights
+        Weight of all that beside other parts.
     """
 
     votes: bool
@@ -34,4 +66,70 @@ class RankingParameters:
     disliked_vote: float
     liked_from: float
     liked_share: float
-    votes_weight: float
+    blend: RankingWeights
+
+
+class Worth(NamedTuple):
+    """What a part brings: a difference of means over users, and its standard error."""
+
+    gain: float
+    error: float
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is more than its error."""
+        return self.gain > self.error
+
+
+@dataclass(frozen=True)
+class RatingChoice:
+    """Weights of a predicted rating's parts, as calibrated.
+
+    Attributes
+    ----------
+    weights : RatingWeights
+    worth : dict of Worth
+        Of each part that has a weight: mean squared error without it less that with it, on ratings that the weights
+        were not fitted to.
+    """
+
+    weights: RatingWeights
+    worth: dict[str, Worth]
+
+
+@dataclass(frozen=True)
+class RankingChoice:
+    """Weights that items are ranked by, as calibrated.
+
+    Attributes
+    ----------
+    weights : RankingWeights
+    recall : Worth
+        Mean recall with these weights, and its standard error.
+    given : Worth
+        Gain over the weights given.
+    worth : dict of Worth
+        Of each part that has a weight: mean recall less that of the best weights without it.
+    """
+
+    weights: RankingWeights
+    recall: Worth
+    given: Worth
+    worth: dict[str, Worth]
+
+
+_VOTES, _POPULARITY = (0.0, 0.125, 0.25, 0.5, 1.0), (0.0, 0.25, 0.5, 1.0)
+
+
+def blends(given: RankingWeights, has_products: bool) -> list[RankingWeights]:
+    """Weights to try, those given first: of products with more or fewer votes and popularity, and of each alone."""
+    found = [given]
+    if has_products:
+        found += [RankingWeights(1.0, votes, popularity) for votes in _VOTES for popularity in _POPULARITY]
+    found += [RankingWeights(0.0, 1.0, popularity) for popularity in _POPULARITY]
+    found.append(RankingWeights(0.0, 0.0, 1.0))
+    return list(dict.fromkeys(found))
+
+
+N_BLENDS = len(blends(RankingWeights(-1.0, -1.0, -1.0), has_products=True))
+"""As many as there are at most."""

@@ -1,4 +1,4 @@
-"""Ratings predicted: the bias model's, plus what the user's ratings of the nearest items say of this one."""
+"""Ratings predicted: the bias model's, and what products of vectors and the user's ratings of near items add to it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.kernels.prediction import mean_near_residuals
+from engine.kernels.prediction import mean_near_residuals, products_of_pairs
+from engine.kernels.refinement import solve_rows
 from engine.kernels.rows import Lists, lists_of
 from engine.model.biases import Biases, expected, remove_bias
+from engine.model.parameters import RatingWeights
+from engine.model.residuals import ridges
 from engine.model.scoring import row_numbers
-from engine.model.sizes import PREDICT_USERS
+from engine.model.sizes import FOLD_STEPS, PREDICT_USERS
 
 
-class RatingModel(NamedTuple):
-    """What ratings are predicted from.
+class Near(NamedTuple):
+    """The nearest items of each.
 
     Attributes
     ----------
-    biases : Biases
     ids, similarities : int32 and float32 arrays, shape (items, k)
-        Nearest items by descending similarity; -1 and 0 where there are fewer.
+        By descending similarity; -1 and 0 where there are fewer.
     shrink : float
         Added to the sum of the similarities that a mean is divided by.
     items : integer array, optional
         The items that ``ids`` and ``similarities`` have rows of, ascending; none for all items.
     """
 
-    biases: Biases
     ids: NDArray[np.int32]
     similarities: NDArray[np.float32]
     shrink: float
     items: NDArray[np.integer[Any]] | None = None
+
+
+class Latent(NamedTuple):
+    """Items' vectors of what the bias model leaves; a user's is fitted to them.
+
+    Attributes
+    ----------
+    items : float32 array, shape (items, dims)
+    strength : float
+        Of the regularisation (`engine.model.residuals.ridges`).
+    """
+
+    items: NDArray[np.float32]
+    strength: float
+
+
+class RatingModel(NamedTuple):
+    """What ratings are predicted from: ``b_ui + w_latent x_u y_i + w_near n_ui``.
+
+    Attributes
+    ----------
+    biases : Biases
+    latent : Latent
+    near : Near
+    weights : RatingWeights
+    """
+
+    biases: Biases
+    latent: Latent
+    near: Near
+    weights: RatingWeights
 
 
 class Predicted(NamedTuple):
@@ -47,6 +79,15 @@ class Predicted(NamedTuple):
         return Predicted(self.values[some], self.covered[some])
 
 
+class Parts(NamedTuple):
+    """What a prediction is put together from, for some pairs; float32, shape (pairs,), and ``covered`` as above."""
+
+    bias: NDArray[np.float32]
+    latent: NDArray[np.float32]
+    near: NDArray[np.float32]
+    covered: NDArray[np.bool_]
+
+
 def predict_ratings(
     model: RatingModel,
     own: NarrowRows,
@@ -55,8 +96,6 @@ def predict_ratings(
     items: NDArray[np.integer[Any]],
 ) -> Predicted:
     """Predict ratings of consecutive users, within the range of the ratings; some users at a time.
-
-    Where the user rated no item near, the bias model stands alone.
 
     Parameters
     ----------
@@ -75,34 +114,41 @@ def predict_ratings(
     """
     n_users = len(indptr) - 1
     found = Predicted(np.empty(len(items), dtype=np.float32), np.empty(len(items), dtype=bool))
+    latent, near = (np.float32(weight) for weight in (model.weights.latent, model.weights.near))
     for first in range(0, n_users, PREDICT_USERS):
         last = min(first + PREDICT_USERS, n_users)
         some = slice(int(indptr[first]), int(indptr[last]))
         asked = indptr[first : last + 1] - indptr[first]
-        found.values[some], found.covered[some] = _predict(
-            model, own.part(first, last), first_user + first, asked, items[some]
-        )
+        parts = rating_parts(model, own.part(first, last), first_user + first, asked, items[some])
+        values = parts.bias + latent * parts.latent + near * parts.near
+        found.values[some] = np.clip(values, model.biases.low, model.biases.high)
+        found.covered[some] = parts.covered
     return found
 
 
-def _predict(
+def rating_parts(
     model: RatingModel,
     own: NarrowRows,
     first_user: int,
     indptr: NDArray[np.integer[Any]],
     items: NDArray[np.integer[Any]],
-) -> Predicted:
+) -> Parts:
+    """What predictions are put together from; all at once. Parameters as those of `predict_ratings`."""
     residuals = own.values()
     remove_bias(residuals, own.indptr, own.indices, model.biases, first_user)
-    places = items if model.items is None else np.searchsorted(model.items, items)
+    vectors = np.zeros((len(indptr) - 1, model.latent.items.shape[1]), dtype=np.float32)
+    solve_rows(own, residuals, ridges(own, model.latent.strength), model.latent.items, None, FOLD_STEPS, vectors)
+    asked = Lists(indptr.astype(np.int64), items.astype(np.int32))
+    of = model.near
+    places = items if of.items is None else np.searchsorted(of.items, items)
     near, covered = mean_near_residuals(
         lists_of(own),
         residuals,
         own.n_columns,
-        Lists(indptr.astype(np.int64), places.astype(np.int32)),
-        model.ids,
-        model.similarities,
-        model.shrink,
+        Lists(asked.indptr, places.astype(np.int32)),
+        of.ids,
+        of.similarities,
+        of.shrink,
     )
-    values = expected(model.biases, first_user + row_numbers(indptr), items) + near
-    return Predicted(np.clip(values, model.biases.low, model.biases.high), covered)
+    bias = expected(model.biases, first_user + row_numbers(indptr), items)
+    return Parts(bias, products_of_pairs(vectors, model.latent.items, asked), near, covered)

@@ -5,6 +5,7 @@ The one place of the formula: the evaluate stage measures it, recommendations fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +15,24 @@ from numpy.typing import NDArray
 from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists
 from engine.kernels.scoring import NOT_BLENDED, Blended, Near, Scored, Votes, rank_items
-from engine.model.parameters import RankingParameters
+from engine.model.parameters import RankingParameters, RankingWeights
+from engine.model.popularity import by_popularity
 from engine.model.scoring import distance_weights, vote_weights
+from engine.model.sizes import POPULAR_ITEMS
 
 # Guards divisions by a sum of nothing.
 _LEAST = np.float32(1e-12)
+_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Ranking:
     """The ranking model of a configuration, with what it knows of the items.
 
-    An item's score is the mean vote of the user's neighbours, by a power of their similarity, over a power of the
-    item's number of ratings; plus a share of the item's mean similarity to the items that the user liked.
+    An item's votes are the mean vote of the user's neighbours, by a power of their similarity, over a power of the
+    item's number of ratings; plus a share of the item's mean similarity to the items that the user liked. Candidates
+    are the items with votes, and the most popular. They are ranked by a weighted sum of their votes, the products of
+    refined vectors, and the logarithm of their number of ratings, each standardised over the user's candidates.
 
     Attributes
     ----------
@@ -37,14 +43,19 @@ class Ranking:
         Items x items: of each item those that it is among the nearest of (`engine.model.item_neighbors.near_rows`).
         None with the notebook's model, where the one score stands for the rating, too.
     item_vectors : float32 array, shape (items, dims), optional
-        Refined ones: an item's score is then the product of the user's vector and its own, plus a share of the above,
-        both standardised over the user's candidates.
+        Refined ones.
+    popularity : float32 array, shape (items,)
+        Logarithm of the number of ratings.
+    by_popularity : int32 array, shape (items,)
+        Items, the most popular first.
     """
 
     parameters: RankingParameters
     factor: NDArray[np.float32]
     near: NarrowRows | None
     item_vectors: NDArray[np.float32] | None
+    popularity: NDArray[np.float32]
+    by_popularity: NDArray[np.int32]
 
     @classmethod
     def of(
@@ -56,7 +67,9 @@ class Ranking:
     ) -> Ranking:
         """The model for items with so many train ratings; integer array, shape (items,)."""
         penalty = parameters.popularity_penalty if parameters.votes else 0.0
-        return cls(parameters, (np.maximum(counts, 1) ** -penalty).astype(np.float32), near, item_vectors)
+        factor = (np.maximum(counts, 1) ** -penalty).astype(np.float32)
+        popularity = np.log1p(counts.astype(np.float64)).astype(np.float32)
+        return cls(parameters, factor, near, item_vectors, popularity, by_popularity(counts))
 
     @property
     def votes(self) -> bool:
@@ -82,6 +95,7 @@ class Ranking:
         wanted: Lists | None = None,
         vectors: NDArray[np.float32] | None = None,
         offered: NDArray[np.bool_] | None = None,
+        blends: Sequence[RankingWeights] | None = None,
     ) -> Scored:
         """The ``k`` best items of each of some users.
 
@@ -102,12 +116,12 @@ class Ranking:
             The users' refined vectors.
         offered : bool array, shape (items,), optional
             Which items may be in a list; scores do not depend on it.
+        blends : sequence of RankingWeights, optional
+            As many lists of each user, one after the other; those of the parameters where none are given.
         """
         near = None if self.near is None else Near(self.near, *self._liked(own))
         votes = Votes(not self.votes, self.parameters.liked_from, self.parameters.disliked_vote)
-        blended = NOT_BLENDED
-        if self.item_vectors is not None and vectors is not None:
-            blended = Blended(vectors, self.item_vectors, self.parameters.votes_weight)
+        blended = self._blended(vectors, blends or [self.parameters.blend]) if self.votes else NOT_BLENDED
         return rank_items(
             ratings,
             neighbors,
@@ -121,6 +135,12 @@ class Ranking:
             blended,
             offered,
         )
+
+    def _blended(self, vectors: NDArray[np.float32] | None, blends: Sequence[RankingWeights]) -> Blended:
+        weights = np.array([[each.products, each.votes, each.popularity] for each in blends], dtype=np.float32)
+        if self.item_vectors is None or vectors is None:
+            return Blended(_NO_VECTORS, _NO_VECTORS, self.popularity, self.by_popularity, POPULAR_ITEMS, weights)
+        return Blended(vectors, self.item_vectors, self.popularity, self.by_popularity, POPULAR_ITEMS, weights)
 
     def _liked(self, own: NarrowRows) -> tuple[Lists, NDArray[np.float32]]:
         """The items each user liked, and the share of each: in equal parts, together as much as their share is."""

@@ -1,28 +1,94 @@
-"""Vectors refined by alternating least squares: how items are shared out, and where they start."""
+"""Vectors refined: preferences that products of vectors are fitted to, and where vectors start."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.chunked.ranges import consecutive
-from engine.kernels.refinement import LANES
+from engine.model.alternating import Ids, padded
+from engine.model.factors import gram
 
 Float32 = NDArray[np.float32]
-
-
-def padded(dims: int) -> int:
-    """Dimensions that kernels take: the next multiple of so many at once."""
-    return -(-dims // LANES) * LANES
 
 
 def unseen_weight(total: float, most: float, n_items: int) -> float:
     """What an item weighs that a user has not rated: of all together ``total``, but not more than ``most``."""
     return min(total / max(1, n_items), most)
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Implicit feedback: a rating is a preference, no rating one of 0 that weighs little (Hu, Koren and Volinsky 2008).
+
+    Vectors minimise ``sum (p_ui - x_u y_i)^2 + unseen sum (x_u y_i)^2``, the first over ratings, the second over all
+    pairs. Each vector's ridge is ``regularisation`` times the number of its ratings and what the others weigh (Rendle,
+    Krichene, Zhang and Koren 2021).
+
+    Attributes
+    ----------
+    liked_from, disliked : float
+        The preference is 1 for ratings from there on, else ``disliked``.
+    unseen : float
+        What a pair without a rating weighs, one with a rating weighing 1.
+    regularisation : float
+    unseen_items, unseen_users : float
+        What all items of a user weigh that are not rated, and all users of an item.
+    """
+
+    liked_from: float
+    disliked: float
+    unseen: float
+    regularisation: float
+    unseen_items: float
+    unseen_users: float
+
+    def of_users(self, rows: NarrowRows, users: Ids) -> tuple[Float32, Float32]:
+        """See `engine.model.alternating.Objective`."""
+        return self._targets(rows), self._ridges(rows, self.unseen_items)
+
+    def of_items(self, rows: NarrowRows, items: Ids) -> tuple[Float32, Float32]:
+        """See `engine.model.alternating.Objective`."""
+        return self._targets(rows), self._ridges(rows, self.unseen_users)
+
+    def gram(self, vectors: Float32) -> Float32:
+        """See `engine.model.alternating.Objective`."""
+        return (self.unseen * gram(vectors)).astype(np.float32)
+
+    def _targets(self, rows: NarrowRows) -> Float32:
+        liked = rows.values() >= np.float32(self.liked_from)
+        return np.where(liked, np.float32(1), np.float32(self.disliked))
+
+    def _ridges(self, rows: NarrowRows, unseen: float) -> Float32:
+        lengths = np.diff(rows.indptr).astype(np.float32)
+        ridges: Float32 = np.float32(self.regularisation) * (lengths + np.float32(unseen))
+        return ridges
+
+
+class Weights(Protocol):
+    """What a configuration says of preferences; `engine.config.Refine` has the meanings."""
+
+    @property
+    def disliked_preference(self) -> float: ...  # noqa: D102
+    @property
+    def unseen_weight(self) -> float: ...  # noqa: D102
+    @property
+    def most_unseen(self) -> float: ...  # noqa: D102
+    @property
+    def regularisation(self) -> float: ...  # noqa: D102
+    @property
+    def regularised_users(self) -> float: ...  # noqa: D102
+
+
+def preferences(weights: Weights, liked_from: float, n_users: int, n_items: int) -> Preferences:
+    """The objective of a configuration, for so many users and items."""
+    unseen = unseen_weight(weights.unseen_weight, weights.most_unseen, n_items)
+    of_users = min(unseen * n_users, weights.regularised_users)
+    disliked = weights.disliked_preference
+    return Preferences(liked_from, disliked, unseen, weights.regularisation, unseen * n_items, of_users)
 
 
 def starting_vectors(loadings: Float32, singular_values: NDArray[np.float64], mean: float) -> Float32:
@@ -40,94 +106,3 @@ def starting_vectors(loadings: Float32, singular_values: NDArray[np.float64], me
     vectors = np.zeros((n_items, padded(k)), dtype=np.float32)
     vectors[:, :k] = loadings * np.sqrt(singular_values[:k] / max(mean, 1e-12)).astype(np.float32)
     return vectors
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Items shared out among tasks, one to each in turn, so that each has as many popular ones.
-
-    Attributes
-    ----------
-    n_items, n_tasks : int
-    """
-
-    n_items: int
-    n_tasks: int
-
-    @property
-    def each(self) -> int:
-        """Places of a task; the last of some are empty."""
-        return -(-self.n_items // self.n_tasks)
-
-    def places(self) -> NDArray[np.int32]:
-        """The place of each item: those of a task follow each other; shape (items,)."""
-        items = np.arange(self.n_items, dtype=np.int32)
-        return items % self.n_tasks * self.each + items // self.n_tasks
-
-    def items(self, task: int) -> NDArray[np.int64]:
-        """The items of a task, in order of their places."""
-        return np.arange(task, self.n_items, self.n_tasks)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Ratings of some users, by place of the item.
-
-    Attributes
-    ----------
-    indptr : int32 array, shape (places + 1,)
-    users : uint32 array, shape (ratings,)
-        Ascending within a place.
-    data : array, shape (ratings,)
-        As stored.
-    """
-
-    indptr: NDArray[np.int32]
-    users: NDArray[np.uint32]
-    data: NDArray[np.generic]
-
-
-def by_place(rows: NarrowRows, first_user: int, places: NDArray[np.int32], n_places: int) -> Part:
-    """Sort the ratings of consecutive users by the places of their items.
-
-    Parameters
-    ----------
-    rows : NarrowRows
-    first_user : int
-        Code of the first of the users.
-    places : int32 array, shape (items,)
-    n_places : int
-    """
-    of_ratings = places[rows.indices]
-    order = np.argsort(of_ratings, kind="stable")
-    indptr = np.zeros(n_places + 1, dtype=np.int32)
-    np.cumsum(np.bincount(of_ratings, minlength=n_places), out=indptr[1:])
-    users = np.repeat(np.arange(first_user, first_user + len(rows.indptr) - 1, dtype=np.uint32), np.diff(rows.indptr))
-    return Part(indptr, users[order], rows.data[order])
-
-
-def cut_places(parts: Sequence[Part], start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut a range of places into pieces of at most ``most`` ratings, one place at least."""
-    counts = np.zeros(stop - start, dtype=np.int64)
-    for part in parts:
-        counts += np.diff(part.indptr[start : stop + 1])
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    first = 0
-    while first < len(counts):
-        last = max(first + 1, int(np.searchsorted(ends, ends[first] + most, side="right")) - 1)
-        yield start + first, start + last
-        first = last
-
-
-def joined(parts: Sequence[Part], start: int, stop: int, n_users: int, step: float) -> NarrowRows:
-    """Ratings of the items at some places, users ascending, as rows of a matrix items x users."""
-    lengths = [np.diff(part.indptr[start : stop + 1]).astype(np.int64) for part in parts]
-    indptr = np.concatenate([[0], np.cumsum(np.sum(lengths, axis=0))])
-    users = np.empty(indptr[-1], dtype=np.uint32)
-    data = np.empty(indptr[-1], dtype=parts[0].data.dtype)
-    filled = indptr[:-1].copy()
-    for part, of_part in zip(parts, lengths, strict=True):
-        to, stored = consecutive(filled, of_part), slice(part.indptr[start], part.indptr[stop])
-        users[to], data[to] = part.users[stored], part.data[stored]
-        filled += of_part
-    return NarrowRows(indptr, users, data, n_users, step)

@@ -49,8 +49,11 @@ SCALED_HIGH = 5.0
 """factors, refine: what the least and the greatest rating count where they are scaled; half stars stay as they are."""
 SCALED_STEP = 2.0**-12
 """factors, refine: scaled ratings are multiples of that, so that rounding in another unit makes no difference."""
+POPULAR_ITEMS = 128
+"""calibrate, evaluate, recommend: of the most popular items so many that are new to a user are candidates."""
 FOLD_STEPS = 10
-"""refine: steps of conjugate gradients for the vector of a user that is kept, or of a newcomer."""
+"""refine, predict, recommend: steps of conjugate gradients for the vector of a user that is kept or predicted with, or
+of a newcomer."""
 BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
 RECOMMEND_ROW_GROUP = 2**17
@@ -61,21 +64,22 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "INGEST_ROW_GROUP_BYTES": ("ingest",),
     "INGEST_LEAST_ROW_GROUP": ("ingest",),
     "SURVEY_BITS": ("ingest",),
-    "PROJECT_ROWS": ("factors",),
-    "GRAM_ROWS": ("factors",),
+    "PROJECT_ROWS": ("factors", "calibrate"),
+    "GRAM_ROWS": ("factors", "calibrate"),
     "EXACT_USERS": ("index",),
     "EXACT_ITEMS": ("item_neighbors",),
     "CENTRE_SAMPLE": ("index", "item_neighbors"),
     "CENTRE_ROUNDS": ("index", "item_neighbors"),
     "GROUP_USERS": ("index",),
     "SAMPLE_TASKS": ("neighbors",),
-    "NOISE": ("item_neighbors", "evaluate", "recommend"),
+    "NOISE": ("item_neighbors", "calibrate", "evaluate", "recommend"),
     "LIKED_SHARE": ("matrix",),
-    "SCALED_LOW": ("factors", "refine"),
-    "SCALED_HIGH": ("factors", "refine"),
-    "SCALED_STEP": ("factors", "refine"),
-    "FOLD_STEPS": ("refine",),
-    "BIAS_RATINGS": ("biases",),
+    "SCALED_LOW": ("factors", "refine", "residuals", "calibrate"),
+    "SCALED_HIGH": ("factors", "refine", "residuals", "calibrate"),
+    "SCALED_STEP": ("factors", "refine", "residuals", "calibrate"),
+    "POPULAR_ITEMS": ("calibrate", "evaluate", "recommend"),
+    "FOLD_STEPS": ("refine", "predict", "calibrate", "recommend"),
+    "BIAS_RATINGS": ("biases", "calibrate"),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""
@@ -104,6 +108,8 @@ TILE_USERS = 1024
 """Others in a tile of users."""
 TILE_ITEMS = 1024
 """Items in a tile."""
+SMALL_ITEMS = 4096
+"""calibrate: items whose nearest are looked for at once."""
 PREDICT_USERS = 2048
 """Users whose ratings are read, and their pairs predicted, at once."""
 SCORE_USERS = 768
@@ -118,6 +124,7 @@ FREE = (
     "QUERY_USERS",
     "TILE_USERS",
     "TILE_ITEMS",
+    "SMALL_ITEMS",
     "PREDICT_USERS",
     "SCORE_USERS",
     "ASK_RATINGS",

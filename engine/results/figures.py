@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from engine import config
 from engine.artifacts.records import (
+    Calibrated,
     IndexChoice,
     MatrixLayout,
     Means,
@@ -80,6 +84,7 @@ def collect(
             "clusters_per_user": sum(clusters) / profile.n_users if any(clusters) else None,
             "n_users_sampled": min(settings.neighbors.sample_users, profile.n_users),
         },
+        "weights": _weights(settings, stages),
         "sorted_by_user": profile.sorted_by_user,
         "figures": means.figures,
         "notes": [*source.notes, *_odd_share(settings, means)],
@@ -119,6 +124,17 @@ def _odd_share(settings: Config, means: Means) -> list[str]:
     if _FEW <= share <= 1 - _FEW:
         return []
     return [f"evaluate.liked_from={set_to}: {share:.1%} of the test ratings are liked; leave it out to have it chosen"]
+
+
+def _weights(settings: Config, stages: Mapping[str, Committed]) -> dict[str, Any] | None:
+    """What the model's parts weigh, and what that was chosen on; None with the notebook's model, which has no parts."""
+    if settings.evaluate.model == "notebook":
+        return None
+    if "calibrate" in stages:
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(Calibrated.of(stages["calibrate"])))
+        return found | {"chosen": True}
+    blend, rating = settings.evaluate.blend, settings.predict.weights
+    return {"rating": {"weights": asdict(rating)}, "ranking": {"weights": asdict(blend)}, "chosen": False}
 
 
 def _why_no_test(split: Split) -> str:

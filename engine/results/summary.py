@@ -29,7 +29,7 @@ _OF_LISTS = (
 _LEFT_OUT = "earlier ratings of the same pair left out"
 # By model: which pairs of user and item are covered.
 _COVERAGE = {
-    "votes": "pairs whose user rated a near item; the others have the bias model alone",
+    "votes": "pairs whose user rated a near item",
     "notebook": "pairs whose item a neighbour rated; the others score 0",
 }
 
@@ -41,6 +41,7 @@ def describe(metrics: Mapping[str, Any]) -> str:
         *(f"\n{sentence}" for sentence in baselines_that_win(metrics)),
         f"\n{printable(name)}: {metrics['n_users']:,} users x {metrics['n_items']:,} items",
         f"  train / test ratings  {metrics['n_train']:,} / {metrics['n_test']:,}",
+        *_weights(metrics),
         *_notes(metrics),
         "",
     ]
@@ -53,6 +54,36 @@ def describe(metrics: Mapping[str, Any]) -> str:
         of = f"{measured['n_test']:,} of {measured['n_train'] + measured['n_test']:,} ratings"
         lines += [f"the run with the same parameters that was evaluated, on {of}, has these:", ""]
     return "\n".join([*lines, *_ratings(measured), "", *_lists(measured)])
+
+
+_PARTS = {
+    "latent": "vectors",
+    "near": "near items",
+    "products": "vectors",
+    "votes": "votes",
+    "popularity": "popularity",
+}
+
+
+def _weights(metrics: Mapping[str, Any]) -> list[str]:
+    """What the model's parts weigh, and what each is worth on ratings held out of train."""
+    weights = metrics.get("weights")
+    if not weights or not weights["chosen"]:
+        return []
+    rating, ranking = weights["rating"], weights["ranking"]
+    of_ratings, of_lists = (
+        ", ".join(_weighed(name, value, each["worth"]) for name, value in each["weights"].items() if value)
+        for each in (rating, ranking)
+    )
+    return [
+        f"  weights of ratings    {of_ratings or 'the bias model alone'}",
+        f"  weights of lists      {of_lists}",
+    ]
+
+
+def _weighed(name: str, weight: float, worth: Mapping[str, Any]) -> str:
+    gain = f" ({worth[name][0]:+.4f} ±{worth[name][1]:.4f})" if name in worth else ""
+    return f"{_PARTS[name]} {weight:g}{gain}"
 
 
 def _notes(metrics: Mapping[str, Any]) -> list[str]:

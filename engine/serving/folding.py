@@ -7,14 +7,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
-from engine.artifacts.records import Scale, settled_liked_from
+from engine.artifacts.records import Scale
 from engine.chunked.errors import UsageError
 from engine.chunked.plain import plain
 from engine.kernels.nearest import dot_products
-from engine.kernels.refinement import solve_rows
+from engine.model.alternating import fit_users
 from engine.model.biases import damped
 from engine.model.factors import unit_rows
-from engine.model.refine import unseen_weight
 from engine.model.scale import scaled_values
 from engine.model.sizes import FOLD_STEPS
 from engine.ratings.source import MOST_RATING
@@ -79,24 +78,9 @@ def _vector(opened: OpenedRun, rated: csr_matrix) -> NDArray[np.float32]:
     if item_vectors is None:
         folded: NDArray[np.float32] = unit_rows(_scaled(opened, rated) @ opened.factors.loadings(mmap_mode="r"))[0]
         return folded
-    section = opened.settings.refine
-    liked_from = opened.liked_from
-    if section.liked_from is not None:
-        liked_from = settled_liked_from(section.liked_from, opened.run.stages["matrix"])
-    unseen = unseen_weight(section.unseen_weight, section.most_unseen, len(item_vectors))
-    squares = (unseen * opened.item_squares).astype(np.float32)
+    objective, items = opened.preferences
     found = np.zeros((1, item_vectors.shape[1]), dtype=np.float32)
-    solve_rows(
-        narrow(rated),
-        liked_from,
-        section.disliked_preference,
-        item_vectors,
-        squares,
-        section.regularisation,
-        unseen * len(item_vectors),
-        2 * FOLD_STEPS,
-        found,
-    )
+    fit_users(objective, narrow(rated), np.arange(1), items, 2 * FOLD_STEPS, found)
     vector: NDArray[np.float32] = unit_rows(found)[0]
     return vector
 

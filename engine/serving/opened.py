@@ -13,14 +13,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases
-from engine.artifacts.records import Profile, is_implicit, settled_liked_from
+from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases, read_latent
+from engine.artifacts.records import Profile, chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
-from engine.model.factors import gram
+from engine.model.alternating import Side, side
 from engine.model.popularity import by_popularity
 from engine.model.ranking import Ranking
+from engine.model.refine import Preferences, preferences
 from engine.model.sizes import READ_RATINGS
 from engine.serving.finished import FinishedRun
 from engine.serving.ids import take
@@ -75,9 +76,13 @@ class OpenedRun:
         item_vectors = None if self.refined is None else self.refined.item_factors()
         section = self.settings.evaluate
         self.liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
-        self.ranking = Ranking.of(section.ranking_parameters(self.liked_from), self.counts, near, item_vectors)
+        parameters = chosen_ranking(section.ranking_parameters(self.liked_from), run.stages)
+        self.ranking = Ranking.of(parameters, self.counts, near, item_vectors)
+        self.rating_weights = chosen_rating(self.settings.predict.weights, run.stages)
         self.implicit = is_implicit(run.stages["matrix"])
-        self.biases = read_biases(run.stages["biases"]) if votes and not self.implicit else None
+        predicts = votes and not self.implicit
+        self.biases = read_biases(run.stages["biases"]) if predicts else None
+        self.latent = read_latent(run.stages["residuals"]) if predicts else None
         self.titles = Titles(run.source.titles, self.items)
         self.held = 0
         self.reads_nothing = False
@@ -96,9 +101,14 @@ class OpenedRun:
         self.reads_nothing = left == 0
 
     @cached_property
-    def item_squares(self) -> NDArray[np.float64]:
-        """Products of the refined item vectors' dimensions, added up; shape (dims, dims)."""
-        return np.zeros((0, 0)) if self.ranking.item_vectors is None else gram(self.ranking.item_vectors)
+    def preferences(self) -> tuple[Preferences, Side]:
+        """What refined vectors are fitted to, and those of the items; where there are any."""
+        section, liked_from = self.settings.refine, self.liked_from
+        if section.liked_from is not None:
+            liked_from = settled_liked_from(section.liked_from, self.run.stages["matrix"])
+        objective = preferences(section, liked_from, *self.train.shape)
+        assert self.ranking.item_vectors is not None
+        return objective, side(objective, self.ranking.item_vectors)
 
     def known(self, codes: NDArray[np.int64]) -> People:
         """Users of the data, in the order given."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.artifacts.readers import read_biases
 from engine.kernels.rows import Lists, no_lists
-from engine.model.prediction import Predicted, RatingModel, predict_ratings
+from engine.model.prediction import Near, Predicted, RatingModel, predict_ratings
 from engine.model.sizes import SCORE_USERS
 from engine.serving.opened import OpenedRun
 from engine.serving.people import People
@@ -49,12 +49,13 @@ def predict(
     opened: OpenedRun, people: People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
 ) -> Predicted:
     """Predictions for pairs of rows of ``people``, ascending, and items."""
-    if opened.biases is None or opened.near_items is None:
+    if opened.biases is None or opened.latent is None or opened.near_items is None:
         return _scores(opened, people, rows, items)
     distinct = np.unique(items).astype(np.int64)
     ids, similarities = opened.near_items.take(distinct)
     biases = opened.biases._replace(users=people.biases)
-    model = RatingModel(biases, ids, similarities, opened.settings.predict.shrink, distinct)
+    near = Near(ids, similarities, opened.settings.predict.shrink, distinct)
+    model = RatingModel(biases, opened.latent, near, opened.rating_weights)
     indptr = np.searchsorted(rows, np.arange(len(people.neighbors) + 1))
     return predict_ratings(model, people.rated, 0, indptr, items)
 

@@ -104,8 +104,10 @@ def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -
         vectors=people.vectors,
         offered=wanted.offered,
     )
+    none = (found.items[:, 0] < 0) | np.isnan(found.scores[:, 0])
+    found.items[none] = -1
     yield _listed(opened, asked, found, ratings, neighbors)
-    without = np.flatnonzero(found.items[:, 0] < 0)
+    without = np.flatnonzero(none)
     if popular and len(without):
         order = opened.by_popularity
         order = order if wanted.offered is None else order[wanted.offered[order]]

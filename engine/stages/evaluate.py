@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
 from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions
-from engine.artifacts.records import is_implicit, settled_liked_from
+from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -79,7 +79,8 @@ class EvaluateStage:
             self_information(counts, self._train.shape[0]),
         )
         item_vectors = None if self._refined is None else self._refined.item_factors()
-        ranking = Ranking.of(self._section.ranking_parameters(self._liked_from), counts, near, item_vectors)
+        parameters = chosen_ranking(self._section.ranking_parameters(self._liked_from), self._upstream)
+        ranking = Ranking.of(parameters, counts, near, item_vectors)
         return _Shared(self._train.read(0, self._train.shape[0]), ranking, baselines)
 
     def _users(self, index: int, context: TaskContext) -> None:

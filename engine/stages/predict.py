@@ -1,7 +1,7 @@
-"""Train, biases, nearest items -> a predicted rating for every test rating.
+"""Train, biases, residuals, nearest items -> a predicted rating for every test rating.
 
-A prediction is the bias model's, plus what the user's ratings of the nearest items say of this one, within the range
-of the ratings. Where the user rated none of them the bias model stands alone.
+A prediction is the bias model's, plus what products of vectors and the user's ratings of the nearest items say of this
+one, within the range of the ratings.
 
 Files
 -----
@@ -20,10 +20,11 @@ import numpy as np
 
 from engine import config
 from engine.artifacts.names import covered_path, predicted_path
-from engine.artifacts.readers import Matrix, Nearest, read_biases
+from engine.artifacts.readers import Matrix, Nearest, read_biases, read_latent
+from engine.artifacts.records import chosen_rating
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.prediction import RatingModel, predict_ratings
+from engine.model.prediction import Near, RatingModel, predict_ratings
 
 
 class PredictStage:
@@ -40,8 +41,10 @@ class PredictStage:
         yield Round("users", self._inputs.plan()["users"], self._predict, self._load)
 
     def _load(self) -> RatingModel:
-        ids, similarities = Nearest(self._inputs.upstream["item_neighbors"]).read(0, self._train.shape[1])
-        return RatingModel(read_biases(self._inputs.upstream["biases"]), ids, similarities, self._section.shrink)
+        upstream, section = self._inputs.upstream, self._section
+        near = Near(*Nearest(upstream["item_neighbors"]).read(0, self._train.shape[1]), section.shrink)
+        biases, latent = read_biases(upstream["biases"]), read_latent(upstream["residuals"])
+        return RatingModel(biases, latent, near, chosen_rating(section.weights, upstream))
 
     def _predict(self, index: int, context: TaskContext) -> dict[str, Any]:
         start = index * self._section.users_per_task

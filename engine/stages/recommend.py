@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import RECOMMENDED
-from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases
-from engine.artifacts.records import is_implicit, settled_liked_from
+from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_latent
+from engine.artifacts.records import chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -33,7 +33,7 @@ from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import joined, lists_of
 from engine.kernels.scoring import count_opinions, rank_popular
 from engine.model.popularity import by_popularity
-from engine.model.prediction import RatingModel, predict_ratings
+from engine.model.prediction import Near, RatingModel, predict_ratings
 from engine.model.ranking import Ranking
 from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
 
@@ -89,7 +89,8 @@ class RecommendStage:
 
     def _load(self) -> _Shared:
         section = self._section.ranking
-        parameters = section.ranking_parameters(settled_liked_from(section.liked_from, self._upstream["matrix"]))
+        given = section.ranking_parameters(settled_liked_from(section.liked_from, self._upstream["matrix"]))
+        parameters = chosen_ranking(given, self._upstream)
         near = NearItems(self._upstream["item_neighbors"]).inverted() if parameters.votes else None
         item_vectors = None if self._refined is None else self._refined.item_factors()
         counts = self._train.count_columns(READ_RATINGS)
@@ -117,7 +118,8 @@ class RecommendStage:
             shared.ratings, neighbors, similarities, own, taken, self._section.k, vectors=vectors
         )
         n_raters, mean_ratings = count_opinions(shared.ratings, neighbors, found.items)
-        empty = found.items[:, 0] < 0
+        empty = (found.items[:, 0] < 0) | np.isnan(found.scores[:, 0])
+        found.items[empty] = -1
         if self._section.on_empty == "popular" and empty.any():
             found.items[empty] = rank_popular(shared.by_popularity, taken, self._section.k)[empty]
             found.scores[empty] = np.nan
@@ -134,9 +136,12 @@ class RecommendStage:
         users, items = user_ids(self._upstream["ingest"]), item_ids(self._upstream["matrix"])
         if "item_neighbors" not in self._upstream or self._implicit:
             return _Known(users, items, None)
-        ids, similarities = Nearest(self._upstream["item_neighbors"]).read(0, self._train.shape[1])
-        biases = read_biases(self._upstream["biases"])
-        return _Known(users, items, RatingModel(biases, ids, similarities, self._section.prediction.shrink))
+        prediction = self._section.prediction
+        near = Near(*Nearest(self._upstream["item_neighbors"]).read(0, self._train.shape[1]), prediction.shrink)
+        biases, latent = read_biases(self._upstream["biases"]), read_latent(self._upstream["residuals"])
+        return _Known(
+            users, items, RatingModel(biases, latent, near, chosen_rating(prediction.weights, self._upstream))
+        )
 
     def _predict(self, index: int, context: TaskContext) -> None:
         import polars as pl  # late: ranking has no room for it in a small budget

@@ -34,6 +34,27 @@ def test_predictions_are_means_of_what_the_user_rated(seed: int, n_items: int, k
     assert pair == len(means)
 
 
+@quick
+@given(seeds, st.sampled_from([16, 48]))
+def test_products_of_pairs_are_numpys(seed: int, dims: int) -> None:
+    rng = np.random.default_rng(seed)
+    users, items = (rng.standard_normal((n, dims), dtype=np.float32) for n in (4, 7))
+    asked = lists(rng, 4, 7)
+    found = kernels.products_of_pairs(users, items, asked)
+    expected = users[np.repeat(np.arange(4), np.diff(asked.indptr))] * items[asked.columns]
+    np.testing.assert_allclose(found, expected.astype(np.float64).sum(axis=1), atol=1e-5)
+
+
+def test_products_of_what_does_not_fit_are_refused() -> None:
+    vectors, asked = np.ones((2, 16), np.float32), Lists(np.array([0, 1, 2]), np.array([0, 1], dtype=np.int32))
+    with pytest.raises(ValueError, match="of other dimensions"):
+        kernels.products_of_pairs(vectors, np.ones((2, 32), np.float32), asked)
+    with pytest.raises(ValueError, match="another number of users"):
+        kernels.products_of_pairs(vectors[:1], vectors, asked)
+    with pytest.raises(IndexError):
+        kernels.products_of_pairs(vectors, vectors[:1], asked)
+
+
 def test_no_item_leads_out_of_the_table() -> None:
     one = Lists(np.array([0, 1]), np.array([0], dtype=np.int32))
     near, similarities = np.zeros((2, 3), dtype=np.int32), np.ones((2, 3), dtype=np.float32)

@@ -86,27 +86,61 @@ def test_a_users_list_has_the_same_bits_in_every_batch(seed: int, cuts: set[int]
         assert found.scores.tobytes() == whole.scores[first:last].tobytes()
 
 
+def standardised(values: Any) -> Any:
+    return (values - values.mean()) / values.std() if len(values) and values.std() > 1e-12 else values * 0
+
+
 @quick
-@given(seeds, st.integers(1, 8), st.sampled_from([0.0, 0.25, 2.0]))
-def test_blended_scores_are_standardised_products_and_votes(seed: int, k: int, weight: float) -> None:
+@given(seeds, st.integers(1, 8), st.sampled_from([0, 16]), st.integers(1, 3))
+def test_blends_are_sums_of_standardised_parts(seed: int, k: int, dims: int, n_blends: int) -> None:
     rng = np.random.default_rng(seed)
     asked = case(seed)
-    users, items = (rng.standard_normal((n, 16), dtype=np.float32) for n in (5, 20))
-    found = kernels.rank_items(**asked, k=k, blended=Blended(users, items, weight))
+    users, items = (rng.standard_normal((n, dims), dtype=np.float32) for n in (5, 20))
+    popularity, order = rng.random(20, dtype=np.float32), rng.permutation(20)[: rng.integers(21)].astype(np.int32)
+    weights = rng.choice(np.array([0, 0.25, 1], dtype=np.float32), (n_blends, 3))
+    found = kernels.rank_items(**asked, k=k, blended=Blended(users, items, popularity, order, 3, weights))
+    assert found.items.shape == (5 * n_blends, k)
     for user in range(5):
-        scores = scores_of(asked, user)
-        open_ = [item for item, score in scores.items() if score != 0 and item not in of_row(asked["taken"], user)]
-        votes, products = np.array([scores[item] for item in open_], dtype=float), items[open_] @ users[user]
-        parts = [
-            (each - each.mean()) / each.std() if len(open_) and each.std() > 1e-12 else each * 0
-            for each in (products, votes)
-        ]
-        expected = parts[0] + weight * parts[1]
-        there = found.items[user] >= 0
-        assert there.sum() == min(k, len(open_))
-        np.testing.assert_allclose(found.scores[user][there], np.sort(expected)[::-1][:k], atol=1e-4)
-        places = [open_.index(item) for item in found.items[user][there].tolist()]
-        np.testing.assert_allclose(expected[places], found.scores[user][there], atol=1e-4)
+        scores, taken = scores_of(asked, user), of_row(asked["taken"], user)
+        popular = [item for item in order.tolist() if item not in taken][:3]
+        open_ = sorted({item for item, score in scores.items() if score != 0 and item not in taken} | {*popular})
+        parts = [items[open_] @ users[user], [scores.get(item, 0) for item in open_], popularity[open_]]
+        blended = weights @ np.array([standardised(np.array(each, dtype=float)) for each in parts])
+        own = any(score != 0 and item not in taken for item, score in scores.items())
+        for row, expected in zip(range(user * n_blends, (user + 1) * n_blends), blended, strict=True):
+            if not own:
+                assert np.isnan(found.scores[row][: len(open_)]).all()
+                best = sorted(open_, key=lambda item: (-popularity[item], item))[:k]
+                assert found.items[row].tolist() == best + [-1] * (k - len(best))
+                continue
+            there = found.items[row] >= 0
+            assert there.sum() == min(k, len(open_))
+            np.testing.assert_allclose(found.scores[row][there], np.sort(expected)[::-1][:k], atol=1e-4)
+            places = [open_.index(item) for item in found.items[row][there].tolist()]
+            np.testing.assert_allclose(expected[places], found.scores[row][there], atol=1e-4)
+
+
+def test_blends_of_what_does_not_fit_are_refused() -> None:
+    asked, vectors = case(0), np.ones((5, 16), np.float32)
+    good = Blended(
+        vectors,
+        np.ones((20, 16), np.float32),
+        np.ones(20, np.float32),
+        np.arange(20, dtype=np.int32),
+        3,
+        vectors[:1, :3].copy(),
+    )
+    kernels.rank_items(**asked, k=2, blended=good)
+    for other in (
+        {"users": vectors[:4]},
+        {"items": np.ones((19, 16), np.float32)},
+        {"popularity": np.ones(19, np.float32)},
+        {"weights": vectors[:1, :2].copy()},
+    ):
+        with pytest.raises(ValueError, match="of other"):
+            kernels.rank_items(**asked, k=2, blended=good._replace(**other))
+    with pytest.raises(IndexError):
+        kernels.rank_items(**asked, k=2, blended=good._replace(by_popularity=np.array([20], dtype=np.int32)))
 
 
 @quick
@@ -116,7 +150,8 @@ def test_what_is_not_offered_is_left_out_and_changes_no_score(seed: int, k: int,
     asked, offered = case(seed), rng.random(20) < 0.5
     if blend:
         users, items = (rng.standard_normal((n, 16), dtype=np.float32) for n in (5, 20))
-        asked["blended"] = Blended(users, items, 0.25)
+        weights, none = np.array([[1, 0.25, 0]], dtype=np.float32), np.empty(0, dtype=np.int32)
+        asked["blended"] = Blended(users, items, np.zeros(20, np.float32), none, 3, weights)
     whole = kernels.rank_items(**asked, k=20)
     found = kernels.rank_items(**asked, k=k, offered=offered)
     for user in range(5):

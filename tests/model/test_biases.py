@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from engine.artifacts.readers import read_biases
+from engine.model import biases
 from engine.model.biases import Biases, expected, remove_bias
 from engine.model.sizes import BIAS_RATINGS
-from engine.stages import biases
 from tests.support.pipeline import read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 

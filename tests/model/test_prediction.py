@@ -9,7 +9,8 @@ from scipy.sparse import csr_matrix, random_array
 from engine.chunked.csr import NarrowRows
 from engine.model import prediction
 from engine.model.biases import Biases
-from engine.model.prediction import RatingModel, predict_ratings
+from engine.model.parameters import RatingWeights
+from engine.model.prediction import Latent, Near, RatingModel, predict_ratings
 from engine.model.scoring import row_numbers
 
 N_USERS, N_ITEMS, K, FIRST = 11, 23, 4, 5
@@ -25,18 +26,24 @@ def case(seed: int) -> tuple[RatingModel, csr_matrix, csr_matrix]:
     train, asked = (
         csr_matrix(random_array((N_USERS, N_ITEMS), density=0.3, rng=rng, dtype=np.float32)) for _ in range(2)
     )
-    return RatingModel(biases, ids, similarities, 2.0), train, asked
+    latent = Latent(rng.standard_normal((N_ITEMS, 16), dtype=np.float32), 9.0)
+    return RatingModel(biases, latent, Near(ids, similarities, 2.0), RatingWeights(0.7, 0.4)), train, asked
 
 
 def loops(model: RatingModel, train: csr_matrix, user: int, item: int) -> float:
     dense = train.toarray()
     base = model.biases.mean + model.biases.users[FIRST + user] + model.biases.items[item]
-    above, below = 0.0, model.shrink
-    for near, similarity in zip(model.ids[item], model.similarities[item], strict=True):
+    above, below = 0.0, model.near.shrink
+    for near, similarity in zip(model.near.ids[item], model.near.similarities[item], strict=True):
         if near >= 0 and dense[user, near]:
             expected = model.biases.mean + model.biases.users[FIRST + user] + model.biases.items[near]
             above, below = above + similarity * (dense[user, near] - expected), below + similarity
-    return float(np.clip(base + above / below, model.biases.low, model.biases.high))
+    rated = np.flatnonzero(dense[user])
+    vectors, left = model.latent.items[rated], dense[user, rated] - base + model.biases.items[item]
+    ridge = model.latent.strength * len(rated) ** 0.5 * np.eye(16)
+    own = np.linalg.solve(vectors.T @ vectors + ridge, vectors.T @ (left - model.biases.items[rated]))
+    value = base + 0.7 * (own @ model.latent.items[item] if len(rated) else 0) + 0.4 * above / below
+    return float(np.clip(value, model.biases.low, model.biases.high))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -47,8 +54,8 @@ def test_predictions_are_those_of_loops(seed: int, users: int, monkeypatch: pyte
     own = NarrowRows(train.indptr.astype(np.int64), train.indices.astype(np.uint8), train.data, N_ITEMS, 1.0)
     found = predict_ratings(model, own, FIRST, asked.indptr, asked.indices)
     places = list(zip(row_numbers(asked.indptr).tolist(), asked.indices.tolist(), strict=True))
-    np.testing.assert_allclose(found.values, [loops(model, train, *place) for place in places], atol=1e-5)
-    near = [any(j >= 0 and train[user, j] for j in model.ids[item]) for user, item in places]
+    np.testing.assert_allclose(found.values, [loops(model, train, *place) for place in places], atol=1e-4)
+    near = [any(j >= 0 and train[user, j] for j in model.near.ids[item]) for user, item in places]
     assert found.covered.tolist() == near
 
 
@@ -57,6 +64,7 @@ def test_items_may_be_some_of_all() -> None:
     own = NarrowRows(train.indptr.astype(np.int64), train.indices.astype(np.uint8), train.data, N_ITEMS, 1.0)
     whole = predict_ratings(model, own, FIRST, asked.indptr, asked.indices)
     some = np.unique(asked.indices)
-    part = model._replace(ids=model.ids[some], similarities=model.similarities[some], items=some)
+    near = Near(model.near.ids[some], model.near.similarities[some], 2.0, some)
+    part = model._replace(near=near)
     found = predict_ratings(part, own, FIRST, asked.indptr, asked.indices)
     assert found.values.tobytes() == whole.values.tobytes()

@@ -24,15 +24,18 @@ from tests.support.ratings import synthetic_ratings, write_ratings
 # Of each step with a constant in `sizes.DECIDING`: its version, and the digest of its constants.
 KNOWN = {
     "biases": (1, "df73f9f8cdfe"),
-    "evaluate": (6, "f747fdc2c5a8"),
+    "calibrate": (1, "f24170af263e"),
+    "evaluate": (7, "ebe79eeedbcc"),
     "factors": (5, "d50b4112a37c"),
     "index": (3, "9e6fcf8c6bee"),
     "ingest": (5, "2e56a636b8f4"),
     "item_neighbors": (4, "f0816baed48b"),
     "matrix": (3, "691836531422"),
     "neighbors": (4, "4b29f970e1c8"),
+    "predict": (3, "747e8607befa"),
+    "recommend": (8, "c97d71e74f49"),
     "refine": (2, "ee9313019f5e"),
-    "recommend": (5, "d82d62f92ec2"),
+    "residuals": (1, "9dd51147652a"),
 }
 VERSIONS = {step.name: step.version for step in (*STEPS, recommend_step(Config(), Recommend()))}
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.artifacts.readers import compared, read_biases
+from engine.artifacts.readers import compared, read_biases, read_latent
+from engine.artifacts.records import Calibrated
 from engine.chunked import arrays, publishing, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
 from engine.config import Evaluate, ItemNeighbors, Predict
+from engine.model.sizes import POPULAR_ITEMS
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import open_finished
 from engine.serving.ids import read_ids
@@ -91,7 +94,8 @@ class Loops:
         self.train, self.test = (each.read(0, each.shape[0]).widen().toarray().astype(np.float64) for each in readers)
         self.ids, self.similarities = self._pair(stages["neighbors"].path("."))
         self.near, self.near_similarities = self._pair(stages["item_neighbors"].path("."))
-        self.biases = read_biases(stages["biases"])
+        self.biases, self.latent = read_biases(stages["biases"]), read_latent(stages["residuals"])
+        self.chosen = Calibrated.of(stages["calibrate"])
         self.vectors = np.asarray(arrays.open_array(stages["refine"].root, "vectors")[:]).astype(np.float64)
         self.item_vectors = np.load(stages["refine"].path("item-factors.npy")).astype(np.float64)
 
@@ -107,21 +111,31 @@ class Loops:
                 expected = self.biases.mean + self.biases.users[user] + self.biases.items[other]
                 above += similarity * (self.train[user, other] - expected)
                 below += similarity
-        value = base + (above / (below + Predict().shrink) if below else 0)
+        rated = np.flatnonzero(self.train[user])
+        items, weights = self.latent.items[rated].astype(np.float64), self.chosen.rating.weights
+        expected = self.biases.mean + self.biases.users[user] + self.biases.items[rated]
+        ridge = self.latent.strength * len(rated) ** 0.5 * np.eye(items.shape[1])
+        own = np.linalg.solve(items.T @ items + ridge, items.T @ (self.train[user, rated] - expected))
+        near = above / (below + Predict().shrink) if below else 0
+        value = base + weights.latent * own @ self.latent.items[item] + weights.near * near
         return float(np.clip(value, self.biases.low, self.biases.high))
 
     def scores(self, user: int, items: list[int]) -> dict[int, float]:
-        """Of the candidates among some items."""
-        votes = {item: score for item in items if (score := self.votes(user, item))}
+        """Of the candidates among some items: those with votes, and the most popular."""
+        counts = (self.train > 0).sum(axis=0)
+        popular = sorted(items, key=lambda item: (-counts[item], item))[:POPULAR_ITEMS]
+        votes = {item: score for item in items if (score := self.votes(user, item)) or item in popular}
         products = {item: float(self.vectors[user] @ self.item_vectors[item]) for item in votes}
+        popularity = {item: float(np.log1p(counts[item])) for item in votes}
         parts = [
             {
                 item: float((value - np.mean([*part.values()])) / np.std([*part.values()]))
                 for item, value in part.items()
             }
-            for part in (products, votes)
+            for part in (products, votes, popularity)
         ]
-        return {item: parts[0][item] + Evaluate().votes_weight * parts[1][item] for item in votes}
+        weights = asdict(self.chosen.ranking.weights).values()
+        return {item: sum(w * part[item] for w, part in zip(weights, parts, strict=True)) for item in votes}
 
     def votes(self, user: int, item: int) -> float:
         section, total, weights = Evaluate(), 0.0, 0.0
@@ -385,7 +399,9 @@ def test_who_and_what_have_nothing_in_common_are_not_near_by_rounding(low: int, 
     recommender = Recommender.open(where)
     listed = recommender.recommend(recommender.users, 40)
     assert not listed.is_empty()
-    assert (listed["user"] % 2 == listed["item"] % 2).all()
+    # Popular items are candidates, too; they come after those that have something in common.
+    apart = listed.filter(pl.col("user") % 2 != pl.col("item") % 2)
+    assert apart["rank"].min() > 4  # type: ignore[operator]
     for user in recommender.users:
         assert (recommender.similar_users(user, 20)["user"] % 2 == user % 2).all()
         others = [item for item in recommender.items if item % 2 != user % 2]

@@ -13,7 +13,8 @@ from engine.artifacts.readers import Refined
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.config import Refine
-from engine.model.refine import Shares, by_place, cut_places, joined, starting_vectors, unseen_weight
+from engine.model.alternating import Shares, by_place, cut_places, joined
+from engine.model.refine import starting_vectors, unseen_weight
 from tests.kernels.cases import dense, rows_of
 from tests.support.pipeline import SMALL, read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings

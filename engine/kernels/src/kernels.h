@@ -7,9 +7,9 @@
 
 void rank_items(const AnyRows &rows, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
-                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, float votes_weight,
-                const Lists &taken, const Lists &wanted, Vector<uint8_t> offered, OutTable<int32_t> items,
-                OutTable<float> ranked, OutVector<float> found);
+                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
+                Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
+                Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found);
 void rank_popular(Vector<int32_t> by_popularity, const Lists &taken, OutTable<int32_t> items);
 void find_in_rows(const Lists &rows, Table<int32_t> items, OutTable<int64_t> places);
 void count_opinions(const AnyRows &rows, Table<int32_t> neighbors, Table<int32_t> items, OutTable<uint32_t> counts,
@@ -18,13 +18,14 @@ void count_opinions(const AnyRows &rows, Table<int32_t> neighbors, Table<int32_t
 void mean_near_residuals(const Lists &own, Vector<float> residuals, size_t n_items, const Lists &asked,
                          Table<int32_t> near, Table<float> similarities, double shrink, OutVector<float> means,
                          OutVector<bool> covered);
+void products_of_pairs(Table<float> users, Table<float> items, const Lists &asked, OutVector<float> products);
 
 void add_gram_product(const AnyRows &rows, Vector<int32_t> order, Vector<float> weights, Table<float> basis,
                       OutTable<float> total);
 void times_dense(const AnyRows &rows, Vector<int32_t> order, Table<float> dense, OutTable<float> product);
 
-void solve_rows(const AnyRows &rows, float liked_from, float disliked, Table<float> others, Table<float> gram,
-                float regularisation, float unseen, size_t steps, OutTable<float> solutions);
+void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> ridges, Table<float> others, Table<float> gram,
+                size_t steps, OutTable<float> solutions);
 
 void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, Table<float> vectors,
                Vector<int32_t> codes, Vector<float> own_trust, Vector<float> trust, int64_t k, OutTable<int32_t> numbers,

@@ -11,12 +11,12 @@ using Multiply = void (*)(const float *const *queries, const float *others, size
 
 // One row of a half-sweep of alternating least squares; see `solve_rows` in kernels.h.
 struct LeastSquares {
-  const float *gram, *others;  // (dims x dims), (n x dims); dims is a multiple of LANES
+  const float *gram, *others;  // (dims x dims) or none, (n x dims); dims is a multiple of LANES
   size_t dims, steps;
   const size_t *places;  // where each value's row starts in `others`
-  const float *preferences;
+  const float *targets;
   size_t n_values;
-  float regularisation;
+  float ridge;
   float *residual, *direction, *product;  // scratch, (dims) each
 };
 // The dot product of two vectors, `dims` being a multiple of LANES.

@@ -1,8 +1,9 @@
-// Ratings predicted from a user's ratings of near items.
+// Ratings predicted: from a user's ratings of near items, and from products of vectors.
 #include <vector>
 
 #include "arrays.h"
 #include "kernels.h"
+#include "lanes.h"
 
 void mean_near_residuals(const Lists &own, Vector<float> residuals, size_t n_items, const Lists &asked,
                          Table<int32_t> near, Table<float> similarities, double shrink, OutVector<float> means,
@@ -38,5 +39,21 @@ void mean_near_residuals(const Lists &own, Vector<float> residuals, size_t n_ite
       means.data()[pair] = weight > 0.0 ? static_cast<float>(sum / (weight + shrink)) : 0.0f;
     }
     for (size_t at = first; at < last; ++at) rated[items[at]] = 0;
+  }
+}
+
+void products_of_pairs(Table<float> users, Table<float> items, const Lists &asked, OutVector<float> products) {
+  const size_t n = users.shape(0), dims = users.shape(1);
+  require(dims % LANES == 0 && items.shape(1) == dims, "vectors of other dimensions");
+  require(products.shape(0) == asked.columns.shape(0), "results of other pairs");
+  asked.check(n);
+  nb::gil_scoped_release released;
+  static const auto dot = dot_of_this_machine();
+  for (size_t user = 0; user < n; ++user) {
+    const auto [first, last] = asked.row(user);
+    for (size_t pair = first; pair < last; ++pair) {
+      const size_t item = within("item asked for", asked.columns.data()[pair], items.shape(0));
+      products.data()[pair] = dot(users.data() + user * dims, items.data() + item * dims, dims);
+    }
   }
 }

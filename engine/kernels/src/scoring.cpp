@@ -9,7 +9,7 @@
 
 namespace {
 
-constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2;
+constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2, POPULAR = 3;
 
 // What a rating counts: itself, or a vote.
 struct Vote {
@@ -73,14 +73,32 @@ class Scores {
     cells_[item].state = TAKEN;
   }
 
+  // After all is taken: the first `n` of an order that are not taken are candidates, whatever their sum.
+  void add_popular(Vector<int32_t> by_popularity, size_t n) {
+    for (size_t next = 0; next < by_popularity.shape(0) && n > 0; ++next) {
+      const size_t item = within("popular item", by_popularity.data()[next], cells_.size());
+      if (cells_[item].state == TAKEN) continue;
+      touched_[n_touched_] = static_cast<int32_t>(item);
+      n_touched_ += cells_[item].state == UNSEEN;
+      cells_[item].state = POPULAR;
+      --n;
+    }
+  }
+
   float of(size_t item) const { return cells_[item].sum; }
 
   // Go through the candidates: consume(item, score).
   template <class Consume> void for_candidates(Consume consume) const {
     for (size_t i = 0; i < n_touched_; ++i) {
       const Cell cell = cells_[touched_[i]];
-      if (cell.state == SCORED && cell.sum != 0.0f) consume(touched_[i], cell.sum);
+      if ((cell.state == SCORED && cell.sum != 0.0f) || cell.state == POPULAR) consume(touched_[i], cell.sum);
     }
+  }
+
+  bool has_candidates() const {
+    bool found = false;
+    for_candidates([&](int32_t, float) { found = true; });
+    return found;
   }
 
   void clear() {
@@ -141,31 +159,52 @@ struct Offered {
   bool operator()(size_t item) const { return marks.shape(0) == 0 || marks.data()[item] != 0; }
 };
 
-// Candidates by their votes and by the products of vectors, each standardised: over all of them, whatever is offered.
+// Candidates by the products of vectors, by their votes and by their popularity, each standardised and weighted: over
+// all of them, whatever is offered.
 class Blend {
  public:
-  Blend(Table<float> users, Table<float> items, float weight) : users_(users), items_(items), weight_(weight) {}
+  Blend(Table<float> users, Table<float> items, Vector<float> popularity, Table<float> weights)
+      : users_(users), items_(items), popularity_(popularity), weights_(weights) {}
 
-  void offer_to(BestOf &best, const Scores &scores, const Offered &offered, size_t user) {
+  // Look at a user's candidates.
+  void look(const Scores &scores, size_t user) {
     static const auto dot = dot_of_this_machine();
     const size_t dims = items_.shape(1);
-    candidates_.clear(), votes_.clear(), products_.clear();
+    candidates_.clear(), votes_.clear(), products_.clear(), popular_.clear();
     scores.for_candidates([&](int32_t item, float score) {
       candidates_.push_back(item);
       votes_.push_back(score);
-      products_.push_back(dot(users_.data() + user * dims, items_.data() + static_cast<size_t>(item) * dims, dims));
+      popular_.push_back(popularity_.data()[item]);
+      products_.push_back(
+          dims ? dot(users_.data() + user * dims, items_.data() + static_cast<size_t>(item) * dims, dims) : 0.0f);
     });
-    standardise(votes_), standardise(products_);
+    standardise(products_), standardise(votes_), standardise(popular_);
+  }
+
+  // Offer them with the weights of a row; or, without `own` ones, by popularity alone.
+  void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) const {
+    const float alone[3] = {0.0f, 0.0f, 1.0f}, *weights = own ? weights_.data() + 3 * row : alone;
     for (size_t i = 0; i < candidates_.size(); ++i)
-      if (offered(static_cast<size_t>(candidates_[i]))) best.offer({products_[i] + weight_ * votes_[i], candidates_[i]});
+      if (offered(static_cast<size_t>(candidates_[i])))
+        best.offer({weights[0] * products_[i] + weights[1] * votes_[i] + weights[2] * popular_[i], candidates_[i]});
   }
 
  private:
   Table<float> users_, items_;
-  float weight_;
+  Vector<float> popularity_;
+  Table<float> weights_;
   std::vector<int32_t> candidates_;
-  std::vector<float> votes_, products_;
+  std::vector<float> products_, votes_, popular_;
 };
+
+// Write down the best, and empty it; `scored`: whether their scores mean anything, which else are no numbers.
+void write_best(BestOf &best, int32_t *items, float *ranked, size_t k, bool scored = true) {
+  constexpr float NONE = std::numeric_limits<float>::quiet_NaN();
+  size_t place = 0;
+  for (const Candidate &each : best.sorted()) items[place] = each.number, ranked[place++] = scored ? each.score : NONE;
+  for (; place < k; ++place) items[place] = -1, ranked[place] = 0.0f;
+  best.clear();
+}
 
 void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
   const auto [first, last] = taken.row(user);
@@ -176,21 +215,25 @@ void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
 
 void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
-                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, float votes_weight,
-                const Lists &taken, const Lists &wanted, Vector<uint8_t> offered, OutTable<int32_t> items,
-                OutTable<float> ranked, OutVector<float> found) {
+                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
+                Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
+                Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found) {
   const size_t n = neighbors.shape(0), n_items = any.n_columns, k = items.shape(1);
   require(weights.shape(0) == n && weights.shape(1) == neighbors.shape(1), "weights of other neighbours");
   require(factor.shape(0) == n_items, "factors of other items");
-  require(items.shape(0) == n && ranked.shape(0) == n && ranked.shape(1) == k && k > 0, "lists of another shape");
+  const size_t n_blends = blends.shape(0), n_lists = n_blends ? n_blends : 1;
+  require(items.shape(0) == n * n_lists && ranked.shape(0) == n * n_lists && ranked.shape(1) == k && k > 0,
+          "lists of another shape");
   require(shares.shape(0) == liked.columns.shape(0), "shares of other items");
   require(found.shape(0) == wanted.columns.shape(0), "scores of other items");
   require(!near || near->n_columns == n_items, "similarities of other items");
   require(offered.shape(0) == 0 || offered.shape(0) == n_items, "marks of other items");
   liked.check(n), taken.check(n), wanted.check(n);
-  const bool blended = item_vectors.shape(0) > 0;
-  require(!blended || (item_vectors.shape(0) == n_items && user_vectors.shape(0) == n &&
-                       user_vectors.shape(1) == item_vectors.shape(1) && item_vectors.shape(1) % LANES == 0),
+  const bool blended = n_blends > 0;
+  require(!blended || (blends.shape(1) == 3 && popularity.shape(0) == n_items), "weights of other parts");
+  require(!blended || item_vectors.shape(1) == 0 ||
+              (item_vectors.shape(0) == n_items && user_vectors.shape(0) == n &&
+               user_vectors.shape(1) == item_vectors.shape(1) && item_vectors.shape(1) % LANES == 0),
           "vectors of other users or items");
   const Asked asked{neighbors, weights, factor, {is_rating, liked_from, disliked}};
   with_rows(any, [&](auto rows) {
@@ -204,7 +247,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
     const Votes<Value> votes(asked.vote, rows.step);
     Scores scores(n_items);
     BestOf best(k);
-    Blend blend(user_vectors, item_vectors, votes_weight);
+    Blend blend(user_vectors, item_vectors, popularity, blends);
     const Offered is_offered{offered};
     for (size_t user = 0; user < n; ++user) {
       add_votes(scores, rows, asked, votes, user);
@@ -213,19 +256,23 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
       for (size_t at = first; at < last; ++at)
         found.data()[at] = scores.of(within("wanted item", wanted.columns.data()[at], n_items));
       take_all(scores, taken, user, n_items);
-      if (blended)
-        blend.offer_to(best, scores, is_offered, user);
-      else
+      int32_t *list = items.data() + user * n_lists * k;
+      float *score_list = ranked.data() + user * n_lists * k;
+      if (blended) {
+        const bool own = scores.has_candidates();
+        scores.add_popular(by_popularity, n_popular);
+        blend.look(scores, user);
+        for (size_t row = 0; row < n_blends; ++row) {
+          blend.offer_to(best, is_offered, row, own);
+          write_best(best, list + row * k, score_list + row * k, k, own);
+        }
+      } else {
         scores.for_candidates([&](int32_t item, float score) {
           if (is_offered(static_cast<size_t>(item))) best.offer({score, item});
         });
-      size_t place = 0;
-      for (const Candidate &each : best.sorted()) {
-        items.data()[user * k + place] = each.number;
-        ranked.data()[user * k + place++] = each.score;
+        write_best(best, list, score_list, k);
       }
-      for (; place < k; ++place) items.data()[user * k + place] = -1, ranked.data()[user * k + place] = 0.0f;
-      best.clear(), scores.clear();
+      scores.clear();
     }
   });
 }

@@ -1,0 +1,66 @@
+"""Memory of the step that chooses weights: a small model of some users' ratings."""
+
+from __future__ import annotations
+
+from engine.chunked.budget import MIB, Cost
+from engine.chunked.task import Planned
+from engine.config import Config
+from engine.costs.common import (
+    ZARR,
+    Plan,
+    Shapes,
+    column_bytes,
+    dims_of,
+    n_train,
+    residual_dims,
+    total,
+    vector_dims,
+    wide_values,
+    width_of,
+)
+from engine.model.parameters import N_BLENDS
+from engine.model.sizes import BIAS_RATINGS, GRAM_ROWS, SCORE_USERS, SMALL_ITEMS
+
+
+def calibrate(settings: Config, shapes: Shapes) -> Plan:
+    """A fold: ratings of some users, both ways round, and one after the other what is fitted to them."""
+    section = settings.calibrate
+    ratings = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
+    users, items = min(shapes.n_users, section.sample_users), min(shapes.n_items, section.sample_items)
+    stored = column_bytes(shapes) + shapes.value_bytes
+    of_rating = total(read=stored, kept=stored, numbers=8, random=8, rows=8, order=8, rank=8, repeated=8, masks=2)
+    drawing = of_rating * ratings
+    kept = total(
+        rows=stored * ratings,
+        held=stored * ratings,
+        of_items=(4 + shapes.value_bytes) * ratings,
+        loadings=4 * dims_of(settings, shapes) * items,
+        near=total(ids=4, similarities=4) * settings.item_neighbors.k * items,
+        all_items=total(counts=8, order=8, places=8) * shapes.n_items,
+        item_arrays=total(counts=8, biases=4, popularity=8, indptr=8) * items,
+        sums=total(sums=9 * 8, counts=8) * users,
+    )
+    turning = total(places=4, order=8, users=8 + 4 + 4, sorted=8) * ratings
+    decomposing = 3 * 4 * width_of(settings, shapes) * items + 8 * GRAM_ROWS * width_of(settings, shapes)
+    dims = min(settings.item_neighbors.dims, dims_of(settings, shapes))
+    block = min(SMALL_ITEMS, items)
+    nearest = total(
+        vectors=3 * 4 * dims * items,
+        best=total(best=2 * (4 + 4), result=4 + 4, without_nan=4) * settings.item_neighbors.k * block,
+    )
+    biases = total(widened=4 + 4, as_int64=8, ones=8, scipy=40) * min(ratings, BIAS_RATINGS + shapes.most_ratings)
+    targets = total(values=4, targets=4, rows=8, of_rows=4, of_columns=4, compared=1) * ratings
+    fitting = targets + total(start=4, fitted=4) * residual_dims(settings, shapes) * (items + users)
+    some = min(users, SCORE_USERS)
+    asking = total(lists=(4 + 4) * N_BLENDS * settings.evaluate.k, near=3 * 8 * settings.neighbors.k) * some
+    ranking = total(
+        fitting=targets + total(start=4, fitted=4) * vector_dims(settings, shapes) * (items + users),
+        inverted=total(indices=4, data=4, transposed=16) * settings.item_neighbors.ranking_k * items,
+        scores=total(cells=8, touched=4) * items,
+        asking=asking,
+    )
+    steps = max(drawing, turning, decomposing, nearest, biases, fitting, ranking)
+    fold = total(zarr=ZARR, wide_values=wide_values(settings, shapes), kept=kept, step=steps, indptr=8 * shapes.n_users)
+    choosing = total(zarr=ZARR, numpy=8 * MIB, sums=2 * total(sums=9 * 8, counts=8) * users * section.folds)
+    recalls = 3 * 8 * N_BLENDS * min(users, section.users) * section.folds
+    return {"fold": Planned(section.folds, Cost(task=fold)), "choose": Planned(1, Cost(task=choosing + recalls))}

@@ -1,0 +1,208 @@
+"""Weights of the model's parts, chosen by what they bring on ratings held out of train.
+
+A small model is fitted to some users' ratings without a part of these, and asked for that part. The most popular items
+and the bias model are among what is chosen from; a part that does not help by more than its error gets no weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.chunked.csr import NarrowRows, narrowest_index
+from engine.model.parameters import RankingChoice, RankingWeights, RatingChoice, RatingWeights, Worth
+from engine.model.prediction import Parts
+from engine.model.scoring import row_numbers
+
+Float64 = NDArray[np.float64]
+
+_DECIMALS = 3
+"""Of weights that are solved for: more of them say nothing, and their last ones differ from machine to machine."""
+
+
+def sample_users(lengths: NDArray[np.integer[Any]], most: int, most_users: int, seed: int) -> NDArray[np.int64]:
+    """Draw users who have ``most`` ratings together at most; ascending, one user at least.
+
+    Parameters
+    ----------
+    lengths : integer array, shape (users,)
+        Ratings of each user; those without any are not drawn.
+    most, most_users, seed : int
+    """
+    users = np.flatnonzero(lengths)
+    drawn = np.random.default_rng(seed).permutation(users)[:most_users]
+    n = int(np.searchsorted(np.cumsum(lengths[drawn]), most, side="right"))
+    return np.sort(drawn[: max(1, n)])
+
+
+def without_rare(rows: NarrowRows, least: int, most_columns: int) -> NarrowRows:
+    """The same rows without columns that have fewer values than ``least``, and of the others those with most."""
+    counts = np.bincount(rows.indices, minlength=rows.n_columns)
+    there = counts >= least
+    there[np.argsort(-counts, kind="stable")[most_columns:]] = False
+    places = np.cumsum(there) - 1
+    kept, n = _select(rows, there[rows.indices]), int(there.sum())
+    indices = places[kept.indices].astype(narrowest_index(n))
+    return NarrowRows(kept.indptr, indices, kept.data, n, kept.value_step)
+
+
+def hold_out(rows: NarrowRows, share: float, least: int, seed: int) -> tuple[NarrowRows, NarrowRows]:
+    """Part each row at random: what is left, and a share of it, rounded down, one value at least.
+
+    Parameters
+    ----------
+    rows : NarrowRows
+    share : float
+    least : int
+        Rows with fewer values stay whole.
+    seed : int
+    """
+    lengths = np.diff(rows.indptr)
+    n_held = np.where(lengths >= least, np.maximum(1, (lengths * share).astype(np.int64)), 0)
+    order = np.lexsort((np.random.default_rng(seed).random(len(rows.indices)), row_numbers(rows.indptr)))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(rows.indptr[:-1], lengths)
+    held = rank < np.repeat(n_held, lengths)
+    return _select(rows, ~held), _select(rows, held)
+
+
+def _select(rows: NarrowRows, there: NDArray[np.bool_]) -> NarrowRows:
+    indptr = np.concatenate([[0], np.cumsum(there)])[rows.indptr]
+    return NarrowRows(indptr, rows.indices[there], rows.data[there], rows.n_columns, rows.value_step)
+
+
+# Ratings.
+
+_RATING_PARTS = ("latent", "near")
+
+
+def rating_sums(parts: Parts, ratings: NDArray[np.float32], rows: NDArray[np.int64], n_users: int) -> Float64:
+    """What the squared errors of users follow from, whatever the weights.
+
+    Parameters
+    ----------
+    parts : Parts
+        Of the ratings held out.
+    ratings : float32 array, shape (pairs,)
+    rows : int64 array, shape (pairs,)
+        The user of each, from 0 on.
+    n_users : int
+
+    Returns
+    -------
+    float64 array, shape (users, 3, 3)
+        Sums of products of what is left by the bias model, latent and near.
+    """
+    columns = np.stack([ratings - parts.bias, parts.latent, parts.near]).astype(np.float64)
+    sums = np.empty((n_users, 3, 3))
+    for i in range(3):
+        for j in range(3):
+            sums[:, i, j] = np.bincount(rows, columns[i] * columns[j], minlength=n_users)
+    return sums
+
+
+def choose_rating(folds: Sequence[Float64], counts: Sequence[NDArray[np.int64]]) -> RatingChoice:
+    """Weights with the least squared error, of parts that help.
+
+    Parameters
+    ----------
+    folds : sequence of float64 arrays, shape (users, 3, 3)
+        `rating_sums` of each fold.
+    counts : sequence of int64 arrays, shape (users,)
+        Ratings held out of each user.
+    """
+    chosen: tuple[int, ...] = ()
+    while left := [part for part in (0, 1) if part not in chosen]:
+        tried = {part: _gain(folds, counts, chosen, tuple(sorted((*chosen, part)))) for part in left}
+        part = max(left, key=lambda each: tried[each].gain)
+        if not tried[part].is_real:
+            break
+        chosen = tuple(sorted((*chosen, part)))
+    weights = _fitted(folds, chosen)
+    worth = {
+        _RATING_PARTS[part]: _gain(folds, counts, tuple(each for each in chosen if each != part), chosen)
+        for part in chosen
+    }
+    return RatingChoice(RatingWeights(*(round(float(weight), _DECIMALS) for weight in weights)), worth)
+
+
+def _fitted(folds: Sequence[Float64], parts: tuple[int, ...]) -> Float64:
+    """Weights of least squares, of some of the parts; those of the others, and what would be negative, are 0."""
+    weights = np.zeros(2)
+    total = np.sum([fold.sum(axis=0) for fold in folds], axis=0)
+    while parts:
+        at = [1 + part for part in parts]
+        found = np.linalg.lstsq(total[np.ix_(at, at)], total[at, 0], rcond=1e-9)[0]
+        if (found >= 0).all():
+            weights[list(parts)] = found
+            break
+        parts = tuple(part for part, weight in zip(parts, found, strict=True) if weight >= 0)
+    return weights
+
+
+def _gain(
+    folds: Sequence[Float64], counts: Sequence[NDArray[np.int64]], less: tuple[int, ...], more: tuple[int, ...]
+) -> Worth:
+    """By how much the mean squared error is less with more parts; weights are those of the other folds."""
+    differences = []
+    for i, fold in enumerate(folds):
+        others = [each for j, each in enumerate(folds) if j != i] or [fold]
+        errors = [_squared_errors(fold, _fitted(others, parts)) for parts in (less, more)]
+        differences.append(errors[0] - errors[1])
+    return _mean_over_pairs(np.concatenate(differences), np.concatenate(counts))
+
+
+def _squared_errors(sums: Float64, weights: Float64) -> Float64:
+    """Of each user."""
+    signed = np.array([1.0, *-weights])
+    errors: Float64 = (sums @ signed) @ signed
+    return errors
+
+
+def _mean_over_pairs(sums: Float64, counts: NDArray[np.int64]) -> Worth:
+    """Mean of pairs by the sums of users, who are a random sample."""
+    n = max(1, int(counts.sum()))
+    mean = float(sums.sum()) / n
+    left = sums - mean * counts
+    return Worth(mean, float(np.sqrt(np.sum(left * left))) / n)
+
+
+# Ranking.
+
+
+def choose_ranking(tried: Sequence[RankingWeights], recalls: NDArray[np.float32]) -> RankingChoice:
+    """Of all weights tried the best, if it is better than the first by more than the error of the difference.
+
+    Parameters
+    ----------
+    tried : sequence of RankingWeights
+    recalls : float32 array, shape (users, tried)
+    """
+    values = recalls.astype(np.float64)
+    if not len(values):
+        nothing = Worth(0.0, 0.0)
+        return RankingChoice(tried[0], nothing, nothing, {})
+    means = values.mean(axis=0)
+    best = int(np.argmax(means))
+    if not _paired(values, best, 0).is_real:
+        best = 0
+    worth = {}
+    for part in ("products", "votes", "popularity"):
+        without = [i for i, weights in enumerate(tried) if not getattr(weights, part)]
+        if getattr(tried[best], part) and without:
+            worth[part] = _paired(values, best, max(without, key=lambda i: means[i]))
+    alone = values[:, best]
+    recall = Worth(float(means[best]), _error(alone))
+    return RankingChoice(tried[best], recall, _paired(values, best, 0), worth)
+
+
+def _paired(values: Float64, one: int, other: int) -> Worth:
+    differences = values[:, one] - values[:, other]
+    return Worth(float(differences.mean()), _error(differences))
+
+
+def _error(values: Float64) -> float:
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
