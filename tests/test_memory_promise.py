@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,30 +40,42 @@ def test_a_process_beyond_the_limit_is_killed() -> None:
     assert kills == 1
 
 
-def test_a_run_fits_a_cgroup_of_its_budget_and_its_projections(twin: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "engine", "run", str(twin), "--workdir", str(tmp_path / "w")]
-    done, peak, kills = run_limited([*command, "--memory", str(BUDGET)], BUDGET)
-    assert done.returncode == 0, done.stderr
-    assert kills == 0
-    assert peak is None or peak <= BUDGET
-    for stage in json.loads((tmp_path / "w/run.json").read_text())["stages"]:
+def run_within(budget: int, data: Path, workdir: Path, *options: str) -> dict[str, Any]:
+    """Run in a cgroup of the budget, in which nothing may be killed; what ``run.json`` says then."""
+    command = [sys.executable, "-m", "engine", "run", str(data), "--workdir", str(workdir), "--memory", str(budget)]
+    done, peak, kills = run_limited([*command, *options], budget)
+    assert (done.returncode, kills) == (0, 0), done.stderr
+    assert peak is None or peak <= budget
+    told: dict[str, Any] = json.loads((workdir / "run.json").read_text())
+    return told
+
+
+@pytest.fixture(scope="module")
+def tight_run(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work directory of a run in the budget."""
+    workdir = tmp_path_factory.mktemp("tight") / "w"
+    run_within(BUDGET, twin, workdir)
+    return workdir
+
+
+def test_a_run_fits_a_cgroup_of_its_budget_and_its_projections(tight_run: Path) -> None:
+    for stage in json.loads((tight_run / "run.json").read_text())["stages"]:
         assert 0.5 <= stage["measured"] / stage["projected"] <= 1, stage
         assert stage["measured"] <= BUDGET, stage
 
 
-def test_the_budget_does_not_change_the_figures(twin: Path, tmp_path: Path) -> None:
+def test_the_budget_does_not_change_the_figures(twin: Path, tight_run: Path, tmp_path: Path) -> None:
+    """In ample memory all stages share a process, and in the tight budget they do not."""
+    told = run_within(1024 * MIB, twin, tmp_path / "ample", "--workers", "1")
     digests = []
-    for name, budget, workers in (("tight", BUDGET, "1"), ("ample", 1024 * MIB, "2")):
-        workdir = tmp_path / name
-        command = [sys.executable, "-m", "engine", "run", str(twin), "--workdir", str(workdir), "--workers", workers]
-        done, _, _ = run_limited([*command, "--memory", str(budget)], budget)
-        assert done.returncode == 0, done.stderr
+    for workdir in (tight_run, tmp_path / "ample"):
         records = sorted(workdir.glob("stages/*/records/*.json"))
         kept = [json.loads(path.read_text()) for path in records]
         digests.append(
             [(path.name, record.get("files"), record.get("result")) for path, record in zip(records, kept, strict=True)]
         )
     assert digests[0] == digests[1]
+    assert all(stage["measured"] <= stage["projected"] for stage in told["stages"])
 
 
 def test_ids_that_are_text_and_in_no_order_fit_too(tmp_path: Path) -> None:
@@ -72,9 +85,6 @@ def test_ids_that_are_text_and_in_no_order_fit_too(tmp_path: Path) -> None:
     columns = {"user": rng.choice(ids, n), "item": rng.integers(0, 500, n), "rating": rng.integers(1, 11, n) / 2}
     pl.DataFrame(columns).write_csv(tmp_path / "ratings.csv")
     budget = 256 * MIB
-    command = [sys.executable, "-m", "engine", "run", str(tmp_path), "--workdir", str(tmp_path / "w")]
     sets = ["--set", "factors.dims=8", "--set", "neighbors.k=5", "--set", "evaluate.users_per_task=1024"]
-    done, _, kills = run_limited([*command, "--memory", str(budget), *sets], budget)
-    assert (done.returncode, kills) == (0, 0), done.stderr
-    for stage in json.loads((tmp_path / "w/run.json").read_text())["stages"]:
+    for stage in run_within(budget, tmp_path, tmp_path / "w", *sets)["stages"]:
         assert stage["measured"] <= stage["projected"] <= budget, stage
