@@ -385,7 +385,7 @@ def test_ctrl_c_at_any_early_moment_prints_no_traceback(sample_dir: Path, tmp_pa
         time.sleep(tenths / 10)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=20)
-        assert process.returncode == 130
+        assert process.returncode in (130, -signal.SIGINT)  # before Python has begun, the signal ends the process
         assert "Traceback" not in errors
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from itertools import takewhile
@@ -46,6 +46,7 @@ from engine.chunked.planning import (
     refuse_misfits,
     rounds_table,
 )
+from engine.chunked.references import Reference
 from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Costs, task_id
@@ -149,10 +150,6 @@ class _Run:
         known = Known(step.name, step.given_params(), self.pipeline.json_details(), self.folders)
         return checked.costs(step.name, step.planner(known))
 
-    def fits(self, planned: StagePlan) -> bool:
-        """Whether a step can run in what is allowed."""
-        return planned.needed <= self.executor.allowed
-
     def planned(self, step: Step, costs: Costs, reserved: int) -> StagePlan:
         """What a step gets of the budget."""
         executor = self.executor
@@ -174,31 +171,41 @@ class _Run:
 class _Reserved:
     """What the steps that are left have reserved: asked before anything runs, so that all projections agree.
 
-    It is quick to learn for all of them together, in one process. Only where a step does not fit with that, or where
-    ``exactly`` that is asked for, it is tried out for each in a process of its own.
+    It is quick to learn for all of them together, in one process. Where a step does not fit with that, it is tried out
+    for the step in a process of its own; where it is asked for ``exactly``, for each.
     """
 
     def __init__(self, setup: _Run, left: Sequence[Step], *, exactly: bool = False) -> None:
+        self.left = list(left)
         self._setup = setup
-        self._references = {step.name: step.stage_reference for step in left}
-        references = list(self._references.values())
-        self._together = None if exactly else setup.executor.reserved_together(references, setup.workdir)
+        self._apart: dict[str, int] = {}
+        self._together = None if exactly else self._executor.reserved_together(_references(left), setup.workdir)
+        if exactly:
+            self._try_out(self.left)
 
-    def __contains__(self, step: str) -> bool:
-        return step in self._references
+    @property
+    def _executor(self) -> Executor:
+        return self._setup.executor
 
-    def planned(self, step: Step, costs: Costs) -> StagePlan:
-        """What a step gets of the budget."""
+    def planned(self, costs: Mapping[str, Costs]) -> list[StagePlan]:
+        """What steps get of the budget, by what they cost."""
+        steps = [step for step in self.left if step.name in costs]
+        plans: dict[str, StagePlan] = {}
         if self._together is not None:
-            planned = self._setup.planned(step, costs, self._together)
-            if self._setup.fits(planned):
-                return planned
-        return self._setup.planned(step, costs, self._apart[step.name])
+            plans = {step.name: self._setup.planned(step, costs[step.name], self._together) for step in steps}
+        crowded = [each for each in steps if each.name not in plans or plans[each.name].needed > self._executor.allowed]
+        self._try_out([step for step in crowded if step.name not in self._apart])
+        plans |= {step.name: self._setup.planned(step, costs[step.name], self._apart[step.name]) for step in crowded}
+        return [plans[step.name] for step in steps]
 
-    @cached_property
-    def _apart(self) -> dict[str, int]:
-        held = self._setup.executor.reserved_bytes(list(self._references.values()), self._setup.workdir)
-        return dict(zip(self._references, held, strict=True))
+    def _try_out(self, steps: Sequence[Step]) -> None:
+        if steps:
+            held = self._executor.reserved_bytes(_references(steps), self._setup.workdir)
+            self._apart |= {step.name: each for step, each in zip(steps, held, strict=True)}
+
+
+def _references(steps: Sequence[Step]) -> list[Reference]:
+    return [step.stage_reference for step in steps]
 
 
 def plan(pipeline: Pipeline, where: Place, *, on_event: OnEvent = ignore, **resources: Unpack[Resources]) -> RunPlan:
@@ -299,7 +306,7 @@ def run_beside(
         entry = _entry(setup, wanted)
         if not journal.finished():
             reserved = _Reserved(setup, [wanted])
-            planned = setup.plan([reserved.planned(wanted, setup.costs(wanted))])
+            planned = setup.plan(reserved.planned({step: setup.costs(wanted)}))
             refuse_misfits(planned)
             refuse_full_disk(planned, str(setup.workdir.disk))
             entry = _entry(setup, wanted, planned.stages[0])
@@ -411,7 +418,7 @@ def _plan_survey(setup: _Run, reserved: _Reserved) -> RunPlan | None:
     last = step.survey.round
     rounds = {name: costs.rounds[name] for name in takewhile(lambda name: name != last, costs.rounds)}
     rounds[last] = costs.rounds[last]
-    return setup.plan([reserved.planned(step, Costs(rounds))], step.survey.does)
+    return setup.plan(reserved.planned({step.name: Costs(rounds)}), step.survey.does)
 
 
 def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEntry | None:
@@ -426,9 +433,8 @@ def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEnt
 
 def _plan(setup: _Run, reserved: _Reserved) -> RunPlan:
     """Project every stage that is left; a survey has been done."""
-    left = [step for step in setup.pipeline.steps if step.name in reserved]
-    costs = ((step, setup.costs(step)) for step in left)
-    return setup.plan([reserved.planned(step, each) for step, each in costs if each.n_tasks])
+    costs = {step.name: setup.costs(step) for step in reserved.left}
+    return setup.plan(reserved.planned({name: each for name, each in costs.items() if each.n_tasks}))
 
 
 def _entry(setup: _Run, step: Step, planned: StagePlan | None = None) -> StageEntry:
