@@ -34,11 +34,17 @@ class TestS3(StorageContract):
         return bucket / uuid.uuid4().hex
 
 
+@pytest.fixture(scope="module")
+def local_executor() -> Iterator[Executor]:
+    """One for all tests, so that stages find its process as others have left it."""
+    with connect("local", allowed=GIB, workers=2, scheduler=None) as executor:
+        yield executor
+
+
 class TestLocalExecutor(ExecutorContract):
     @pytest.fixture
-    def executor(self) -> Iterator[Executor]:
-        with connect("local", allowed=GIB, workers=2, scheduler=None) as executor:
-            yield executor
+    def executor(self, local_executor: Executor) -> Executor:
+        return local_executor
 
     @pytest.fixture
     def root(self, tmp_path: Path) -> Location:

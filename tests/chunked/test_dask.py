@@ -128,7 +128,7 @@ def expected(local_run: Path) -> dict[str, str]:
     return contents(local_run)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4])  # two are killed in the next test
 def test_the_same_bytes_from_any_number_of_workers(
     workers: int, cluster: Any, ratings: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:

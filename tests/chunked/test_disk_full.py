@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hnswlib
-import msgspec
 import numpy as np
 import pytest
 
@@ -50,22 +50,38 @@ def fill(disk: Path, leave: int) -> Path:
                 return ballast
 
 
-@pytest.fixture
-def settings(small_disk: Path, tmp_path: Path) -> Config:
-    write_ratings(tmp_path / "ratings.csv")
-    where = {"dataset": str(tmp_path / "ratings.csv"), "workdir": str(small_disk / "run"), "memory": "1GiB"}
-    return load({**where, **SETTINGS})
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the ratings are."""
+    made = tmp_path_factory.mktemp("full")
+    write_ratings(made / "ratings.csv")
+    return made
+
+
+def settings(folder: Path, workdir: Path, method: str) -> Config:
+    where = {"dataset": str(folder / "ratings.csv"), "workdir": str(workdir), "memory": "1GiB"}
+    return load({**where, **SETTINGS}, {"index": {"method": method, "shard_users": 90}})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> Callable[[str], dict[str, str]]:
+    """What a run leaves that had room, by its method."""
+
+    @cache
+    def made(method: str) -> dict[str, str]:
+        return contents(engine.run(settings(folder, folder / method, method)).workdir.local())
+
+    return made
 
 
 @pytest.mark.parametrize(
     ("round_", "leave"), [("convert", 16 * KIB), ("partition", 16 * KIB), ("build", 8 * KIB), ("search", 8 * KIB)]
 )
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
-    settings: Config, small_disk: Path, tmp_path: Path, round_: str, leave: int
+    folder: Path, undisturbed: Callable[[str], dict[str, str]], small_disk: Path, round_: str, leave: int
 ) -> None:
-    method = {"index": {"method": "hnsw" if round_ == "build" else "pruned", "shard_users": 90}}
-    settings = load(msgspec.to_builtins(settings), method)
-    undisturbed = engine.run(load(msgspec.to_builtins(settings), {"workdir": str(tmp_path / "run")}))
+    method = "hnsw" if round_ == "build" else "pruned"
+    asked = settings(folder, small_disk / "run", method)
     ballast = small_disk / "ballast"
 
     def note(event: Any) -> None:
@@ -74,10 +90,9 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
             fill(small_disk, leave)
 
     with pytest.raises(EngineError, match="no space left on the disk"):
-        engine.run(settings, note)
+        engine.run(asked, note)
     ballast.unlink()
-    result = engine.run(settings)
-    assert contents(result.workdir.local()) == contents(undisturbed.workdir.local())
+    assert contents(engine.run(asked).workdir.local()) == undisturbed(method)
 
 
 def test_a_graph_cut_short_by_a_full_disk_is_not_taken_for_whole(small_disk: Path) -> None:
