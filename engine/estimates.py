@@ -42,12 +42,12 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         "refine": _FIT * train * dims * (_products(settings.refine) + FOLD_STEPS + 2),
         **_finding_neighbors(settings, users, dims),
         "biases": _BIAS * train * (settings.biases.passes + 2),
-        "residuals": _FIT * train * min(settings.residuals.dims, dims) * _products(settings.residuals),
-        "item_neighbors": _NEAR_ITEM * items * items,
-        "predict": _NEAR_RATING * n * settings.split.test_share * settings.item_neighbors.k,
         "calibrate": _calibrating(
             settings, min(train, settings.calibrate.ratings), min(items, settings.calibrate.sample_items)
         ),
+        "residuals": _FIT * train * min(settings.residuals.dims, dims) * _products(settings.residuals),
+        "item_neighbors": _NEAR_ITEM * items * items,
+        "predict": _NEAR_RATING * n * settings.split.test_share * settings.item_neighbors.k,
         "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
     }
     return {name: _START + value for name, value in work.items()}
