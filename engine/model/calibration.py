@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows, narrowest_index
+from engine.kernels.rows import lists_of
+from engine.kernels.scoring import find_in_rows
 from engine.model.parameters import RankingChoice, RankingWeights, RatingChoice, RatingWeights, Worth
 from engine.model.prediction import Parts
 from engine.model.scoring import row_numbers
@@ -171,6 +173,33 @@ def _mean_over_pairs(sums: Float64, counts: NDArray[np.int64]) -> Worth:
 
 
 # Ranking.
+
+
+def recalls_of(items: NDArray[np.int32], held: NarrowRows, liked_from: float) -> NDArray[np.float32]:
+    """Recall of the lists of users.
+
+    Parameters
+    ----------
+    items : int32 array, shape (users x lists, k)
+        The lists of each user, one after the other; -1 where they are shorter.
+    held : NarrowRows
+        What is to be found: of each user some values that are liked.
+    liked_from : float
+
+    Returns
+    -------
+    float32 array, shape (users, lists)
+        Liked columns in the list, over all liked ones.
+    """
+    n_users = len(held.indptr) - 1
+    liked = held.values() >= liked_from
+    n_liked = np.bincount(row_numbers(held.indptr), liked, minlength=n_users)
+    hits = []
+    for lists in items.reshape(n_users, -1, items.shape[1]).swapaxes(0, 1):
+        places = find_in_rows(lists_of(held), np.ascontiguousarray(lists))
+        hits.append(((places >= 0) & liked[np.maximum(places, 0)]).sum(axis=1))
+    recalls: NDArray[np.float32] = (np.stack(hits, axis=1) / n_liked[:, None]).astype(np.float32)
+    return recalls
 
 
 def choose_ranking(tried: Sequence[RankingWeights], recalls: NDArray[np.float32]) -> RankingChoice:

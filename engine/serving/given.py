@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,58 +29,28 @@ def _is_of(library: str, value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == library
 
 
-def ratings_file(data: Any, columns: Sequence[str] | None, folder: Path) -> tuple[str, tuple[str, ...] | None]:
-    """Where ratings are that somebody has in memory, written to a folder; a path or URL is as it is.
+def as_dataset(data: Any) -> Any:
+    """Ratings as a configuration's ``dataset`` takes them: arrays and columns as a data frame, all else as it is.
 
     Parameters
     ----------
     data : path, data frame, array, sparse matrix, or sequence of columns
         See `engine.serving.recommender.Recommender.fit`.
-    columns : sequence of str, optional
-        Names of the columns of users, items, ratings and, where there are any, times.
-    folder : Path
-
-    Returns
-    -------
-    str, tuple of str or None
-        The data set and the columns, as a configuration has them.
 
     Raises
     ------
     UsageError
-        Where it is none of these.
+        Where arrays do not have the shape of ratings.
     """
-    if isinstance(data, str | os.PathLike):
-        return os.fspath(data), None if columns is None else tuple(columns)
-    frame, columns = _frame(data, columns)
-    if frame.is_empty():
-        raise UsageError("data without rows: give one row a rating")
-    path = folder / "ratings.parquet"
-    frame.write_parquet(path)
-    return str(path), columns
-
-
-def _frame(data: Any, columns: Sequence[str] | None) -> tuple[pl.DataFrame, tuple[str, ...] | None]:
-    named = None if columns is None else tuple(columns)
-    if isinstance(data, pl.LazyFrame):
-        data = data.collect(engine="streaming")
-    if _is_of("pandas", data) and hasattr(data, "columns"):
-        data = pl.from_pandas(data)
-    if isinstance(data, pl.DataFrame):
-        return data, named
-    if hasattr(data, "tocoo"):  # SciPy's: users x items
-        entries = data.tocoo()
-        return _named([entries.row, entries.col, entries.data]), None
+    if isinstance(data, os.PathLike):
+        return os.fspath(data)
     if isinstance(data, np.ndarray) and data.dtype.names is not None:
-        return pl.DataFrame({name: np.ascontiguousarray(data[name]) for name in data.dtype.names}), named
+        return pl.DataFrame({name: np.ascontiguousarray(data[name]) for name in data.dtype.names})
     if isinstance(data, np.ndarray) and data.ndim == 2:
-        return _named(list(data.T)), None
+        return _named(list(data.T))
     if isinstance(data, list | tuple) and len(data) in (3, 4):
-        return _named(list(data)), None
-    raise UsageError(
-        f"data is a {type(data).__name__}: give a path, a data frame, a sparse matrix of users x items, an array with "
-        "the columns user, item, rating and, if there are any, times, or these columns"
-    )
+        return _named(list(data))
+    return data
 
 
 def _named(columns: Sequence[Any]) -> pl.DataFrame:

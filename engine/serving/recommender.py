@@ -199,8 +199,8 @@ class Recommender:
         Parameters
         ----------
         data : path, data frame, array, sparse matrix, or sequence of columns
-            A ratings file or its URL; a data frame of pandas' or Polars', with the columns of a ratings file; a SciPy
-            matrix of users x items; an array, or a list of columns: users, items, ratings and, if there are any, times.
+            What ``dataset`` of a configuration may be: a ratings file or its URL, a data frame, a SciPy matrix of users x
+            items. Or an array, or a list of columns: users, items, ratings and, if there are any, times.
         columns : sequence of str, optional
             Names of the columns of users, items, ratings and (optionally) times, where they are unusual.
         memory : str or int, optional
@@ -231,9 +231,15 @@ class Recommender:
         refuse_forked()
         folder = Path(tempfile.mkdtemp(prefix="recsys-"))
         try:
-            dataset, named = given.ratings_file(data, columns, folder)
+            named = None if columns is None else tuple(columns)
             where = str(folder / "run") if workdir is None else str(workdir)
-            asked = {"dataset": dataset, "columns": named, "memory": memory, "workers": workers, "workdir": where}
+            asked = {
+                "dataset": given.as_dataset(data),
+                "columns": named,
+                "memory": memory,
+                "workers": workers,
+                "workdir": where,
+            }
             told = {name: value for name, value in asked.items() if value is not None}
             layers = ({"split": {"method": "none"}}, given.sections(settings), told)
             run(load(*layers), progress=progress)

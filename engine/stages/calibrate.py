@@ -30,7 +30,6 @@ from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.products import times_dense
 from engine.kernels.rows import lists_of
-from engine.kernels.scoring import find_in_rows
 from engine.model import small
 from engine.model.biases import fit_biases
 from engine.model.calibration import (
@@ -39,6 +38,7 @@ from engine.model.calibration import (
     choose_rating,
     hold_out,
     rating_sums,
+    recalls_of,
     sample_users,
     without_rare,
 )
@@ -169,19 +169,12 @@ class CalibrateStage:
     def _recalls(
         self, ranking: Ranking, rows: NarrowRows, vectors: Float32, held: NarrowRows, users: NDArray[np.int64]
     ) -> Float32:
-        k, n = self._models.evaluate.k, len(self._blends)
+        k = self._models.evaluate.k
         neighbors, similarities = small.nearest(users.astype(np.int32), vectors, self._models.neighbors.k)
         own, test = rows.take(users), held.take(users)
         taken, of_users = lists_of(own), vectors[users]
         found = ranking.rank(rows, neighbors, similarities, own, taken, k, vectors=of_users, blends=self._blends)
-        liked = test.values() >= ranking.parameters.liked_from
-        n_liked = np.add.reduceat(liked, test.indptr[:-1].astype(np.int64)).astype(np.float32)
-        recalls = np.empty((len(users), n), dtype=np.float32)
-        for blend in range(n):
-            places = find_in_rows(lists_of(test), np.ascontiguousarray(found.items[blend::n]))
-            hits = (places >= 0) & liked[np.maximum(places, 0)]
-            recalls[:, blend] = hits.sum(axis=1) / n_liked
-        return recalls
+        return recalls_of(found.items, test, ranking.parameters.liked_from)
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, Any]:
         folds = range(self._inputs.plan()["fold"].n_tasks)

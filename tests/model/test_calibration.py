@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.chunked.csr import NarrowRows
 from engine.model.calibration import (
     choose_ranking,
     choose_rating,
     hold_out,
     rating_sums,
+    recalls_of,
     sample_users,
     without_rare,
 )
@@ -120,6 +122,25 @@ def test_of_pure_noise_little_is_made() -> None:
 def test_no_ratings_no_weights() -> None:
     nothing = choose_rating([np.zeros((0, 3, 3))] * 2, [np.zeros(0, dtype=np.int64)] * 2)
     assert (nothing.weights.latent, nothing.weights.near) == (0, 0)
+
+
+@quick
+@given(seeds, st.integers(1, 4))
+def test_recalls_are_those_of_a_loop(seed: int, n_lists: int) -> None:
+    rng = np.random.default_rng(seed)
+    held = rows_of(rng, 5, 12)
+    ratings = dense(held)
+    ratings[np.arange(5), rng.integers(12, size=5)] = 4.0  # everybody likes something
+    there = ~np.isnan(ratings)
+    indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    held = NarrowRows(indptr, np.nonzero(there)[1].astype(np.uint8), ratings[there].astype(np.float32), 12, 1.0)
+    lists = np.array([rng.permutation(12)[:6] for _ in range(5 * n_lists)], dtype=np.int32)
+    lists[rng.random(lists.shape) < 0.1] = -1
+    found = recalls_of(lists, held, 3.0)
+    for user in range(5):
+        liked = set(np.flatnonzero(ratings[user] >= 3.0).tolist())
+        expected = [len(liked & set(row.tolist())) / len(liked) for row in lists[user * n_lists : (user + 1) * n_lists]]
+        np.testing.assert_allclose(found[user], expected, rtol=1e-6)
 
 
 def test_given_weights_stand_where_no_others_are_better_by_more_than_the_error() -> None:

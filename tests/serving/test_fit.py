@@ -66,11 +66,11 @@ def test_everything_is_learned_from_and_other_columns_may_be_named(fitted: Recom
 
 def test_what_is_no_ratings_is_refused_in_a_sentence() -> None:
     wrong: list[tuple[Any, str]] = [
-        (5, "data is a int"),
+        (5, "dataset is 5"),
         (np.ones((3, 2)), "2 columns"),
         (np.array([[1.5, 2, 3]]), "users: .*1.5.* is no whole number"),
         ([[1, 2], [1], [3.0, 4.0]], "shapes"),
-        (RATINGS.head(0), "without rows"),
+        (RATINGS.head(0), "has no rows"),
         (RATINGS.select("userId"), "column"),
     ]
     for data, told in wrong:
