@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from engine.chunked.journal import Committed
 from engine.chunked.storage import Remote
 from engine.ratings import datasets
+from tests.support.browser import launched
 from tests.support.pipeline import finish_run, run_stages
 
 
@@ -43,6 +45,13 @@ def default_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def notebook_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of the notebook's model, with the true neighbours."""
     return finish_run(sample_dir / "ratings.csv", tmp_path_factory.mktemp("notebook-run"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window."""
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -4,22 +4,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.results.report.page import render
+from tests.support.browser import WIDTHS
 from tests.support.pipeline import STEPS
 from tests.support.report_content import content, metrics
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser")
-
 THEMES = ("light", "dark")
-WIDTHS = (1280, 390)
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # Text and marks that do not stand out from what is behind them, by the contrast of WCAG 2.2.
 FAINT = """() => {
@@ -56,19 +51,6 @@ FAINT = """() => {
   for (const each of bars) look(each, getComputedStyle(each).fill, 3);
   return [seen.length, bars.length, faint];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
-        if found is None:
-            pytest.skip("no Chromium: apt install chromium, or .venv/bin/playwright install chromium")
-        # Root, as in a container, has no sandbox.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

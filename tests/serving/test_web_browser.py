@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -12,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.results.test_report_browser import NAMES, WIDTHS
 from tests.serving.test_recommender import run
+from tests.support.browser import WIDTHS
 from tests.support.ratings import synthetic_ratings
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser")
 uvicorn = pytest.importorskip("uvicorn", reason="serves the page")
 
 OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
@@ -44,19 +42,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}/"
     server.should_exit = True
     thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
-        if found is None:
-            pytest.skip("no Chromium: apt install chromium, or .venv/bin/playwright install chromium")
-        # Root, as in a container, has no sandbox.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
