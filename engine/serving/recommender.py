@@ -199,8 +199,8 @@ class Recommender:
         Parameters
         ----------
         data : path, data frame, array, sparse matrix, or sequence of columns
-            What ``dataset`` of a configuration may be: a ratings file or its URL, a data frame, a SciPy matrix of users x
-            items. Or an array, or a list of columns: users, items, ratings and, if there are any, times.
+            What ``dataset`` of a configuration may be: a ratings file or its URL, a data frame, a SciPy matrix of users
+            x items. Or an array, or a list of columns: users, items, ratings and, if there are any, times.
         columns : sequence of str, optional
             Names of the columns of users, items, ratings and (optionally) times, where they are unusual.
         memory : str or int, optional
