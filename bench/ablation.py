@@ -15,24 +15,29 @@ from bench.measure import HERE, write_result
 from bench.trials import Values, default, figures
 from engine.config import PRESETS
 
-# Beside what the preset says: the parts that have a value with which they do nothing.
+# Beside what the preset says: the parts that have a value with which they do nothing, or as much as alone.
 OFF: Values = {
     "item_neighbors.min_ratings": 10**9,
     "refine.sweeps": 0,
     "evaluate.amplification": 1,
     "evaluate.disliked_vote": 1,
     "evaluate.liked_share": 0,
+    "predict.latent_weight": 0,
+    "predict.near_weight": 1,
+    "calibrate.method": "fixed",
 }
 NOTEBOOK: Values = {
     f"{section}.{key}": value
     for section, keys in PRESETS["notebook"].items()
     for key, value in keys.items()
-    if value != default(f"{section}.{key}")
+    if value != default(f"{section}.{key}") and section != "matrix"  # what other keys need is switched on
 } | dict(OFF)
 """The notebook's model, as what is set in the default preset."""
 
 WAY = {
     "index.method": "the true nearest users, not those that graphs find",
+    "evaluate.liked_from": "what is liked settled by the ratings' scale, which makes it the same here",
+    "factors.ratings": "ratings scaled for the SVD, which leaves half stars as they are",
     "evaluate.model": "items ranked by votes, weighted by similarity; ratings predicted by the bias model",
     "item_neighbors.min_ratings": "ratings of near items added to the bias model",
     "factors.dims": "fewer dimensions (of items only the first 32 are compared throughout)",
@@ -42,6 +47,9 @@ WAY = {
     "evaluate.disliked_vote": "ratings below 4.0 count less",
     "evaluate.liked_share": "items get a bonus that have liked ones among their nearest",
     "refine.sweeps": "vectors refined by alternating least squares; candidates ranked by their products and by votes",
+    "predict.latent_weight": "vectors of what the bias model leaves added to ratings",
+    "predict.near_weight": "near items weigh less beside them",
+    "calibrate.method": "weights of the parts chosen by the run",
 }
 """Keys in the order in which they are set to their defaults, and what each change does."""
 
@@ -54,7 +62,9 @@ WITHOUT: dict[str, Values] = {
     "less weight for disliked items": {"evaluate.disliked_vote": OFF["evaluate.disliked_vote"]},
     "likeness to items the user liked": {"evaluate.liked_share": OFF["evaluate.liked_share"]},
     "refined vectors": {"refine.sweeps": 0},
-    "votes, but for candidates": {"evaluate.votes_weight": 0},
+    "votes, but for candidates": {"calibrate.method": "fixed", "evaluate.votes_weight": 0},
+    "vectors of what the bias model leaves": {"calibrate.method": "fixed", "predict.latent_weight": 0},
+    "weights chosen by the run": {"calibrate.method": "fixed"},
     "scaling users and items in the SVD": {"factors.user_scaling": 0, "factors.item_scaling": 0},
     "cutting the dimensions from 128": {"factors.dims": NOTEBOOK["factors.dims"]},
 }

@@ -266,8 +266,9 @@ def model_page() -> str | None:
         "The defaults weigh these figures against time. More neighbours, near items and dimensions are a little better "
         "in the searches below, but scoring takes longer in proportion to the first two.",
         "The searches are of the model without refined vectors (`refine.sweeps=0`), with 32 dimensions as the default. "
-        "The defaults of `refine` and `evaluate.votes_weight` come from trials on validation users held out of train, "
-        "of the sample and of two other real data sets, which no script here repeats.",
+        "The defaults of `refine`, of `residuals` and of weights come from trials on validation parts of train, of the "
+        "sample and of two other real data sets, which no script here repeats. With the default `calibrate.method` "
+        "a run chooses the weights itself.",
     ]
     return "\n\n".join(head + sections) + "\n"
 
