@@ -165,7 +165,7 @@ class Residuals(Section, frozen=True):
     steps: Positive = 3
     """Steps of conjugate gradients for each vector of a sweep."""
     strength: Annotated[float, Meta(ge=0)] = 1.0
-    """Of the regularisation, times the standard deviation of the ratings and the root of their number."""
+    """Of the regularisation, times the root of the number of a vector's ratings."""
     ratings_per_part: Positive = 2**19
     """Ratings that are sorted by item at once."""
     items_per_task: Positive = 4096

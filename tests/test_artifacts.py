@@ -42,7 +42,13 @@ def imports(path: Path) -> list[str]:
 
 
 # What stages share: what they are constructed with, a table written, and how an index is gone through.
-_SHARED = ("engine.stages.inputs", "engine.stages.tables", "engine.stages.index.tiles", "engine.stages.index.graphs")
+_SHARED = (
+    "engine.stages.alternating",
+    "engine.stages.inputs",
+    "engine.stages.tables",
+    "engine.stages.index.tiles",
+    "engine.stages.index.graphs",
+)
 STAGES = sorted((ROOT / "stages").rglob("*.py"))
 
 

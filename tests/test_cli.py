@@ -467,7 +467,7 @@ def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -
     found = engine("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")
     answers = json.loads(found.stdout)
     assert [answer["user"] for answer in answers] == [2, 5]
-    assert {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating"} == set(
+    assert {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating", "popular"} == set(
         answers[0]["items"][0]
     )
     assert "both liked" in engine("similar", where, "--user", 2, "-k", 3).stdout
@@ -610,13 +610,15 @@ def test_names_that_are_not_utf_8_are_read_or_refused_in_a_sentence(good: Path, 
     where = tmp_path / "w"
     for arguments in (
         ("run", path, "--workdir", where),
-        ("plan", path, "--workdir", where, "--json"),
         ("run", good, "--workdir", odd / "w"),
         ("run", good, "--workdir", where, "--config", odd / "c.toml"),
-        ("status", odd, "--json"),
         ("run", "x", "--data-dir", odd),
     ):
         refused(engine(*arguments), 2, "caf\\xe9")
+    for arguments in (("plan", path, "--workdir", where, "--json"), ("status", odd, "--json")):
+        found = engine(*arguments)
+        assert found.returncode == 2
+        assert "caf\\xe9" in json.loads(found.stderr)["message"]
     refused(engine("run", path.name, "--workdir", where, cwd=odd), 2, "is not UTF-8: rename it")
     result = engine("run", good, "--workdir", "w", cwd=odd)
     refused(result, 2, "caf\\xe9/w: is not UTF-8: rename it, or give another")

@@ -88,7 +88,8 @@ def test_rows_in_every_format(
     command: str, runs: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, *more = command.split()
-    arguments = [name, str(runs / "small"), *more, *([str(runs / "small")] if name == "compare" else [])]
+    monkeypatch.chdir(runs)  # of a long path no table can be narrow
+    arguments = [name, "small", *more, *(["small"] if name == "compare" else [])]
     told: dict[str, bytes] = {}
     for form in ("table", "json", "csv", "parquet"):
         assert cli.main([*arguments, "--format", form]) == 0

@@ -25,9 +25,11 @@ FILES = {
     "odd.txt": "user~item~rating\n1~2~3\n",
     "months/month=2024-01/a.csv.gz": "user,item,rating\n1,2,3\n",
     "months/month=2024-02/b.csv": "user,item,rating\n1,2,3\n",
+    "train.csv": "user,item,rating\n1,2,3\n",
+    "test.csv": "user,item,rating\n1,3,3\n",
     "names.tsv": "id\ttitle\n2\tTwo\n",
 }
-COMMANDS = [line.split("#")[0].strip() for line in GUIDE.read_text().splitlines() if line.startswith("    engine ")]
+COMMANDS = [line.split("#")[0].strip() for line in GUIDE.read_text().splitlines() if line.startswith("    engine run ")]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

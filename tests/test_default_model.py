@@ -81,7 +81,7 @@ def _fitted(latent: Latent, ratings: NDArray[Any], expected: NDArray[Any]) -> ND
     rated = np.flatnonzero(ratings)
     items = latent.items[rated].astype(np.float64)
     left = items.T @ items + latent.strength * len(rated) ** 0.5 * np.eye(items.shape[1])
-    return np.asarray(np.linalg.solve(left, items.T @ (ratings[rated] - expected[rated])))
+    return np.asarray(np.linalg.solve(left, items.T @ (ratings[rated] - expected[rated]) / latent.unit))
 
 
 def test_predictions_are_the_bias_models_and_what_vectors_and_near_items_add(run: dict[str, Committed]) -> None:
@@ -97,7 +97,7 @@ def test_predictions_are_the_bias_models_and_what_vectors_and_near_items_add(run
         weights = [float(similarities[item, j]) for j in near]
         left = [train[user, ids[item, j]] - biases.mean - biases.users[user] - biases.items[ids[item, j]] for j in near]
         own = _fitted(latent, train[user], biases.mean + biases.users[user] + biases.items)
-        value = base + section.latent_weight * own @ latent.items[item]
+        value = base + section.latent_weight * latent.unit * own @ latent.items[item]
         value += section.near_weight * np.dot(weights, left) / (sum(weights) + section.shrink)
         assert found.values[place] == pytest.approx(np.clip(value, 0.5, 5), abs=1e-4)
         assert found.covered[place] == bool(near)

@@ -237,7 +237,8 @@ def read_latent(stage: Committed) -> Latent:
     """residuals: items' vectors of what the bias model leaves."""
     from engine.model.prediction import Latent
 
-    return Latent(np.load(stage.path(names.ITEM_FACTORS)), Fitted.of(stage).strength)
+    fitted = Fitted.of(stage)
+    return Latent(np.load(stage.path(names.ITEM_FACTORS)), fitted.unit, fitted.strength)
 
 
 def read_predictions(stage: Committed, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:

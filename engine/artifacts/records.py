@@ -229,8 +229,9 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """residuals: how strongly vectors are regularised, in units of ratings."""
+    """residuals: the unit that vectors are fitted in, in units of ratings, and how strongly they are regularised."""
 
+    unit: float
     strength: float
 
     @classmethod

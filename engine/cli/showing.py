@@ -34,10 +34,11 @@ def complain(
     text: str, kind: str = "EngineError", exit_code: int = EngineError.exit_code, *, as_json: bool = False
 ) -> None:
     """Tell what went wrong."""
+    shown = printable(text, keep="\n")
     if as_json:
-        print(json.dumps({"error": kind, "message": text, "exit_code": exit_code}), file=sys.stderr)
+        print(json.dumps({"error": kind, "message": shown, "exit_code": exit_code}), file=sys.stderr)
     else:
-        print(f"engine: {printable(text, keep=chr(10))}", file=sys.stderr)
+        print(f"engine: {shown}", file=sys.stderr)
 
 
 def progress(options: argparse.Namespace) -> Progress | EventLines:

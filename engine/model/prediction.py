@@ -43,16 +43,19 @@ class Latent(NamedTuple):
     Attributes
     ----------
     items : float32 array, shape (items, dims)
+    unit : float
+        That they are fitted in, in units of ratings.
     strength : float
         Of the regularisation (`engine.model.residuals.ridges`).
     """
 
     items: NDArray[np.float32]
+    unit: float
     strength: float
 
 
 class RatingModel(NamedTuple):
-    """What ratings are predicted from: ``b_ui + w_latent x_u y_i + w_near n_ui``.
+    """What ratings are predicted from: ``b_ui + w_latent unit x_u y_i + w_near n_ui``.
 
     Attributes
     ----------
@@ -137,7 +140,8 @@ def rating_parts(
     residuals = own.values()
     remove_bias(residuals, own.indptr, own.indices, model.biases, first_user)
     vectors = np.zeros((len(indptr) - 1, model.latent.items.shape[1]), dtype=np.float32)
-    solve_rows(own, residuals, ridges(own, model.latent.strength), model.latent.items, None, FOLD_STEPS, vectors)
+    unit = np.float32(model.latent.unit)
+    solve_rows(own, residuals / unit, ridges(own, model.latent.strength), model.latent.items, None, FOLD_STEPS, vectors)
     asked = Lists(indptr.astype(np.int64), items.astype(np.int32))
     of = model.near
     places = items if of.items is None else np.searchsorted(of.items, items)
@@ -151,4 +155,4 @@ def rating_parts(
         of.shrink,
     )
     bias = expected(model.biases, first_user + row_numbers(indptr), items)
-    return Parts(bias, products_of_pairs(vectors, model.latent.items, asked), near, covered)
+    return Parts(bias, unit * products_of_pairs(vectors, model.latent.items, asked), near, covered)

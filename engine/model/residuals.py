@@ -14,23 +14,28 @@ from engine.model.scoring import row_numbers
 
 Float32 = NDArray[np.float32]
 
+# A variance as small as that, beside the square of the mean, is rounding.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Residuals:
-    """Ratings less what the bias model expects.
+    """Ratings less what the bias model expects, in a unit that does not depend on that of the ratings.
 
-    Vectors minimise ``sum (r_ui - b_ui - x_u y_i)^2`` over ratings (Koren, Bell and Volinsky 2009), with a ridge of
-    ``strength`` times the root of the number of ratings for each vector: between one ridge for all (Salakhutdinov and
-    Mnih 2008) and one in proportion to the number (Zhou et al. 2008).
+    Vectors minimise ``sum ((r_ui - b_ui) / unit - x_u y_i)^2`` over ratings (Koren, Bell and Volinsky 2009), with a
+    ridge of ``strength`` times the root of the number of ratings for each vector: between one ridge for all
+    (Salakhutdinov and Mnih 2008) and one in proportion to the number (Zhou et al. 2008).
 
     Attributes
     ----------
     biases : Biases
+    unit : float
+        Standard deviation of the ratings: see `deviation`.
     strength : float
-        In units of ratings.
     """
 
     biases: Biases
+    unit: float
     strength: float
 
     def of_users(self, rows: NarrowRows, users: Ids) -> tuple[Float32, Float32]:
@@ -49,6 +54,7 @@ class Residuals:
         left -= np.float32(self.biases.mean)
         left -= of_rows[row_numbers(rows.indptr)]
         left -= of_columns[rows.indices]
+        left /= np.float32(self.unit)
         return left
 
 
@@ -59,11 +65,12 @@ def ridges(rows: NarrowRows, strength: float) -> Float32:
 
 
 def deviation(squares: float, n: int, mean: float) -> float:
-    """Standard deviation of ``n`` ratings, from the sum of their squares and their mean.
+    """Standard deviation of ``n`` ratings, from the sum of their squares and their mean; 1 where all are the same.
 
     Examples
     --------
     >>> deviation(1.0 + 9.0, 2, 2.0)
     1.0
     """
-    return float(max(squares / max(1, n) - mean * mean, 0.0) ** 0.5)
+    variance = squares / max(1, n) - mean * mean
+    return float(variance**0.5) if variance > _ROUNDING * mean * mean else 1.0

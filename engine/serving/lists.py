@@ -59,6 +59,7 @@ def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
         The work directory.
     lists : path
         CSV or Parquet with a row an item: columns of users and items, and ``rank`` or ``score``, or rows in order.
+        Those without a score come last, in order.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def _read(path: Path) -> pl.DataFrame:
     for name, descending in _ORDERS:
         if name in rows.columns:
             order = pl.col(name).cast(pl.Float64, strict=False)
-            rows = rows.sort(order, descending=descending, maintain_order=True)
+            rows = rows.sort(order, descending=descending, nulls_last=True, maintain_order=True)
             break
     return rows.select(pl.col(user).alias("user"), pl.col(item).alias("item"))
 

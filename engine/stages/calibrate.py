@@ -57,10 +57,11 @@ Float32 = NDArray[np.float32]
 
 
 class _Shared(NamedTuple):
-    """Ratings that models are fitted to, the same the other way round, how many an item has, and their SVD."""
+    """Ratings that models are fitted to, the same the other way round and as they are decomposed, and their SVD."""
 
     rows: NarrowRows
     of_items: NarrowRows
+    decomposed: NarrowRows
     counts: NDArray[np.int64]
     loadings: Float32
     values: NDArray[np.float64]
@@ -116,7 +117,7 @@ class CalibrateStage:
         decomposed = rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
         magnitude = float(np.abs(decomposed.values().astype(np.float64)).sum()) / max(1, len(rows.data))
         loadings, values = small.decompose(decomposed, self._models.factors)
-        return _Shared(rows, small.by_item(rows), counts, loadings, values, magnitude)
+        return _Shared(rows, small.by_item(rows), decomposed, counts, loadings, values, magnitude)
 
     def _near(self, shared: _Shared) -> Near:
         section = self._models.item_neighbors
@@ -129,10 +130,11 @@ class CalibrateStage:
         biases, residuals, rows = self._models.biases, self._models.residuals, shared.rows
         bias_model = fit_biases(rows, biases.passes, biases.user_damping, biases.item_damping)
         squares = float(np.square(rows.values().astype(np.float64)).sum())
-        objective = Residuals(bias_model, residuals.strength * deviation(squares, len(rows.data), bias_model.mean))
+        unit = deviation(squares, len(rows.data), bias_model.mean)
+        objective = Residuals(bias_model, unit, residuals.strength)
         start, sweeps, steps = shared.start(residuals.dims), residuals.sweeps, residuals.steps
         items = small.alternate(objective, rows, shared.of_items, start, sweeps, steps)
-        model = RatingModel(bias_model, Latent(items, objective.strength), near, self._models.predict.weights)
+        model = RatingModel(bias_model, Latent(items, unit, residuals.strength), near, self._models.predict.weights)
         n_users, sums = len(rows.indptr) - 1, []
         for first in range(0, n_users, PREDICT_USERS):
             last = min(first + PREDICT_USERS, n_users)
@@ -153,7 +155,7 @@ class CalibrateStage:
             item_vectors = small.alternate(objective, rows, shared.of_items, start, sweeps, steps)
             vectors = small.user_vectors(objective, rows, item_vectors)
         else:
-            vectors = unit_rows(times_dense(rows, shared.loadings))
+            vectors = unit_rows(times_dense(shared.decomposed, shared.loadings))
         ranking = Ranking.of(parameters, shared.counts, inverted, item_vectors)
         liked = held.values() >= parameters.liked_from
         n_liked = np.bincount(row_numbers(held.indptr)[liked], minlength=len(rows.indptr) - 1)

@@ -26,11 +26,12 @@ class ResidualsStage(AlternatingStage[config.Residuals]):
         """See `AlternatingStage`."""
         biases = read_biases(self._inputs.upstream["biases"])
         _, squares = self.sums()
-        return Residuals(biases, self._section.strength * deviation(squares, self._train.nnz, biases.mean))
+        return Residuals(biases, deviation(squares, self._train.nnz, biases.mean), self._section.strength)
 
     def told(self) -> dict[str, float]:
         """See `AlternatingStage`."""
-        return {"strength": self.objective().strength}
+        objective = self.objective()
+        return {"unit": objective.unit, "strength": objective.strength}
 
     def starting_vectors(self) -> Float32:
         """See `AlternatingStage`."""

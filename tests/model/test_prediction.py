@@ -26,7 +26,7 @@ def case(seed: int) -> tuple[RatingModel, csr_matrix, csr_matrix]:
     train, asked = (
         csr_matrix(random_array((N_USERS, N_ITEMS), density=0.3, rng=rng, dtype=np.float32)) for _ in range(2)
     )
-    latent = Latent(rng.standard_normal((N_ITEMS, 16), dtype=np.float32), 9.0)
+    latent = Latent(rng.standard_normal((N_ITEMS, 16), dtype=np.float32), 2.0, 9.0)
     return RatingModel(biases, latent, Near(ids, similarities, 2.0), RatingWeights(0.7, 0.4)), train, asked
 
 
@@ -41,8 +41,8 @@ def loops(model: RatingModel, train: csr_matrix, user: int, item: int) -> float:
     rated = np.flatnonzero(dense[user])
     vectors, left = model.latent.items[rated], dense[user, rated] - base + model.biases.items[item]
     ridge = model.latent.strength * len(rated) ** 0.5 * np.eye(16)
-    own = np.linalg.solve(vectors.T @ vectors + ridge, vectors.T @ (left - model.biases.items[rated]))
-    value = base + 0.7 * (own @ model.latent.items[item] if len(rated) else 0) + 0.4 * above / below
+    own = np.linalg.solve(vectors.T @ vectors + ridge, vectors.T @ (left - model.biases.items[rated]) / 2)
+    value = base + 0.7 * 2 * (own @ model.latent.items[item] if len(rated) else 0) + 0.4 * above / below
     return float(np.clip(value, model.biases.low, model.biases.high))
 
 

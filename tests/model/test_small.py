@@ -80,7 +80,7 @@ def test_vectors_are_those_of_residuals(
     expected = read_biases(run["biases"])
     np.testing.assert_array_equal(biases.users, expected.users)
     np.testing.assert_array_equal(biases.items, expected.items)
-    objective = Objective(biases, theirs.strength)
+    objective = Objective(biases, theirs.unit, theirs.strength)
     items = small.alternate(
         objective, rows, small.by_item(rows), starting_vectors(*decomposed), section.sweeps, section.steps
     )

@@ -115,9 +115,11 @@ class Loops:
         items, weights = self.latent.items[rated].astype(np.float64), self.chosen.rating.weights
         expected = self.biases.mean + self.biases.users[user] + self.biases.items[rated]
         ridge = self.latent.strength * len(rated) ** 0.5 * np.eye(items.shape[1])
-        own = np.linalg.solve(items.T @ items + ridge, items.T @ (self.train[user, rated] - expected))
+        own = np.linalg.solve(
+            items.T @ items + ridge, items.T @ (self.train[user, rated] - expected) / self.latent.unit
+        )
         near = above / (below + Predict().shrink) if below else 0
-        value = base + weights.latent * own @ self.latent.items[item] + weights.near * near
+        value = base + weights.latent * self.latent.unit * own @ self.latent.items[item] + weights.near * near
         return float(np.clip(value, self.biases.low, self.biases.high))
 
     def scores(self, user: int, items: list[int]) -> dict[int, float]:

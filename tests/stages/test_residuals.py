@@ -38,16 +38,18 @@ def test_vectors_are_those_of_alternating_least_squares(tmp_path: Path) -> None:
     run, section = fitted(tmp_path), Residuals(**EXACT)
     train, biases = read_matrix(run).toarray().astype(np.float64), read_biases(run["biases"])
     expected = biases.mean + biases.users[:, None] + biases.items[None, :]
-    left = np.where(train == 0, np.nan, train - expected)
+    unit = train[train > 0].std()
+    left = np.where(train == 0, np.nan, (train - expected) / unit)
     loadings = np.load(run["factors"].path("loadings.npy")).astype(np.float64)[:, : section.dims]
     values = np.load(run["factors"].path("singular_values.npy"))[: loadings.shape[1]]
     items = loadings * np.sqrt(values / train[train > 0].mean())
-    strength = section.strength * train[train > 0].std()
+    strength = section.strength
     for _ in range(section.sweeps):
         users = solved(left, items, strength)
         items = solved(left.T, users, strength)
     found = read_latent(run["residuals"])
-    assert found.strength == pytest.approx(strength)
+    assert found.unit == pytest.approx(unit)
+    assert found.strength == strength
     np.testing.assert_allclose(found.items[:, :12], items, atol=5e-3 * np.abs(items).max())
     assert not found.items[:, 12:].any()  # up to what kernels take
 
@@ -62,4 +64,4 @@ def test_workers_and_the_sizes_of_tasks_change_no_byte(other: dict[str, Any], tm
         read_latent(fitted(tmp_path / name, **some)["residuals"]) for name, some in (("one", {}), ("two", other))
     )
     assert one.items.tobytes() == two.items.tobytes()
-    assert one.strength == pytest.approx(two.strength, rel=1e-12)
+    assert one.unit == pytest.approx(two.unit, rel=1e-12)
