@@ -615,8 +615,7 @@ def test_names_that_are_not_utf_8_are_read_or_refused_in_a_sentence(good: Path, 
         ("run", "x", "--data-dir", odd),
     ):
         refused(engine(*arguments), 2, "caf\\xe9")
-    for arguments in (("plan", path, "--workdir", where, "--json"), ("status", odd, "--json")):
-        found = engine(*arguments)
+    for found in (engine("plan", path, "--workdir", where, "--json"), engine("status", odd, "--json")):
         assert found.returncode == 2
         assert "caf\\xe9" in json.loads(found.stderr)["message"]
     refused(engine("run", path.name, "--workdir", where, cwd=odd), 2, "is not UTF-8: rename it")
