@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from engine/config.py: ``python docs/configuration.py``."""
+"""Write docs/configuration.md from engine/config/: ``python docs/configuration.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.config import Config, Section, expected
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# Configuration
 
-Written by `python docs/configuration.py` from `engine/config.py`.
+Written by `python docs/configuration.py` from `engine/config/`.
 
 Set a key with `--set neighbors.k=80`, or put it into a file for `--config`, which is TOML:
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine import config
 from engine.chunked.errors import UsageError
-from engine.config import Config, load, parse_assignment, read_toml
+from engine.config import Config, load, loading, parse_assignment, read_toml
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_layers_are_not_changed() -> None:
 
 
 def test_what_is_set_wins_over_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "PRESETS", {**config.PRESETS, "quick": {"factors": {"dims": 8, "passes": 2}}})
+    monkeypatch.setattr(loading, "PRESETS", {**config.PRESETS, "quick": {"factors": {"dims": 8, "passes": 2}}})
     settings = load({"preset": "quick", "factors": {"passes": 3}})
     assert (settings.factors.dims, settings.factors.passes, settings.preset) == (8, 3, "quick")
 
