@@ -50,13 +50,13 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 3),
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 4),
-        step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean"),
+        step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 2),
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 7)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
-    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train")
+    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 2)
     calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
     chosen = (calibrate,) if costs.calibrates(settings) else ()
     weights = tuple(each.name for each in chosen)

@@ -147,6 +147,8 @@ class Biases(Section, frozen=True):
     """Number of ratings equal to the mean that are added to a user's."""
     item_damping: Annotated[float, Meta(ge=0)] = 3.0
     """Number of ratings equal to the mean that are added to an item's."""
+    ratings_per_part: Positive = 2**22
+    """Ratings in a task. Sums of ratings are added in the order of the tasks."""
 
 
 class Residuals(Section, frozen=True):

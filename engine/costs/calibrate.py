@@ -50,7 +50,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
         vectors=3 * 4 * dims * items,
         best=total(best=2 * (4 + 4), result=4 + 4, without_nan=4) * settings.item_neighbors.k * block,
     )
-    biases = total(widened=4 + 4, as_int64=8, ones=8, scipy=40) * min(ratings, BIAS_RATINGS + shapes.most_ratings)
+    biases = total(left=8, of_items=8, columns=8) * min(ratings, BIAS_RATINGS + shapes.most_ratings)
     targets = total(values=4, targets=4, rows=8, of_rows=4, of_columns=4, compared=1) * ratings
     fitting = targets + total(start=4, fitted=4) * residual_dims(settings, shapes) * (items + users)
     some = min(users, SCORE_USERS)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config
-from engine.costs.common import ZARR, Plan, Shapes, chunks, dims_of, residual_dims, stored_train, total, wide_values
+from engine.costs.common import (
+    ZARR,
+    Plan,
+    Shapes,
+    chunks,
+    column_bytes,
+    dims_of,
+    n_train,
+    residual_dims,
+    total,
+    wide_values,
+)
 from engine.model.index import clusters_items
 from engine.model.sizes import (
     BIAS_RATINGS,
@@ -18,19 +29,40 @@ from engine.model.sizes import (
 
 
 def biases(settings: Config, shapes: Shapes) -> Plan:
-    """The matrix as it is stored; pieces of whole users; what is added up for users and items."""
-    piece = min(BIAS_RATINGS + shapes.most_ratings, shapes.n_ratings)
-    # What SciPy makes of a piece for its products: the values of both sides as float64, and pointers to them.
-    rating = total(widened=4 + 4, as_int64=8, ones=8, scipy=40)
-    each = total(sums=8, counts=8, biases=8, left=8, damped=8)
-    fit = total(
+    """A part of the users as it is stored, a piece of it widened; what is added up for the items."""
+    section, items = settings.biases, shapes.n_items
+    n = n_train(settings, shapes)
+    n_parts = chunks(n, section.ratings_per_part)
+    part = min(n, chunks(n, max(1, n_parts)) + shapes.most_ratings)
+    piece = min(part, BIAS_RATINGS + shapes.most_ratings)
+    reading = total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
-        train=stored_train(settings, shapes),
-        piece=rating * piece,
-        arrays=each * (shapes.n_users + shapes.n_items),
+        part=total(data=shapes.value_bytes, indices=column_bytes(shapes)) * part,
+        of_users=total(indptr=8, lengths=8, ends=8) * min(part, shapes.n_users),
+        train_indptr=8 * shapes.n_users,
     )
-    return {"fit": Planned(0 if shapes.implicit else 1, Cost(task=fit))}
+    sums = total(
+        reading=reading,
+        piece=total(values=4, widened=8, columns=8) * piece,
+        item_arrays=total(sums=8, counts=8, of_piece=8) * items,
+    )
+    users = total(
+        reading=reading,
+        piece=total(left=8, of_items=8, columns=8) * piece,
+        biases=total(biases=8, of_piece=8, damped=3 * 8) * min(part, shapes.n_users),
+        item_arrays=total(taken=8, of_piece=8) * items,
+    )
+    of_items = total(left=8, counts=8, of_a_part=8, damped=3 * 8) * items
+    settling = total(numpy=4 * MIB, items=of_items, train_indptr=8 * shapes.n_users)
+    together = total(items=8 * items, users=total(all=4, of_a_part=4, train_indptr=8) * shapes.n_users)
+    plan = {"sums": Planned(n_parts, Cost(task=sums)), "start": Planned(1, Cost(task=settling))}
+    for p in range(section.passes):
+        plan[f"users-{p}"] = Planned(n_parts, Cost(task=users, shared=8 * items))
+        if p < section.passes - 1:
+            plan[f"items-{p + 1}"] = Planned(1, Cost(task=settling))
+    plan["fit"] = Planned(1, Cost(task=total(numpy=4 * MIB, together=together)))
+    return {name: Planned(0, each.cost) for name, each in plan.items()} if shapes.implicit else plan
 
 
 def item_neighbors(settings: Config, shapes: Shapes) -> Plan:

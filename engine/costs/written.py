@@ -41,7 +41,7 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes),
         "index": _indexed(settings, shapes),
         "neighbors": total(ids=4, similarities=4) * users * settings.neighbors.k,
-        "biases": 4 * (users + items),
+        "biases": _biases(settings, shapes),
         "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
         "item_neighbors": near * items * (settings.item_neighbors.k + 1),  # one more: counts and row pointers
         "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
@@ -56,6 +56,14 @@ def _evaluated(settings: Config, shapes: Shapes) -> int:
     blocks = chunks(shapes.n_users, settings.evaluate.users_per_task)
     times = total(of_blocks=2 * 8 * blocks, of_all=8)
     return total(users=user * shapes.n_users, ids=shapes.user_text_bytes, items=times * shapes.n_items)
+
+
+def _biases(settings: Config, shapes: Shapes) -> int:
+    users, items, section = shapes.n_users, shapes.n_items, settings.biases
+    n_parts = chunks(n_train(settings, shapes), section.ratings_per_part)
+    of_parts = total(sums=8, counts=8, taken=8 * section.passes) * n_parts
+    of_items = total(left=8, counts=8, biases=8 * section.passes, found=4)
+    return total(users=(4 + 4) * users, items=(of_parts + of_items) * items)
 
 
 def recommend_disk(section: Recommend, shapes: Shapes) -> int:
