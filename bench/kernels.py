@@ -97,7 +97,9 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     found = kernels.rank_items(*asked, None, taken, 50).items
     yield Case("count_opinions", "GB", votes * (2 + 4), lambda: kernels.count_opinions(rows, neighbors, found))
     popular = np.arange(N_ITEMS, dtype=np.int32)
-    yield Case("rank_popular", "GB", BLOCK * (50 + ratings) * 9, lambda: kernels.rank_popular(popular, taken, 50))
+    yield Case(
+        "rank_popular", "GB", BLOCK * (50 + ratings) * 9, lambda: kernels.rank_popular(popular, len(popular), taken, 50)
+    )
     yield Case("find_in_rows", "GB", found.nbytes * 3, lambda: kernels.find_in_rows(taken, found))
     residuals = rng.standard_normal(len(own.data)).astype(np.float32)
     ids, likenesses = similar.indices.astype(np.int32).reshape(-1, NEAR), similar.data.reshape(-1, NEAR)

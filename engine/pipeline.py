@@ -52,7 +52,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 4),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 2),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 7)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 8)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
@@ -88,7 +88,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted, *refined, *weights),
         does="the best items for every user",
-        version=8,
+        version=9,
     )
 
 

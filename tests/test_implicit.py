@@ -145,6 +145,21 @@ def test_answers_have_scores_and_reasons_that_fit(clicks: Path, tmp_path: Path) 
     assert of_all.equals(listed.drop("title").select(of_all.columns))
 
 
+def test_a_count_makes_a_pair_weigh_more_if_that_is_configured(clicks: Path, tmp_path: Path) -> None:
+    counted = PAIRS.with_columns(VALUES["counts"])
+    weighed = finished(tmp_path / "a", counted, refine={"alpha": 3.0})
+    assert not everybodys_lists(weighed).equals(everybodys_lists(clicks))
+    vectors = [Recommender.open(weighed).fold_in([1, 8, 15], counts).vector for counts in ([1, 1, 1], [1, 1, 7])]
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.01
+
+
+def test_a_newcomer_took_whatever_they_count(tmp_path: Path) -> None:
+    counted = PAIRS.with_columns(plays=5 + pl.int_range(pl.len()) % 3)
+    recommender = Recommender.open(finished(tmp_path, counted))
+    few, many = (recommender.recommend(recommender.fold_in([1, 8, 15], [n, n, n]), 5) for n in (1, 6))
+    assert few.equals(many)
+
+
 def test_the_summary_and_the_report_say_so(clicks: Path) -> None:
     metrics = metrics_of(clicks)
     told = summary.describe(metrics)

@@ -5,6 +5,7 @@ Each is read from what its step has committed, with ``of`` or a function beside 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
@@ -150,9 +151,9 @@ def is_implicit(matrix: Committed) -> bool:
 
 def settled_liked_from(setting: float | str | None, matrix: Committed) -> float:
     """From which rating on items are liked: what is set, or what was found where that is ``auto``; all if implicit."""
-    if isinstance(setting, int | float) and not is_implicit(matrix):
-        return float(setting)
-    return Scale.of(matrix).liked_from
+    if is_implicit(matrix):
+        return -math.inf
+    return float(setting) if isinstance(setting, int | float) else Scale.of(matrix).liked_from
 
 
 class FactorsLayout(msgspec.Struct, frozen=True):

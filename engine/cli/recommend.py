@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
         "--on-empty",
         choices=["popular", "skip"],
         default="popular",
-        help="users to whom nothing is new that a neighbour rated get: the most popular items, or no list "
+        help="lists for which there are too few candidates go on with the most popular items, or are shorter "
         "(default: popular)",
     )
     add_format(parser)

@@ -130,6 +130,8 @@ class Refine(Section, frozen=True):
     """Times the number of ratings, and the weight of what is unseen (Rendle et al. 2021)."""
     regularised_users: Annotated[float, Meta(ge=0)] = 50.0
     """The weight of users who have not rated an item counts up to this for the item's regularisation."""
+    alpha: Annotated[float, Meta(ge=0)] = 0.0
+    """Implicit feedback: the confidence in a pair, which it weighs by, is 1 + alpha log(1 + count)."""
     ratings_per_part: Positive = 2**19
     """Ratings that are sorted by item at once."""
     items_per_task: Positive = 4096
@@ -352,7 +354,7 @@ class Recommend(Section, frozen=True):
     include_test: bool = False
     """Whether to recommend items of held-out test ratings, too."""
     on_empty: Literal["popular", "skip"] = "popular"
-    """Whether who has no list, since no neighbour rated an item that is new to them, gets the most popular items."""
+    """Whether lists for which there are too few candidates go on with the most popular items, or are shorter."""
     users_per_task: Positive = 4096
     """Users in a task."""
     ranking: Evaluate = Evaluate()

@@ -14,6 +14,7 @@ from engine.costs.common import (
     n_train,
     residual_dims,
     scaled_value,
+    target_bytes,
     total,
     vector_dims,
     wide_values,
@@ -51,7 +52,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
         best=total(best=2 * (4 + 4), result=4 + 4, without_nan=4) * settings.item_neighbors.k * block,
     )
     biases = total(left=8, of_items=8, columns=8) * min(ratings, BIAS_RATINGS + shapes.most_ratings)
-    targets = total(values=4, targets=4, rows=8, of_rows=4, of_columns=4, compared=1) * ratings
+    targets = target_bytes(settings, shapes) * ratings
     fitting = targets + total(start=4, fitted=4) * residual_dims(settings, shapes) * (items + users)
     some = min(users, SCORE_USERS)
     asking = total(lists=(4 + 4) * N_BLENDS * settings.evaluate.k, near=3 * 8 * settings.neighbors.k) * some

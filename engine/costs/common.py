@@ -222,6 +222,13 @@ def refines(settings: Config) -> bool:
     return settings.evaluate.model != "notebook" and settings.refine.sweeps > 0
 
 
+def target_bytes(settings: Config, shapes: Shapes) -> int:
+    """Of what vectors are fitted to, a rating."""
+    weighed = settings.refine.alpha > 0 and shapes.implicit
+    confidences = total(logarithms=4, confidences=4, as_double=8) * weighed
+    return confidences + total(targets=4, values=4, compared=1, rows=8, of_rows=4, of_columns=4)
+
+
 def calibrates(settings: Config) -> bool:
     """Whether the weights of the model's parts are chosen by the run."""
     return settings.evaluate.model != "notebook" and settings.calibrate.method == "validation"

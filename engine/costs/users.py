@@ -19,6 +19,7 @@ from engine.costs.common import (
     n_train,
     residual_dims,
     scaled_value,
+    target_bytes,
     total,
     vector_dims,
     wide_values,
@@ -159,7 +160,7 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
     of_items = 4 * dims * (items + own)
     widened = 8 * dims * (GRAM_ROWS + dims)
     block = min(section.users_per_chunk, users)
-    targets = total(targets=4, values=4, compared=1, rows=8, of_rows=4, of_columns=4)
+    targets = target_bytes(settings, shapes)
     fit_users = Cost(
         task=total(
             zarr=ZARR,

@@ -14,6 +14,7 @@ Float32 = NDArray[np.float32]
 LANES = 16
 """Dimensions of vectors are a multiple of that."""
 _NO_GRAM = np.empty((0, 0), dtype=np.float32)
+_NO_WEIGHTS = np.empty(0, dtype=np.float32)
 
 
 def solve_rows(
@@ -24,11 +25,13 @@ def solve_rows(
     gram: Float32 | None,
     steps: int,
     solutions: Float32,
+    weights: Float32 | None = None,
 ) -> None:
     """Improve each row's vector by some steps of conjugate gradients, in place; rows without values get zeros.
 
-    The vector x of row r minimises ``sum_i (t_i - x y_i)^2 + x G x + ridge_r |x|^2`` over the row's columns i, with
-    y_i their vectors and t_i the targets of its values (with a gram matrix: Hu, Koren and Volinsky 2008).
+    The vector x of row r minimises ``sum_i w_i (t_i - x y_i)^2 + x G x + ridge_r |x|^2`` over the row's columns i,
+    with y_i their vectors, t_i the targets and w_i the weights of its values (with a gram matrix: Hu, Koren and
+    Volinsky 2008).
 
     Parameters
     ----------
@@ -44,6 +47,8 @@ def solve_rows(
         Of conjugate gradients.
     solutions : float32 array, shape (n, dims)
         Where to start; the vectors afterwards.
+    weights : float32 array, shape (values of rows,), optional
+        None: all weigh 1.
 
     Raises
     ------
@@ -51,4 +56,5 @@ def solve_rows(
         Where arrays do not fit together, or a number leads out of one.
     """
     gram = _NO_GRAM if gram is None else gram
-    _native.solve_rows(native_rows(rows), targets, ridges, others, gram, steps, solutions)
+    weights = _NO_WEIGHTS if weights is None else weights
+    _native.solve_rows(native_rows(rows), targets, weights, ridges, others, gram, steps, solutions)

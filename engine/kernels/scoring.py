@@ -165,13 +165,15 @@ def rank_items(
     return Scored(items, scores, found)
 
 
-def rank_popular(by_popularity: Ids, taken: Lists, k: int) -> Ids:
+def rank_popular(by_popularity: Ids, n_items: int, taken: Lists, k: int) -> Ids:
     """The first ``k`` items of an order that are not each user's own.
 
     Parameters
     ----------
-    by_popularity : int32 array, shape (items,)
-        Columns, the best first.
+    by_popularity : int32 array
+        Some or all columns, the best first.
+    n_items : int
+        All columns.
     taken : Lists
         Items of each user.
     k : int
@@ -182,7 +184,7 @@ def rank_popular(by_popularity: Ids, taken: Lists, k: int) -> Ids:
         -1 where there are fewer.
     """
     items = np.empty((len(taken.indptr) - 1, k), dtype=np.int32)
-    _native.rank_popular(by_popularity, native_lists(taken), items)
+    _native.rank_popular(by_popularity, n_items, native_lists(taken), items)
     return items
 
 

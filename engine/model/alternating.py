@@ -22,15 +22,31 @@ def padded(dims: int) -> int:
     return -(-dims // LANES) * LANES
 
 
+class Wanted(NamedTuple):
+    """What the vectors of some rows are fitted to.
+
+    Attributes
+    ----------
+    targets : float32 array, shape (ratings,)
+    ridges : float32 array, shape (rows,)
+    weights : float32 array, shape (ratings,), or None
+        None: all weigh 1.
+    """
+
+    targets: Float32
+    ridges: Float32
+    weights: Float32 | None = None
+
+
 class Objective(Protocol):
     """What products of users' and items' vectors are fitted to."""
 
-    def of_users(self, rows: NarrowRows, users: Ids) -> tuple[Float32, Float32]:
-        """Targets of some users' ratings, and the ridge of each user; shapes (ratings,) and (users,)."""
+    def of_users(self, rows: NarrowRows, users: Ids) -> Wanted:
+        """What some users' vectors are fitted to."""
         ...
 
-    def of_items(self, rows: NarrowRows, items: Ids) -> tuple[Float32, Float32]:
-        """The same of some items' ratings; ``rows`` is items x users."""
+    def of_items(self, rows: NarrowRows, items: Ids) -> Wanted:
+        """The same of some items; ``rows`` is items x users."""
         ...
 
     def gram(self, vectors: Float32) -> Float32 | None:
@@ -52,12 +68,16 @@ def side(objective: Objective, vectors: Float32) -> Side:
 
 def fit_users(objective: Objective, rows: NarrowRows, users: Ids, items: Side, steps: int, into: Float32) -> None:
     """Fit users' vectors to those of the items, in place; shape (users, dims)."""
-    solve_rows(rows, *objective.of_users(rows, users), *items, steps, into)
+    _fit(objective.of_users(rows, users), rows, items, steps, into)
 
 
 def fit_items(objective: Objective, rows: NarrowRows, items: Ids, users: Side, steps: int, into: Float32) -> None:
     """Fit items' vectors to those of the users, in place; ``rows`` is items x users."""
-    solve_rows(rows, *objective.of_items(rows, items), *users, steps, into)
+    _fit(objective.of_items(rows, items), rows, users, steps, into)
+
+
+def _fit(wanted: Wanted, rows: NarrowRows, others: Side, steps: int, into: Float32) -> None:
+    solve_rows(rows, wanted.targets, wanted.ridges, *others, steps, into, wanted.weights)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def measure_users(
             _measure_errors(measured["error"][name], rows, values.astype(np.float64) - ratings)
 
     tested = lists_of(test)
-    popular = rank_popular(baselines.popularity, lists_of(watched), k)
+    popular = rank_popular(baselines.popularity, watched.n_columns, lists_of(watched), k)
     if answer_unknown:
         unknown = (np.diff(watched.indptr) == 0) & (measured["n_test"] > 0)
         items = np.where(unknown[:, None], popular, items)

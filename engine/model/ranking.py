@@ -16,7 +16,7 @@ from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists
 from engine.kernels.scoring import NOT_BLENDED, Blended, Near, Scored, Votes, rank_items
 from engine.model.parameters import RankingParameters, RankingWeights
-from engine.model.popularity import by_popularity
+from engine.model.popularity import by_popularity, fill_lists
 from engine.model.scoring import distance_weights, vote_weights
 from engine.model.sizes import POPULAR_ITEMS
 
@@ -96,6 +96,7 @@ class Ranking:
         vectors: NDArray[np.float32] | None = None,
         offered: NDArray[np.bool_] | None = None,
         blends: Sequence[RankingWeights] | None = None,
+        fill: bool = True,
     ) -> Scored:
         """The ``k`` best items of each of some users.
 
@@ -118,11 +119,14 @@ class Ranking:
             Which items may be in a list; scores do not depend on it.
         blends : sequence of RankingWeights, optional
             As many lists of each user, one after the other; those of the parameters where none are given.
+        fill : bool
+            Where candidates are too few for a list, the most popular items that are new to the user come after them,
+            with NaN for a score; else the list is shorter.
         """
         near = None if self.near is None else Near(self.near, *self._liked(own))
         votes = Votes(not self.votes, self.parameters.liked_from, self.parameters.disliked_vote)
         blended = self._blended(vectors, blends or [self.parameters.blend]) if self.votes else NOT_BLENDED
-        return rank_items(
+        found = rank_items(
             ratings,
             neighbors,
             self.weights(similarities),
@@ -135,6 +139,11 @@ class Ranking:
             blended,
             offered,
         )
+        found.items[np.isnan(found.scores)] = -1  # of who has no candidates but what is popular
+        if fill:
+            order = self.by_popularity if offered is None else self.by_popularity[offered[self.by_popularity]]
+            fill_lists(found, taken, order, len(self.by_popularity))
+        return found
 
     def _blended(self, vectors: NDArray[np.float32] | None, blends: Sequence[RankingWeights]) -> Blended:
         weights = np.array([[each.products, each.votes, each.popularity] for each in blends], dtype=np.float32)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.model.alternating import Ids, padded
+from engine.model.alternating import Ids, Wanted, padded
 from engine.model.factors import gram
+from engine.model.scoring import row_numbers
 
 Float32 = NDArray[np.float32]
 
@@ -24,9 +25,9 @@ def unseen_weight(total: float, most: float, n_items: int) -> float:
 class Preferences:
     """Implicit feedback: a rating is a preference, no rating one of 0 that weighs little (Hu, Koren and Volinsky 2008).
 
-    Vectors minimise ``sum (p_ui - x_u y_i)^2 + unseen sum (x_u y_i)^2``, the first over ratings, the second over all
-    pairs. Each vector's ridge is ``regularisation`` times the number of its ratings and what the others weigh (Rendle,
-    Krichene, Zhang and Koren 2021).
+    Vectors minimise ``sum c_ui (p_ui - x_u y_i)^2 + unseen sum (x_u y_i)^2``, the first over ratings, the second over
+    all pairs. The confidence ``c_ui`` is ``1 + alpha log(1 + count)``. Each vector's ridge is ``regularisation`` times
+    the sum of its ratings' confidences and what the others weigh (Rendle, Krichene, Zhang and Koren 2021).
 
     Attributes
     ----------
@@ -37,6 +38,8 @@ class Preferences:
     regularisation : float
     unseen_items, unseen_users : float
         What all items of a user weigh that are not rated, and all users of an item.
+    alpha : float
+        0 where ratings are no counts: then all confidences are 1.
     """
 
     liked_from: float
@@ -45,14 +48,15 @@ class Preferences:
     regularisation: float
     unseen_items: float
     unseen_users: float
+    alpha: float
 
-    def of_users(self, rows: NarrowRows, users: Ids) -> tuple[Float32, Float32]:
+    def of_users(self, rows: NarrowRows, users: Ids) -> Wanted:
         """See `engine.model.alternating.Objective`."""
-        return self._targets(rows), self._ridges(rows, self.unseen_items)
+        return self._wanted(rows, self.unseen_items)
 
-    def of_items(self, rows: NarrowRows, items: Ids) -> tuple[Float32, Float32]:
+    def of_items(self, rows: NarrowRows, items: Ids) -> Wanted:
         """See `engine.model.alternating.Objective`."""
-        return self._targets(rows), self._ridges(rows, self.unseen_users)
+        return self._wanted(rows, self.unseen_users)
 
     def gram(self, vectors: Float32) -> Float32:
         """See `engine.model.alternating.Objective`."""
@@ -62,10 +66,30 @@ class Preferences:
         liked = rows.values() >= np.float32(self.liked_from)
         return np.where(liked, np.float32(1), np.float32(self.disliked))
 
-    def _ridges(self, rows: NarrowRows, unseen: float) -> Float32:
-        lengths = np.diff(rows.indptr).astype(np.float32)
-        ridges: Float32 = np.float32(self.regularisation) * (lengths + np.float32(unseen))
-        return ridges
+    def _wanted(self, rows: NarrowRows, unseen: float) -> Wanted:
+        confidences = confidences_of(rows.values(), self.alpha) if self.alpha else None
+        seen = np.diff(rows.indptr).astype(np.float32) if confidences is None else sums_of_rows(rows, confidences)
+        ridges: Float32 = np.float32(self.regularisation) * (seen + np.float32(unseen))
+        return Wanted(self._targets(rows), ridges, confidences)
+
+
+def confidences_of(counts: Float32, alpha: float) -> Float32:
+    """``1 + alpha log(1 + count)`` (Hu, Koren and Volinsky 2008, equation 6); what is negative counts as 0.
+
+    Examples
+    --------
+    >>> confidences_of(np.array([0, 1, 99], dtype=np.float32), 10.0).round(2)
+    array([ 1.  ,  7.93, 47.05], dtype=float32)
+    """
+    found = np.log1p(np.maximum(counts, np.float32(0)))
+    found *= np.float32(alpha)
+    found += np.float32(1)
+    return found
+
+
+def sums_of_rows(rows: NarrowRows, values: Float32) -> Float32:
+    """The sum of the values of each row, shape (rows,)."""
+    return np.bincount(row_numbers(rows.indptr), values, minlength=len(rows.indptr) - 1).astype(np.float32)
 
 
 class Weights(Protocol):
@@ -81,14 +105,17 @@ class Weights(Protocol):
     def regularisation(self) -> float: ...  # noqa: D102
     @property
     def regularised_users(self) -> float: ...  # noqa: D102
+    @property
+    def alpha(self) -> float: ...  # noqa: D102
 
 
-def preferences(weights: Weights, liked_from: float, n_users: int, n_items: int) -> Preferences:
-    """The objective of a configuration, for so many users and items."""
+def preferences(weights: Weights, liked_from: float, implicit: bool, n_users: int, n_items: int) -> Preferences:
+    """The objective of a configuration, for so many users and items; confidences are of implicit feedback only."""
     unseen = unseen_weight(weights.unseen_weight, weights.most_unseen, n_items)
     of_users = min(unseen * n_users, weights.regularised_users)
     disliked = weights.disliked_preference
-    return Preferences(liked_from, disliked, unseen, weights.regularisation, unseen * n_items, of_users)
+    alpha = weights.alpha if implicit else 0.0
+    return Preferences(liked_from, disliked, unseen, weights.regularisation, unseen * n_items, of_users, alpha)
 
 
 def starting_vectors(loadings: Float32, singular_values: NDArray[np.float64], mean: float) -> Float32:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.model.alternating import Ids
+from engine.model.alternating import Ids, Wanted
 from engine.model.biases import Biases
 from engine.model.scoring import row_numbers
 
@@ -38,13 +38,13 @@ class Residuals:
     unit: float
     strength: float
 
-    def of_users(self, rows: NarrowRows, users: Ids) -> tuple[Float32, Float32]:
+    def of_users(self, rows: NarrowRows, users: Ids) -> Wanted:
         """See `engine.model.alternating.Objective`."""
-        return self._left(rows, self.biases.users[users], self.biases.items), ridges(rows, self.strength)
+        return Wanted(self._left(rows, self.biases.users[users], self.biases.items), ridges(rows, self.strength))
 
-    def of_items(self, rows: NarrowRows, items: Ids) -> tuple[Float32, Float32]:
+    def of_items(self, rows: NarrowRows, items: Ids) -> Wanted:
         """See `engine.model.alternating.Objective`."""
-        return self._left(rows, self.biases.items[items], self.biases.users), ridges(rows, self.strength)
+        return Wanted(self._left(rows, self.biases.items[items], self.biases.users), ridges(rows, self.strength))
 
     def gram(self, vectors: Float32) -> None:
         """See `engine.model.alternating.Objective`."""

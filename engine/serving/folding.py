@@ -69,7 +69,7 @@ def _within_range(opened: OpenedRun, items: pl.Series, ratings: NDArray[np.float
         raise UsageError(
             f"rating {ratings[row]:.9g} of item {items[row]}: the ratings of this run go from {low:.9g} to {high:.9g}"
         )
-    return np.ones_like(in_float32) if opened.implicit else in_float32
+    return in_float32
 
 
 def _vector(opened: OpenedRun, rated: csr_matrix) -> NDArray[np.float32]:

@@ -19,7 +19,6 @@ from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.model.alternating import Side, side
-from engine.model.popularity import by_popularity
 from engine.model.ranking import Ranking
 from engine.model.refine import Preferences, preferences
 from engine.model.sizes import READ_RATINGS
@@ -106,7 +105,7 @@ class OpenedRun:
         section, liked_from = self.settings.refine, self.liked_from
         if section.liked_from is not None:
             liked_from = settled_liked_from(section.liked_from, self.run.stages["matrix"])
-        objective = preferences(section, liked_from, *self.train.shape)
+        objective = preferences(section, liked_from, self.implicit, *self.train.shape)
         assert self.ranking.item_vectors is not None
         return objective, side(objective, self.ranking.item_vectors)
 
@@ -144,11 +143,6 @@ class OpenedRun:
         """Titles of all items, ids of those without one; what people look for items by."""
         titles = self.titles.at(np.arange(len(self.items)))
         return titles.fill_null(self.items.cast(pl.String)).alias("title")
-
-    @cached_property
-    def by_popularity(self) -> NDArray[np.int32]:
-        """Columns, those with most train ratings first."""
-        return by_popularity(self.counts)
 
     def near(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Neighbours and similarities of some users, in the order given."""

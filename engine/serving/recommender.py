@@ -372,7 +372,7 @@ class Recommender:
         users : array_like, shape (n,), or Newcomer
             Ids, in the order wanted; of an id given twice the list is there twice.
         k : int
-            Items for each user; fewer where fewer were rated by any neighbour.
+            Items for each user; fewer where fewer are new to the user.
         include_test : bool
             Recommend items of held-out test ratings, too, as evaluate does, which measures how many of them are found.
             Without it, nobody is recommended what they have rated.
@@ -384,8 +384,8 @@ class Recommender:
         on_unknown : {"error", "skip", "popular"}
             What becomes of ids of users that the run does not have: an error, no list, or the most popular items.
         on_empty : {"popular", "skip"}
-            What becomes of who has no list, since no neighbour rated an item that is new to them: the most popular
-            items, or none.
+            Whether lists for which there are too few candidates (items that a neighbour rated, or near to liked ones)
+            go on with the most popular items, or are shorter.
 
         Returns
         -------

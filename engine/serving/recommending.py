@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists, joined, lists_of
-from engine.kernels.scoring import Scored, count_opinions, rank_popular
+from engine.kernels.scoring import Scored, count_opinions
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import ASK_RATINGS, SCORE_USERS
 from engine.serving.ids import take
@@ -74,12 +73,12 @@ def _bounds(opened: OpenedRun, codes: NDArray[np.int64]) -> list[tuple[int, int]
 
 
 def recommend(opened: OpenedRun, wanted: Wanted, asked: Iterable[Asked], popular: bool) -> Iterator[pl.DataFrame]:
-    """The best items of some people, and of those who have none, if ``popular``, the most popular ones apart.
+    """The best items of some people, and after them, if ``popular``, the most popular ones where they are too few.
 
     Columns are those that `Recommender.recommend` has, and ``place``.
     """
     for each in asked:
-        yield from _recommend(opened, wanted, each, popular)
+        yield _recommend(opened, wanted, each, popular)
 
 
 def together(lists: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -91,7 +90,7 @@ def together(lists: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return found
 
 
-def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -> Iterator[pl.DataFrame]:
+def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -> pl.DataFrame:
     people = asked.people
     ratings, neighbors = opened.ratings_of_neighbors(people)
     found = opened.ranking.rank(
@@ -103,43 +102,20 @@ def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -
         wanted.k,
         vectors=people.vectors,
         offered=wanted.offered,
+        fill=popular,
     )
-    none = (found.items[:, 0] < 0) | np.isnan(found.scores[:, 0])
-    found.items[none] = -1
-    yield _listed(opened, asked, found, ratings, neighbors)
-    without = np.flatnonzero(none)
-    if popular and len(without):
-        order = opened.by_popularity
-        order = order if wanted.offered is None else order[wanted.offered[order]]
-        items = np.full((len(people.neighbors), wanted.k), -1, dtype=np.int32)
-        items[without] = rank_popular(order, asked.taken, wanted.k)[without]
-        yield _popular(opened, asked, items)
-
-
-def _listed(
-    opened: OpenedRun, asked: Asked, found: Scored, ratings: NarrowRows, neighbors: NDArray[np.int32]
-) -> pl.DataFrame:
-    """What is ranked, with what neighbours say of it."""
-    n_raters, mean_ratings = count_opinions(ratings, neighbors, found.items)
-    return _frame(opened, asked, found.items, found.scores, n_raters, mean_ratings, popular=False)
-
-
-def _popular(opened: OpenedRun, asked: Asked, items: NDArray[np.int32]) -> pl.DataFrame:
-    """What everybody rates, about which nobody was asked."""
-    unknown = np.full(items.shape, np.nan, dtype=np.float32)
-    return _frame(opened, asked, items, unknown, np.zeros(items.shape, dtype=np.uint32), unknown, popular=True)
+    return _frame(opened, asked, found, *count_opinions(ratings, neighbors, found.items))
 
 
 def _frame(
     opened: OpenedRun,
     asked: Asked,
-    items: NDArray[np.int32],
-    scores: NDArray[np.float32],
+    found: Scored,
     n_raters: NDArray[np.uint32],
     mean_ratings: NDArray[np.float32],
-    popular: bool,
 ) -> pl.DataFrame:
-    """A row an item; arrays have shape (people, k), with -1 where there is no item."""
+    """A row an item; what neighbours say of it has shape (people, k)."""
+    items, scores = found.items, found.scores
     rows, ranks = np.nonzero(items >= 0)
     columns = items[rows, ranks]
     n_neighbors = (asked.people.neighbors >= 0).sum(axis=1).astype(np.uint32)
@@ -161,6 +137,6 @@ def _frame(
             "n_raters": n_raters[rows, ranks],
             "n_neighbors": n_neighbors[rows],
             "mean_rating": pl.Series(mean_ratings[rows, ranks], nan_to_null=True),
-            "popular": np.full(len(rows), popular),
+            "popular": np.isnan(scores[rows, ranks]),
         }
     )

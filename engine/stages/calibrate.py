@@ -150,7 +150,8 @@ class CalibrateStage:
         inverted = near_rows(rows.n_columns, [(near.ids[:, :near_k], near.similarities[:, :near_k])])
         item_vectors = None
         if section.sweeps:
-            objective = preferences(section, self._preferred_from, len(rows.indptr) - 1, rows.n_columns)
+            shape = len(rows.indptr) - 1, rows.n_columns
+            objective = preferences(section, self._preferred_from, self._implicit, *shape)
             start, sweeps, steps = shared.start(self._models.factors.dims), section.sweeps, section.steps
             item_vectors = small.alternate(objective, rows, shared.of_items, start, sweeps, steps)
             vectors = small.user_vectors(objective, rows, item_vectors)

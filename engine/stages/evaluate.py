@@ -99,7 +99,15 @@ class EvaluateStage:
         wanted = None if self._votes else lists_of(test)
         vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
         ranked = shared.ranking.rank(
-            shared.ratings, neighbors, similarities, own, lists_of(own), self._section.k, wanted, vectors
+            shared.ratings,
+            neighbors,
+            similarities,
+            own,
+            lists_of(own),
+            self._section.k,
+            wanted,
+            vectors,
+            fill=self._votes,  # the notebook's lists end with its candidates
         )
         predicted: Predicted | None = None
         if self._implicit:

@@ -31,8 +31,7 @@ from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import joined, lists_of
-from engine.kernels.scoring import count_opinions, rank_popular
-from engine.model.popularity import by_popularity
+from engine.kernels.scoring import count_opinions
 from engine.model.prediction import Near, RatingModel, predict_ratings
 from engine.model.ranking import Ranking
 from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
@@ -54,7 +53,6 @@ _RANKED = np.dtype(
 class _Shared(NamedTuple):
     ratings: NarrowRows
     ranking: Ranking
-    by_popularity: NDArray[np.int32]
 
 
 class _Known(NamedTuple):
@@ -95,7 +93,7 @@ class RecommendStage:
         item_vectors = None if self._refined is None else self._refined.item_factors()
         counts = self._train.count_columns(READ_RATINGS)
         ranking = Ranking.of(parameters, counts, near, item_vectors)
-        return _Shared(self._train.read(0, self._train.shape[0]), ranking, by_popularity(counts))
+        return _Shared(self._train.read(0, self._train.shape[0]), ranking)
 
     def _bounds(self, index: int) -> tuple[int, int]:
         start = index * self._section.users_per_task
@@ -114,22 +112,16 @@ class RecommendStage:
         own = shared.ratings.part(start, stop)
         taken = lists_of(own) if self._section.include_test else joined(own, self._test.read(start, stop))
         vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
-        found = shared.ranking.rank(
-            shared.ratings, neighbors, similarities, own, taken, self._section.k, vectors=vectors
-        )
+        k, fill = self._section.k, self._section.on_empty == "popular"
+        found = shared.ranking.rank(shared.ratings, neighbors, similarities, own, taken, k, vectors=vectors, fill=fill)
         n_raters, mean_ratings = count_opinions(shared.ratings, neighbors, found.items)
-        empty = (found.items[:, 0] < 0) | np.isnan(found.scores[:, 0])
-        found.items[empty] = -1
-        if self._section.on_empty == "popular" and empty.any():
-            found.items[empty] = rank_popular(shared.by_popularity, taken, self._section.k)[empty]
-            found.scores[empty] = np.nan
         users, ranks = np.nonzero(found.items >= 0)
         lists = np.empty(len(users), dtype=_RANKED)
         lists["user"], lists["rank"] = start + users, ranks + 1
         lists["n_neighbors"] = (neighbors >= 0).sum(axis=1)[users]
         lists["item"], lists["score"] = found.items[users, ranks], found.scores[users, ranks]
         lists["n_raters"], lists["mean_rating"] = n_raters[users, ranks], mean_ratings[users, ranks]
-        lists["popular"] = empty[users]
+        lists["popular"] = np.isnan(lists["score"])
         return lists
 
     def _load_known(self) -> _Known:

@@ -19,7 +19,7 @@ import numpy as np
 
 from engine import config
 from engine.artifacts.names import ITEM_FACTORS, VECTORS
-from engine.artifacts.records import settled_liked_from
+from engine.artifacts.records import is_implicit, settled_liked_from
 from engine.chunked import arrays
 from engine.chunked.task import Round, TaskContext
 from engine.model.alternating import Float32, Objective, Side, fit_users, side
@@ -43,8 +43,9 @@ class RefineStage(AlternatingStage[config.Refine]):
 
     def objective(self) -> Preferences:
         """See `AlternatingStage`."""
-        liked_from = settled_liked_from(self._section.liked_from, self._inputs.upstream["matrix"])
-        return preferences(self._section, liked_from, self._n_users, self._n_items)
+        matrix = self._inputs.upstream["matrix"]
+        liked_from = settled_liked_from(self._section.liked_from, matrix)
+        return preferences(self._section, liked_from, is_implicit(matrix), self._n_users, self._n_items)
 
     def starting_vectors(self) -> Float32:
         """See `AlternatingStage`."""

@@ -14,25 +14,30 @@ from tests.kernels.cases import quick, rows_of, seeds, value_types
 
 
 @quick
-@given(seeds, value_types, st.sampled_from([16, 32]), st.sets(st.integers(0, 9)), st.booleans())
-def test_vectors_are_those_of_least_squares(seed: int, dtype: str, dims: int, cuts: set[int], of_all: bool) -> None:
+@given(seeds, value_types, st.sampled_from([16, 32]), st.sets(st.integers(0, 9)), st.booleans(), st.booleans())
+def test_vectors_are_those_of_least_squares(
+    seed: int, dtype: str, dims: int, cuts: set[int], of_all: bool, weighed: bool
+) -> None:
     rng = np.random.default_rng(seed)
     rows, others = rows_of(rng, 9, 14, dtype), rng.standard_normal((14, dims), dtype=np.float32) * np.float32(0.25)
     gram = (0.3 * others.T @ others).astype(np.float32) if of_all else None
     targets, ridges = rng.standard_normal(len(rows.data)).astype(np.float32), rng.uniform(1, 5, 9).astype(np.float32)
+    weights = rng.uniform(0.5, 3, len(rows.data)).astype(np.float32) if weighed else np.ones(len(rows.data), np.float32)
     found = rng.standard_normal((9, dims), dtype=np.float32)
     start = found.copy()
-    solve_rows(rows, targets, ridges, others, gram, 60, found)
+    solve_rows(rows, targets, ridges, others, gram, 60, found, weights if weighed else None)
     for row in range(9):
         own = slice(rows.indptr[row], rows.indptr[row + 1])
         seen = others[rows.indices[own]].astype(np.float64)
-        left = (0 if gram is None else gram) + seen.T @ seen + ridges[row] * np.eye(dims)
-        expected = np.linalg.solve(left, seen.T @ targets[own]) if len(seen) else np.zeros(dims)
+        weighty = seen.T * weights[own]
+        left = (0 if gram is None else gram) + weighty @ seen + ridges[row] * np.eye(dims)
+        expected = np.linalg.solve(left, weighty @ targets[own]) if len(seen) else np.zeros(dims)
         np.testing.assert_allclose(found[row], expected, atol=2e-4)
     for first, last in itertools.pairwise(sorted({0, 9, *cuts})):
         part = start[first:last].copy()
         own = slice(rows.indptr[first], rows.indptr[last])
-        solve_rows(rows.part(first, last), targets[own], ridges[first:last], others, gram, 60, part)
+        of_part = weights[own] if weighed else None
+        solve_rows(rows.part(first, last), targets[own], ridges[first:last], others, gram, 60, part, of_part)
         assert part.tobytes() == found[first:last].tobytes()
 
 
@@ -50,6 +55,8 @@ def test_vectors_of_other_shapes_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"of other|no multiple"):
             solve_rows(rows, wanted, ridge, others, square, 2, into)
+    with pytest.raises(ValueError, match="weights of other values"):
+        solve_rows(rows, targets, ridges, vectors, gram, 2, found, targets[:-1])
 
 
 def test_a_direction_without_a_ridge_that_no_row_has_is_left_alone() -> None:

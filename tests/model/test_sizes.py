@@ -25,7 +25,7 @@ from tests.support.ratings import synthetic_ratings, write_ratings
 KNOWN = {
     "biases": (2, "df73f9f8cdfe"),
     "calibrate": (2, "f24170af263e"),
-    "evaluate": (7, "ebe79eeedbcc"),
+    "evaluate": (8, "ebe79eeedbcc"),
     "factors": (5, "d50b4112a37c"),
     "index": (3, "9e6fcf8c6bee"),
     "ingest": (5, "2e56a636b8f4"),
@@ -33,7 +33,7 @@ KNOWN = {
     "matrix": (3, "691836531422"),
     "neighbors": (4, "4b29f970e1c8"),
     "predict": (3, "747e8607befa"),
-    "recommend": (8, "c97d71e74f49"),
+    "recommend": (9, "c97d71e74f49"),
     "refine": (2, "ee9313019f5e"),
     "residuals": (1, "9dd51147652a"),
 }

@@ -60,7 +60,7 @@ def test_vectors_are_those_of_refine(
     run: dict[str, Committed], rows: NarrowRows, decomposed: tuple[Any, Any, float]
 ) -> None:
     section, theirs = Refine(), Refined(run["refine"])
-    objective = preferences(section, Scale.of(run["matrix"]).liked_from, 80, rows.n_columns)
+    objective = preferences(section, Scale.of(run["matrix"]).liked_from, False, 80, rows.n_columns)
     items = small.alternate(
         objective, rows, small.by_item(rows), starting_vectors(*decomposed), section.sweeps, section.steps
     )

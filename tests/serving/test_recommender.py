@@ -23,6 +23,7 @@ from engine.chunked import arrays, publishing, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
 from engine.config import Evaluate, ItemNeighbors, Predict
+from engine.model import ranking
 from engine.model.sizes import POPULAR_ITEMS
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import open_finished
@@ -677,6 +678,31 @@ def test_only_candidates_are_recommended_in_the_order_they_had(small: Path) -> N
     for wrong, told in (([], "none of the candidates"), ([123456], "none of the candidates"), ([1.5], "whole numbers")):
         with pytest.raises(UsageError, match=told):
             recommender.recommend(users, 3, candidates=wrong)
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_where_candidates_are_too_few_lists_go_on_with_what_is_popular(
+    most: int, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "POPULAR_ITEMS", most)
+    recommender = Recommender.open(small)
+    users, counts = recommender.users.head(20), recommender._opened.counts
+    train = CsrReader(open_finished(small).stages["matrix"].root, "train").read(0, 20).widen()
+    some = recommender.items.gather_every(2)
+    for offered in (recommender.items, some):
+        listed = recommender.recommend(users, 60, include_test=True, candidates=offered)
+        by_vote = recommender.recommend(users, 60, include_test=True, candidates=offered, on_empty="skip")
+        assert listed.filter(~pl.col("popular")).equals(by_vote)
+        for place, user in enumerate(users):
+            mine = listed.filter(pl.col("user") == user)
+            own = train[place].indices
+            assert sorted(mine["item"]) == sorted(set(offered) - set(recommender.items.gather(own)))
+            assert mine["popular"].is_sorted()
+            filled = mine.filter("popular")
+            assert filled["score"].null_count() == filled.height
+            columns = [recommender.items.index_of(item) or 0 for item in filled["item"]]
+            assert columns == sorted(columns, key=lambda column: (-counts[column], column))
+    assert listed["popular"].any()
 
 
 def test_who_is_not_known_gets_an_error_nothing_or_what_is_popular(small: Path, texts: Path) -> None:

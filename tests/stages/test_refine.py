@@ -22,9 +22,11 @@ from tests.support.ratings import synthetic_ratings, write_ratings
 EXACT: dict[str, Any] = {"sweeps": 2, "steps": 80, "ratings_per_part": 300, "items_per_task": 17, "users_per_chunk": 25}
 
 
-def refined(folder: Path, *, batch_rows: int | None = None, workers: int = 2, **section: Any) -> dict[str, Committed]:
+def refined(
+    folder: Path, *, batch_rows: int | None = None, workers: int = 2, feedback: str = "explicit", **section: Any
+) -> dict[str, Committed]:
     path = write_ratings(folder, synthetic_ratings(70, 60, seed=3))
-    sections: Any = {"factors": SMALL, "refine": EXACT | section}
+    sections: Any = {"factors": SMALL, "refine": EXACT | section, "matrix": {"feedback": feedback}}
     return run_stages(
         path, folder / "run", "refine", preset="default", batch_rows=batch_rows, workers=workers, **sections
     )
@@ -36,32 +38,47 @@ def vectors(run: dict[str, Committed]) -> tuple[NDArray[np.float32], NDArray[np.
 
 
 def solved(
-    preferences: NDArray[Any], others: NDArray[Any], unseen: float, of_unseen: float, strength: float
+    preferences: NDArray[Any],
+    confidences: NDArray[Any],
+    others: NDArray[Any],
+    unseen: float,
+    of_unseen: float,
+    strength: float,
 ) -> NDArray[Any]:
     """One side's vectors from the other's: NaN are not there."""
     rows = []
-    for row in preferences:
+    for row, weights in zip(preferences, confidences, strict=True):
         there = ~np.isnan(row)
-        left = unseen * others.T @ others + others[there].T @ others[there]
-        left += strength * (there.sum() + of_unseen) * np.eye(others.shape[1])
-        rows.append(np.linalg.solve(left, others[there].T @ row[there]))
+        weighed = others[there].T * weights[there]
+        left = unseen * others.T @ others + weighed @ others[there]
+        left += strength * (weights[there].sum() + of_unseen) * np.eye(others.shape[1])
+        rows.append(np.linalg.solve(left, weighed @ row[there]))
     return np.array(rows)
 
 
-def test_vectors_are_those_of_alternating_least_squares(tmp_path: Path) -> None:
-    run, section = refined(tmp_path), Refine(**EXACT)
+@pytest.mark.parametrize(
+    ("feedback", "alpha", "weighed"),
+    [("explicit", 0.0, False), ("explicit", 2.0, False), ("implicit", 0.0, False), ("implicit", 2.0, True)],
+)
+def test_vectors_are_those_of_alternating_least_squares(
+    feedback: str, alpha: float, weighed: bool, tmp_path: Path
+) -> None:
+    run, section = refined(tmp_path, feedback=feedback, alpha=alpha), Refine(**EXACT)
     train = read_matrix(run).toarray().astype(np.float64)
-    preferences = np.where(train == 0, np.nan, np.where(train >= 4, 1.0, section.disliked_preference))
+    lower = section.disliked_preference if feedback == "explicit" else 1.0
+    preferences = np.where(train == 0, np.nan, np.where(train >= 4, 1.0, lower))
+    confidences = 1 + alpha * weighed * np.log(1 + train)
     loadings = np.load(run["factors"].path("loadings.npy")).astype(np.float64)
     values = np.load(run["factors"].path("singular_values.npy"))[: loadings.shape[1]]
-    items = loadings * np.sqrt(values / train[train > 0].mean())
+    mean = train[train > 0].mean() if feedback == "explicit" else 5.0
+    items = loadings * np.sqrt(values / mean)
     n_users, n_items = train.shape
     unseen = min(section.unseen_weight / n_items, section.most_unseen)
     of_items = min(unseen * n_users, section.regularised_users)
     for _ in range(2):
-        users = solved(preferences, items, unseen, unseen * n_items, section.regularisation)
-        items = solved(preferences.T, users, unseen, of_items, section.regularisation)
-    users = solved(preferences, items, unseen, unseen * n_items, section.regularisation)
+        users = solved(preferences, confidences, items, unseen, unseen * n_items, section.regularisation)
+        items = solved(preferences.T, confidences.T, users, unseen, of_items, section.regularisation)
+    users = solved(preferences, confidences, items, unseen, unseen * n_items, section.regularisation)
     found, found_items = vectors(run)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     assert not found[:, 12:].any()  # up to what kernels take

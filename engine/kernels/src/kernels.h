@@ -10,7 +10,7 @@ void rank_items(const AnyRows &rows, Table<int32_t> neighbors, Table<float> weig
                 Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
                 Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
                 Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found);
-void rank_popular(Vector<int32_t> by_popularity, const Lists &taken, OutTable<int32_t> items);
+void rank_popular(Vector<int32_t> by_popularity, size_t n_items, const Lists &taken, OutTable<int32_t> items);
 void find_in_rows(const Lists &rows, Table<int32_t> items, OutTable<int64_t> places);
 void count_opinions(const AnyRows &rows, Table<int32_t> neighbors, Table<int32_t> items, OutTable<uint32_t> counts,
                     OutTable<float> means);
@@ -24,8 +24,8 @@ void add_gram_product(const AnyRows &rows, Vector<int32_t> order, Vector<float> 
                       OutTable<float> total);
 void times_dense(const AnyRows &rows, Vector<int32_t> order, Table<float> dense, OutTable<float> product);
 
-void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> ridges, Table<float> others, Table<float> gram,
-                size_t steps, OutTable<float> solutions);
+void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Vector<float> ridges,
+                Table<float> others, Table<float> gram, size_t steps, OutTable<float> solutions);
 
 void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, Table<float> vectors,
                Vector<int32_t> codes, Vector<float> own_trust, Vector<float> trust, int64_t k, OutTable<int32_t> numbers,

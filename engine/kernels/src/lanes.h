@@ -15,6 +15,7 @@ struct LeastSquares {
   size_t dims, steps;
   const size_t *places;  // where each value's row starts in `others`
   const float *targets;
+  const float *weights;  // or none: all weigh 1
   size_t n_values;
   float ridge;
   float *residual, *direction, *product;  // scratch, (dims) each

@@ -277,8 +277,8 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
   });
 }
 
-void rank_popular(Vector<int32_t> by_popularity, const Lists &taken, OutTable<int32_t> items) {
-  const size_t n = items.shape(0), k = items.shape(1), n_items = by_popularity.shape(0);
+void rank_popular(Vector<int32_t> by_popularity, size_t n_items, const Lists &taken, OutTable<int32_t> items) {
+  const size_t n = items.shape(0), k = items.shape(1);
   taken.check(n);
   nb::gil_scoped_release released;
   std::vector<uint8_t> is_taken(n_items, 0);
@@ -287,7 +287,7 @@ void rank_popular(Vector<int32_t> by_popularity, const Lists &taken, OutTable<in
     for (size_t at = first; at < last; ++at) is_taken[within("taken item", taken.columns.data()[at], n_items)] = 1;
     int32_t *list = items.data() + user * k;
     size_t place = 0;
-    for (size_t next = 0; next < n_items && place < k; ++next) {
+    for (size_t next = 0; next < by_popularity.shape(0) && place < k; ++next) {
       const int32_t item = by_popularity.data()[next];
       if (!is_taken[within("item", item, n_items)]) list[place++] = item;
     }
