@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import re
-import resource
 import traceback
 
 from engine.chunked.events import Failed
@@ -142,6 +141,10 @@ def _short_of_memory(error: BaseException) -> str:
 
 def address_space_limit() -> str:
     """Say what limits the address space of processes here, and what to do; nothing where it has no limit."""
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return ""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return ""

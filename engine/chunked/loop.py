@@ -340,7 +340,7 @@ def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: O
     folders = pipeline.folders(place)
     workdir.make(place)
     workdir.refuse_links(place)
-    with (place / workdir.LOCK).hold() as descriptor:
+    with (place / workdir.LOCK).hold() as descriptors:
         place.sweep()
         earlier = workdir.last_run(place)
         with connect(
@@ -348,9 +348,11 @@ def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: O
             allowed=allowed,
             workers=resources.get("workers"),
             scheduler=resources.get("scheduler"),
-            keep_open=(descriptor,),
+            keep_open=descriptors,
         ) as chosen:
             notes = [*pipeline.notes, *_of_other_data(earlier, pipeline, place)]
+            if not memory.is_measured():
+                notes.append(memory.UNMEASURED)
             on_event(RunBegan(pipeline.name, str(place), chosen.allowed, chosen.processes, notes))
             yield _Run(pipeline, place, folders, earlier, chosen)
 

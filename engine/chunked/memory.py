@@ -1,7 +1,7 @@
 """What was really used: resident memory of processes, and the limits of machine and cgroup.
 
-Reads Linux's /proc and cgroup files. Elsewhere the figures are 0 ("not measured") and the limits those
-of the machine; nothing else changes.
+Reads Linux's /proc and cgroup files. Elsewhere the figures are 0 ("not measured"), what a process reserves is assumed,
+and the limits are those of the machine.
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from engine.chunked.budget import GIB, KIB
+from engine.chunked.budget import GIB, KIB, MIB
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
+
+# What a process is taken to hold with a stage's libraries, where that cannot be measured: more than on Linux.
+ASSUMED_RESERVED = 192 * MIB
+# And what a machine is taken to have that does not say.
+_ASSUMED_MACHINE = 2 * GIB
+UNMEASURED = (
+    "memory cannot be measured on this system: what stages take is projected and not compared with what they took, and "
+    f"{ASSUMED_RESERVED // MIB} MiB are assumed for what processes hold before any data; the budget is no promise here"
+)
 
 _claimed = False
 
@@ -70,6 +79,16 @@ def peak_bytes(pid: int | str = "self") -> int:
     Not ``ru_maxrss``: that survives exec, so a child would report its parent's peak.
     """
     return _status_bytes(pid, "VmHWM")
+
+
+def reserved_bytes() -> int:
+    """What this process holds before data: its peak so far, or what is assumed."""
+    return peak_bytes() or ASSUMED_RESERVED
+
+
+def is_measured() -> bool:
+    """Whether memory of processes can be measured here."""
+    return resident_bytes() > 0
 
 
 def reset_peak() -> None:
@@ -127,7 +146,7 @@ def _file_cache_bytes(folder: Path) -> int:
 
 def limits() -> list[tuple[int, str]]:
     """Memory that the machine and each cgroup around this process leave free to a new one: bytes, and which it is."""
-    found = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "the size of the machine")]
+    found = [_machine()]
     with suppress(OSError):
         lines = (_PROC / "meminfo").read_text().splitlines()
         available = [int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:")]
@@ -137,6 +156,13 @@ def limits() -> list[tuple[int, str]]:
         if limit is not None and usage is not None:
             found.append((max(0, limit - usage + _file_cache_bytes(folder)), f"the limit of the cgroup {folder}"))
     return found
+
+
+def _machine() -> tuple[int, str]:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "the size of the machine"
+    except (AttributeError, ValueError, OSError):
+        return _ASSUMED_MACHINE, "what is assumed of a machine that does not tell"
 
 
 def free_bytes() -> int:

@@ -14,6 +14,7 @@ from engine import __version__
 from engine.chunked import memory
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError, address_space_limit
+from engine.chunked.executors.processes import processors
 from engine.cli.parsing import add_command, add_format
 from engine.cli.showing import show
 
@@ -53,7 +54,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _machine() -> list[tuple[str, str]]:
     import tempfile  # takes time to load, which other commands shall not
 
-    usable, all_ = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    usable, all_ = processors(), os.cpu_count() or 1
     free, who = min(memory.limits())
     found = [
         ("processors", f"{usable}, one task each by default" + (f"; {all_} installed" * (usable != all_))),

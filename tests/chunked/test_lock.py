@@ -61,8 +61,8 @@ def test_a_dead_holder_whose_child_is_about_to_leave_is_waited_for(tmp_path: Pat
     child = "import time; time.sleep(0.6)"
     parent = (
         "import subprocess, sys, os\nfrom engine.chunked.storage import locate\n"
-        "with locate(sys.argv[1]).hold() as fd:\n"
-        f"    subprocess.Popen([sys.executable, '-c', {child!r}], pass_fds=(fd,), stdout=subprocess.DEVNULL)\n"
+        "with locate(sys.argv[1]).hold() as fds:\n"
+        f"    subprocess.Popen([sys.executable, '-c', {child!r}], pass_fds=fds, stdout=subprocess.DEVNULL)\n"
         "    os._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", parent, str(path)], check=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 import uuid
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from multiprocessing import spawn
-from signal import SIGKILL
 from typing import Any
 
 import dask
@@ -36,7 +36,7 @@ from engine.chunked.events import (
 )
 from engine.chunked.executors import dask_tasks
 from engine.chunked.executors.base import WorkerLimit, environment
-from engine.chunked.executors.processes import interrupts_held
+from engine.chunked.executors.processes import interrupts_held, processors
 from engine.chunked.executors.seen import Seen
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import Job
@@ -82,7 +82,7 @@ def connect(allowed: int | None, workers: int | None, scheduler: str | None) -> 
             yield executor
             executor.release()
         return
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or processors()
     allowed = allowed or min(GIB, memory.free_bytes() // 2 // workers)
     with _environment(variables), _local_cluster(workers, allowed) as cluster, _client(cluster) as client:
         yield DaskExecutor(client, cluster.scheduler_address, allowed, variables)
@@ -147,7 +147,7 @@ def _local_cluster(workers: int, allowed: int) -> Iterator[LocalCluster]:
                 nanny.close_gracefully()  # that is, start no other
                 if nanny.pid:
                     with suppress(ProcessLookupError):
-                        os.kill(nanny.pid, SIGKILL)
+                        os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
             cluster.close(timeout=2)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,7 +17,7 @@ from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, Wor
 from engine.chunked.executors.base import WorkerLimit, environment
 from engine.chunked.executors.child import COMMAND, Child
 from engine.chunked.executors.orders import Load, Run, to_line
-from engine.chunked.executors.processes import Asked, ask, ended, process_failed
+from engine.chunked.executors.processes import Asked, ask, ended, process_failed, processors, was_killed
 from engine.chunked.executors.seen import Seen
 from engine.chunked.pipeline import Job
 from engine.chunked.references import Reference
@@ -52,7 +51,7 @@ class LocalExecutor:
 
     def __init__(self, allowed: int | None, workers: int | None, keep_open: tuple[int, ...] = ()) -> None:
         self.allowed = memory.default_budget() if allowed is None else allowed
-        self.max_workers = workers or len(os.sched_getaffinity(0))
+        self.max_workers = workers or processors()
         self._environment = {**os.environ, **environment(self.max_workers)}
         self._keep_open = keep_open
         self._callers_bytes = memory.callers_bytes()
@@ -103,7 +102,7 @@ class LocalExecutor:
             raise
         if not isinstance(last, WorkerEnded):
             raise _not_loaded(stage, last, self._end_child())
-        return last.measured
+        return last.measured or memory.ASSUMED_RESERVED
 
     def _own_bytes(self) -> int:
         return max(0, memory.resident_bytes() - self._callers_bytes)
@@ -153,7 +152,7 @@ class LocalExecutor:
         return child.kill() if kill else child.end()
 
     def _as_error(self, job: Job, code: int, last: WorkerEvent | None, seen: Seen) -> EngineError:
-        if code == -signal.SIGKILL:
+        if was_killed(code):
             return EngineError(
                 f"stage {job.step} {ended(code)}, in round {seen.round} after {seen.done} of {seen.tasks} tasks "
                 f"(at work on {', '.join(seen.running) or 'none'}): "
@@ -176,7 +175,7 @@ def _loaded_apart(stage: Reference, where: Location, environment: dict[str, str]
     told = from_line(ask(f"loading {stage.text}", COMMAND, to_line(_load(stage, where)), environment, among))
     if not isinstance(told, WorkerEnded):
         raise _not_loaded(stage, told, 0)
-    return told.measured
+    return told.measured or memory.ASSUMED_RESERVED
 
 
 def _not_loaded(stage: Reference, last: WorkerEvent | None, code: int) -> EngineError:

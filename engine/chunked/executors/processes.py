@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,9 +16,17 @@ from engine.chunked.errors import EngineError, address_space_limit
 PYTHON = (sys.executable, "-P")
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def interrupts_held() -> Iterator[None]:
     """Hold Ctrl-C back. A process or thread started meanwhile never gets it: only the parent decides what it means."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: there a process of its own is not told
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -90,8 +99,13 @@ def process_failed(doing: str, code: int) -> EngineError:
     return EngineError(f"{doing}: the process that does it {ended(code)}; {remedy}")
 
 
+def was_killed(code: int) -> bool:
+    """Whether a process was ended so that it could do nothing about it."""
+    return code == -getattr(signal, "SIGKILL", 0) < 0
+
+
 def ended(code: int) -> str:
     """How a process ended, in words, by its exit code as `subprocess` has it."""
-    if code == -signal.SIGKILL:
+    if was_killed(code):
         return "was killed from outside, probably by the kernel for want of memory"
     return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -102,7 +102,7 @@ class _Worker:
         self._has_run = True
         root, stage = job.opened()
         root.warm()
-        reserved = memory.peak_bytes() + order.parent_bytes
+        reserved = memory.reserved_bytes() + order.parent_bytes
         self._emit(WorkerReady(reserved))
         limits = Limits(order.allowed, reserved, order.max_workers, fresh)
         StageRunner(job.step, stage, StageStore(root), Journal(root), limits, self._emit, self._stop).run(job.upto)

@@ -226,13 +226,13 @@ class Location(Protocol):
         """Whether other processes see what is here."""
         ...
 
-    def hold(self) -> AbstractContextManager[int]:
+    def hold(self) -> AbstractContextManager[tuple[int, ...]]:
         """Hold the folder that this file is in, against other runs; the file says who does.
 
         Yields
         ------
-        int
-            A descriptor that child processes inherit: where it can be, the hold lasts until the last of them is gone.
+        tuple of int
+            Descriptors that child processes inherit: where it can be, the hold lasts until the last of them is gone.
 
         Raises
         ------

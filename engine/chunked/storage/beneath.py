@@ -1,20 +1,18 @@
 """Folders on a disk reached part by part, so that no symbolic link below a given folder is followed.
 
-Every part is opened from the one above it: what has been opened stays what it is, whatever takes its name meanwhile.
+Every part is opened from the one above it.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.chunked.errors import DamagedError
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+from engine.chunked.storage.folders import Folder, Kind
 
 
 def refused_link(path: Path | str) -> DamagedError:
@@ -26,7 +24,7 @@ def refused_link(path: Path | str) -> DamagedError:
 
 
 @contextmanager
-def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
+def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Iterator[Folder]:
     """Open a folder below ``root``; links are followed in ``root``, none below. Folders are made if ``make``.
 
     Raises
@@ -36,23 +34,23 @@ def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Itera
     """
     if make:
         Path(root).mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root, _FOLDER)
+    folder: Folder = Kind.at(root)
     try:
         path = root
         for part in parts:
             path = f"{path}/{part}"
-            deeper = _step(descriptor, part, path, make)
-            os.close(descriptor)
-            descriptor = deeper
-        yield descriptor
+            deeper = _step(folder, part, path, make)
+            folder.close()
+            folder = deeper
+        yield folder
     finally:
-        os.close(descriptor)
+        folder.close()
 
 
-def _step(folder: int, name: str, path: str, make: bool = False) -> int:
+def _step(folder: Folder, name: str, path: str, make: bool = False) -> Folder:
     """Open a folder in a folder, which is made if ``make``."""
     try:
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return folder.enter(name)
     except FileNotFoundError:
         if not make:
             raise
@@ -61,18 +59,18 @@ def _step(folder: int, name: str, path: str, make: bool = False) -> int:
             raise refused_link(path) from None
         raise
     with suppress(FileExistsError):  # made by somebody else, just now
-        os.mkdir(name, dir_fd=folder)
+        folder.make(name)
     return _step(folder, name, path)
 
 
-def _is_link(folder: int, name: str) -> bool:
+def _is_link(folder: Folder, name: str) -> bool:
     try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+        return stat.S_ISLNK(folder.stat(name).st_mode)
     except FileNotFoundError:
         return False
 
 
-def walk(folder: int, path: str, within: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk(folder: Folder, path: str, within: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Everything below an open folder that is no folder, by its name relative to it; ``path`` is for messages.
 
     Raises
@@ -80,9 +78,7 @@ def walk(folder: int, path: str, within: str = "") -> Iterator[tuple[str, os.Dir
     DamagedError
         Where it comes to a link.
     """
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
+    for entry in folder.entries():
         name = within + entry.name
         if entry.is_symlink():
             raise refused_link(f"{path}/{name}")
@@ -96,19 +92,16 @@ def walk(folder: int, path: str, within: str = "") -> Iterator[tuple[str, os.Dir
         try:
             yield from walk(deeper, path, f"{name}/")
         finally:
-            os.close(deeper)
+            deeper.close()
 
 
-def remove(folder: int, name: str, *, ignore_errors: bool = False) -> None:
-    """Remove what has a name in an open folder, and all below; a link itself, never what it leads to.
-
-    A folder is emptied by what was opened, after it was seen to be the one that has the name (`shutil.rmtree`).
-    """
+def remove(folder: Folder, name: str, *, ignore_errors: bool = False) -> None:
+    """Remove what has a name in an open folder, and all below; a link itself, never what it leads to."""
     try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        found = folder.stat(name)
     except FileNotFoundError:
         return
     if stat.S_ISDIR(found.st_mode):
-        shutil.rmtree(name, ignore_errors=ignore_errors, dir_fd=folder)
+        folder.remove_tree(name, ignore_errors=ignore_errors)
     else:
-        os.unlink(name, dir_fd=folder)
+        folder.unlink(name)

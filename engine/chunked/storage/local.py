@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.chunked.storage import beneath, lock
 from engine.chunked.storage.base import SMALL, inner_parts, refuse_large, too_large
+from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder
 
 # Of the class that this system has for paths.
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ else:
     _Path = type(Path())
 
 _SCRATCH = ".scratch"
-# O_NONBLOCK: whoever opens a named pipe would wait for its other end.
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Local(_Path):
@@ -77,12 +75,12 @@ class Local(_Path):
         n = len(parts) - (self._below or 0)
         return os.path.join(*parts[:n]) if n else ".", parts[n:]  # noqa: PTH118  (many are made, and a Path takes long)
 
-    def opened(self, *, make: bool = False) -> AbstractContextManager[int]:
-        """A descriptor of the folder."""
+    def opened(self, *, make: bool = False) -> AbstractContextManager[Folder]:
+        """The folder, open."""
         return beneath.open_folder(*self._way(), make=make)
 
-    def _beside(self) -> AbstractContextManager[int]:
-        """A descriptor of the folder this is in, where that is enclosed."""
+    def _beside(self) -> AbstractContextManager[Folder]:
+        """The folder this is in, open, where that is enclosed."""
         root, parts = self._way()
         return beneath.open_folder(root, parts[:-1])
 
@@ -93,8 +91,8 @@ class Local(_Path):
         with self._beside() as folder:
             return self._look_in(folder)
 
-    def _look_in(self, folder: int) -> os.stat_result:
-        found = os.stat(self.name, dir_fd=folder, follow_symlinks=False)
+    def _look_in(self, folder: Folder) -> os.stat_result:
+        found = folder.stat(self.name)
         if stat.S_ISLNK(found.st_mode):
             raise beneath.refused_link(self)
         return found
@@ -109,18 +107,18 @@ class Local(_Path):
     @contextmanager
     def _reading(self) -> Iterator[BufferedReader]:
         """Open a regular file; nothing else is waited for or read."""
-        with os.fdopen(self._open(_refuse_irregular), "rb") as file:
+        with os.fdopen(self._open(READ, _refuse_irregular), "rb") as file:
             _refuse_irregular(os.fstat(file.fileno()), self)
             yield file
 
-    def _open(self, look: Callable[[os.stat_result, Path], object] = lambda found, path: None) -> int:
-        """Open a file or folder once ``look`` has seen what it is: opening a device can do something already."""
+    def _open(self, flags: int, look: Callable[[os.stat_result, Path], object] = lambda found, path: None) -> int:
+        """Open a file once ``look`` has seen what it is: opening a device can do something already."""
         if not self._below:
             look(self.stat(), self)
-            return os.open(self, _READ)
+            return os.open(self, flags)
         with self._beside() as folder:
             look(self._look_in(folder), self)
-            return os.open(self.name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+            return folder.open(self.name, flags)
 
     @property
     def copied_bytes(self) -> int:
@@ -160,7 +158,7 @@ class Local(_Path):
         """Names of what is directly in the folder."""
         try:
             with self.opened() as folder:
-                return sorted(os.listdir(folder))  # noqa: PTH208  (a descriptor is no path)
+                return folder.names()
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -208,7 +206,7 @@ class Local(_Path):
         temporary = f".{self.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
         with self.parent.opened(make=True) as folder:
             try:
-                with os.fdopen(os.open(temporary, _WRITE_NEW, 0o666, dir_fd=folder), "wb") as file:
+                with os.fdopen(folder.open(temporary, WRITE_NEW), "wb") as file:
                     file.write(content)
                     file.flush()
                     if durable:
@@ -216,16 +214,16 @@ class Local(_Path):
                 self._take_name(temporary, folder, folder)
             except BaseException:
                 with suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=folder)
+                    folder.unlink(temporary)
                 raise
             if durable:
-                os.fsync(folder)
+                folder.flush()
 
-    def _take_name(self, source: str, at: int, folder: int) -> None:
+    def _take_name(self, source: str, at: Folder, folder: Folder) -> None:
         """Rename a file of the folder ``at`` to this in ``folder``: in one step, unless a folder is in its place."""
         if self._below and stat.S_ISDIR(self._mode()):  # which refuses a link, too
             beneath.remove(folder, self.name)
-        os.replace(source, self.name, src_dir_fd=at, dst_dir_fd=folder)
+        at.rename(source, folder, self.name)
 
     def sweep(self) -> None:
         """Remove temporary files of `put`."""
@@ -242,7 +240,11 @@ class Local(_Path):
     def flush(self) -> None:
         """Flush a file, or a folder's list of names, to the disk; nothing where there is neither."""
         with suppress(FileNotFoundError):
-            descriptor = self._open()
+            if self.is_dir():
+                with self.opened() as folder:
+                    folder.flush()
+                return
+            descriptor = self._open(FLUSHED)
             try:
                 os.fsync(descriptor)
             finally:
@@ -276,7 +278,7 @@ class Local(_Path):
     def new_scratch(self, name: str) -> Path:
         """Make an empty folder in scratch."""
         with (self.enclosed() / _SCRATCH).opened(make=True) as folder:
-            os.mkdir(name, dir_fd=folder)
+            folder.make(name)
         return self.scratch() / name
 
     def clear_scratch(self, name: str | None = None) -> None:
@@ -310,7 +312,7 @@ class Local(_Path):
     def warm(self) -> None:
         """Nothing to load."""
 
-    def hold(self) -> AbstractContextManager[int]:
+    def hold(self) -> AbstractContextManager[tuple[int, ...]]:
         """Lock the folder, by the kernel."""
         return lock.hold_folder(self)
 

@@ -7,12 +7,12 @@ machine that cannot be told, so the object has to be removed by hand.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import socket
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.chunked.errors import DamagedError, LockedError
-from engine.chunked.storage import beneath, flock, staging
+from engine.chunked.storage import beneath, folders, staging
+from engine.chunked.storage.folders import Folder
 
 
 class LockObject(Protocol):
@@ -48,8 +49,8 @@ class LockObject(Protocol):
 class OpenFolder(Protocol):
     """A folder on a disk, as far as a lock is concerned."""
 
-    def opened(self) -> AbstractContextManager[int]:
-        """A descriptor of it."""
+    def opened(self) -> AbstractContextManager[Folder]:
+        """The same, open."""
         ...
 
 
@@ -88,7 +89,7 @@ def holder_of_folder(path: LockFile) -> dict[str, object] | None:
     """Who holds the lock on the folder of ``path`` now, or None."""
     try:
         with path.parent.opened() as folder:
-            flock.take(folder, fcntl.LOCK_SH | fcntl.LOCK_NB, path.parent, _LOCAL)
+            folders.take(folder, path.parent, _LOCAL, shared=True)
     except BlockingIOError:
         return _read_holder(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -110,6 +111,8 @@ def _alive(who: dict[str, object]) -> bool:
     pid = who.get("pid")
     if who.get("host") != socket.gethostname() or not isinstance(pid, int) or not 0 < pid <= _MAX_PID:
         return True  # cannot tell, so believe the lock
+    if sys.platform == "win32":
+        return True  # there is no asking by signal 0, which would reach the process; the system's lock says it
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -139,7 +142,7 @@ def _refusal(path: LockFile | LockObject, who: dict[str, object], more: str = ""
 
 
 @contextmanager
-def hold_object(where: LockObject) -> Iterator[int]:
+def hold_object(where: LockObject) -> Iterator[tuple[int, ...]]:
     """Hold the folder of an object; see `engine.chunked.storage.base.Location.hold`."""
     me = _me() | {"token": secrets.token_hex(8)}
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -149,7 +152,7 @@ def hold_object(where: LockObject) -> Iterator[int]:
             raise _refusal(where, who, f"; if it is gone, remove {where}")
         _take_from(who, where)
     try:
-        yield staging.descriptor()
+        yield staging.descriptors()
     finally:
         if _read_holder(where) == me:
             where.remove()
@@ -157,17 +160,14 @@ def hold_object(where: LockObject) -> Iterator[int]:
 
 def _take_from(who: dict[str, object], where: LockObject) -> None:
     """Remove the lock of a process that is gone, unless another process on this machine just has."""
-    folder = os.open(tempfile.gettempdir(), os.O_RDONLY)
-    try:
-        flock.take(folder, fcntl.LOCK_EX, tempfile.gettempdir(), staging.WAY_ON)
+    with folders.opened(tempfile.gettempdir()) as folder:
+        folders.take(folder, tempfile.gettempdir(), staging.WAY_ON, wait=True)
         if who and _read_holder(where) == who:
             where.remove()
-    finally:
-        os.close(folder)
 
 
 @contextmanager
-def hold_folder(path: LockFile) -> Iterator[int]:
+def hold_folder(path: LockFile) -> Iterator[tuple[int, ...]]:
     """Lock the folder of ``path``, so that removing the file lets nobody in.
 
     The kernel drops the lock when its last holder dies: it never outlives a run.
@@ -176,7 +176,7 @@ def hold_folder(path: LockFile) -> Iterator[int]:
     with path.parent.opened() as folder:
         while True:
             try:
-                flock.take(folder, fcntl.LOCK_EX | fcntl.LOCK_NB, path.parent, _LOCAL)
+                folders.take(folder, path.parent, _LOCAL)
                 break
             except BlockingIOError:
                 who = _read_holder(path)
@@ -184,21 +184,20 @@ def hold_folder(path: LockFile) -> Iterator[int]:
                     raise _refusal(path, who) from None
                 time.sleep(0.02)
         _write(folder, path, json.dumps(_me()))
-        yield folder
+        yield folder.descriptors
         _write(folder, path, "")
 
 
-def _write(folder: int, path: LockFile, text: str) -> None:
+def _write(folder: Folder, path: LockFile, text: str) -> None:
     """Write the lock file in place, which takes no room on a full disk; never what else may have its name."""
     with suppress(FileNotFoundError):
-        found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        found = folder.stat(path.name)
         if stat.S_ISLNK(found.st_mode):
             raise beneath.refused_link(str(path))
         if not stat.S_ISREG(found.st_mode):
             raise DamagedError(f"{path}: no regular file: remove it, then run again")
         if found.st_nlink > 1:  # in a backup made of hard links, say
             beneath.remove(folder, path.name)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path.name, flags, 0o666, dir_fd=folder), "w") as file:
+    with os.fdopen(folder.open(path.name, folders.REWRITE), "w") as file:
         file.truncate(0)
         file.write(text)

@@ -330,7 +330,7 @@ class Remote:
         """Load the library of the store, and connect."""
         self.exists()
 
-    def hold(self) -> AbstractContextManager[int]:
+    def hold(self) -> AbstractContextManager[tuple[int, ...]]:
         """Put this object unless it is there."""
         return lock.hold_object(self)
 

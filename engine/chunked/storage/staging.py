@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import atexit
 import errno
-import fcntl
 import hashlib
-import os
 import shutil
 import tempfile
 import threading
@@ -21,7 +19,8 @@ from typing import Protocol
 
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError
-from engine.chunked.storage import flock
+from engine.chunked.storage import folders
+from engine.chunked.storage.folders import Folder
 
 
 class Stored(Protocol):
@@ -46,7 +45,7 @@ WAY_ON = "set TMPDIR to a folder on a disk of this machine"
 _PREFIX = "engine-scratch-"
 _guard = threading.Lock()
 _copying: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-_held: tuple[Path, int] | None = None
+_held: tuple[Path, Folder] | None = None
 
 
 def folder() -> Path:
@@ -54,12 +53,12 @@ def folder() -> Path:
     return _hold()[0]
 
 
-def descriptor() -> int:
-    """The descriptor whose lock keeps the folder, for child processes that outlive this one."""
-    return _hold()[1]
+def descriptors() -> tuple[int, ...]:
+    """What keeps the folder locked, for child processes that outlive this one."""
+    return _hold()[1].descriptors
 
 
-def _hold() -> tuple[Path, int]:
+def _hold() -> tuple[Path, Folder]:
     global _held
     with _guard:
         if _held is None:
@@ -69,7 +68,7 @@ def _hold() -> tuple[Path, int]:
         return _held
 
 
-def _make() -> tuple[Path, int]:
+def _make() -> tuple[Path, Folder]:
     while True:
         made = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:
@@ -81,21 +80,21 @@ def _make() -> tuple[Path, int]:
             return made, opened
 
 
-def _lock(found: Path) -> int | None:
+def _lock(found: Path) -> Folder | None:
     """Lock a folder; None where somebody else has, or it is gone, not ours or no folder."""
     try:
-        opened = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        opened = folders.Kind.at(found, follow=False)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         return None
     try:
-        flock.take(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, found.parent, WAY_ON)
+        folders.take(opened, found.parent, WAY_ON)
     except BlockingIOError:
-        os.close(opened)
+        opened.close()
         return None
     except BaseException:
-        os.close(opened)
+        opened.close()
         raise
     return opened
 
@@ -105,8 +104,15 @@ def _sweep() -> None:
     for found in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         opened = _lock(found)
         if opened is not None:
-            shutil.rmtree(found, ignore_errors=True)
-            os.close(opened)
+            _remove(found, opened)
+
+
+def _remove(found: Path, opened: Folder) -> None:
+    """Remove a folder before its lock goes; where the lock is a file in it, that comes last."""
+    shutil.rmtree(found, ignore_errors=True)
+    with suppress(OSError):
+        opened.close()
+    shutil.rmtree(found, ignore_errors=True)
 
 
 def clear() -> None:
@@ -114,9 +120,7 @@ def clear() -> None:
     global _held
     with _guard:
         if _held is not None:
-            shutil.rmtree(_held[0], ignore_errors=True)
-            with suppress(OSError):
-                os.close(_held[1])
+            _remove(*_held)
             _held = None
 
 
