@@ -21,6 +21,34 @@ from engine.ratings import datasets
 from tests.support.browser import launched
 from tests.support.pipeline import finish_run, run_stages
 
+# Files that take longest, the longest first: one of them begun last would keep one process at work alone.
+_LONGEST = [
+    "test_cli",
+    "test_memory_promise",
+    "test_golden",
+    "test_storage",
+    "test_driver",
+    "test_pipeline",
+    "test_package",
+    "test_tutorial",
+    "test_twin",
+    "test_kill",
+    "test_estimator",
+    "test_dask",
+    "test_elsewhere",
+    "test_disk_full",
+    "test_trials",
+    "test_docs",
+    "test_notebook",
+    "test_engine_guide",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
