@@ -81,7 +81,8 @@ class Cost:
     min_rows : int
         The smallest batch a task can work with.
     cache : int
-        Held once beside ``shared`` where there is room for it, which saves time; 0 for nothing.
+        All that batches are read from: held once in their place, where it fits beside a task; else as much of it as
+        batches leave room for. 0 for nothing.
     """
 
     task: int
@@ -99,27 +100,33 @@ class Cost:
         """Bytes of ``workers`` tasks at once, each with batches of ``rows`` rows."""
         return self.shared + workers * (self.task + rows * self.row)
 
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch."""
+        return min(self.min_rows, self.max_rows)
+
     def least(self) -> int:
-        """Bytes of one worker with the smallest batch."""
-        return self.total(1, min(self.min_rows, self.max_rows))
+        """Bytes of one worker with the smallest batch, or with all that batches are read from."""
+        batches = self.total(1, self.smallest)
+        return min(batches, self.total(1, 0) + self.cache) if self.cache else batches
 
     def most(self, workers: int) -> int:
         """Bytes beyond which more are of no use to so many workers."""
-        return self.total(workers, self.max_rows) + self.cache
+        return self.total(workers, 0) + self.cache if self.cache else self.total(workers, self.max_rows)
 
 
 @dataclass(frozen=True)
 class Allotment:
-    """What a round gets out of the budget: workers, rows a batch, whether it caches, and projected bytes in all."""
+    """What a round gets out of the budget: workers, rows a batch, bytes of its cache, and projected bytes in all."""
 
     workers: int
     batch_rows: int
-    cached: bool
+    cache: int
     projected: int
 
 
 def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers: int) -> Allotment:
-    """Share the budget: first as many workers as fit, then the cache, then the largest batches.
+    """Share the budget: all that batches are read from, where it fits; else workers, larger batches, a part of it.
 
     Parameters
     ----------
@@ -136,20 +143,20 @@ def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers:
         Where not even one worker with the smallest batch fits.
     """
     free = allowed - reserved
-    smallest = min(cost.min_rows, cost.max_rows)
-    for workers in range(max(1, min(n_tasks, max_workers)), 0, -1):
-        if cost.total(workers, smallest) <= free:
-            break
-    else:
+    if cost.least() > free:
         needed = reserved + cost.least()
         raise BudgetError(
             f"needs {format_size(needed)} ({format_size(reserved)} reserved), but {format_size(allowed)} are allowed",
             needed,
         )
-    cached = 0 < cost.cache <= free - cost.total(workers, smallest)
-    cache = cost.cache if cached else 0
+    wanted = max(1, min(n_tasks, max_workers))
+    if 0 < cost.cache <= free - cost.total(1, 0):
+        workers = next(n for n in range(wanted, 0, -1) if cost.total(n, 0) + cost.cache <= free)
+        return Allotment(workers, cost.max_rows, cost.cache, reserved + cost.total(workers, 0) + cost.cache)
+    workers = next(n for n in range(wanted, 0, -1) if cost.total(n, cost.smallest) <= free)
     rows = cost.max_rows
     if cost.row:
-        spare = free - cache - cost.total(workers, 0)
-        rows = max(smallest, min(cost.max_rows, spare // (workers * cost.row)))
-    return Allotment(workers, rows, cached, reserved + cache + cost.total(workers, rows))
+        spare = free - cost.total(workers, 0)
+        rows = max(cost.smallest, min(cost.max_rows, spare // (workers * cost.row)))
+    cache = min(cost.cache, free - cost.total(workers, rows))
+    return Allotment(workers, rows, cache, reserved + cache + cost.total(workers, rows))

@@ -18,8 +18,10 @@ import zarr
 from numpy.typing import NDArray
 
 from engine.chunked import arrays
+from engine.chunked.kept import KeptChunks
 from engine.chunked.ranges import consecutive
 from engine.chunked.storage import Place, locate
+from engine.chunked.task import Reads
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 INDICES = "indices"
 DATA = "data"
 INDPTR = "indptr"
+
+# Values taken out of a chunk at once: their places take 8 bytes each.
+_TAKEN = 2**16
 
 
 def narrowest_index(n_columns: int) -> np.dtype[Any]:
@@ -123,6 +128,24 @@ def _csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[np.int64], n
     return csr_matrix((data, indices, narrow), shape=(len(indptr) - 1, n_columns), copy=False)
 
 
+def _chunks_of(starts: NDArray[np.int64], stops: NDArray[np.int64], size: int) -> list[int]:
+    """Numbers of the chunks of ``size`` values that some stretches of values reach into, ascending."""
+    some = stops > starts
+    firsts, lasts = starts[some] // size, (stops[some] - 1) // size
+    found: list[int] = np.unique(consecutive(firsts, lasts - firsts + 1)).tolist()
+    return found
+
+
+def _cut(indptr: NDArray[np.int64], first: int) -> Iterator[slice]:
+    """Cut consecutive rows from ``first`` on into pieces of about `_TAKEN` values; a row is not cut."""
+    start = 0
+    while start < len(indptr) - 1:
+        stop = int(np.searchsorted(indptr, indptr[start] + _TAKEN, side="right")) - 1
+        stop = max(start + 1, stop)
+        yield slice(first + start, first + stop)
+        start = stop
+
+
 class CsrReader:
     """A committed matrix. Holds the row pointers (8 bytes a row) in memory.
 
@@ -185,6 +208,10 @@ class CsrReader:
         self._indices, self._data = arrays.hold(self._indices), arrays.hold(self._data)
         self._held = self.read(0, self.shape[0])
 
+    def chunks(self, room: int = 0) -> KeptChunks:
+        """Its chunks of columns and values, for `read_some`, which are kept as far as so many bytes have room."""
+        return KeptChunks([part for part in (self._indices, self._data) if isinstance(part, zarr.Array)], room)
+
     @property
     def held(self) -> NarrowRows | None:
         """All rows, where they are kept in memory."""
@@ -201,14 +228,37 @@ class CsrReader:
             self.value_step,
         )
 
-    def read_some(self, rows: NDArray[np.integer[Any]]) -> NarrowRows:
-        """Some rows in their stored dtypes, distinct and ascending; only chunks that have some of them are read."""
-        starts = self.indptr[rows]
-        lengths = self.indptr[np.asarray(rows) + 1] - starts
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        places = consecutive(starts, lengths)
-        indices, data = (arrays.take_rows(array, places) for array in (self._indices, self._data))
-        return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
+    def read_some(
+        self, rows: NDArray[np.integer[Any]], chunks: KeptChunks | None = None, reads: Reads | None = None
+    ) -> NarrowRows:
+        """Some rows in their stored dtypes, distinct and ascending; only chunks that have some of them are read.
+
+        Parameters
+        ----------
+        rows : integer array
+        chunks : KeptChunks, optional
+            What `chunks` has made.
+        reads : Reads, optional
+            Where bytes that are read, and those found there, are added up.
+        """
+        rows = np.asarray(rows)
+        if self._held is not None:
+            return self._held.take(rows)
+        chunks, reads = chunks or self.chunks(), reads or Reads()
+        starts, stops = self.indptr[rows], self.indptr[rows + 1]
+        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
+        taken = [np.empty(indptr[-1], dtype=part.dtype) for part in (self._indices, self._data)]
+        for number in _chunks_of(starts, stops, chunks.size):
+            begin, end = number * chunks.size, (number + 1) * chunks.size
+            first, last = int(np.searchsorted(stops, begin, side="right")), int(np.searchsorted(starts, end))
+            chunk = chunks.read(number, reads)
+            for some in _cut(indptr[first : last + 1], first):
+                lows, highs = np.maximum(starts[some], begin), np.minimum(stops[some], end)
+                places = consecutive(lows - begin, highs - lows)
+                to = int(indptr[some.start] + lows[0] - starts[some.start])
+                for part, into in zip(chunk, taken, strict=True):
+                    into[to : to + len(places)] = part[places]
+        return NarrowRows(indptr, taken[0], taken[1], self.shape[1], self.value_step)
 
     def read_values(self, at_once: int) -> Iterator[NDArray[np.float32]]:
         """Go through the stored values, widened; ``at_once`` of them at a time."""

@@ -74,11 +74,13 @@ class StageSkipped(Event, frozen=True):
 
 
 class StageEnded(Event, frozen=True):
-    """The stage is done: what it took, in seconds and bytes."""
+    """The stage is done: what it took, in seconds and bytes, and bytes of chunks read and found in a cache."""
 
     stage: str
     seconds: float
     measured: int
+    stored: int = 0
+    kept: int = 0
 
 
 class WorkerEvent(Event, frozen=True, kw_only=True):
@@ -107,7 +109,7 @@ class RoundBegan(WorkerEvent, frozen=True):
     round : str
     tasks, done : int
         Of the round, and those done before.
-    workers, batch_rows, cached, projected
+    workers, batch_rows, cache, projected
         See `engine.chunked.budget.Allotment`.
     """
 
@@ -116,7 +118,7 @@ class RoundBegan(WorkerEvent, frozen=True):
     done: int
     workers: int
     batch_rows: int
-    cached: bool
+    cache: int
     projected: int
 
 
@@ -127,10 +129,20 @@ class TaskBegan(WorkerEvent, frozen=True):
 
 
 class TaskEnded(WorkerEvent, frozen=True):
-    """A task is done and recorded."""
+    """A task is done and recorded.
+
+    Attributes
+    ----------
+    task : str
+    seconds : float
+    stored, kept : int
+        See `engine.chunked.task.Reads`.
+    """
 
     task: str
     seconds: float
+    stored: int = 0
+    kept: int = 0
 
 
 class RoundEnded(WorkerEvent, frozen=True):

@@ -27,6 +27,7 @@ from engine.chunked.events import (
     StageBegan,
     StageEnded,
     StageSkipped,
+    TaskEnded,
     WorkerEvent,
     ignore,
 )
@@ -479,20 +480,22 @@ def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> 
         on_event(StageSkipped(step.name, idle=True))
         return msgspec.structs.replace(entry, skipped=True, idle=True)
     took = _run_rounds(setup, step, entry, on_event)
-    on_event(StageEnded(step.name, took.seconds, took.measured))
+    on_event(StageEnded(step.name, took.seconds, took.measured, took.stored, took.kept))
     return took
 
 
 def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, upto: str | None = None) -> StageEntry:
     """Run what is left of a step, or of it up to a round; return what it took."""
-    projected = measured = 0
+    projected = measured = stored = kept = 0
 
     def note(event: Event) -> None:
-        nonlocal projected, measured
+        nonlocal projected, measured, stored, kept
         if isinstance(event, RoundBegan):
             projected = max(projected, event.projected)
         if isinstance(event, WorkerEvent):
             measured = max(measured, event.measured)
+        if isinstance(event, TaskEnded):
+            stored, kept = stored + event.stored, kept + event.kept
         on_event(event)
 
     start = time.monotonic()
@@ -505,6 +508,8 @@ def _run_rounds(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent, u
         samples=memory.thin(sampler.samples, _SAMPLES),
         projected=projected,
         measured=measured,
+        stored=stored,
+        kept=kept,
     )
 
 

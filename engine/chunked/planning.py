@@ -144,7 +144,7 @@ def plan_stage(
     allotments = [
         allot(cost, allowed=allowed, reserved=reserved, n_tasks=max(1, n), max_workers=max_workers)
         if reserved + cost.least() <= allowed
-        else Allotment(0, 0, False, 0)
+        else Allotment(0, 0, 0, 0)
         for n, cost in rounds.values()
     ]
     each = tuple(map(_round_plan, rounds, rounds.values(), allotments))
@@ -157,7 +157,7 @@ def plan_stage(
         tasks,
         most.workers,
         most.batch_rows,
-        most.cached,
+        most.cache > 0,
         reserved,
         most.projected,
         needed,

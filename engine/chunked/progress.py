@@ -41,7 +41,7 @@ class Progress:
     quiet : bool
         Show nothing.
     explain : bool
-        Also why each stage runs or is skipped.
+        Also why each stage runs or is skipped, and what it read through a cache.
     stream : file
         Where to; a terminal and a notebook get bars.
     """
@@ -142,6 +142,11 @@ class Progress:
             peak = format_size(event.measured)
             self._say(f"{event.stage}: {self._tasks} tasks in {event.seconds:.1f} s, peak {peak}")
         self._close()
+        if self._explain and event.stored + event.kept:
+            share = event.kept / (event.stored + event.kept)
+            self._say(
+                f"{event.stage}: {format_size(event.stored)} of chunks read, {share:.0%} of what was asked in memory"
+            )
 
     def _explained(self, event: Explained) -> None:
         if self._explain:

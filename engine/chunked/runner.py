@@ -170,7 +170,7 @@ class StageRunner:
                 done=round_.n_tasks - len(missing),
                 workers=allotment.workers,
                 batch_rows=allotment.batch_rows,
-                cached=allotment.cached,
+                cache=allotment.cache,
                 projected=allotment.projected,
             )
         )
@@ -196,7 +196,7 @@ class StageRunner:
             raise BudgetError(f"{self._name} ({round_.name}) {error.problem}", error.enough) from None
 
     def _on_threads(self, round_: Round, missing: Sequence[int], allotment: Allotment) -> None:
-        shared = load_shared(round_, cached=allotment.cached)
+        shared = load_shared(round_, allotment.cache)
         with ThreadPoolExecutor(allotment.workers, thread_name_prefix=round_.name) as pool:
             futures = [pool.submit(self._run_task, round_, i, allotment.batch_rows, shared) for i in missing]
             finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
@@ -210,22 +210,24 @@ class StageRunner:
             raise Interrupted("stopped")
         task_id = round_.task_id(index)
         self._emit(TaskBegan(task_id))
-        seconds = run_task(round_, index, batch_rows, shared, self._store, self._journal)
-        self._emit(TaskEnded(task_id, seconds))
+        self._emit(run_task(round_, index, batch_rows, shared, self._store, self._journal))
 
 
-def load_shared(round_: Round, *, cached: bool) -> Any:
-    """What all tasks of a round share, with its cache where there is room for that."""
-    return round_.load_cached() if cached and round_.load_cached else round_.load()
+def load_shared(round_: Round, cache: int) -> Any:
+    """What all tasks of a round share, with a cache of so many bytes."""
+    return round_.load_cached(cache) if cache and round_.load_cached else round_.load()
 
 
-def run_task(round_: Round, index: int, batch_rows: int, shared: object, store: StageStore, journal: Journal) -> float:
-    """Do one task: run it, commit its files, write its record; return the seconds that took."""
+def run_task(
+    round_: Round, index: int, batch_rows: int, shared: object, store: StageStore, journal: Journal
+) -> TaskEnded:
+    """Do one task: run it, commit its files, write its record; tell what it took."""
     start = time.monotonic()
     task_id = round_.task_id(index)
     scratch = store.new_scratch(task_id)
     try:
-        result = checked.result(task_id, round_.run(index, TaskContext(scratch, batch_rows, shared)))
+        context = TaskContext(scratch, batch_rows, shared)
+        result = checked.result(task_id, round_.run(index, context))
     except FileNotFoundError as error:
         if str(store.root) in str(error):
             raise  # the stage's own
@@ -236,4 +238,4 @@ def run_task(round_: Round, index: int, batch_rows: int, shared: object, store: 
     seconds = time.monotonic() - start
     record = Record(task_id, files, result, round(seconds, 4), memory.peak_bytes())
     journal.write(record, durable=durable)
-    return seconds
+    return TaskEnded(task_id, seconds, context.reads.stored, context.reads.kept)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from engine.chunked.budget import Cost
 from engine.chunked.errors import UsageError
+
+
+@dataclass
+class Reads:
+    """What a task was given of stored chunks.
+
+    Attributes
+    ----------
+    stored, kept : int
+        Bytes, unpacked: read from storage, and found in a cache.
+    """
+
+    stored: int = 0
+    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -24,11 +38,14 @@ class TaskContext:
         How many rows the budget lets the task work on at a time. Must never influence the result.
     shared : object
         What ``Round.load`` returned; read-only, seen by all tasks of the round.
+    reads : Reads
+        Counted by the task where it reads through a cache: told in ``run.json``.
     """
 
     scratch: Path
     batch_rows: int
     shared: Any = None
+    reads: Reads = field(default_factory=Reads)
 
 
 TaskResult = Mapping[str, Any] | None
@@ -90,7 +107,7 @@ class Round:
         Called once in the process before the first task; its value reaches the tasks as
         ``context.shared``.
     load_cached : callable or None
-        Called instead of ``load`` where there is room for the cost's ``cache``.
+        ``load_cached(n_bytes)`` is called instead of ``load`` where there is room for so much of the cost's ``cache``.
     until : str or None
         Where given, the round's files are temporary: they are needed until the round of this name is
         complete, removed then, and made again only if a round they serve has to run again. They outlive a
@@ -101,7 +118,7 @@ class Round:
     planned: Planned
     run: Callable[[int, TaskContext], TaskResult]
     load: Callable[[], Any] = _load_nothing
-    load_cached: Callable[[], Any] | None = None
+    load_cached: Callable[[int], Any] | None = None
     until: str | None = None
 
     def __post_init__(self) -> None:

@@ -42,6 +42,8 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
         Bytes, the most of all its rounds, all processes counted; on a cluster, of the worker that used most.
     seconds : float
         Of the last run that did some of it.
+    stored, kept : int
+        Bytes of chunks that its tasks asked a cache for, those of that run: read from storage, and found there.
     samples : list of (float, int)
         Its memory over time: seconds since it began, bytes.
     params : dict
@@ -61,6 +63,8 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
     projected: int = 0
     measured: int = 0
     seconds: float = 0.0
+    stored: int = 0
+    kept: int = 0
     samples: list[tuple[float, int]] = []
 
 

@@ -18,6 +18,7 @@ from engine.costs.common import (
     column_bytes,
     measured_bytes,
     n_test_of,
+    n_train,
     refines,
     stored_train,
     total,
@@ -25,7 +26,7 @@ from engine.costs.common import (
     wide_values,
 )
 from engine.costs.items import predicting, predicting_shared
-from engine.model.sizes import RANK_USERS, SCORE_USERS
+from engine.model.sizes import GATHER_RATINGS, GATHERED_ROW, LEAST_GATHERED, RANK_USERS, SCORE_USERS
 
 
 def evaluate(settings: Config, shapes: Shapes) -> Plan:
@@ -45,7 +46,9 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     dims = vector_dims(settings, shapes) if refines(settings) else 0
     near = min(settings.item_neighbors.ranking_k, settings.item_neighbors.k) if votes else 0
     ratings = shapes.ratings_of(users)
-    own = total(values=4, liked=1, liked_so_far=8, columns=4, liked_columns=4, shares=4 + 8)
+    stored = total(columns=column_bytes(shapes), values=shapes.value_bytes)
+    neighbor = total(ids=4, similarities=4, known=4, powers=4, weights=4, rows=4, codes=2 * 4, work=2 * 8)
+    own = total(stored=stored, values=4, liked=1, liked_so_far=8, columns=4, liked_columns=4, shares=4 + 8)
     test = total(
         columns=4 + 4,
         values=8 + 4,
@@ -60,7 +63,8 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         zarr=ZARR,
         scores=total(sums=4, states=4, touched=4) * items,
         wide_values=wide_values(settings, shapes),
-        neighbors=total(ids=4, similarities=4, known=4, powers=4, weights=4) * settings.neighbors.k * users,
+        neighbors=neighbor * settings.neighbors.k * users,
+        needed=shapes.n_users,
         own=own * ratings,
         vectors=4 * dims * users,
         blended=total(candidates=4, votes=4, products=4) * items,
@@ -73,11 +77,26 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     near_stored = total(columns=column_bytes(shapes), similarities=4) * near
     item_arrays = total(vectors=4 * dims, counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8)
     shared = total(
-        train=stored_train(settings, shapes),
         users=total(train_indptr=8, test_indptr=8, biases=4, indptr=8) * shapes.n_users,
         items=total(near=near_stored, arrays=item_arrays) * items,
     )
-    return Cost(task=task, shared=shared)
+    return _gathering(settings, shapes, task, shared)
+
+
+def _gathering(settings: Config, shapes: Shapes, task: int, shared: int) -> Cost:
+    """With ratings of neighbours beside: all, or so many at a time, a row counting as `GATHERED_ROW` more."""
+    columns, values, chunk = column_bytes(shapes), shapes.value_bytes, settings.matrix.ratings_per_chunk
+    of_chunk = total(columns=2 * columns, values=values) * min(chunk, shapes.n_ratings)
+    most = n_train(settings, shapes) + GATHERED_ROW * shapes.n_users
+    one_user = (shapes.most_ratings + GATHERED_ROW) * settings.neighbors.k
+    return Cost(
+        task=total(scoring=task, chunk=of_chunk, places=2 * MIB),
+        shared=shared,
+        row=total(columns=columns, values=values),
+        max_rows=min(most, max(GATHER_RATINGS, one_user)),
+        min_rows=max(one_user, LEAST_GATHERED),
+        cache=stored_train(settings, shapes),
+    )
 
 
 def _means(settings: Config, shapes: Shapes) -> int:

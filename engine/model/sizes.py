@@ -114,6 +114,12 @@ PREDICT_USERS = 2048
 """Users whose ratings are read, and their pairs predicted, at once."""
 SCORE_USERS = 768
 """Users read and scored at once, since a read unpacks whole chunks of many more."""
+GATHER_RATINGS = 2**25
+"""Ratings of neighbours that a task holds at a time, at most, where the budget has room for so many."""
+LEAST_GATHERED = 2**20
+"""The same, at least."""
+GATHERED_ROW = 32
+"""What a neighbour's row counts there beside its ratings: what is noted of it takes as much memory."""
 ASK_RATINGS = 2**20
 """Ratings of neighbours that are read at a time where few users are asked about."""
 RANK_USERS = 1024
@@ -127,6 +133,9 @@ FREE = (
     "SMALL_ITEMS",
     "PREDICT_USERS",
     "SCORE_USERS",
+    "GATHER_RATINGS",
+    "LEAST_GATHERED",
+    "GATHERED_ROW",
     "ASK_RATINGS",
     "READ_RATINGS",
     "HELD_IDS",

@@ -28,7 +28,6 @@ from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_b
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
-from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import lists_of
@@ -37,13 +36,14 @@ from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
 from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking
-from engine.model.sizes import READ_RATINGS, SCORE_USERS
+from engine.model.sizes import READ_RATINGS
+from engine.stages.gathering import Block, RatingsOfNeighbors
 
 
 class _Shared(NamedTuple):
     """What is asked, and how, and what it is compared with."""
 
-    ratings: NarrowRows
+    ratings: RatingsOfNeighbors
     ranking: Ranking
     baselines: Baselines
 
@@ -67,10 +67,10 @@ class EvaluateStage:
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
-        yield Round("users", plan["users"], self._users, self._load, until="mean")
+        yield Round("users", plan["users"], self._users, self._load, self._load, until="mean")
         yield Round("mean", plan["mean"], self._mean)
 
-    def _load(self) -> _Shared:
+    def _load(self, room: int = 0) -> _Shared:
         counts = self._train.count_columns(READ_RATINGS)
         near = NearItems(self._upstream["item_neighbors"]).inverted() if self._votes else None
         baselines = Baselines(
@@ -81,27 +81,27 @@ class EvaluateStage:
         item_vectors = None if self._refined is None else self._refined.item_factors()
         parameters = chosen_ranking(self._section.ranking_parameters(self._liked_from), self._upstream)
         ranking = Ranking.of(parameters, counts, near, item_vectors)
-        return _Shared(self._train.read(0, self._train.shape[0]), ranking, baselines)
+        return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking, baselines)
 
     def _users(self, index: int, context: TaskContext) -> None:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
-        blocks = ((first, min(first + SCORE_USERS, stop)) for first in range(start, stop, SCORE_USERS))
-        measured = [self._measure(context.shared, *block, counts) for block in blocks]
+        blocks = context.shared.ratings.blocks(start, stop, context.batch_rows, context.reads)
+        measured = [self._measure(context.shared, block, counts) for block in blocks]
         np.save(context.scratch / _measured_path(index), np.concatenate(measured))
         np.save(context.scratch / _counts_path(index), counts)
 
-    def _measure(self, shared: _Shared, start: int, stop: int, counts: NDArray[np.int64]) -> NDArray[np.void]:
-        """Measure users ``start`` to ``stop``, and count the items recommended to them."""
-        own, test = shared.ratings.part(start, stop), self._test.read(start, stop)
-        neighbors, similarities = self._neighbors.read(start, stop)
+    def _measure(self, shared: _Shared, block: Block, counts: NDArray[np.int64]) -> NDArray[np.void]:
+        """Measure a block of users, and count the items recommended to them."""
+        start, stop, own = block.start, block.stop, block.own
+        test = self._test.read(start, stop)
         wanted = None if self._votes else lists_of(test)
         vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
         ranked = shared.ranking.rank(
-            shared.ratings,
-            neighbors,
-            similarities,
+            block.ratings,
+            block.neighbors,
+            block.similarities,
             own,
             lists_of(own),
             self._section.k,

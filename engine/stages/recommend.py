@@ -27,14 +27,14 @@ from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_b
 from engine.artifacts.records import chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
-from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import joined, lists_of
 from engine.kernels.scoring import count_opinions
 from engine.model.prediction import Near, RatingModel, predict_ratings
 from engine.model.ranking import Ranking
-from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP, SCORE_USERS
+from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP
+from engine.stages.gathering import Block, RatingsOfNeighbors
 
 _RANKED = np.dtype(
     [
@@ -51,7 +51,7 @@ _RANKED = np.dtype(
 
 
 class _Shared(NamedTuple):
-    ratings: NarrowRows
+    ratings: RatingsOfNeighbors
     ranking: Ranking
 
 
@@ -81,11 +81,11 @@ class RecommendStage:
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
-        yield Round("rank", plan["rank"], self._rank, self._load, until="join")
+        yield Round("rank", plan["rank"], self._rank, self._load, self._load, until="join")
         yield Round("predict", plan["predict"], self._predict, self._load_known, until="join")
         yield Round("join", plan["join"], self._join)
 
-    def _load(self) -> _Shared:
+    def _load(self, room: int = 0) -> _Shared:
         section = self._section.ranking
         given = section.ranking_parameters(settled_liked_from(section.liked_from, self._upstream["matrix"]))
         parameters = chosen_ranking(given, self._upstream)
@@ -93,28 +93,27 @@ class RecommendStage:
         item_vectors = None if self._refined is None else self._refined.item_factors()
         counts = self._train.count_columns(READ_RATINGS)
         ranking = Ranking.of(parameters, counts, near, item_vectors)
-        return _Shared(self._train.read(0, self._train.shape[0]), ranking)
+        return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking)
 
     def _bounds(self, index: int) -> tuple[int, int]:
         start = index * self._section.users_per_task
         return start, min(start + self._section.users_per_task, self._train.shape[0])
 
     def _rank(self, index: int, context: TaskContext) -> None:
-        start, stop = self._bounds(index)
-        blocks = ((first, min(first + SCORE_USERS, stop)) for first in range(start, stop, SCORE_USERS))
-        np.save(
-            context.scratch / _ranked_path(index), np.concatenate([self._lists(context.shared, *b) for b in blocks])
-        )
+        blocks = context.shared.ratings.blocks(*self._bounds(index), context.batch_rows, context.reads)
+        lists = np.concatenate([self._lists(context.shared, block) for block in blocks])
+        np.save(context.scratch / _ranked_path(index), lists)
 
-    def _lists(self, shared: _Shared, start: int, stop: int) -> NDArray[np.void]:
-        """Rank items for users ``start`` to ``stop``."""
-        neighbors, similarities = self._neighbors.read(start, stop)
-        own = shared.ratings.part(start, stop)
+    def _lists(self, shared: _Shared, block: Block) -> NDArray[np.void]:
+        """Rank items for a block of users."""
+        start, stop, own, neighbors = block.start, block.stop, block.own, block.neighbors
         taken = lists_of(own) if self._section.include_test else joined(own, self._test.read(start, stop))
         vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
         k, fill = self._section.k, self._section.on_empty == "popular"
-        found = shared.ranking.rank(shared.ratings, neighbors, similarities, own, taken, k, vectors=vectors, fill=fill)
-        n_raters, mean_ratings = count_opinions(shared.ratings, neighbors, found.items)
+        found = shared.ranking.rank(
+            block.ratings, neighbors, block.similarities, own, taken, k, vectors=vectors, fill=fill
+        )
+        n_raters, mean_ratings = count_opinions(block.ratings, neighbors, found.items)
         users, ranks = np.nonzero(found.items >= 0)
         lists = np.empty(len(users), dtype=_RANKED)
         lists["user"], lists["rank"] = start + users, ranks + 1

@@ -42,6 +42,41 @@ def test_workers_come_before_larger_batches() -> None:
     assert (given_.workers, given_.batch_rows) == (2, 50)
 
 
+CACHING = Cost(task=100, shared=50, row=2, max_rows=1000, min_rows=10, cache=700)
+
+
+@pytest.mark.parametrize(
+    ("free", "workers", "batch_rows", "cache", "projected"),
+    [
+        (170, 1, 10, 0, 170),
+        (270, 1, 60, 0, 270),
+        (290, 2, 10, 0, 290),
+        (849, 3, 83, 1, 849),
+        (850, 1, 1000, 700, 850),
+        (949, 1, 1000, 700, 850),
+        (10**6, 3, 1000, 700, 1050),
+    ],
+)
+def test_all_that_batches_are_read_from_stands_in_their_place(
+    free: int, workers: int, batch_rows: int, cache: int, projected: int
+) -> None:
+    got = allot(CACHING, allowed=7 + free, reserved=7, n_tasks=3, max_workers=3)
+    assert (got.workers, got.batch_rows, got.cache, got.projected) == (workers, batch_rows, cache, 7 + projected)
+    assert (CACHING.least(), CACHING.most(3)) == (170, 1050)
+
+
+def test_a_part_is_kept_beside_the_largest_batches() -> None:
+    cost = Cost(task=100, row=2, max_rows=40, min_rows=10, cache=1000)
+    got = allot(cost, allowed=400, reserved=0, n_tasks=1, max_workers=1)
+    assert (got.batch_rows, got.cache, got.projected) == (40, 220, 400)
+
+
+def test_all_of_it_is_less_than_a_batch_where_there_is_little() -> None:
+    cost = Cost(task=100, row=2, max_rows=1000, min_rows=1000, cache=30)
+    assert cost.least() == 130
+    assert allot(cost, allowed=130, reserved=0, n_tasks=9, max_workers=2).cache == 30
+
+
 def test_no_more_workers_than_tasks() -> None:
     assert allot(Cost(task=1), allowed=100, reserved=0, n_tasks=2, max_workers=8).workers == 2
 
@@ -58,7 +93,13 @@ sizes = st.integers(0, 10**9)
 
 @given(
     cost=st.builds(
-        Cost, task=sizes, shared=sizes, row=st.integers(0, 10**5), max_rows=st.integers(1, 10**4), min_rows=st.just(3)
+        Cost,
+        task=sizes,
+        shared=sizes,
+        row=st.integers(0, 10**5),
+        max_rows=st.integers(1, 10**4),
+        min_rows=st.just(3),
+        cache=st.just(0) | sizes,
     ),
     allowed=st.integers(0, 10**10),
     reserved=sizes,
@@ -71,9 +112,13 @@ def test_what_is_projected_never_exceeds_what_is_allowed(
     try:
         got = allot(cost, allowed=allowed, reserved=reserved, n_tasks=n_tasks, max_workers=max_workers)
     except BudgetError:
-        assert reserved + cost.total(1, min(3, cost.max_rows)) > allowed
+        assert reserved + cost.least() > allowed
         return
-    assert got.projected == reserved + cost.total(got.workers, got.batch_rows) <= allowed
+    if cost.cache and cost.cache == got.cache and got.projected == reserved + cost.total(got.workers, 0) + cost.cache:
+        assert got.projected <= allowed
+        return
+    assert got.projected == reserved + cost.total(got.workers, got.batch_rows) + got.cache <= allowed
+    assert not cost.cache or reserved + cost.total(1, 0) + cost.cache > allowed
     assert 1 <= got.workers <= min(n_tasks, max_workers)
     assert min(3, cost.max_rows) <= got.batch_rows <= cost.max_rows
     more_workers = reserved + cost.total(got.workers + 1, min(3, cost.max_rows)) <= allowed

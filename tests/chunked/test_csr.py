@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from engine.chunked import arrays, csr
 from engine.chunked.csr import CsrReader, NarrowRows, narrowest_index
+from engine.chunked.task import Reads
 
 STEPS = {"uint8": 0.5, "float32": 1.0, "float64": 1.0}
 
@@ -151,6 +152,37 @@ def test_taken_rows_are_those_rows_in_the_order_asked_for(
 def test_some_rows_are_read_from_the_chunks_that_hold_them(stored: Stored, rows: list[int]) -> None:
     matrix, reader = stored
     same(reader.read_some(np.array(rows, dtype=np.int64)).widen(), matrix[np.array(rows, dtype=np.int64)])
+
+
+@pytest.mark.parametrize("taken", [1, 5, 2**16])
+@pytest.mark.parametrize("room", [0, 20, 10**6])
+def test_rows_are_the_same_whatever_is_kept(
+    stored: Stored, room: int, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csr, "_TAKEN", taken)
+    matrix, reader = stored
+    chunks, rng = reader.chunks(room), np.random.default_rng(1)
+    reads = Reads()
+    for _ in range(20):
+        rows = np.flatnonzero(rng.random(40) < rng.random())
+        same(reader.read_some(rows, chunks, reads).widen(), matrix[rows])
+    if room == 0:
+        assert reads.kept == 0
+    elif room == 20:  # a chunk of 7 columns and values is 14 bytes: one is kept
+        assert 0 < reads.kept < reads.stored
+    else:
+        assert reads.stored <= reader.nbytes
+        assert reads.kept > reads.stored
+
+
+def test_a_chunk_without_a_wanted_row_is_not_read(stored: Stored) -> None:
+    matrix, reader = stored
+    reads = Reads()
+    reader.read_some(np.array([39]), reads=reads)
+    length = int(matrix.indptr[40] - matrix.indptr[39])
+    assert reads.stored <= 2 * (length // 7 + 2) * 7
+    none = Reads()
+    assert len(reader.read_some(np.array([], dtype=np.int64), reads=none).data) == none.stored == 0
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 40, 100])

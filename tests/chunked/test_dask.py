@@ -57,7 +57,7 @@ class KillOnce(distributed.WorkerPlugin):  # type: ignore[name-defined,misc]
         self.only = only
 
     def setup(self, worker: object) -> None:
-        def killed(round_: Round, index: int, batch_rows: int, shared: object, store: Any, journal: Journal) -> float:
+        def killed(round_: Round, index: int, batch_rows: int, shared: object, store: Any, journal: Journal) -> Any:
             marker = self.folder / store.root.name
             wanted = self.folder.exists() and store.root.name.startswith(self.only) and not marker.exists()
 
@@ -281,7 +281,7 @@ def test_a_worker_drops_what_it_holds_with_the_round_and_the_stage(tmp_path: Pat
     told = msgspec.json.encode(job(pipeline, pipeline.steps[0], {"s": locate(tmp_path)}))
 
     def do(token: str, round_name: str, index: int) -> bool:
-        return isinstance(from_line(dask_tasks.do_task(token, told, round_name, index, 1, False)), TaskEnded)
+        return isinstance(from_line(dask_tasks.do_task(token, told, round_name, index, 1, 0)), TaskEnded)
 
     for round_name in ("a", "b"):
         for index in range(2):

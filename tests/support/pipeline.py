@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from engine.chunked import publishing, workdir
 from engine.chunked.budget import GIB, Cost
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed, Journal
-from engine.chunked.pipeline import Pipeline, job
+from engine.chunked.pipeline import Pipeline, Step, job
 from engine.chunked.runner import Limits, StageRunner
-from engine.chunked.storage import Place, locate
+from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Planned, Round, Stage
 from engine.pipeline import pipeline_of, steps
@@ -35,14 +35,15 @@ STEPS = steps(config.Config())
 
 @dataclass(frozen=True)
 class FixedBatches:
-    """A stage whose tasks get batches of a given size, whatever the budget."""
+    """A stage whose tasks get batches of a given size, and a cache of so many bytes, whatever the budget."""
 
     stage: Stage
     batch_rows: int
+    cache: int = 0
 
     def rounds(self) -> Iterator[Round]:
         for each in self.stage.rounds():
-            yield replace(each, planned=Planned(each.n_tasks, Cost(task=0, max_rows=self.batch_rows)))
+            yield replace(each, planned=Planned(each.n_tasks, Cost(task=0, max_rows=self.batch_rows, cache=self.cache)))
 
 
 def notebook_settings(sections: dict[str, Any]) -> config.Config:
@@ -64,6 +65,7 @@ def run_stages(
     upto: str = "evaluate",
     *,
     batch_rows: int | None = None,
+    cache: int = 0,
     workers: int = 2,
     **sections: Any,
 ) -> dict[str, Committed]:
@@ -77,17 +79,30 @@ def run_stages(
     folders = pipeline.folders(locate(where))
     names = [step.name for step in pipeline.steps]
     for step in pipeline.steps[: names.index(upto) + 1]:
-        root, stage = job(pipeline, step, folders).opened()
-        if batch_rows is not None:
-            stage = FixedBatches(stage, batch_rows)
-        if not Journal(root).finished():
-            limits = Limits(allowed=4 * GIB, reserved=0, max_workers=workers)
-            store, journal = StageStore(root), Journal(root)
-            runner = StageRunner(step.name, stage, store, journal, limits, lambda event: None, threading.Event())
-            # One BLAS thread as in a worker process; and no waiting for the disk, which would be most of the time.
-            with threadpool_limits(1), mock.patch("os.fsync"):
-                runner.run()
+        run_stage(pipeline, step, folders, batch_rows=batch_rows, cache=cache, workers=workers)
     return {name: Committed(folder) for name, folder in folders.items()}
+
+
+def run_stage(
+    pipeline: Pipeline,
+    step: Step,
+    folders: Mapping[str, Location],
+    *,
+    batch_rows: int | None = None,
+    cache: int = 0,
+    workers: int = 2,
+) -> None:
+    """Run a step in this process, unless it is done; with batches and a cache of a given size, or as there is room."""
+    root, stage = job(pipeline, step, folders).opened()
+    if batch_rows is not None:
+        stage = FixedBatches(stage, batch_rows, cache)
+    if not Journal(root).finished():
+        limits = Limits(allowed=4 * GIB, reserved=0, max_workers=workers)
+        store, journal = StageStore(root), Journal(root)
+        runner = StageRunner(step.name, stage, store, journal, limits, lambda event: None, threading.Event())
+        # One BLAS thread as in a worker process; and no waiting for the disk, which would be most of the time.
+        with threadpool_limits(1), mock.patch("os.fsync"):
+            runner.run()
 
 
 def finish_run(ratings: Path, where: Path, **sections: Any) -> Path:

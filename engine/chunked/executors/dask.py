@@ -283,7 +283,7 @@ class DaskExecutor:
                     round_.name,
                     index,
                     allotment.batch_rows,
-                    allotment.cached,
+                    allotment.cache,
                     key=f"{job.step}-{round_.task_id(index)}-{token}",
                     pure=False,
                 )

@@ -38,7 +38,7 @@ class _OpenStage:
         root, stage = job.opened()
         self._rounds = stage.rounds()
         self._known: dict[str, Round] = {}
-        self._loaded: tuple[str, bool] | None = None
+        self._loaded: tuple[str, int] | None = None
         self._shared: Any = None
         self.store, self.journal = StageStore(root), Journal(root)
 
@@ -49,14 +49,14 @@ class _OpenStage:
             self._known[found.name] = found
         return self._known[name]
 
-    def shared(self, round_: Round, cached: bool) -> Any:
+    def shared(self, round_: Round, cache: int) -> Any:
         """What its tasks share: loaded once, dropped for that of the next round."""
-        if self._loaded != (round_.name, cached):
+        if self._loaded != (round_.name, cache):
             self._loaded, self._shared = None, None
             memory.give_back()
             memory.reset_peak()
-            self._shared = load_shared(round_, cached=cached)
-            self._loaded = (round_.name, cached)
+            self._shared = load_shared(round_, cache)
+            self._loaded = (round_.name, cache)
         return self._shared
 
 
@@ -76,7 +76,7 @@ def release() -> None:
     memory.give_back()
 
 
-def do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cached: bool) -> str:
+def do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cache: int) -> str:
     """Do a task unless it is done; tell that it ended, or what went wrong, as `engine.chunked.events.to_line` does.
 
     The seconds are all that passed here, with what had to be opened and loaded first.
@@ -85,12 +85,12 @@ def do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int
     """
     with _lock:
         try:
-            return to_line(_do_task(token, job, round_name, index, batch_rows, cached))
+            return to_line(_do_task(token, job, round_name, index, batch_rows, cache))
         except Exception as error:
             return to_line(describe(error))
 
 
-def _do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cached: bool) -> TaskEnded:
+def _do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int, cache: int) -> TaskEnded:
     begun = time.monotonic()
     if token not in _open:
         release()
@@ -98,9 +98,10 @@ def _do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: in
     stage = _open[token]
     round_ = stage.round(round_name)
     task_id = round_.task_id(index)
+    ended = TaskEnded(task_id, 0.0)
     if not stage.journal.done(task_id):  # a worker may be lost after its task is done, before it has said so
-        run_task(round_, index, batch_rows, stage.shared(round_, cached), stage.store, stage.journal)
-    return TaskEnded(task_id, time.monotonic() - begun, measured=memory.peak_bytes())
+        ended = run_task(round_, index, batch_rows, stage.shared(round_, cache), stage.store, stage.journal)
+    return msgspec.structs.replace(ended, seconds=time.monotonic() - begun, measured=memory.peak_bytes())
 
 
 def reserved_bytes(stages: bytes, where: str) -> int:

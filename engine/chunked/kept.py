@@ -1,0 +1,55 @@
+"""Chunks of arrays that are cut alike, kept in memory as far as there is room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+
+from engine.chunked import arrays
+from engine.chunked.task import Reads
+
+
+class KeptChunks:
+    """Chunks of arrays, first come, first kept.
+
+    Whoever goes through a matrix again and again in the same order needs last what was used last: to give up a chunk
+    for another would mean to find none. So what is kept stays. Threads may share it.
+
+    Parameters
+    ----------
+    parts : sequence of zarr.Array
+        Flat arrays of one length, with chunks of one size.
+    room : int
+        Bytes that may be kept.
+    """
+
+    def __init__(self, parts: Sequence[zarr.Array[Any]], room: int) -> None:
+        self._parts = parts
+        self._left = room
+        self._kept: dict[int, list[NDArray[Any]]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Values in a chunk; the last may have fewer."""
+        return int(self._parts[0].chunks[0])
+
+    def read(self, number: int, reads: Reads) -> list[NDArray[Any]]:
+        """A chunk of each of the arrays, and a count of where it came from."""
+        found = self._kept.get(number)
+        if found is not None:
+            reads.kept += sum(part.nbytes for part in found)
+            return found
+        start = number * self.size
+        found = [arrays.read_rows(part, start, min(start + self.size, part.shape[0])) for part in self._parts]
+        n_bytes = sum(part.nbytes for part in found)
+        reads.stored += n_bytes
+        with self._lock:
+            if number not in self._kept and n_bytes <= self._left:
+                self._kept[number] = found
+                self._left -= n_bytes
+        return found

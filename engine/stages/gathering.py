@@ -1,0 +1,123 @@
+"""Train ratings of users' neighbours: all in memory, or those of some users at a time, gathered from stored chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.artifacts.readers import Nearest
+from engine.chunked import arrays
+from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.task import Reads
+from engine.model.scoring import cut_by_work
+from engine.model.sizes import GATHERED_ROW, SCORE_USERS
+
+
+class Block(NamedTuple):
+    """Some users, and what their items are ranked by.
+
+    Attributes
+    ----------
+    start, stop : int
+        Codes of the users: ``start`` to ``stop``.
+    own : NarrowRows
+        Their train ratings.
+    ratings : NarrowRows
+        Those of their neighbours, and perhaps others'.
+    neighbors, similarities : int32 and float32 arrays, shape (users, k)
+        Neighbours, as rows of ``ratings``, and their cosines; -1 and NaN where there is none.
+    """
+
+    start: int
+    stop: int
+    own: NarrowRows
+    ratings: NarrowRows
+    neighbors: NDArray[np.int32]
+    similarities: NDArray[np.float32]
+
+
+class _Gathered(NamedTuple):
+    """Users ``start`` to ``stop``, and the codes of all their neighbours, ascending."""
+
+    start: int
+    stop: int
+    codes: NDArray[np.int64]
+
+
+class RatingsOfNeighbors:
+    """What neighbours have rated.
+
+    Parameters
+    ----------
+    train : CsrReader
+    neighbors : Nearest
+        Of the users of ``train``.
+    room : int
+        Bytes that stored chunks may be kept in; all ratings are kept as they are where it is enough for that.
+    """
+
+    def __init__(self, train: CsrReader, neighbors: Nearest, room: int) -> None:
+        self._train, self._neighbors = train, neighbors
+        self._all = train.read(0, train.shape[0]) if room >= train.nbytes else None
+        self._chunks = train.chunks(room)
+
+    def blocks(self, start: int, stop: int, most: int, reads: Reads) -> Iterator[Block]:
+        """Go through users ``start`` to ``stop``, `SCORE_USERS` of them at a time or fewer.
+
+        Parameters
+        ----------
+        start, stop : int
+        most : int
+            Ratings of neighbours held at a time (`engine.costs.lists`); more where one user has more.
+        reads : Reads
+            Counts what is read.
+        """
+        if self._all is not None:
+            for first, last in _units(start, stop):
+                yield Block(first, last, self._all.part(first, last), self._all, *self._neighbors.read(first, last))
+            return
+        for gathered in self._cut(start, stop, most):
+            ratings = self._train.read_some(gathered.codes, self._chunks, reads)
+            for first, last in _units(gathered.start, gathered.stop):
+                neighbors, similarities = self._neighbors.read(first, last)
+                rows = np.searchsorted(gathered.codes, neighbors).astype(np.int32)
+                rows[neighbors < 0] = -1
+                own = self._train.read_some(np.arange(first, last), self._chunks, reads)
+                yield Block(first, last, own, ratings, rows, similarities)
+
+    def _cut(self, start: int, stop: int, most: int) -> Iterator[_Gathered]:
+        """Cut users into those whose neighbours' ratings are held together."""
+        needed = np.zeros(self._train.shape[0], dtype=bool)
+        held, begin = 0, start
+        for first, neighbors in self._pieces(start, stop, most):
+            codes = np.unique(neighbors)
+            work = self._work(codes)
+            more = int(work[~needed[codes]].sum())
+            if begin < first and held + more > most:
+                yield _Gathered(begin, first, np.flatnonzero(needed))
+                needed[:] = False
+                held, begin, more = 0, first, int(work.sum())
+            needed[codes] = True
+            held += more
+        yield _Gathered(begin, stop, np.flatnonzero(needed))
+
+    def _pieces(self, start: int, stop: int, most: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """The first of some users and their neighbours, who have no more than ``most`` unless it is one user."""
+        for first, last in _units(start, stop):
+            neighbors = arrays.read_rows(self._neighbors.ids, first, last)
+            work = np.where(neighbors >= 0, self._work(neighbors), 0).sum(axis=1)
+            for low, high in cut_by_work(work, most, SCORE_USERS):
+                some = neighbors[low:high]
+                yield first + low, some[some >= 0]
+
+    def _work(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """What rows count: their ratings, and what is noted of each; row -1 counts something, too."""
+        work: NDArray[np.int64] = self._train.indptr[codes + 1] - self._train.indptr[codes] + GATHERED_ROW
+        return work
+
+
+def _units(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    return ((first, min(first + SCORE_USERS, stop)) for first in range(start, stop, SCORE_USERS))

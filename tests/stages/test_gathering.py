@@ -1,0 +1,117 @@
+"""Ratings of neighbours, gathered from stored chunks: the same as if all were in memory, and no more at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.artifacts.readers import Matrix, Nearest
+from engine.chunked.journal import Committed, Journal
+from engine.chunked.pipeline import Pipeline
+from engine.chunked.storage import Location, locate
+from engine.chunked.task import Reads
+from engine.config import Recommend
+from engine.model import sizes
+from engine.pipeline import recommend_step
+from engine.stages import gathering
+from engine.stages.gathering import RatingsOfNeighbors
+from tests.support.pipeline import SMALL, notebook_settings, open_pipeline, run_stage, run_stages
+from tests.support.ratings import synthetic_ratings, write_ratings
+
+SECTIONS: dict[str, Any] = {
+    "preset": "default",
+    "factors": SMALL,
+    "matrix": {"ratings_per_chunk": 50},
+    "neighbors": {"k": 6, "users_per_chunk": 32},
+    "evaluate": {"k": 5, "users_per_task": 40},
+}
+
+
+@pytest.fixture(autouse=True)
+def _few_users_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "SCORE_USERS", 7)
+
+
+def run(folder: Path, **how: Any) -> dict[str, Committed]:
+    ratings = write_ratings(folder, synthetic_ratings(n_users=90, n_items=60, seed=5))
+    return run_stages(ratings, folder / "run", **SECTIONS, **how)
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
+    return run(tmp_path_factory.mktemp("gathering"))
+
+
+@pytest.mark.parametrize("room", [0, 200, 2000, 10**9])
+@pytest.mark.parametrize("most", [1, 900, 3000, 10**9])
+def test_neighbors_have_the_ratings_they_have_in_the_whole(stages: dict[str, Committed], room: int, most: int) -> None:
+    train, nearest = Matrix(stages["matrix"]).train, Nearest(stages["neighbors"])
+    whole, reads = train.read(0, 90), Reads()
+    ids, similarities = nearest.read(0, 90)
+    rows = np.split(np.arange(len(whole.data)), whole.indptr[1:-1])
+    at = 13
+    for block in RatingsOfNeighbors(train, nearest, room).blocks(13, 84, most, reads):
+        assert block.start == at
+        at = block.stop
+        np.testing.assert_array_equal(block.similarities, similarities[block.start : block.stop])
+        np.testing.assert_array_equal(block.own.indices, whole.part(block.start, block.stop).indices)
+        np.testing.assert_array_equal(block.own.data, whole.part(block.start, block.stop).data)
+        for found, expected in zip(block.neighbors, ids[block.start : block.stop], strict=True):
+            assert ((found < 0) == (expected < 0)).all()
+            for row, code in zip(found[found >= 0], expected[expected >= 0], strict=True):
+                some = slice(block.ratings.indptr[row], block.ratings.indptr[row + 1])
+                assert block.ratings.indices[some].tolist() == whole.indices[rows[code]].tolist()
+                assert block.ratings.data[some].tolist() == whole.data[rows[code]].tolist()
+        held = len(block.ratings.data) + sizes.GATHERED_ROW * (len(block.ratings.indptr) - 1)
+        assert room == 10**9 or held <= most or block.stop - block.start == 1
+    assert at == 84
+    assert (reads.stored > 0) == (room < 10**9)
+    assert room or not reads.kept
+
+
+HOW: list[dict[str, Any]] = [
+    {"batch_rows": 1},
+    {"batch_rows": 700, "workers": 1},
+    {"batch_rows": 700, "cache": 300, "workers": 3},
+    {"batch_rows": 10**6, "cache": 2000},
+]
+
+
+def records(stage: Committed) -> list[Any]:
+    """What tasks left: digests of files, and results."""
+    return [(each.task, each.files, each.result) for each in Journal(stage.root).records()]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_what_is_kept_and_held_changes_no_figure(
+    stages: dict[str, Committed], how: dict[str, Any], tmp_path: Path
+) -> None:
+    assert records(run(tmp_path, **how)["evaluate"]) == records(stages["evaluate"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, dict[str, Location]]:
+    """A run whose every stage is done but the lists for everybody."""
+    folder = tmp_path_factory.mktemp("everybody")
+    run(folder)
+    pipeline = open_pipeline(folder / "ratings.csv", notebook_settings(SECTIONS))
+    step = recommend_step(notebook_settings(SECTIONS), Recommend(users_per_task=40, k=4))
+    pipeline = replace(pipeline, steps=[*pipeline.steps, step])
+    return pipeline, pipeline.folders(locate(folder / "run"))
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_nor_the_lists_for_everybody(
+    finished: tuple[Pipeline, dict[str, Location]], how: dict[str, Any], tmp_path: Path
+) -> None:
+    pipeline, folders = finished
+    found = []
+    for name, each in (("all", {}), ("some", how)):
+        own = folders | {"recommend": locate(tmp_path / name / folders["recommend"].name)}
+        run_stage(pipeline, pipeline.steps[-1], own, **each)
+        found.append(records(Committed(own["recommend"])))
+    assert found[0] == found[1]
