@@ -20,11 +20,12 @@ RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
 
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
-.PHONY: help pipeline docs test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
+.PHONY: help pipeline wheel docs test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
 
 help:
 	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
 	@echo "make test       the same set-up, then every test"
+	@echo "make wheel      a wheel in dist/, for machines without a compiler"
 	@echo "make docs       the pages of docs/ as a site in build/site"
 	@echo "make lint       ruff, ruff format and mypy"
 	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
@@ -39,6 +40,11 @@ help:
 
 pipeline: $(INSTALLED)
 	$(BIN)/engine run $(RUN_FLAGS) --report
+
+wheel: $(BIN)/python
+	rm -f dist/*.whl
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 docs: $(INSTALLED_DOCS)
 	$(BIN)/python docs/configuration.py
@@ -111,7 +117,7 @@ KERNELS := $(wildcard engine/kernels/src/*) engine/kernels/CMakeLists.txt
 
 $(INSTALLED): $(BIN)/python pyproject.toml $(KERNELS)
 	@echo "installing the engine, its data sets and its report into $(VENV): some minutes, for the inner loops are compiled"
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[data,report]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[data,report,hnsw]'
 	@touch $@
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml $(KERNELS)

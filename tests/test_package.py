@@ -16,8 +16,8 @@ SOURCES = ("engine", "tests", "docs", "examples")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "CONTRIBUTING.md")
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
     done = subprocess.run([str(word) for word in command], cwd=cwd, env=elsewhere, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -25,7 +25,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel of an sdist in it, and the libraries that this one has."""
+    """An environment with what `make wheel` builds of an sdist in it, and the libraries that this one has."""
     for tool in ("scikit_build_core", "nanobind"):
         pytest.importorskip(tool, reason="builds it")
     folder = tmp_path_factory.mktemp("package")
@@ -36,9 +36,12 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     build = "import sys; from scikit_build_core.build import build_sdist; print(build_sdist(sys.argv[1]))"
     sdist = run(sys.executable, "-c", build, folder, cwd=source).split()[-1]
+    shutil.unpack_archive(folder / sdist, folder, filter="data")
+    unpacked = folder / sdist.removesuffix(".tar.gz")
+    # What builds is installed here already: pip reads "no isolation: false" as none.
+    run("make", "wheel", f"BIN={Path(sys.executable).parent}", cwd=unpacked, PIP_NO_BUILD_ISOLATION="false")
+    (wheel,) = (unpacked / "dist").glob("*.whl")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--quiet", "--no-build-isolation", "--no-deps", "-w", folder, folder / sdist, cwd=folder)
-    (wheel,) = folder.glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
     installed = folder / "venv/bin/python"
     run(*pip, "--python", installed, "install", "--quiet", "--no-deps", wheel, cwd=folder)
@@ -58,3 +61,17 @@ def test_a_wheel_of_an_sdist_has_the_kernels_and_runs(python: Path, tmp_path: Pa
     rows = [f"{user},{item},{1 + (user * item) % 5}" for user in range(30) for item in range(9)]
     (tmp_path / "r.csv").write_text("\n".join(["user,item,rating", *rows]) + "\n")
     assert "Recall@50" in run(python.parent / "engine", "run", "r.csv", cwd=tmp_path)
+
+
+def test_only_who_asks_for_graphs_needs_hnswlib(python: Path, tmp_path: Path) -> None:
+    code = "from importlib.metadata import requires; print('\\n'.join(requires('recsys-engine')))"
+    needed = run(python, "-P", "-c", code, cwd=tmp_path).splitlines()
+    assert [line for line in needed if "hnswlib" in line and "extra ==" not in line] == []
+    assert any("hnswlib" in line and "hnsw" in line.partition("extra ==")[2] for line in needed)
+
+
+def test_the_image_is_written_as_its_linter_wants() -> None:
+    linter = Path(sys.executable).parent / "hadolint"
+    if not linter.exists():
+        pytest.skip("hadolint is not installed")
+    run(linter, ROOT / "Dockerfile", cwd=ROOT)

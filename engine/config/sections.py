@@ -422,8 +422,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 HNSWLIB_MISSING = (
-    "index.method hnsw, which --preset notebook has, needs hnswlib: pip install hnswlib (a C++ compiler builds it), "
-    "or give index.method auto"
+    "index.method hnsw, which --preset notebook has, needs hnswlib: pip install hnswlib (most machines have "
+    "to compile it), or give index.method auto"
 )
 """What is said where it cannot be loaded."""
 
