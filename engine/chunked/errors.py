@@ -79,19 +79,20 @@ class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
     exit_code = 130
 
 
-# User information in a URL, which ends at the last @ before the first slash.
+# User information in a URL, which ends at the last @ before the first slash; and what a server is asked there.
 _USER_INFO = re.compile(r"://[^/\s]*@")
+_QUERY = re.compile(r"""((?:https?://|://(?=[^\s?#]*[?#][^\s/]*=))[^\s?#'"<>]*[?#])[^\s'"<>)]+""")
 
 
 def without_credentials(text: str) -> str:
-    """The same text, and nothing in it of what stands before ``@`` in a URL.
+    """The same text, and nothing in it of what stands before ``@`` in a URL, or after ``?``: that may be a signature.
 
     Examples
     --------
-    >>> without_credentials("no answer from http://somebody:secret@host/x")
-    'no answer from http://...@host/x'
+    >>> without_credentials("no answer from http://somebody:secret@host/x?token=secret")
+    'no answer from http://...@host/x?...'
     """
-    return _USER_INFO.sub("://...@", text)
+    return _QUERY.sub(r"\1...", _USER_INFO.sub("://...@", text))
 
 
 def refuse_no_utf8(text: str, what: str) -> None:

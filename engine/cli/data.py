@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.chunked.errors import UsageError
 from engine.chunked.printable import printable
+from engine.chunked.storage import on_this_machine
 from engine.cli.parsing import add_command, add_format, add_json
 from engine.cli.showing import show
 from engine.ratings import datasets
@@ -17,7 +18,7 @@ def add(commands: Any) -> None:
     """Declare it."""
     parser = add_command(commands, "data", "list, make or fetch data sets", "example:\n  engine data fetch ml-25m")
     parser.add_argument(
-        "--data-dir", metavar="DIR", type=Path, default=Path("data"), help="where they are (default: data)"
+        "--data-dir", metavar="DIR", type=on_this_machine, default=Path("data"), help="where they are (default: data)"
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = add_command(actions, "list", "list the data sets", "example:\n  engine data list")
@@ -31,7 +32,11 @@ def add(commands: Any) -> None:
     does = "generate synthetic ratings that behave like ml-25m"
     twin = add_command(actions, "twin", does, "example:\n  engine data twin --out data/twin --scale 0.1")
     twin.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="folder to write ratings.csv and movies.csv to"
+        "--out",
+        metavar="DIR",
+        type=on_this_machine,
+        required=True,
+        help="folder to write ratings.csv and movies.csv to",
     )
     twin.add_argument("--scale", type=float, default=1.0, metavar="X", help="times the users of ml-25m (default: 1)")
     twin.add_argument("--seed", type=int, default=0, metavar="N", help="other seed, other ratings (default: 0)")

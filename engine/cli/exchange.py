@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 from engine.chunked.executors.base import environment
+from engine.chunked.storage import on_this_machine
 from engine.cli.parsing import add_format, add_on_workdir, add_progress
 from engine.cli.showing import progress, say, show
 
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     does = "write train, test and lists of a run as Parquet, with the ids of the ratings file"
     parser = add_on_workdir(commands, "export", does, example)
     parser.set_defaults(command=_export)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write to")
+    parser.add_argument("--out", metavar="DIR", type=on_this_machine, required=True, help="the folder to write to")
     parser.add_argument(
         "--memory",
         metavar="SIZE",
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--lists",
         metavar="FILE",
-        type=Path,
+        type=on_this_machine,
         required=True,
         help="CSV or Parquet, a row an item: user, item, and rank or score, or rows in order",
     )

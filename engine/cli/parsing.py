@@ -6,12 +6,11 @@ import argparse
 import re
 import textwrap
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 from engine import config
 from engine.chunked.errors import UsageError
-from engine.chunked.storage import locate
+from engine.chunked.storage import locate, on_this_machine
 from engine.config import Config, nearest
 
 FORMATS = ("table", "json", "csv", "parquet")
@@ -127,7 +126,9 @@ def add_run_options(parser: Parser) -> None:
     )
     add_executor(parser)
     parser.add_argument("--preset", help=f"one of: {', '.join(config.PRESETS)} (default: default)")
-    parser.add_argument("--config", metavar="FILE.toml", type=Path, help="a file of configuration keys (default: none)")
+    parser.add_argument(
+        "--config", metavar="FILE.toml", type=on_this_machine, help="a file of configuration keys (default: none)"
+    )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="one configuration key; repeatable"
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 from engine.chunked import loop
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import environment
-from engine.chunked.storage import Location, locate
+from engine.chunked.storage import Location, locate, on_this_machine
 from engine.cli.parsing import Parser, add_executor, add_format, add_on_workdir, add_progress
 from engine.cli.showing import note, progress, show
 from engine.serving import everybody
@@ -35,7 +34,9 @@ def add(commands: Any) -> None:
     parser.set_defaults(command=_recommend)
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable, a list for each")
-    whom.add_argument("--users", metavar="FILE", type=Path, help="a file of users, one id a line, a list for each line")
+    whom.add_argument(
+        "--users", metavar="FILE", type=on_this_machine, help="a file of users, one id a line, a list for each line"
+    )
     whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of a new user: columns movieId,rating")
     whom.add_argument("--like", metavar="ID", nargs="+", help="items that a new user likes")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
         "--include-test", action="store_true", help="items of held-out test ratings, too: the lists that a run measures"
     )
     parser.add_argument(
-        "--filter", metavar="FILE", type=Path, help="only items of this file, one id a line (default: all)"
+        "--filter", metavar="FILE", type=on_this_machine, help="only items of this file, one id a line (default: all)"
     )
     parser.add_argument(
         "--on-unknown",
@@ -64,7 +65,7 @@ def add(commands: Any) -> None:
 
 
 def _add_for_all(parser: Parser) -> None:
-    parser.add_argument("--out", metavar="FILE.parquet", type=Path, help="with --all: the file to write")
+    parser.add_argument("--out", metavar="FILE.parquet", type=on_this_machine, help="with --all: the file to write")
     parser.add_argument(
         "--memory",
         metavar="SIZE",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.errors import EngineError, UsageError, without_credentials
 from engine.chunked.printable import dumps, printable
 from engine.chunked.progress import EventLines, Progress
 from engine.chunked.storage import Location
@@ -33,8 +33,8 @@ def note(text: str) -> None:
 def complain(
     text: str, kind: str = "EngineError", exit_code: int = EngineError.exit_code, *, as_json: bool = False
 ) -> None:
-    """Tell what went wrong."""
-    shown = printable(text, keep="\n")
+    """Tell what went wrong, and nothing secret that a mistaken argument may hold."""
+    shown = printable(without_credentials(text), keep="\n")
     if as_json:
         print(json.dumps({"error": kind, "message": shown, "exit_code": exit_code}), file=sys.stderr)
     else:

@@ -12,6 +12,8 @@ import msgspec
 
 from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.plain import plain
+from engine.chunked.storage import on_this_machine
+from engine.chunked.storage.remote import refuse_credentials
 from engine.config.mistakes import nearest, told
 from engine.config.sections import PRESETS, Config, Split
 
@@ -38,6 +40,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str):
                 refuse_no_utf8(text, key)
+                refuse_credentials(text)
     try:
         settings = msgspec.convert(_plain(full), Config)
     except msgspec.ValidationError as error:
@@ -46,6 +49,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
         raise UsageError(
             f'dataset is {settings.dataset!r}: give a name, a path or a data frame, such as dataset="ratings.csv"'
         )
+    on_this_machine(settings.data_dir)
     _refuse_infinite(_as_mapping(settings), "")
     settings = _with_what_is_needed(settings)
     _refuse_folds(settings.split)

@@ -21,7 +21,7 @@ from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources, run_beside
 from engine.chunked.plain import at_least_one, one_of, truth
-from engine.chunked.storage import Place
+from engine.chunked.storage import Place, on_this_machine
 from engine.config import Recommend
 from engine.pipeline import pipeline_from, recommend_step
 from engine.serving.finished import open_finished
@@ -81,7 +81,7 @@ def recommend_all(
     one_of(on_empty, "on_empty", ("popular", "skip"))
     if not isinstance(out, str | os.PathLike):
         raise UsageError(f"{out!r} is no path: name the file to write")
-    target = Path(out)
+    target = on_this_machine(out)
     if target.suffix.lower() not in ("", ".parquet"):
         raise UsageError(
             f"{target}: lists for everybody are written as Parquet: name it {target.with_suffix('.parquet')}"

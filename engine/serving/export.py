@@ -16,7 +16,7 @@ from engine.artifacts.tables import all_item_ids, read_partition, user_ids
 from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
-from engine.chunked.storage import Place
+from engine.chunked.storage import Place, on_this_machine
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import FinishedRun, open_finished
 
@@ -57,7 +57,7 @@ def export(
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`.
     """
-    run, folder = open_finished(where), Path(out)
+    run, folder = open_finished(where), on_this_machine(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

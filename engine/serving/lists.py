@@ -16,7 +16,7 @@ from engine.artifacts.readers import Matrix
 from engine.artifacts.records import Means, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked.errors import UsageError
-from engine.chunked.storage import Place, locate
+from engine.chunked.storage import Place, locate, on_this_machine
 from engine.model.evaluation import RANKED, Baselines, figures_of, measure_users, summarise
 from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
@@ -68,7 +68,7 @@ def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
     """
     run = open_finished(where)
     section, matrix = run.settings.evaluate, Matrix(run.stages["matrix"])
-    codes, n_lists, unknown_users, unknown_items = _coded(Path(lists), run, section.k)
+    codes, n_lists, unknown_users, unknown_items = _coded(on_this_machine(lists), run, section.k)
     counts = matrix.train.count_columns(READ_RATINGS)
     n_users, n_items = matrix.train.shape
     baselines = Baselines(by_popularity(counts), None, self_information(counts, n_users))

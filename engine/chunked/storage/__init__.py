@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, without_credentials
 from engine.chunked.storage.base import Location
 from engine.chunked.storage.local import Local
 from engine.chunked.storage.remote import Remote
 
-__all__ = ["Local", "Location", "Place", "Remote", "locate"]
+__all__ = ["Local", "Location", "Place", "Remote", "locate", "on_this_machine"]
 
 Place = str | os.PathLike[str] | Location
 """What a user names a location by: a path, or a URL such as ``s3://bucket/folder``."""
@@ -31,3 +32,18 @@ def locate(where: Place) -> Location:
     if text.startswith("file://"):
         return Local(text.removeprefix("file://"))
     return Remote(text.rstrip("/")) if "://" in text else Local(text)
+
+
+def on_this_machine(where: str | os.PathLike[str]) -> Path:
+    """Turn what a user wrote into a path, where only a disk of this machine will do.
+
+    Raises
+    ------
+    UsageError
+        Where it is a URL: as a path it would be a folder of that name.
+    """
+    text = os.fspath(where).removeprefix("file://")
+    if "://" in text:
+        shown = without_credentials(text)
+        raise UsageError(f"{shown}: a URL, where a path of this machine is needed: name one, and copy it from there")
+    return Path(text)

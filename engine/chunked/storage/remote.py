@@ -31,6 +31,9 @@ _OPTIONS = {"s3": _S3, "s3a": _S3}
 _AWS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 # Where credentials belong, by protocol.
 _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "save the file first"}
+# Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
+_WEB_QUERY = re.compile(r"[?#].")
+_QUERY = re.compile(r"[?#][^/]*=")
 _INSTALL = "pip install 'recsys-engine[s3]'"
 
 
@@ -73,7 +76,7 @@ def _fault(error: Exception, url: str) -> EngineError | None:
 
 
 def refuse_credentials(url: str) -> None:
-    """Refuse a URL with a user's name or password, which would be told in messages and written into files.
+    """Refuse a URL with a name, a password or a signature, which would be told in messages and written into files.
 
     Raises
     ------
@@ -81,13 +84,27 @@ def refuse_credentials(url: str) -> None:
         Says where they belong, and nothing of them.
     """
     for scheme, rest in zip(_SCHEME.findall(url), _SCHEME.split(url)[2::2], strict=True):
-        host, _, path = rest.partition("/")
-        name, colon, port = host.partition(":")
-        # A secret may have slashes: then all up to the first looks like a host, and a port that is no number.
-        if "@" in host or (colon and "@" in path and name and not name.startswith("[") and not port.isdecimal()):
-            shown = f"{scheme}://...@{rest.rpartition('@')[2]}"
+        web = scheme in ("http", "https")
+        bare = _without_user(rest)
+        query = (_WEB_QUERY if web else _QUERY).search(bare)
+        shown = f"{scheme}://{bare[: query.start() + 1]}..." if query else f"{scheme}://{bare}"
+        if bare != rest:
             instead = _INSTEAD.get(scheme, "give them by the environment or the settings of the store's library")
             raise UsageError(f"{shown}: credentials in a URL would be shown and written down: {instead}")
+        if query:
+            what = "what follows would be shown and written down, and is often a secret"
+            instead = "take it away if the file is there without, or save the file first" if web else "take it away"
+            raise UsageError(f"{shown}: {what}: {instead}")
+
+
+def _without_user(rest: str) -> str:
+    """What stands after ``://`` in a URL, without a user's name and password."""
+    host, _, path = rest.partition("/")
+    name, colon, port = host.partition(":")
+    # A secret may have slashes: then all up to the first looks like a host, and a port that is no number.
+    if "@" in host or (colon and "@" in path and name and not name.startswith("[") and not port.isdecimal()):
+        return f"...@{rest.rpartition('@')[2]}"
+    return rest
 
 
 @dataclass(frozen=True, order=True)
