@@ -1,23 +1,26 @@
 """Measured against projected memory of every round, on ratings of awkward shapes.
 
 ``python -m bench.shapes`` runs each shape of `tests.support.shapes` at the least budget its plan names and at 1 GiB,
-and prints the rounds whose share is above 1, or below 0.4 where that is more than a few MiB.
+inside a limit of that size that the kernel enforces where it can be had. It prints the rounds whose share is above 1,
+or below 0.4 where that is more than a few MiB.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import engine
+from bench.cgroup import NotPermittedError, run_limited
 from engine.chunked import memory
 from engine.chunked.budget import MIB, parse_size
 from engine.chunked.errors import BudgetError
-from engine.chunked.events import Event, RoundBegan, StageBegan, WorkerEvent, WorkerReady
 
 # A share is of no interest below so many bytes more than what is reserved.
 _SMALL = 24 * MIB
@@ -44,24 +47,41 @@ class Row:
         return self.share > 1 or (self.share < 0.4 and self.projected - self.reserved > _SMALL)
 
 
-def rows_of(settings: engine.Config) -> list[Row]:
-    """Run, and note every round."""
+def rows_of(lines: Iterable[str]) -> list[Row]:
+    """Every round that had tasks, of a run that told its events as lines of JSON."""
     rows: list[Row] = []
-    stage, reserved = "ingest", 0
+    stage, reserved = "before", 0
+    for event in map(json.loads, lines):
+        if event["event"] == "stage_began":
+            stage = event["stage"]
+        elif event["event"] == "worker_ready":
+            reserved = event["reserved"]
+        elif event["event"] == "round_began":
+            nothing_to_do = event["done"] == event["tasks"]
+            rows.append(Row(stage, event["round"], reserved, 0 if nothing_to_do else event["projected"]))
+        elif rows and "measured" in event:
+            rows[-1].measured = max(rows[-1].measured, event["measured"])
+    return [row for row in rows if row.projected]
 
-    def note(event: Event) -> None:
-        nonlocal stage, reserved
-        if isinstance(event, StageBegan):
-            stage = event.stage
-        elif isinstance(event, WorkerReady):
-            reserved = event.reserved
-        elif isinstance(event, RoundBegan):
-            rows.append(Row(stage, event.round, reserved, event.projected))
-        elif isinstance(event, WorkerEvent) and rows:
-            rows[-1].measured = max(rows[-1].measured, event.measured)
 
-    engine.run(settings, note)
-    return rows
+def run(dataset: str, workdir: Path, budget: int) -> tuple[list[Row], str]:
+    """Run in a limit of the budget; return every round, and what the limit was.
+
+    Raises
+    ------
+    RuntimeError
+        Where the run fails, or the kernel kills a process of it.
+    """
+    command = [sys.executable, "-m", "engine", "run", dataset, "--workdir", str(workdir), "--memory", str(budget)]
+    command += ["--log-format", "json"]
+    try:
+        ran, peak, kills = run_limited(command, budget)
+        limit = "in a cgroup of it" + (f", of which {peak / MIB:.0f} MiB were touched" if peak else "")
+    except NotPermittedError:
+        ran, kills, limit = subprocess.run(command, capture_output=True, text=True), 0, "in no cgroup"
+    if ran.returncode or kills:
+        raise RuntimeError(f"{' '.join(command)}: exit code {ran.returncode}, {kills} killed: {ran.stderr[-2000:]}")
+    return rows_of(line for line in ran.stderr.splitlines() if line.startswith("{")), limit
 
 
 def least_budget(dataset: str, workdir: str) -> int:
@@ -88,14 +108,20 @@ def try_shape(shape: str, dataset: str, budget_named: str, folder: Path, every: 
     """Run a shape at a budget, and print what is wrong."""
     least = budget_named == "least"
     budget = least_budget(dataset, str(folder / "floor")) if least else parse_size(budget_named)
-    rows = rows_of(engine.Config(dataset=dataset, workdir=str(folder / budget_named), memory=budget))
+    try:
+        rows, limit = run(dataset, folder / budget_named, budget)
+    except RuntimeError as error:
+        print(f"{shape}, {budget_named}: {error}", flush=True)
+        return
     worst = max(rows, key=lambda row: row.share)
-    print(f"{shape}, {budget_named}: {budget / MIB:.0f} MiB, worst {worst.stage} {worst.round} {worst.share:.2f}")
+    share = f"{worst.stage} {worst.round} {worst.share:.2f}"
+    print(f"{shape}, {budget_named}: {budget / MIB:.0f} MiB, {limit}, worst {share}", flush=True)
     for row in rows:
         if every or row.wrong:
             print(
                 f"    {row.stage:<16}{row.round:<12}{row.measured / MIB:>7.0f} measured of"
-                f"{row.projected / MIB:>7.0f} projected, {row.reserved / MIB:.0f} reserved: {row.share:.2f}"
+                f"{row.projected / MIB:>7.0f} projected, {row.reserved / MIB:.0f} reserved: {row.share:.2f}",
+                flush=True,
             )
 
 

@@ -77,7 +77,7 @@ def _one_rating_each(size: float, rng: np.random.Generator) -> pl.DataFrame:
 
 def _heavy_users_first(size: float, rng: np.random.Generator) -> pl.DataFrame:
     """A chunk of users with many ratings each, then many with one."""
-    heavy = _spread(int(8_192 * size), 600, 6_000, rng)
+    heavy = _spread(int(8_192 * size), 2_400, 6_000, rng)
     light = _spread(int(300_000 * size), 1, 6_000, rng).with_columns(pl.col("userId") + 10_000)
     return pl.concat([heavy, light])
 
@@ -90,6 +90,13 @@ def _one_item_by_all(size: float, rng: np.random.Generator) -> pl.DataFrame:
     return pl.concat([popular, others]).sort("userId", maintain_order=True)
 
 
+def _pairs_at_random(size: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Millions of pairs with nothing in them."""
+    n = int(8_000_000 * size)
+    users, items = rng.integers(0, int(100_000 * size), n), rng.integers(0, 20_000, n)
+    return _frame(users, items, _half_stars(n, rng))
+
+
 SHAPES: dict[str, Callable[[float, np.random.Generator], pl.DataFrame]] = {
     "nobody alike": _nobody_alike,
     "all alike": _all_alike,
@@ -100,6 +107,7 @@ SHAPES: dict[str, Callable[[float, np.random.Generator], pl.DataFrame]] = {
     "one rating each": _one_rating_each,
     "heavy users first": _heavy_users_first,
     "one item by all": _one_item_by_all,
+    "pairs at random": _pairs_at_random,
 }
 
 
