@@ -59,7 +59,7 @@ def rows_of(lines: Iterable[str]) -> list[Row]:
         elif event["event"] == "round_began":
             nothing_to_do = event["done"] == event["tasks"]
             rows.append(Row(stage, event["round"], reserved, 0 if nothing_to_do else event["projected"]))
-        elif rows and "measured" in event:
+        elif rows and "measured" in event and event["event"] != "stage_ended":  # which has the most of all rounds
             rows[-1].measured = max(rows[-1].measured, event["measured"])
     return [row for row in rows if row.projected]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.config import Config, Refine, Residuals
 from engine.costs import Shapes
-from engine.model.index import choose
+from engine.model.index import choose, nearest_kept
 from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, FOLD_STEPS
 
 # Seconds of one worker for a unit of work, on a 2-core AMD EPYC virtual machine: what ``run.json`` has of the twin at
@@ -47,8 +47,8 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         ),
         "residuals": _FIT * train * min(settings.residuals.dims, dims) * _products(settings.residuals),
         "item_neighbors": _NEAR_ITEM * items * items,
-        "predict": _NEAR_RATING * n * settings.split.test_share * settings.item_neighbors.k,
-        "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * settings.neighbors.k,
+        "predict": _NEAR_RATING * n * settings.split.test_share * nearest_kept(settings.item_neighbors.k, items),
+        "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * nearest_kept(settings.neighbors.k, users),
     }
     return {name: _START + value for name, value in work.items()}
 
@@ -73,7 +73,7 @@ def _finding_neighbors(settings: Config, users: int, dims: int) -> dict[str, flo
     share = dims / 128
     if method == "hnsw":
         shards = -(-users // settings.index.shard_users)
-        candidates = max(settings.neighbors.ef, shards * (settings.neighbors.k + 1))
+        candidates = max(settings.neighbors.ef, shards * (nearest_kept(settings.neighbors.k, users) + 1))
         build = _INSERT * users * settings.index.ef_construction * share
         return {"index": build, "neighbors": _ASK * users * candidates * share}
     sampling = _COMPARE * settings.neighbors.sample_users * users * dims

@@ -49,7 +49,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 5),
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 3),
-        step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 4),
+        step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 5),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 2),
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 8)
@@ -64,7 +64,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         *neighbors_and_baseline,
         *chosen,
         step("residuals", "ResidualsStage", ("matrix", "factors", "biases"), "vectors of what the biases leave"),
-        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 4),
+        step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 5),
     )
     if not settings.split.tests:
         return model

@@ -13,8 +13,8 @@ from engine.chunked.budget import MIB, Cost
 from engine.chunked.errors import BudgetError
 from engine.chunked.planning import RunPlan, StagePlan, plan_stage, refuse_full_disk, refuse_misfits
 from engine.chunked.task import Costs, Planned
-from engine.config import Config, load
-from engine.costs import COSTS, Shapes, disk
+from engine.config import Config, Recommend, load
+from engine.costs import COSTS, Shapes, disk, recommend
 from engine.model.sizes import GRAM_ROWS, PROJECT_ROWS
 from tests.support.pipeline import STEPS, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -64,6 +64,25 @@ def test_more_data_never_needs_less(n_users: int, per_user: int, n_items: int, m
     before, after = COSTS[step](Config(), small), COSTS[step](Config(), large)
     assert all(before[name].cost.least() <= after[name].cost.least() for name in before)
     assert all(before[name].n_tasks <= after[name].n_tasks for name in before)
+
+
+def test_more_of_something_than_there_is_costs_nothing() -> None:
+    few = Shapes(10**6, n_ratings=100_000, n_users=671, n_items=8_445, most_ratings=2_000)
+
+    def least(most: int) -> dict[str, int]:
+        sections: dict[str, tuple[str, ...]] = {
+            "neighbors": ("k", "sample_users", "probe_users"),
+            "item_neighbors": ("k", "ranking_k", "probe_items"),
+        }
+        sections |= {"evaluate": ("k",), "factors": ("dims",), "residuals": ("dims",)}
+        settings = load({section: dict.fromkeys(keys, most) for section, keys in sections.items()})
+        rounds = {step: model(settings, few) for step, model in COSTS.items()}
+        rounds["recommend"] = recommend(settings, Recommend(k=most), few)
+        written = disk(settings, few)
+        needed = {step: max(each.cost.least() for each in plan.values()) for step, plan in rounds.items()}
+        return needed | {f"{step} on disk": size for step, size in written.items()}
+
+    assert least(10**6) == least(10**12)
 
 
 ROUNDS = {"small": Planned(5, Cost(task=10 * MIB)), "large": Planned(1, Cost(task=90 * MIB, shared=7 * MIB))}

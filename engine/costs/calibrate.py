@@ -20,6 +20,7 @@ from engine.costs.common import (
     wide_values,
     width_of,
 )
+from engine.model.index import nearest_kept
 from engine.model.parameters import N_BLENDS
 from engine.model.sizes import BIAS_RATINGS, GRAM_ROWS, SCORE_USERS, SMALL_ITEMS
 
@@ -30,6 +31,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
     ratings = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
     users, items = min(shapes.n_users, section.sample_users), min(shapes.n_items, section.sample_items)
     stored = column_bytes(shapes) + shapes.value_bytes
+    kept_of_item = nearest_kept(settings.item_neighbors.k, items)
     of_rating = total(read=stored, kept=stored, numbers=8, random=8, rows=8, order=8, rank=8, repeated=8, masks=2)
     drawing = of_rating * ratings
     kept = total(
@@ -38,7 +40,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
         of_items=(4 + shapes.value_bytes) * ratings,
         decomposed=scaled_value(settings) * ratings,
         loadings=4 * dims_of(settings, shapes) * items,
-        near=total(ids=4, similarities=4) * settings.item_neighbors.k * items,
+        near=total(ids=4, similarities=4) * kept_of_item * items,
         all_items=total(counts=8, order=8, places=8) * shapes.n_items,
         item_arrays=total(counts=8, biases=4, popularity=8, indptr=8) * items,
         sums=total(sums=9 * 8, counts=8) * users,
@@ -47,18 +49,17 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
     decomposing = 3 * 4 * width_of(settings, shapes) * items + 8 * GRAM_ROWS * width_of(settings, shapes)
     dims = min(settings.item_neighbors.dims, dims_of(settings, shapes))
     block = min(SMALL_ITEMS, items)
-    nearest = total(
-        vectors=3 * 4 * dims * items,
-        best=total(best=2 * (4 + 4), result=4 + 4, without_nan=4) * settings.item_neighbors.k * block,
-    )
+    found = total(best=2 * (4 + 4), result=4 + 4, without_nan=4) * kept_of_item
+    nearest = total(vectors=3 * 4 * dims * items, best=found * block)
     biases = total(left=8, of_items=8, columns=8) * min(ratings, BIAS_RATINGS + shapes.most_ratings)
     targets = target_bytes(settings, shapes) * ratings
     fitting = targets + total(start=4, fitted=4) * residual_dims(settings, shapes) * (items + users)
     some = min(users, SCORE_USERS)
-    asking = total(lists=(4 + 4) * N_BLENDS * settings.evaluate.k, near=3 * 8 * settings.neighbors.k) * some
+    lists = (4 + 4) * N_BLENDS * min(settings.evaluate.k, items)
+    asking = total(lists=lists, near=3 * 8 * nearest_kept(settings.neighbors.k, users)) * some
     ranking = total(
         fitting=targets + total(start=4, fitted=4) * vector_dims(settings, shapes) * (items + users),
-        inverted=total(indices=4, data=4, transposed=16) * settings.item_neighbors.ranking_k * items,
+        inverted=total(indices=4, data=4, transposed=16) * min(settings.item_neighbors.ranking_k, items) * items,
         scores=total(cells=8, touched=4) * items,
         asking=asking,
     )

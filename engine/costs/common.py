@@ -9,6 +9,7 @@ from typing import Any
 from engine.chunked.budget import MIB
 from engine.chunked.task import Planned
 from engine.config import Config
+from engine.model.index import nearest_kept
 
 # Dimensions of refined vectors are a multiple of that (`engine.kernels.refinement.LANES`).
 LANES = 16
@@ -217,6 +218,21 @@ def dims_of(settings: Config, shapes: Shapes) -> int:
     return min(settings.factors.dims, shapes.n_users, shapes.n_items)
 
 
+def n_near_users(settings: Config, shapes: Shapes) -> int:
+    """Neighbours that are kept of a user."""
+    return nearest_kept(settings.neighbors.k, shapes.n_users)
+
+
+def n_near_items(settings: Config, shapes: Shapes) -> int:
+    """The same of an item."""
+    return nearest_kept(settings.item_neighbors.k, shapes.n_items)
+
+
+def n_ranking_items(settings: Config, shapes: Shapes) -> int:
+    """Those of them that items are ranked by."""
+    return min(settings.item_neighbors.ranking_k, n_near_items(settings, shapes))
+
+
 def refines(settings: Config) -> bool:
     """Whether vectors are refined."""
     return settings.evaluate.model != "notebook" and settings.refine.sweeps > 0
@@ -264,8 +280,8 @@ def clusters_of(settings: Config, shapes: Shapes) -> int:
     return chunks(shapes.n_users, settings.index.users_per_cluster)
 
 
-def measured_bytes(settings: Config) -> int:
+def measured_bytes(settings: Config, shapes: Shapes) -> int:
     """Of what is measured of a user, the fields of `engine.model.evaluation.per_user`."""
     counts, errors = 3 * 4, 2 * 2 * 8
-    one_list = total(n_items=4, novelty=8, hits=chunks(settings.evaluate.k, 8))
+    one_list = total(n_items=4, novelty=8, hits=chunks(min(settings.evaluate.k, shapes.n_items), 8))
     return counts + errors + 2 * one_list

@@ -12,6 +12,8 @@ from engine.costs.common import (
     chunks,
     column_bytes,
     dims_of,
+    n_near_items,
+    n_ranking_items,
     n_train,
     residual_dims,
     total,
@@ -67,7 +69,7 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
 
 def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
     """A block of items against a tile of others at a time: the nearest of each so far."""
-    section, items = settings.item_neighbors, shapes.n_items
+    section, items, k = settings.item_neighbors, shapes.n_items, n_near_items(settings, shapes)
     dims = min(section.dims, dims_of(settings, shapes))
     n_columns = items if shapes.n_columns is None else shapes.n_columns
     block = min(section.items_per_task, items)
@@ -78,7 +80,7 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
         read=total(stored=4, indices=4, as_int64=8) * READ_RATINGS,
     )
     found = total(best=2 * (4 + 4), result=4 + 4, without_nan=4, of_block=4 + 4)
-    item = total(query=4 * dims, used=4, worst=4 + 4, trust=4, own=4 + 8, asking=8, found=found * section.k)
+    item = total(query=4 * dims, used=4, worst=4 + 4, trust=4, own=4 + 8, asking=8, found=found * k)
     clustered = clusters_items(n_columns)
     clusters = chunks(items, section.items_per_cluster) if clustered else 0
     tile = total(vectors=4, by_dimension=4) * dims * min(TILE_ITEMS, items)
@@ -104,19 +106,19 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
         task=total(
             zarr=ZARR,
             tile=tile,
-            items=(item + total(rows=8, places=8, clusters=4, behind=4) * section.k) * probes,
+            items=(item + total(rows=8, places=8, clusters=4, behind=4) * k) * probes,
             behind=total(products=4, differences=4, behind=4) * clusters * probes,
             cluster_of=total(by_item=4, repeated=8) * items,
         ),
         shared=search.shared,
     )
-    ranking_k = min(section.ranking_k, section.k)
+    ranking_k = n_ranking_items(settings, shapes)
     near = total(
         zarr=ZARR,
         numpy=4 * MIB,
         inverted=total(indices=4, data=4) * ranking_k * items,
         item_arrays=total(counts=8, of_block=8, indptr=8, filled=8) * items,
-        read=total(stored=4 + 4, ids=4, similarities=4) * section.k * block,
+        read=total(stored=4 + 4, ids=4, similarities=4) * k * block,
         transposed=total(kept=4 + 4, columns=4 + 4, filled=8, starts=8, numbers=8, places=8) * ranking_k * block,
     )
     found_clusters = {"clusters": Planned(1, Cost(task=find)), "reach": Planned(1, settle)} if clustered else {}
@@ -153,11 +155,11 @@ def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:
 
 def predicting_shared(settings: Config, shapes: Shapes) -> int:
     """What ratings are predicted from, once for all tasks."""
-    section, items = settings.item_neighbors, shapes.n_items
+    items, k = shapes.n_items, n_near_items(settings, shapes)
     return total(
-        near=total(ids=4, similarities=4) * section.k * items,
+        near=total(ids=4, similarities=4) * k * items,
         item_biases=4 * items,
         item_vectors=4 * residual_dims(settings, shapes) * items,
-        chunk=4 * section.k * min(section.items_per_task, items),  # as it is unpacked
+        chunk=4 * k * min(settings.item_neighbors.items_per_task, items),  # as it is unpacked
         users=total(train_indptr=8, test_indptr=8, biases=4, biases_read=4) * shapes.n_users,
     )

@@ -17,6 +17,8 @@ from engine.costs.common import (
     chunks,
     column_bytes,
     measured_bytes,
+    n_near_users,
+    n_ranking_items,
     n_test_of,
     n_train,
     refines,
@@ -44,7 +46,8 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     users = min(SCORE_USERS, block)
     votes = settings.evaluate.model == "votes"
     dims = vector_dims(settings, shapes) if refines(settings) else 0
-    near = min(settings.item_neighbors.ranking_k, settings.item_neighbors.k) if votes else 0
+    near = n_ranking_items(settings, shapes) if votes else 0
+    k = min(k, items)
     ratings = shapes.ratings_of(users)
     stored = total(columns=column_bytes(shapes), values=shapes.value_bytes)
     neighbor = total(ids=4, similarities=4, known=4, powers=4, weights=4, rows=4, codes=2 * 4, work=2 * 8)
@@ -63,7 +66,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         zarr=ZARR,
         scores=total(sums=4, states=4, touched=4) * items,
         wide_values=wide_values(settings, shapes),
-        neighbors=neighbor * settings.neighbors.k * users,
+        neighbors=neighbor * n_near_users(settings, shapes) * users,
         needed=shapes.n_users,
         own=own * ratings,
         vectors=4 * dims * users,
@@ -72,7 +75,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         lists=listed * k * users,
         times=2 * 8 * items,  # recommended by each of what ranks
         of_block=8 * items,  # the same of a block
-        measured=measured_bytes(settings) * 2 * block,
+        measured=measured_bytes(settings, shapes) * 2 * block,
     )
     near_stored = total(columns=column_bytes(shapes), similarities=4) * near
     item_arrays = total(vectors=4 * dims, counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8)
@@ -88,7 +91,7 @@ def _gathering(settings: Config, shapes: Shapes, task: int, shared: int) -> Cost
     columns, values, chunk = column_bytes(shapes), shapes.value_bytes, settings.matrix.ratings_per_chunk
     of_chunk = total(columns=2 * columns, values=values) * min(chunk, shapes.n_ratings)
     most = n_train(settings, shapes) + GATHERED_ROW * shapes.n_users
-    one_user = (shapes.most_ratings + GATHERED_ROW) * settings.neighbors.k
+    one_user = (shapes.most_ratings + GATHERED_ROW) * n_near_users(settings, shapes)
     return Cost(
         task=total(scoring=task, chunk=of_chunk, places=2 * MIB),
         shared=shared,
@@ -104,7 +107,7 @@ def _means(settings: Config, shapes: Shapes) -> int:
     # A table as it is made and as it is written: of each user, and of each number of items that is measured.
     of_lengths = total(columns=2 * (4 + 8 + 8), figures=2 * 7 * 8, of_liked=64, written=40)
     user = total(
-        measured=measured_bytes(settings),
+        measured=measured_bytes(settings, shapes),
         id=8,
         columns=9 * 8,
         written=48,
@@ -114,7 +117,7 @@ def _means(settings: Config, shapes: Shapes) -> int:
     return total(
         polars=POLARS_LOADED + POLARS // 2,
         users=user * block,
-        ranks=running_sums * settings.evaluate.k * min(RANK_USERS, block),
+        ranks=running_sums * min(settings.evaluate.k, shapes.n_items) * min(RANK_USERS, block),
         ids=total(ids=8, read=8) * shapes.n_users,
         texts=total(ids=1, read=1) * shapes.user_text_bytes,
         times=total(sums=2 * 8, of_block=2 * 8) * shapes.n_items,
@@ -125,11 +128,12 @@ def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:
     """Score batches of users as evaluate does; predict the ratings of what is best; join."""
     users, items = shapes.n_users, shapes.n_items
     block = min(section.users_per_task, users)
-    lists = block * min(section.k, items)
-    scored = _scoring(settings, shapes, section.k)
+    k = min(section.k, items)
+    lists = block * k
+    scored = _scoring(settings, shapes, k)
     record = 7 * 4 + 1
-    opinions = total(place=4 * items, n_raters=4 * section.k * SCORE_USERS, means=4 * section.k * SCORE_USERS)
-    popular = total(taken=items, lists=4 * section.k * SCORE_USERS)
+    opinions = total(place=4 * items, n_raters=4 * k * SCORE_USERS, means=4 * k * SCORE_USERS)
+    popular = total(taken=items, lists=4 * k * SCORE_USERS)
     task = total(
         scoring=scored.task, opinions=opinions, popular=popular, lists=total(parts=record, joined=record) * lists
     )

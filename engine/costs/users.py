@@ -16,6 +16,7 @@ from engine.costs.common import (
     clusters_of,
     dims_of,
     graph_bytes,
+    n_near_users,
     n_train,
     residual_dims,
     scaled_value,
@@ -250,7 +251,7 @@ def _clusters(settings: Config, shapes: Shapes) -> Plan:
 
 def neighbors(settings: Config, shapes: Shapes) -> Plan:
     """Search for a block of users: one shard at a time, or one tile at a time."""
-    dims, k, users = vector_dims(settings, shapes), settings.neighbors.k, shapes.n_users
+    dims, k, users = vector_dims(settings, shapes), n_near_users(settings, shapes), shapes.n_users
     method, _ = choose(settings.index.method, users)
     clusters = clusters_of(settings, shapes) if method == "pruned" else 0
     shared = total(centres=4 * dims, edges=8) * clusters
@@ -260,7 +261,7 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
     plan = {"layout": Planned(1, Cost(task=ZARR))}
     if method == "pruned":
         look = total(sample=sample, cluster_of_users=cluster_of_users)
-        behind = total(read=4, parts=4, joined=4, partitioned=4) * settings.neighbors.probe_users * k
+        behind = total(read=4, parts=4, joined=4, partitioned=4) * min(settings.neighbors.probe_users, users) * k
         plan["sample"] = Planned(SAMPLE_TASKS, Cost(task=look, shared=shared))
         plan["reach"] = Planned(1, Cost(task=total(zarr=ZARR, numpy=8 * MIB, behind=behind)))
     tasks = chunks(users, settings.neighbors.users_per_chunk)
@@ -287,14 +288,14 @@ def _ask_graphs(settings: Config, shapes: Shapes) -> int:
         order=8,
         nearest=4 + 4,
     )
-    user = total(query=4 * vector_dims(settings, shapes), found=found * (settings.neighbors.k + 1))
+    user = total(query=4 * vector_dims(settings, shapes), found=found * (n_near_users(settings, shapes) + 1))
     users = _block(settings, shapes) * user
     return total(zarr=ZARR, hnswlib=HNSW_LOADED, users=users, graph=graph_bytes(settings, shapes))
 
 
 def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
     """Of a block of users that is compared with tiles; without ``clusters``, with all of them."""
-    block, k = _block(settings, shapes), settings.neighbors.k
+    block, k = _block(settings, shapes), n_near_users(settings, shapes)
     dims = vector_dims(settings, shapes)
     found = total(best=2 * (4 + 4), result=4 + 4, written=4 + 4)
     user = total(query=4 * dims, code=4, used=4, worst=4 + 4, all=8, found=found * k)
@@ -313,7 +314,7 @@ def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
 
 def _compare_sample(settings: Config, shapes: Shapes) -> int:
     """Of a task's part of a sample of users, compared with everybody."""
-    dims, k = vector_dims(settings, shapes), settings.neighbors.k
+    dims, k = vector_dims(settings, shapes), n_near_users(settings, shapes)
     some = chunks(min(settings.neighbors.sample_users, shapes.n_users), SAMPLE_TASKS)
     centres = total(products=4, differences=4, behind=4, spare=36) * clusters_of(settings, shapes)
     user = total(query=4 * dims, used=4, worst=4 + 4, best=3 * (4 + 4) * k, compared=(4 + 4 + 8) * k, centres=centres)

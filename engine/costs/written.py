@@ -10,6 +10,8 @@ from engine.costs.common import (
     dims_of,
     graph_bytes,
     measured_bytes,
+    n_near_items,
+    n_near_users,
     n_test,
     n_train,
     residual_dims,
@@ -40,10 +42,10 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "factors": _decomposed(settings, shapes) + 4 * users * dims_of(settings, shapes),
         "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes),
         "index": _indexed(settings, shapes),
-        "neighbors": total(ids=4, similarities=4) * users * settings.neighbors.k,
+        "neighbors": total(ids=4, similarities=4) * users * n_near_users(settings, shapes),
         "biases": _biases(settings, shapes),
         "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
-        "item_neighbors": near * items * (settings.item_neighbors.k + 1),  # one more: counts and row pointers
+        "item_neighbors": near * items * (n_near_items(settings, shapes) + 1),  # one more: counts and row pointers
         "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
         "calibrate": total(sums=9 * 8 + 8, recalls=4 * N_BLENDS) * users * settings.calibrate.folds,
         "evaluate": _evaluated(settings, shapes),
@@ -52,7 +54,7 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
 
 def _evaluated(settings: Config, shapes: Shapes) -> int:
     lengths = len(settings.evaluate.lengths)
-    user = total(measured=measured_bytes(settings), columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths)
+    user = total(measured=measured_bytes(settings, shapes), columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths)
     blocks = chunks(shapes.n_users, settings.evaluate.users_per_task)
     times = total(of_blocks=2 * 8 * blocks, of_all=8)
     return total(users=user * shapes.n_users, ids=shapes.user_text_bytes, items=times * shapes.n_items)

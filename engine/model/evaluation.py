@@ -155,7 +155,7 @@ def summarise(
     measured : structured array, shape (users,)
         Fields of `per_user`.
     lengths : sequence of int
-        Numbers of first items that count; the greatest is the length of the lists.
+        Numbers of first items that count; lists have as many as the greatest, or all items.
     implicit : bool
         No ratings were predicted: there are no columns of errors, and their means are of nothing.
 
@@ -231,8 +231,9 @@ def figures_of(
 
 
 def _hits(lists: NDArray[np.void], lengths: Sequence[int]) -> NDArray[np.bool_]:
-    """Whether the item at each rank is liked, shape (users, the greatest length)."""
-    return np.unpackbits(lists["hits"], axis=1, count=max(lengths)).view(np.bool_)
+    """Whether the item at each rank is liked, shape (users, ranks): as many as count, or as there are."""
+    most = min(max(lengths), 8 * lists["hits"].shape[1])
+    return np.unpackbits(lists["hits"], axis=1, count=most).view(np.bool_)
 
 
 def _ranking(measured: NDArray[np.void], name: str, lengths: Sequence[int]) -> dict[str, NDArray[np.float64]]:

@@ -124,7 +124,7 @@ def ranking_per_user(
     n_liked : integer array, shape (n_users,)
         Liked test items of each user, at least 1.
     lengths : sequence of int
-        Numbers ``k`` of first items that count, from 1 to K.
+        Numbers ``k`` of first items that count. No user likes more than K items.
 
     Returns
     -------
@@ -169,13 +169,14 @@ def ranking_per_user(
     first = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, np.inf)
     figures: dict[str, NDArray[np.float64]] = {}
     for k in lengths:
-        found, most = n_hits[:, k - 1], np.minimum(k, n_liked)
+        last, most = min(k, hits.shape[1]) - 1, np.minimum(k, n_liked)
+        found = n_hits[:, last]
         figures |= {
             f"recall_at_{k}": found / n_liked,
             f"capped_recall_at_{k}": found / most,
             f"precision_at_{k}": found / k,
-            f"ndcg_at_{k}": gains[:, k - 1] / ideal_gains[most - 1],
-            f"map_at_{k}": precisions[:, k - 1] / most,
+            f"ndcg_at_{k}": gains[:, last] / ideal_gains[most - 1],
+            f"map_at_{k}": precisions[:, last] / most,
             f"mrr_at_{k}": np.where(first <= k, 1 / first, 0.0),
             f"hit_rate_at_{k}": (found > 0).astype(np.float64),
         }

@@ -98,7 +98,7 @@ class Ranking:
         blends: Sequence[RankingWeights] | None = None,
         fill: bool = True,
     ) -> Scored:
-        """The ``k`` best items of each of some users.
+        """The ``k`` best items of each of some users; all items where there are fewer.
 
         Parameters
         ----------
@@ -123,6 +123,7 @@ class Ranking:
             Where candidates are too few for a list, the most popular items that are new to the user come after them,
             with NaN for a score; else the list is shorter.
         """
+        k = min(k, len(self.factor))
         near = None if self.near is None else Near(self.near, *self._liked(own))
         votes = Votes(not self.votes, self.parameters.liked_from, self.parameters.disliked_vote)
         blended = self._blended(vectors, blends or [self.parameters.blend]) if self.votes else NOT_BLENDED

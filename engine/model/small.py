@@ -15,6 +15,7 @@ from engine.kernels.nearest import Best
 from engine.kernels.products import add_gram_product, times_dense
 from engine.model.alternating import Float32, Objective, by_place, fit_items, fit_users, side
 from engine.model.factors import gram, orthonormalise, ritz, unit_rows
+from engine.model.index import nearest_kept
 from engine.model.item_neighbors import significance
 from engine.model.sizes import FOLD_STEPS, NOISE, PROJECT_ROWS, SMALL_ITEMS, TILE_ITEMS
 
@@ -95,6 +96,7 @@ def user_vectors(objective: Objective, rows: NarrowRows, items: Float32) -> Floa
 
 def nearest(own: Ids, vectors: Float32, k: int) -> tuple[Ids, Float32]:
     """The nearest of all for some, by the product of their vectors; -1 and NaN where there are fewer."""
+    k = nearest_kept(k, len(vectors))
     return _search(Best(own, vectors[own], k), np.arange(len(vectors), dtype=np.int32), vectors, None)
 
 
@@ -102,7 +104,7 @@ def nearest_items(
     vectors: Float32, counts: NDArray[np.integer[Any]], k: int, shrink: float, min_ratings: int
 ) -> tuple[Ids, Float32]:
     """The nearest items of each, as `engine.stages.item_neighbors` finds them; shape (items, k), -1 and 0 for none."""
-    trust = significance(counts, shrink)
+    k, trust = nearest_kept(k, len(vectors)), significance(counts, shrink)
     by_trust = np.argsort(-trust, kind="stable").astype(np.int32)
     known = by_trust[counts[by_trust] >= min_ratings]
     ids, similarities = np.full((len(vectors), k), -1, dtype=np.int32), np.zeros((len(vectors), k), dtype=np.float32)

@@ -96,15 +96,13 @@ def _scaled(opened: OpenedRun, rated: csr_matrix) -> csr_matrix:
 
 def _nearest(opened: OpenedRun, vector: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest users of a vector, as many as the run keeps; equal ones by code."""
-    k = opened.settings.neighbors.k
     found = np.concatenate([dot_products(block, vector[None])[:, 0] for block in opened.all_vectors()])
+    k = min(opened.settings.neighbors.k, len(found))
     near = np.arange(len(found))
     if len(found) > k:
         near = np.flatnonzero(found >= np.partition(found, len(found) - k)[len(found) - k])
-    best = near[np.lexsort((near, -found[near]))][:k]
-    ids, similarities = np.full(k, -1, dtype=np.int32), np.full(k, np.nan, dtype=np.float32)
-    ids[: len(best)], similarities[: len(best)] = best, found[best]
-    return ids, similarities
+    best = near[np.lexsort((near, -found[near]))][:k].astype(np.int32)
+    return best, found[best]
 
 
 def _bias(opened: OpenedRun, rated: csr_matrix) -> float:

@@ -103,7 +103,7 @@ def _coded(path: Path, run: FinishedRun, k: int) -> tuple[NDArray[np.int32], int
     )
     listed = rows.filter(pl.col("code") >= 0).with_columns(place=pl.int_range(pl.len()).over("code"))
     listed = listed.filter(pl.col("place") < k)
-    codes = np.full((len(users), k), -1, dtype=np.int32)
+    codes = np.full((len(users), min(k, len(items))), -1, dtype=np.int32)
     codes[listed["code"].to_numpy(), listed["place"].to_numpy()] = listed["column"].to_numpy()
     n_unknown_users = rows.filter(pl.col("code") < 0)["user"].n_unique()
     n_unknown_items = rows.filter(pl.col("column") < 0)["item"].n_unique()

@@ -124,7 +124,7 @@ class OpenedRun:
 
     def strangers(self, ids: pl.Series) -> People:
         """Users of whom nothing is known, so that they are as everybody."""
-        n, k = len(ids), self.settings.neighbors.k
+        n, k = len(ids), self.neighbors.ids.shape[1]
         nothing = NarrowRows(
             np.zeros(n + 1, dtype=np.int64), np.empty(0, np.int32), np.empty(0, np.float32), len(self.items), 1.0
         )

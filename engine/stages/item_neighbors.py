@@ -3,7 +3,8 @@
 Files
 -----
 ``ids``
-    Zarr int32 (items x k): columns, most similar first; -1 where there are fewer than k with a similarity.
+    Zarr int32 (items x k): columns, most similar first; -1 where there are fewer than k with a
+    similarity. There are no more columns than other items.
 ``similarities``
     Zarr float32 (items x k): cosine of the two items' vectors, shrunk for items with few ratings; 0 where there is no
     neighbour.
@@ -35,7 +36,7 @@ from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.nearest import Best, dot_products
 from engine.model.factors import unit_rows
-from engine.model.index import clusters_items
+from engine.model.index import clusters_items, nearest_kept
 from engine.model.item_neighbors import cluster_items, near_rows, significance
 from engine.model.neighbors import cluster_centres, cut_tiles, reach_for_recall, shortfall
 from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, EXACT_ITEMS, NOISE, READ_RATINGS, TILE_ITEMS
@@ -110,6 +111,7 @@ class ItemNeighborsStage:
         self._factors = Factors(inputs.upstream["factors"])
         self._train = Matrix(inputs.upstream["matrix"]).train
         self._n_items = self._train.shape[1]
+        self._k = nearest_kept(self._section.k, self._n_items)
         self._clustered = clusters_items(self._n_items)
         self._n_exact = EXACT_ITEMS if self._clustered else self._n_items
 
@@ -124,7 +126,7 @@ class ItemNeighborsStage:
         yield Round("near", plan["near"], self._invert)
 
     def _layout(self, index: int, context: TaskContext) -> None:
-        lay_out_nearest(context.scratch, (self._n_items, self._section.k), self._section.items_per_task)
+        lay_out_nearest(context.scratch, (self._n_items, self._k), self._section.items_per_task)
         np.save(context.scratch / COUNTS, self._train.count_columns(READ_RATINGS))
 
     def _all_items(self) -> _Items:
@@ -160,7 +162,7 @@ class ItemNeighborsStage:
         near_only = items.known[self._n_exact :]
         n_sample = min(len(near_only), self._section.probe_items)
         own = np.random.default_rng(self._section.seed + 1).choice(near_only, n_sample, replace=False)
-        best = items.best_of(own, self._section.k)
+        best = items.best_of(own, self._k)
         search_all(best, items, len(own))
         ids, _ = best.result()
         rows, places = np.nonzero(ids >= 0)
@@ -178,11 +180,11 @@ class ItemNeighborsStage:
         items: _Items = context.shared
         start = index * self._section.items_per_task
         stop = min(start + self._section.items_per_task, self._n_items)
-        ids = np.full((stop - start, self._section.k), -1, dtype=np.int32)
+        ids = np.full((stop - start, self._k), -1, dtype=np.int32)
         similarities = np.zeros(ids.shape, dtype=np.float32)
         for some, everywhere in ((items.known[: self._n_exact], True), (items.known[self._n_exact :], False)):
             own = some[(some >= start) & (some < stop)]
-            best = items.best_of(own, self._section.k)
+            best = items.best_of(own, self._k)
             if everywhere:
                 search_all(best, items, len(own))
             elif len(own):

@@ -8,8 +8,8 @@ that was found is measured on other users.
 Files
 -----
 ``ids``
-    Zarr int32 (users x k): user codes, nearest first; -1 where there are fewer than k others. With ``pruned`` a user
-    whose vector is zeros, near to nobody, may have fewer.
+    Zarr int32 (users x k): user codes, nearest first. There are no more columns than other users. With ``pruned`` a
+    user whose vector is zeros, near to nobody, may have fewer than k: then -1.
 ``similarities``
     Zarr float32 (users x k): cosine of the two user vectors; NaN where there is no neighbour.
 """
@@ -30,6 +30,7 @@ from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.nearest import Best, dot_products
+from engine.model.index import nearest_kept
 from engine.model.neighbors import n_found, reach_for_recall, shortfall
 from engine.model.sizes import SAMPLE_TASKS
 from engine.stages.index.tiles import ClusterTiles, PlainTiles, search_all, search_near
@@ -46,6 +47,7 @@ class NeighborsStage:
         self._factors = Factors(compared(inputs.upstream))
         self._vectors = self._factors.vectors
         self._n_users = int(self._vectors.shape[0])
+        self._k = nearest_kept(self._section.k, self._n_users)
         self._method = IndexChoice.of(inputs.upstream["index"]).method
 
     def rounds(self) -> Iterator[Round]:
@@ -62,7 +64,7 @@ class NeighborsStage:
         return ClusterTiles(self._index) if self._method == "pruned" else None
 
     def _layout(self, index: int, context: TaskContext) -> None:
-        lay_out_nearest(context.scratch, (self._n_users, self._section.k), self._section.users_per_chunk)
+        lay_out_nearest(context.scratch, (self._n_users, self._k), self._section.users_per_chunk)
 
     def _sample(self, task: int, offset: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Some users of a random sample of ``n``, with their vectors; another offset, another sample.
@@ -80,7 +82,7 @@ class NeighborsStage:
         self, users: NDArray[np.int32], queries: NDArray[np.float32], tiles: ClusterTiles | PlainTiles
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The nearest among all of some users, whose vectors are ``queries``."""
-        best = Best(users, queries, self._section.k)
+        best = Best(users, queries, self._k)
         if isinstance(tiles, ClusterTiles):
             search_near(best, tiles, queries, np.inf)
         else:
@@ -92,7 +94,7 @@ class NeighborsStage:
         tiles: ClusterTiles = context.shared
         users, queries = self._sample(task, 0, self._section.probe_users)
         ids, _ = self._exact(users, queries, tiles)
-        there = min(self._section.k, self._n_users - 1)
+        there = min(self._k, self._n_users - 1)
         behind = shortfall(dot_products(queries, tiles.centres)) if len(queries) else np.empty((0, 1), dtype=np.float32)
         cluster = tiles.cluster_of_users()[ids[:, :there]]
         np.save(context.scratch / f"behind-{task}.npy", np.take_along_axis(behind, cluster, axis=1).ravel())
@@ -110,11 +112,9 @@ class NeighborsStage:
         if self._method == "hnsw":
             from engine.stages.index.graphs import ask_shards
 
-            ids, similarities = ask_shards(
-                self._index, self._vectors, users, queries, self._section.k, self._section.ef
-            )
+            ids, similarities = ask_shards(self._index, self._vectors, users, queries, self._k, self._section.ef)
         else:
-            best = Best(users, queries, self._section.k)
+            best = Best(users, queries, self._k)
             if self._method == "exact":
                 search_all(best, PlainTiles(self._factors), len(users))
             else:
@@ -126,7 +126,7 @@ class NeighborsStage:
     def _compare(self, task: int, context: TaskContext) -> dict[str, int]:
         """Measure what was found of some users' true neighbours."""
         users, queries = self._sample(task, 1, self._section.sample_users)
-        there = min(self._section.k, self._n_users - 1)
+        there = min(self._k, self._n_users - 1)
         if not len(users) or not there:
             return {"n_found": 0, "n_true": 0}
         found = arrays.take_rows(Nearest(self._own).similarities, users.astype(np.int64))

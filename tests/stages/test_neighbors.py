@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from engine.artifacts.readers import Index
+from engine.artifacts.readers import Index, Nearest, NearItems
+from engine.artifacts.records import Means
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.costs import users as user_costs
@@ -93,14 +94,14 @@ def test_shards_merged_are_one_index(tmp_path: Path, shard_users: int) -> None:
 
 @every_method
 @pytest.mark.parametrize("n_users", [2, 5, 8])
-def test_fewer_users_than_k_leave_places_empty(tmp_path: Path, n_users: int, index: dict[str, Any]) -> None:
-    check(neighbors(synthetic_ratings(n_users, 12), tmp_path, index, k=10), 10)
+def test_no_more_places_are_kept_than_there_are_others(tmp_path: Path, n_users: int, index: dict[str, Any]) -> None:
+    check(neighbors(synthetic_ratings(n_users, 12), tmp_path, index, k=10), n_users - 1)
 
 
 @every_method
 def test_a_single_user_has_no_neighbours(tmp_path: Path, index: dict[str, Any]) -> None:
     _, ids, similarities = neighbors(synthetic_ratings(1, 12), tmp_path, index, k=3)
-    assert ids.tolist() == [[-1, -1, -1]]
+    assert ids.tolist() == [[-1]]
     assert np.isnan(similarities).all()
 
 
@@ -214,3 +215,31 @@ def test_nearly_all_of_the_samples_neighbours_are_the_nearest(
     exact = np.argsort(-cosines, axis=1)[:, :50]
     shared = [len(np.intersect1d(found, best)) for found, best in zip(ids, exact, strict=True)]
     assert np.mean(shared) / 50 > 0.99
+
+
+def test_more_neighbours_and_items_than_there_are_is_all_of_them(tmp_path: Path) -> None:
+    """Nothing is kept of those that are not there, and no figure depends on it."""
+    ratings = write_ratings(tmp_path, synthetic_ratings(n_users=40, n_items=30, seed=2))
+    n_users, n_items = 40, pl.read_csv(ratings)["movieId"].n_unique()
+    found = []
+    for most_users, most_items in ((n_users - 1, n_items), (10**6, 10**6)):
+        run = run_stages(
+            ratings,
+            tmp_path / str(most_users),
+            preset="default",
+            factors=SMALL,
+            neighbors={"k": most_users},
+            item_neighbors={"k": most_items, "ranking_k": most_items},
+            evaluate={"k": most_items, "cutoffs": [5]},
+        )
+        assert Nearest(run["neighbors"]).ids.shape == (n_users, n_users - 1)
+        n_columns = NearItems(run["item_neighbors"]).ids.shape[0]
+        assert NearItems(run["item_neighbors"]).ids.shape == (n_columns, n_columns - 1)
+        means = Means.of(run["evaluate"])
+        found.append((Nearest(run["neighbors"]).read(0, n_users)[0].tolist(), means.figures["model"]))
+    (one_ids, one), (other_ids, other) = found
+    assert one_ids == other_ids
+    for name, figure in one.items():
+        renamed = name.replace(f"_at_{n_items}", f"_at_{10**6}")
+        if not name.startswith("precision_at_") or name == "precision_at_5":
+            assert other[renamed] == figure, name
