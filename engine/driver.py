@@ -26,6 +26,7 @@ from engine.chunked.progress import following
 from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
 from engine.pipeline import pipeline_of
+from engine.ratings.converted import with_converted
 from engine.ratings.frames import is_frame, write_frame
 from engine.ratings.resolve import resolve
 
@@ -50,7 +51,9 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     on_event(Preparing("finding the ratings, and hashing them"))
     pipeline = pipeline_of(settings, resolve(settings))
     where = _workdir(settings, pipeline)
-    return chunked.plan(with_news(pipeline, where), where, on_event=on_event, **_resources(settings))
+    return chunked.plan(
+        with_converted(with_news(pipeline, where), where), where, on_event=on_event, **_resources(settings)
+    )
 
 
 def run(
@@ -90,10 +93,10 @@ def run(
     if refit:
         evaluated = _evaluated(where)
         pipeline = pipeline_of(_refitted(settings, evaluated), found, evaluated.metrics)
-    pipeline = with_news(pipeline, where)
+    pipeline = with_converted(with_news(pipeline, where), where)
     with following(on_event, progress) as told:
         result = chunked.run(pipeline, where, on_event=told, fresh=fresh, keep=settings.keep, **_resources(settings))
-    _remove_other_frames(str(settings.dataset), where)
+    _remove_other_frames(settings, where)
     return result
 
 
@@ -120,7 +123,7 @@ def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str
 
 
 def _checked(settings: Config) -> Config:
-    settings = _with_frame_written(config.validated(settings))
+    settings = _with_frames_written(config.validated(settings))
     if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
         raise UsageError(config.HNSWLIB_MISSING)
     return settings
@@ -151,12 +154,13 @@ def _evaluated(where: str) -> publishing.Finished:
     raise UsageError(f"{where}: no finished run with figures, whose parameters a refit has: run without refit first")
 
 
-def _with_frame_written(settings: Config) -> Config:
-    """The same where the data set is a name; else with the data frame written into the work directory.
+def _with_frames_written(settings: Config) -> Config:
+    """The same where ratings are named; else with the data frames written into the work directory.
 
-    Where none is named, it has a part of the frame's digest in its name: other data, another directory.
+    Where none is named, it has a part of the first frame's digest in its name: other data, another directory.
     """
-    if not is_frame(settings.dataset):
+    frames = {name: value for name in ("dataset", "test") if is_frame(value := getattr(settings, name))}
+    if not frames:
         return settings
     if settings.workdir:
         workdir.make(settings.workdir)
@@ -164,27 +168,36 @@ def _with_frame_written(settings: Config) -> Config:
         Path(_RUNS).mkdir(exist_ok=True)
     beside = locate(settings.workdir).disk if settings.workdir else Path(_RUNS)
     with TemporaryDirectory(prefix=".frame-", dir=beside) as folder:
-        written = Path(folder) / "frame"
-        name = f"frame-{write_frame(settings.dataset, settings.columns, written)[:8]}"
-        where = settings.workdir or f"{_RUNS}/{name}"
+        digests = {
+            name: write_frame(frame, settings.columns, Path(folder) / name, name) for name, frame in frames.items()
+        }
+        names = {name: f"frame-{digest[:8]}" for name, digest in digests.items()}
+        where = settings.workdir or f"{_RUNS}/{next(iter(names.values()))}"
         workdir.make(where)
-        place = locate(where).enclosed() / _FRAMES
-        scratch = place.new_scratch(Path(folder).name)
-        try:
-            shutil.move(written, scratch / "frame")
-            place.adopt({f"{name}.parquet": scratch / "frame"})
-        finally:
-            place.clear_scratch(scratch.name)
-    return msgspec.structs.replace(settings, dataset=f"{where}/{_FRAMES}/{name}.parquet", workdir=where)
+        for name, called in names.items():
+            _adopt(Path(folder) / name, locate(where).enclosed() / _FRAMES, f"{called}.parquet")
+    places = {name: f"{where}/{_FRAMES}/{called}.parquet" for name, called in names.items()}
+    return msgspec.structs.replace(settings, workdir=where, **places)
 
 
-def _remove_other_frames(dataset: str, where: str) -> None:
-    """Remove the data frames of earlier runs from the work directory, where this run is of one."""
+def _adopt(written: Path, place: Location, name: str) -> None:
+    """Move a file into a folder of the work directory."""
+    scratch = place.new_scratch(written.parent.name)
+    try:
+        shutil.move(written, scratch / "frame")
+        place.adopt({name: scratch / "frame"})
+    finally:
+        place.clear_scratch(scratch.name)
+
+
+def _remove_other_frames(settings: Config, where: str) -> None:
+    """Remove the data frames of earlier runs from the work directory, where this run is of some."""
     place = locate(where).enclosed() / _FRAMES
+    own = {Path(each).name for each in (settings.dataset, settings.test) if each is not None}
     names = place.names()
-    if Path(dataset).name in names:
+    if own & set(names):
         for name in names:
-            if name.startswith("frame-") and name != Path(dataset).name:
+            if name.startswith("frame-") and name not in own:
                 (place / name).remove()
 
 

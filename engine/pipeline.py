@@ -38,7 +38,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
 
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
-    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 5)
+    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 6)
     refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 2)
     liked_from = settings.evaluate.liked_from if settings.refine.liked_from is None else settings.refine.liked_from
     refine = replace(refine, params=msgspec.structs.replace(settings.refine, liked_from=liked_from))
@@ -156,7 +156,17 @@ def pipeline_from(
         "source_states": states or [],
         "contents": contents or [],
     }
-    return Pipeline(source.name, steps(settings, tuple(identity)), details, source.notes, source.origin, collect)
+    made = steps(settings, tuple(identity))
+    details["conversions"] = _conversions(made[0], settings, source, contents or [])
+    return Pipeline(source.name, made, details, source.notes, source.origin, collect)
+
+
+def _conversions(ingest: Step, settings: Config, source: Source, contents: Sequence[str]) -> list[str]:
+    """What identifies what each file becomes, before all are put together."""
+    of_all = [ingest.version, settings.ingest.times, settings.test is not None]
+    each = zip(contents, source.files, strict=False)
+    read = [[*of_all, sha256, file.values, *file.reading] for sha256, file in each]
+    return [hashlib.sha256(msgspec.json.encode(parts)).hexdigest() for parts in read]
 
 
 def costs_of(known: Known) -> Costs:

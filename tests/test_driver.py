@@ -14,8 +14,9 @@ from engine import cli
 from engine.chunked import workdir
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Remote
-from engine.config import Config
+from engine.config import Config, Split
 from engine.driver import default_workdir, plan, with_news
+from engine.ratings.resolve import Found, resolve
 from tests.support.pipeline import open_pipeline
 
 RATINGS = "userId,movieId,rating\n" + "".join(
@@ -96,6 +97,34 @@ def test_a_data_frame_is_kept_in_the_work_directory_by_its_content(
     plan(Config(dataset=frame.head(100), memory="1GiB", workdir="runs/mine"))
     workdir.check(tmp_path / "runs/mine")
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_test_part_may_be_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = pl.read_csv(RATINGS.encode())
+    test = train.with_columns(pl.col("movieId") + 1).head(300)
+    train.write_csv("train.csv")
+    found: list[Found] = []
+
+    def watched(settings: Config) -> Found:
+        found.append(resolve(settings))
+        return found[0]
+
+    monkeypatch.setattr("engine.driver.resolve", watched)
+    for dataset, named in ((train, None), ("train.csv", "w"), (train.lazy(), "w")):
+        plan(Config(dataset=dataset, test=test.to_pandas(), memory="1GiB", workdir=named))
+        files = found.pop().source.files
+        assert [file.held_out for file in files] == [False, True]
+        assert pl.read_parquet(files[1].local).equals(test)
+        (where,) = [Path("w")] if named else Path("runs").iterdir()
+        assert named or where.name == files[0].local.stem
+        workdir.check(where)
+    with pytest.raises(UsageError, match="test is a object: give a path"):
+        plan(Config(dataset="train.csv", test=object()))
+    with pytest.raises(UsageError, match="test is 7: give a name"):
+        plan(Config(dataset="train.csv", test=7))
+    with pytest.raises(UsageError, match=r"split.method=leave-last and test=a data frame"):
+        plan(Config(dataset="train.csv", test=test, split=Split(method="leave-last")))
 
 
 @pytest.mark.parametrize("dataset", [7, True, ["ratings.csv"], object()])

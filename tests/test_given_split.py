@@ -123,7 +123,7 @@ def test_counts_add_up_in_each_part(tmp_path: Path) -> None:
     assert read_matrix(run).toarray().tolist() == [[5, 1, 0], [1, 0, 1]]
     assert read_matrix(run, "test").toarray().tolist() == [[0, 0, 4], [0, 0, 0]]
     (counts,) = run["ingest"].results("partition")
-    assert counts == {"n_ratings": 5, "n_repeated": 2, "n_in_train": 1}
+    assert counts == {"n_ratings": 5, "n_repeated": 2, "n_in_train": 1, "n_not_taken": 0}
 
 
 def test_parts_of_two_kinds_and_other_methods_are_refused(tmp_path: Path) -> None:

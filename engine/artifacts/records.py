@@ -80,12 +80,14 @@ class Profile(msgspec.Struct, frozen=True):
 class PartitionCounts(msgspec.Struct, frozen=True):
     """ingest: ratings of a partition, and how many were left out because their pair came again.
 
-    ``n_in_train`` are pairs of a test part made elsewhere that were left out, since they are in train.
+    ``n_in_train`` are pairs of a test part made elsewhere that were left out, since they are in train; ``n_not_taken``
+    are rows that were, since their count is 0.
     """
 
     n_ratings: int
     n_repeated: int
     n_in_train: int = 0
+    n_not_taken: int = 0
 
 
 def partition_counts(ingest: Committed) -> list[PartitionCounts]:

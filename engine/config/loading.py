@@ -45,10 +45,9 @@ def load(*layers: Mapping[str, Any]) -> Config:
         settings = msgspec.convert(_plain(full), Config)
     except msgspec.ValidationError as error:
         raise UsageError(told(str(error), full)) from None
-    if isinstance(settings.dataset, bool | int | float | list | tuple | dict):
-        raise UsageError(
-            f'dataset is {settings.dataset!r}: give a name, a path or a data frame, such as dataset="ratings.csv"'
-        )
+    for key in ("dataset", "test"):
+        if isinstance(value := getattr(settings, key), bool | int | float | list | tuple | dict):
+            raise UsageError(f'{key} is {value!r}: give a name, a path or a data frame, such as {key}="ratings.csv"')
     on_this_machine(settings.data_dir)
     _refuse_infinite(_as_mapping(settings), "")
     settings = _with_what_is_needed(settings)
@@ -73,7 +72,8 @@ def _with_what_is_needed(settings: Config) -> Config:
     if settings.test is not None and split.method == "notebook":
         split = msgspec.structs.replace(split, method="given")
     if split.method == "given" if settings.test is None else split.method not in ("given", "none"):
-        raise UsageError(f"split.method={split.method} and test={settings.test}: method given goes with a test part")
+        test = settings.test if isinstance(settings.test, str | None) else "a data frame"
+        raise UsageError(f"split.method={split.method} and test={test}: method given goes with a test part")
     times = settings.ingest.times or split.by_time
     auto = "auto" in (settings.evaluate.liked_from, settings.refine.liked_from)
     scale = settings.matrix.scale or auto or settings.factors.ratings == "scaled"

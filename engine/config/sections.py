@@ -383,8 +383,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What separates the columns of text: ``,``, ``tab``, ``;``, ``|``, ``::``, or another sign. None: it is found."""
     titles: str | None = None
     """A file of items and titles, a path or URL. None: one beside the ratings, such as ``movies.csv``."""
-    test: str | None = None
-    """A test part that was made elsewhere, named as ``dataset`` is; ``split.method`` is then ``given``."""
+    test: Any = None
+    """A test part that was made elsewhere, given as ``dataset`` is; ``split.method`` is then ``given``."""
     data_dir: str = "data"
     """Where the named data sets are."""
     workdir: str | None = None

@@ -51,7 +51,8 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     )
     given = settings.test is not None
     parted = total(flags=4, parts=13, new=13, joined=24, sorted=13, order=8) * given
-    row = parted + _partitioned_row(times, shapes.value_bytes) + total(wide=8, ordered_wide=8, sums=8) * shapes.counted
+    summed = total(mask=1, taken=4 + 4 + 4, wide=8, ordered_wide=8, sums=8) * shapes.counted
+    row = parted + _partitioned_row(times, shapes.value_bytes) + summed
     return {
         "convert": Planned(shapes.n_files, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),

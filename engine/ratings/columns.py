@@ -136,3 +136,9 @@ def all_usual(columns: Sequence[str]) -> bool:
     """Whether names, in whatever order, say by themselves which column holds what; each is usual, or empty."""
     usual = set().union(*USERS, *ITEMS, *RATINGS, *COUNTS, *TIMES)
     return all(column_key(name) in usual for name in columns if name)
+
+
+def kind_of(name: str) -> str | None:
+    """What a column of this name usually holds; None where that is not known."""
+    kinds = {"user": USERS, "item": ITEMS, "rating": (*RATINGS, *COUNTS), "time": TIMES}
+    return next((kind for kind, names in kinds.items() if column_key(name) in set().union(*names)), None)

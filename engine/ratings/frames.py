@@ -28,7 +28,7 @@ def is_frame(dataset: object) -> bool:
     return dataset is not None and not isinstance(dataset, str)
 
 
-def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path) -> str:
+def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path, called: str = "dataset") -> str:
     """Write the columns of a frame that are read as Parquet; return its SHA-256.
 
     Parameters
@@ -40,6 +40,8 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path) -> st
         As `engine.ratings.opening.open_source` takes them.
     target : Path
         Where it is written.
+    called : str
+        What it is called in messages.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path) -> st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names, batches = _batches(dataset, checked(columns))
+    names, batches = _batches(dataset, checked(columns), called)
     writer = None
     try:
         for table in _regrouped(_unified(batch, names) for batch in batches):
@@ -67,7 +69,7 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path) -> st
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _batches(dataset: Any, columns: Sequence[str] | None) -> tuple[list[str], Iterable[Any]]:
+def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[list[str], Iterable[Any]]:
     """The names of the columns that are read, and the rows: record batches or tables."""
     import pyarrow as pa
 
@@ -87,7 +89,7 @@ def _batches(dataset: Any, columns: Sequence[str] | None) -> tuple[list[str], It
     if hasattr(dataset, "__arrow_c_stream__"):
         reader = pa.RecordBatchReader.from_stream(dataset)
         return _names(reader.schema.names, columns), reader
-    raise UsageError(f"dataset is a {type(dataset).__name__}: give {_KINDS}")
+    raise UsageError(f"{called} is a {type(dataset).__name__}: give {_KINDS}")
 
 
 def _names(fields: Sequence[str], columns: Sequence[str] | None) -> list[str]:

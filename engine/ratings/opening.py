@@ -10,10 +10,13 @@ from dataclasses import replace
 from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.storage import Location, Place, locate
 from engine.ratings import places, text_head
-from engine.ratings.columns import checked, unusual
+from engine.ratings.columns import checked, kind_of, unusual
+from engine.ratings.sense import instead
 from engine.ratings.source import COLUMNS_OPTION, IdType, RatingsFile, Source
 from engine.ratings.text_head import checked_separator, compression_of, read_magic
 from engine.ratings.times import kept_unit
+
+_KINDS = ("user", "item", "rating", "time")
 
 
 def open_source(
@@ -56,9 +59,10 @@ def open_source(
         try:
             opened.append(_open_file(file, columns, times, separator))
         except UsageError as error:
-            if len(found.files) == 1:
-                raise
-            raise UsageError(f"{error} (one of {len(found.files)} files: leave it out with a pattern)") from None
+            told = str(error) + _in_folders(file, ("user", "item"))
+            if len(found.files) > 1:
+                told += f" (one of {len(found.files)} files: leave it out with a pattern)"
+            raise UsageError(told) from None
     first = found.files[0]
     twin = _synthetic_name(first.parent)
     source = Source(
@@ -144,7 +148,10 @@ def _notes(source: Source, opened: Sequence[Sequence[str]], columns: Sequence[st
     """What was noted of each file, once; with the number of files where these are many."""
     of_files: dict[str, list[RatingsFile]] = defaultdict(list)
     for file, notes in zip(source.files, opened, strict=True):
-        for note in [*notes, *(_columns_notes(file) if columns is None else []), *_values_notes(file)]:
+        of_columns = _columns_notes(file) if columns is None else _odd_roles(file)
+        missing = [kind for kind, name in zip(("rating", "time"), file.columns[2:], strict=True) if name is None]
+        in_folders = [_in_folders(file, missing).removeprefix("; ")]
+        for note in filter(None, [*notes, *of_columns, *_values_notes(file), *in_folders]):
             of_files[note].append(file)
     if (n := len(source.files)) == 1:
         return list(of_files)
@@ -156,8 +163,29 @@ def _notes(source: Source, opened: Sequence[Sequence[str]], columns: Sequence[st
     ]
 
 
+def _in_folders(file: RatingsFile | Location, missing: Sequence[str]) -> str:
+    """What to say where a folder's name has a value of a kind that the file has no column of; else nothing."""
+    path = file.path if isinstance(file, RatingsFile) else file
+    for part in str(path).split("/")[:-1]:
+        name, sign, _ = part.partition("=")
+        if sign and kind_of(name) in missing:
+            return f"; the names of folders, such as {part}, are not read: put {name} into the files as a column"
+    return ""
+
+
+def _odd_roles(file: RatingsFile) -> list[str]:
+    """Columns that were named to hold something else than their names say."""
+    named = [(kind, name) for kind, name in zip(_KINDS, file.columns, strict=True) if name]
+    odd = [(kind, name, of_name) for kind, name in named if (of_name := kind_of(name)) not in (None, kind)]
+    return [
+        f"column {name} is read as {kind}s, by its name it holds {of_name}s"
+        + (f"; {instead(file.columns)}" if (kind, of_name) == ("rating", "time") else "")
+        for kind, name, of_name in odd
+    ]
+
+
 def _columns_notes(file: RatingsFile) -> list[str]:
-    kinds = [kind for kind, name in zip(("user", "item", "rating", "time"), file.columns, strict=True) if name]
+    kinds = [kind for kind, name in zip(_KINDS, file.columns, strict=True) if name]
     names = [name for name in file.columns if name]
     if not unusual(file.columns) and (file.format == "parquet" or file.separator not in ";|"):
         return []

@@ -71,7 +71,9 @@ def _id_types(path: Location, schema: Mapping[str, pl.DataType], names: Names) -
             schema[name].is_numeric() if numeric else schema[name] in (pl.String, pl.Categorical, pl.Enum)
         ):
             wanted = "numbers" if name == rating else "whole numbers or text"
-            raise UsageError(f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it")
+            otherwise = f"; {sense.instead(names)}" if name == rating and schema[name].is_temporal() else ""
+            told = f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it{otherwise}"
+            raise UsageError(told)
     return types[0], types[1]
 
 

@@ -65,6 +65,7 @@ def collect(
         f"recall_at_{k}": means.recall,
         "n_ratings": profile.n_rows,
         "n_repeated": sum(part.n_repeated for part in partition_counts(stages["ingest"])),
+        **({"n_not_taken": _not_taken(stages)} if profile.values == "counts" else {}),
         "n_train": sum(part.n_train for part in splits),
         "n_test": sum(part.n_test for part in splits),
         "n_left_out": sum(part.n_left_out for part in splits),
@@ -105,6 +106,11 @@ def collect(
         what = "test pair" if implicit else f"test rating of at least {liked_from}"
         metrics["why_no_recall"] = f"no user has a {what} for an item that occurs in train"
     return metrics
+
+
+def _not_taken(stages: Mapping[str, Committed]) -> int:
+    """Rows whose count is 0."""
+    return sum(part.n_not_taken for part in partition_counts(stages["ingest"]))
 
 
 def _of_given(stages: Mapping[str, Committed]) -> dict[str, int]:

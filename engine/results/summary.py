@@ -70,15 +70,14 @@ def _weights(metrics: Mapping[str, Any]) -> list[str]:
     weights = metrics.get("weights")
     if not weights or not weights["chosen"]:
         return []
-    rating, ranking = weights["rating"], weights["ranking"]
     of_ratings, of_lists = (
         ", ".join(_weighed(name, value, each["worth"]) for name, value in each["weights"].items() if value)
-        for each in (rating, ranking)
+        for each in (weights["rating"], weights["ranking"])
     )
-    return [
-        f"  weights of ratings    {of_ratings or 'the bias model alone'}",
-        f"  weights of lists      {of_lists}",
-    ]
+    lines = [f"  weights of lists      {of_lists}"]
+    if metrics["feedback"] == "explicit":
+        lines.insert(0, f"  weights of ratings    {of_ratings or 'the bias model alone'}")
+    return lines
 
 
 def _weighed(name: str, weight: float, worth: Mapping[str, Any]) -> str:
@@ -105,6 +104,8 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["n_repeated"]:
         what = "rows of a pair seen before, counted with it" if metrics["values"] != "ratings" else _LEFT_OUT
         lines.append(f"  repeated pairs        {metrics['n_repeated']:,} {what}")
+    if metrics.get("n_not_taken"):
+        lines.append(f"  not taken             {metrics['n_not_taken']:,} rows with a count of 0 left out")
     if not metrics["sorted_by_user"]:
         lines.append("  rows                  not sorted by user; sorted here")
     return lines + [f"  note                  {printable(note)}" for note in metrics["notes"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,16 @@ from engine.artifacts.records import Means, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Place, locate, on_this_machine
+from engine.kernels.rows import lists_of
+from engine.kernels.scoring import find_in_rows
 from engine.model.evaluation import RANKED, Baselines, figures_of, measure_users, summarise
 from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
 from engine.model.sizes import RANK_USERS, READ_RATINGS
-from engine.ratings.columns import ITEMS, USERS, find
+from engine.ratings.columns import ITEMS, USERS, column_key, find
+from engine.ratings.records import open_bytes
+from engine.ratings.source import BLANKS, RatingsFile
+from engine.ratings.text_head import compression_of, read_head, read_magic
 from engine.serving import ids
 from engine.serving.finished import FinishedRun, open_finished
 
@@ -41,6 +47,8 @@ class Measured:
         Items of a list that count.
     n_lists, n_unknown_users, n_unknown_items : int
         Users with a list; those of them, and items listed, that the run does not have. Such items are no hits.
+    n_in_train : int
+        Items in lists that the user has a train rating of: no hits either, but they take places.
     """
 
     figures: dict[str, dict[str, Any]]
@@ -48,6 +56,7 @@ class Measured:
     n_lists: int
     n_unknown_users: int
     n_unknown_items: int
+    n_in_train: int
 
 
 def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
@@ -58,8 +67,8 @@ def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
     where : path or URL
         The work directory.
     lists : path
-        CSV or Parquet with a row an item: columns of users and items, and ``rank`` or ``score``, or rows in order.
-        Those without a score come last, in order.
+        Text or Parquet with a row an item: columns of users and items, and ``rank`` or ``score``, or rows in order.
+        Those without a score come last, in order. Separator and encoding are found as those of ratings are.
 
     Raises
     ------
@@ -75,19 +84,22 @@ def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
     liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
     means: dict[str, dict[str, Mean]] = {}
     times = np.zeros((len(RANKED), n_items), dtype=np.int64)
+    n_in_train = 0
     for start in range(0, n_users, RANK_USERS):
         stop = min(start + RANK_USERS, n_users)
         own, test = matrix.train.read(start, stop), matrix.test.read(start, stop)
         measured = measure_users(
             codes[start:stop], None, own, test, baselines, start, liked_from, times, answer_unknown=False
         )
+        n_in_train += int((find_in_rows(lists_of(own), codes[start:stop]) >= 0).sum())
         _, found = summarise(measured, section.lengths, implicit=True)
         for name, of_block in found.items():
             known = means.setdefault(name, dict.fromkeys(of_block, Mean()))
             means[name] = {figure: known[figure] + mean for figure, mean in of_block.items()}
     figures = figures_of(means, dict(zip(RANKED, times, strict=True)))
     beside = {name: Means.of(run.stages["evaluate"]).figures[name] for name in RANKED}
-    return Measured({"lists": figures["model"], **beside}, section.k, n_lists, unknown_users, unknown_items)
+    figures_of_all = {"lists": figures["model"], **beside}
+    return Measured(figures_of_all, section.k, n_lists, unknown_users, unknown_items, n_in_train)
 
 
 def _coded(path: Path, run: FinishedRun, k: int) -> tuple[NDArray[np.int32], int, int, int]:
@@ -112,22 +124,59 @@ def _coded(path: Path, run: FinishedRun, k: int) -> tuple[NDArray[np.int32], int
 
 def _read(path: Path) -> pl.DataFrame:
     """Columns ``user`` and ``item``, each user's items in order."""
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file: give the lists as text or Parquet")
     try:
-        with path.open("rb") as stream:
-            parquet = stream.read(4) == b"PAR1"
-        rows = pl.read_parquet(path, glob=False) if parquet else pl.read_csv(path, infer_schema=False, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UsageError(f"{path}: cannot be read as lists ({error}): give CSV or Parquet") from None
+        rows = pl.read_parquet(path, glob=False) if read_magic(locate(path)) == b"PAR1" else _read_text(path)
+    except (OSError, EOFError, ValueError, zlib.error, pl.exceptions.PolarsError) as error:
+        raise UsageError(f"{path}: cannot be read as lists ({error}): give text or Parquet") from None
     remedy = "call them user and item"
     user, item = (find(locate(path), rows.columns, names, remedy) for names in (USERS, ITEMS))
     if user is None or item is None:
         raise UsageError(f"{path} has the columns {', '.join(rows.columns)}: {remedy}")
-    for name, descending in _ORDERS:
-        if name in rows.columns:
-            order = pl.col(name).cast(pl.Float64, strict=False)
-            rows = rows.sort(order, descending=descending, nulls_last=True, maintain_order=True)
-            break
-    return rows.select(pl.col(user).alias("user"), pl.col(item).alias("item"))
+    if missing := rows.select(pl.any_horizontal(pl.col(user, item).is_null()).arg_true()).to_series().to_list():
+        raise UsageError(f"{path}, row {missing[0] + 1}: a user or an item is missing: complete or delete it")
+    return _in_order(rows, path).select(pl.col(user).alias("user"), pl.col(item).alias("item"))
+
+
+def _read_text(path: Path) -> pl.DataFrame:
+    """All columns, as text."""
+    magic = read_magic(locate(path))
+    file, head, _ = read_head(RatingsFile(locate(path), compression=compression_of(magic)))
+    names = [name.strip(BLANKS) for name in head[file.skip - 1].fields[:: len(file.separator)]]
+    with open_bytes(file) as stream:
+        content = stream.read()
+    columns = [str(k) for k in range((len(names) - 1) * len(file.separator) + 1)]
+    rows = pl.read_csv(
+        content,
+        schema=dict.fromkeys(columns, pl.String),
+        separator=file.separator[0],
+        quote_char='"' if file.quotes else None,
+        has_header=False,
+        skip_lines=file.skip,
+    )
+    cells = [pl.col(column).str.strip_chars(BLANKS).replace("", None) for column in columns[:: len(file.separator)]]
+    named = rows.select(cell.alias(name) for cell, name in zip(cells, names, strict=True))
+    return named.filter(pl.any_horizontal(pl.all().is_not_null()))
+
+
+def _in_order(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Rows by rank or score, if there is one.
+
+    Raises
+    ------
+    UsageError
+        Where one of these is no number.
+    """
+    called = {column_key(name): name for name in rows.columns}
+    for kind, descending in _ORDERS:
+        if (name := called.get(kind)) is not None:
+            order = rows[name].cast(pl.Float64, strict=False)
+            if odd := rows[name].filter(order.is_null() & rows[name].is_not_null()).head(1).to_list():
+                raise UsageError(f"{path}, column {name}: {kind} is no number: {odd[0]!r}")
+            by = order.fill_nan(None)
+            return rows.select(pl.all().sort_by(by, descending=descending, nulls_last=True, maintain_order=True))
+    return rows
 
 
 def describe(measured: Measured) -> str:
@@ -141,6 +190,8 @@ def describe(measured: Measured) -> str:
     lines.append(f"\n{measured.n_lists:,} users have a list; {measured.k} items of each count")
     if measured.n_unknown_users:
         lines.append(f"{measured.n_unknown_users:,} of these users are not in the run: left out")
+    if measured.n_in_train:
+        lines.append(f"{measured.n_in_train:,} places in lists are of items that the user has in train: no hits")
     if measured.n_unknown_items:
         lines.append(f"{measured.n_unknown_items:,} items listed have no train rating in the run: no hits")
     return "\n".join(lines)

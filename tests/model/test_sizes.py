@@ -28,7 +28,7 @@ KNOWN = {
     "evaluate": (8, "ebe79eeedbcc"),
     "factors": (5, "d50b4112a37c"),
     "index": (3, "9e6fcf8c6bee"),
-    "ingest": (5, "2e56a636b8f4"),
+    "ingest": (6, "2e56a636b8f4"),
     "item_neighbors": (5, "f0816baed48b"),
     "matrix": (3, "691836531422"),
     "neighbors": (5, "4b29f970e1c8"),

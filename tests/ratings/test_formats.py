@@ -237,6 +237,60 @@ def test_ratings_that_look_like_times_are_refused(write: Write, tmp_path: Path, 
     assert open_source(path).values == "pairs"
 
 
+TIMES_OF_ROWS: dict[str, Callable[[int], int]] = {
+    "milliseconds": lambda k: 1_260_759_144_000 + k,
+    "with zeros": lambda k: 0 if k % 3 == 0 else 1_260_759_144 + k,
+    "dates without signs": lambda k: 20_240_101 + k % 28,
+}
+
+
+@pytest.mark.parametrize("name", ["rating", "count", "x"])
+@pytest.mark.parametrize("written", TIMES_OF_ROWS)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_whatever_looks_like_times_is_no_rating_and_no_count(
+    tmp_path: Path, kind: str, written: str, name: str
+) -> None:
+    rated = [(k % 7, k, TIMES_OF_ROWS[written](k)) for k in range(30)]
+    frame = pl.DataFrame(rated, ["user", "item", name], orient="row")
+    path = tmp_path / f"r.{kind}"
+    frame.write_csv(path) if kind == "csv" else frame.write_parquet(path)
+    with pytest.raises(
+        UsageError, match=rf"looks like (a time|times).*: without ratings, write --columns user,item,,{name}$"
+    ):
+        open_source(path, ["user", "item", name] if name == "x" else None)
+
+
+def test_columns_that_are_interchanged_are_told(write: Write) -> None:
+    path = write("user,item,rating,timestamp\n1,2,3,1260759144\n1,3,4,851868750\n")
+    with pytest.raises(
+        UsageError, match=r"if both columns are interchanged, write --columns user,item,rating,timestamp$"
+    ):
+        open_source(path, ["user", "item", "timestamp", "rating"])
+    notes = open_source(path, ["item", "timestamp", "rating"]).notes
+    assert "column item is read as users, by its name it holds items" in notes
+    assert "column timestamp is read as items, by its name it holds times" in notes
+    assert open_source(path, ["user", "item", "rating", "timestamp"]).notes == ()
+    periods = write("user,item,timestamp\n1,2,11\n1,3,7\n")
+    (note,) = open_source(periods, ["user", "item", "timestamp"]).notes
+    assert note == (
+        "column timestamp is read as ratings, by its name it holds times; "
+        "without ratings, write --columns user,item,,timestamp"
+    )
+
+
+def test_ratings_that_are_all_the_same_are_noted(write: Write) -> None:
+    same = "".join(f"{k % 7},{k},1\n" for k in range(HEAD_ROWS))
+    (note,) = open_source(write("user,item,rating\n" + same)).notes
+    assert note.startswith("column rating is 1 in all of the first 1000 rows")
+    assert note.endswith("write --columns user,item")
+
+
+def test_a_type_that_parquet_has_for_times_is_no_rating(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "r.parquet", user=[1], item=[2], when=[MOMENT])
+    with pytest.raises(UsageError, match=r"has type Datetime.*; without ratings, write --columns user,item,,when$"):
+        open_source(path, ["user", "item", "when"])
+
+
 def test_ratings_that_are_dates_are_refused(write: Write) -> None:
     path = write("user,item,when\n1,2,2009-12-14\n")
     with pytest.raises(UsageError, match=r"column when: rating is not a finite .* write --columns user,item,,when"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import polars as pl
@@ -81,6 +82,27 @@ def test_a_folder_in_a_store_is_read_as_one(bucket: Remote, tmp_path: Path) -> N
         (bucket / "clicks" / path.relative_to(folder).as_posix()).put(path.read_bytes())
     assert rows(open_source(bucket / "clicks")) == [row for part in PARTS for row in part]
     assert rows(open_source(f"{bucket}/clicks/month=*[12]")) == [row for part in PARTS[:2] for row in part]
+
+
+def test_what_only_a_folders_name_says_is_named(write: Write, tmp_path: Path) -> None:
+    for user in (7, 8):
+        write("item,rating\n1,3\n", f"a/user={user}/x.csv")
+        write("user,item\n1,7\n", f"b/rating={user}/x.csv")
+        write("user,item,rating\n1,7,2\n", f"c/country={user}/date=2024-01-0{user}/x.csv")
+        write(HEADER + "1,7,2,5\n", f"d/date=2024-01-0{user}/x.csv")
+    unread = "the names of folders, such as {}, are not read: put {} into the files as a column"
+    with pytest.raises(UsageError, match=re.escape(unread.format("user=7", "user"))):
+        open_source(tmp_path / "a")
+    assert unread.format("rating=7", "rating") in "".join(open_source(tmp_path / "b").notes)
+    assert unread.format("date=2024-01-07", "date") in "".join(open_source(tmp_path / "c").notes)
+    assert rows(open_source(tmp_path / "c")) == [(1, 7, 2.0)] * 2
+    assert len(open_source(tmp_path / "d").notes) == 1
+
+
+def test_a_column_of_parquet_is_that_of_the_file_whatever_the_folders_are_called(tmp_path: Path) -> None:
+    (tmp_path / "rating=9").mkdir()
+    pl.DataFrame({"user": [1], "item": [7], "rating": [3.0]}).write_parquet(tmp_path / "rating=9/a.parquet")
+    assert rows(open_source(tmp_path)) == [(1, 7, 3.0)]
 
 
 def test_ids_are_text_in_all_files_if_they_are_in_one(write: Write, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -112,17 +113,45 @@ def test_a_list_of_what_was_held_out_is_perfect_and_what_is_not_known_is_told(
     assert np.isfinite(worse.figures["lists"]["novelty"]["value"])
 
 
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [("\t", "utf-8"), (";", "utf-16"), ("::", "utf-8"), (",", "utf-8-sig")]
+)
+def test_lists_are_read_as_tolerantly_as_ratings(
+    run: Path, exported: Path, tmp_path: Path, separator: str, encoding: str
+) -> None:
+    lists = pl.read_parquet(exported / "lists.parquet").sample(fraction=1, shuffle=True, seed=1)
+    header = separator.join(("User_ID", "movieId", "Rank")) + "\n"
+    rows = lists.select("user", "item", "rank").rows()
+    text = header + "".join(separator.join(map(str, row)) + "\r\n" for row in rows) + "\n"
+    (tmp_path / "lists.txt.gz").write_bytes(gzip.compress(text.encode(encoding)))
+    found, own = measure_lists(run, tmp_path / "lists.txt.gz"), measure_lists(run, exported / "lists.parquet")
+    assert found == own
+    assert found.n_in_train == 0
+
+
+def test_items_that_a_user_has_in_train_are_told(run: Path, exported: Path, tmp_path: Path) -> None:
+    train = pl.read_parquet(exported / "train.parquet")
+    seen = train.group_by("user").head(3).select("user", "item")
+    seen.write_csv(tmp_path / "seen.csv")
+    measured = measure_lists(run, tmp_path / "seen.csv")
+    assert measured.n_in_train == seen.height
+    assert measured.figures["lists"]["recall_at_8"]["value"] == 0
+    assert f"{measured.n_in_train:,} places in lists are of items that the user has in train" in describe(measured)
+
+
 def test_lists_that_are_none_are_refused(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "lists.csv"
     for content, problem in (
         ("user,item\n2,1\n2,1\n", "an item is twice in the list of a user"),
         ("who,what\n2,1\n", "has the columns who, what: call them user and item"),
-        ("", "cannot be read as lists"),
+        ("", "is empty"),
+        ("user,item,rank\n2,1,first\n", "column rank: rank is no number: 'first'"),
+        ("user,item\n2,1\n3,\n", "row 2: a user or an item is missing"),
     ):
         path.write_text(content)
         with pytest.raises(UsageError, match=problem):
             measure_lists(run, path)
-    with pytest.raises(UsageError, match="cannot be read as lists"):
+    with pytest.raises(UsageError, match="there is no such file"):
         measure_lists(run, tmp_path / "none.csv")
     path.write_text("")
     with pytest.raises(UsageError, match="name a folder"):

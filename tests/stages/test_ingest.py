@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.artifacts.records import partition_counts
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.journal import Committed
 from engine.model.ingest import first_users, latest_by_user, summed_by_pair
@@ -59,7 +60,7 @@ def ingest(ratings: pl.DataFrame, folder: Path, **section: Any) -> dict[str, Com
 
 def partition_bytes(run: dict[str, Committed]) -> list[str]:
     root = run["ingest"].path(".")
-    files = sorted(path for path in root.rglob("*.parquet"))
+    files = sorted(path for path in root.rglob("*.parquet") if path.parent.name != "source")
     return [f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
 
 
@@ -126,6 +127,28 @@ def test_counts_of_a_repeated_pair_add_up(tmp_path: Path, size: int) -> None:
             zip((4, 4, 7, 7), (1, 9, 2, 1), sums, strict=True)
         )
         assert run["ingest"].result("profile.00000")["values"] == values
+
+
+def test_rows_with_a_count_of_0_are_left_out(tmp_path: Path) -> None:
+    counted = pl.DataFrame(
+        [(1, 5, 0), (1, 6, 2), (2, 5, 0), (2, 7, 0), (3, 5, 1), (1, 5, 0), (3, 5, 0), (3, 8, 0), (1, 8, 1), (1, 8, 2)],
+        ["user", "item", "plays"],
+        orient="row",
+    )
+    counted.write_csv(tmp_path / "counts.csv")
+    run = run_stages(tmp_path / "counts.csv", tmp_path / "run", "matrix", ingest={"ratings_per_partition": 1})
+    found = read_partitions(run, "ingest", "ratings")
+    assert found.sort("userId", "movieId").rows() == [(1, 6, 2.0), (1, 8, 3.0), (3, 5, 1.0)]
+    counts = partition_counts(run["ingest"])
+    assert len(counts) == 3
+    assert [sum(getattr(each, name) for each in counts) for name in ("n_ratings", "n_repeated", "n_not_taken")] == [
+        3,
+        1,
+        6,
+    ]
+    counted.with_columns(plays=0).write_csv(tmp_path / "none.csv")
+    with pytest.raises(UsageError, match="all counts are 0"):
+        run_stages(tmp_path / "none.csv", tmp_path / "none", "ingest")
 
 
 @quick

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,15 +67,18 @@ def run_stages(
     batch_rows: int | None = None,
     cache: int = 0,
     workers: int = 2,
+    prepare: Callable[[Pipeline], Pipeline] = lambda pipeline: pipeline,
     **sections: Any,
 ) -> dict[str, Committed]:
     """Run the notebook's pipeline up to a step in this process, without what is done; return each step's folder.
 
     Neighbours are the true ones, unless ``index`` says otherwise. For the default model: ``preset="default"``.
 
+    ``prepare`` makes another pipeline of the one that is run.
+
     A section is a dict of its keys: ``run_stages(ratings, folder, "neighbors", neighbors={"k": 5})``.
     """
-    pipeline = open_pipeline(ratings, notebook_settings(sections))
+    pipeline = prepare(open_pipeline(ratings, notebook_settings(sections)))
     folders = pipeline.folders(locate(where))
     names = [step.name for step in pipeline.steps]
     for step in pipeline.steps[: names.index(upto) + 1]:

@@ -11,13 +11,14 @@ Files
 ``ratings/00000.parquet``, ...
     ``user``, ``item`` (codes, uint32) and ``rating`` (a multiple of ``rating_step``), grouped by user,
     rows of a user in file order; of a pair rated twice only the later row, with the sum of both where
-    these are counts. With ``ingest.times`` also ``time``, int64:
-    the timestamp, in the unit that the finest of the files has (`engine.ratings.times`). With a test part made
-    elsewhere also ``test``, bool: whether it is of that; of a pair in both, train's row is there.
+    these are counts. Rows with a count of 0 are left out: the user did not take the item. With ``ingest.times`` also
+    ``time``, int64: the timestamp, in the unit that the finest of the files has (`engine.ratings.times`). With a test
+    part made elsewhere also ``test``, bool: whether it is of that; of a pair in both, train's row is there.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,9 +30,11 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import ITEMS, SURVEY, USERS, partition_path
 from engine.artifacts.records import Profile
-from engine.chunked.errors import EngineError, UsageError, system_error
+from engine.chunked.errors import DamagedError, EngineError, UsageError, system_error
+from engine.chunked.journal import Journal
 from engine.chunked.pipeline import Inputs
-from engine.chunked.task import Round, TaskContext
+from engine.chunked.storage import Local
+from engine.chunked.task import Round, TaskContext, task_id
 from engine.model.ingest import first_users, latest_by_user, most_of_users, summed_by_pair
 from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
 from engine.ratings.faults import locate_fault
@@ -73,7 +76,9 @@ class IngestStage:
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
-        yield Round("convert", plan["convert"], self._convert, until="partition")
+        # Of many files, the next run may need those that are the same then: see `engine.ratings.converted`.
+        until = "partition" if len(self._source.files) == 1 else None
+        yield Round("convert", plan["convert"], self._convert, until=until)
         yield Round("survey", plan["survey"], self._survey)
         # Each of these is planned with what the round before it has found.
         yield Round("profile", self._inputs.plan()["profile"], self._profile)
@@ -82,6 +87,9 @@ class IngestStage:
     def _convert(self, index: int, context: TaskContext) -> None:
         file, target = self._source.files[index], context.scratch / source_path(index)
         target.parent.mkdir()
+        if self._take_over(index, target):
+            self._refuse_change(index)
+            return
         try:
             texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
             rows = scan(file, timestamp=self._section.times, text=self._utf8(file, context.scratch))
@@ -93,6 +101,19 @@ class IngestStage:
             self._refuse([file], error)
         (context.scratch / _UTF8).unlink(missing_ok=True)
         self._refuse_change(index)
+
+    def _take_over(self, index: int, target: Path) -> bool:
+        """Copy what an earlier run has made of the file; False where there is nothing, or not what its record says."""
+        folder, number = self._inputs.details.get("converted", {}).get(str(index), (None, 0))
+        if folder is None:
+            return False
+        try:
+            root = self._own.root.parent / folder
+            (entry,) = Journal(root).read(task_id("convert", number)).files
+            shutil.copyfile((root / entry.path).local(), target)
+        except (DamagedError, OSError, ValueError):
+            return False
+        return Local(target).digest() == entry.sha256
 
     def _utf8(self, file: RatingsFile, folder: Path) -> Path | None:
         """A copy of the text, if Polars cannot read it as it is."""
@@ -137,6 +158,8 @@ class IngestStage:
         summary = _summarise(pl.scan_parquet(self._converted(), glob=False))
         if summary.pop("faults"):
             self._refuse(self._source.files, None)
+        if self._source.values == "counts" and not summary["rating_max"]:
+            raise UsageError(f"{self._source.origin}: all counts are 0, so that nobody took anything: see the column")
         order, users, items = Ascending(), IdSample(), IdSample()
         for rows in self._rows("user", "item", *(_TEXT[kind] for kind in self._texts)):
             order.add(rows[self._name("user")])
@@ -209,13 +232,15 @@ class IngestStage:
         all_users, items = context.shared
         users = all_users[starts[index] : starts[index + 1]]
         coded = encode(self._read(users), users, starts[index], items, profile.rating_dtype, profile.rating_step)
-        ratings, n_in_train = self._parted(coded) if self._given else (self._merged(coded), 0)
+        taken = coded.filter(pl.col("rating") != 0) if self._source.values == "counts" else coded
+        ratings, n_in_train = self._parted(taken) if self._given else (self._merged(taken), 0)
         target = context.scratch / partition_path(index)
         target.parent.mkdir()
         # Nobody looks for a range within a partition: no statistics, which take half the time of a write.
         ratings.write_parquet(target, row_group_size=INGEST_ROW_GROUP, compression="lz4", statistics=False)
-        repeated = {"n_ratings": ratings.height, "n_repeated": coded.height - n_in_train - ratings.height}
-        return repeated | ({"n_in_train": n_in_train} if self._given else {})
+        counts = {"n_ratings": ratings.height, "n_repeated": taken.height - n_in_train - ratings.height}
+        counts |= {"n_in_train": n_in_train} if self._given else {}
+        return counts | ({"n_not_taken": coded.height - taken.height} if self._source.values == "counts" else {})
 
     def _parted(self, coded: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """A row for each pair of train and of test, grouped by user; and how many of test are left out for train's."""
