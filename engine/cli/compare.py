@@ -18,12 +18,16 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "workdirs", metavar="WORKDIR", nargs="+", type=locate, help="work directories of the same split"
     )
+    parser.add_argument("--html", metavar="PAGE", type=locate, help="write it as a page, too (default: none)")
     add_format(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from engine.results import report
     from engine.serving import compare  # loads Polars, which no other command needs here
 
+    if options.html is not None:
+        report.refuse_missing("jinja2")
     found = compare.compare(options.workdirs)
     rows = [
         {"figure": each.name, "run": name, "value": value, "difference": difference, "standard_error": error}
@@ -32,5 +36,9 @@ def _compare(options: argparse.Namespace) -> int:
             found.names, each.values, [None, *each.differences], [None, *each.standard_errors], strict=True
         )
     ]
+    if options.html is not None:
+        from engine.serving import comparison_page
+
+        options.html.put(comparison_page.render(found).encode())
     show(options, lambda: compare.describe(found), compare.as_mapping(found), rows)
     return 0

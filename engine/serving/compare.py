@@ -186,7 +186,7 @@ def describe(found: Comparison) -> str:
     lines += ["", f"{found.n_users:,} users with {found.n_pairs:,} test ratings; differences from {numbers[0]}", ""]
     lines.append(f"{'':<16}{numbers[0]:>10}" + "".join(f"{number:>10}{'difference':>20}" for number in numbers[1:]))
     for each in found.figures:
-        line = f"{_label(each.name):<16}{each.values[0]:>10.4f}"
+        line = f"{label(each.name):<16}{each.values[0]:>10.4f}"
         for value, difference, error in zip(each.values[1:], each.differences, each.standard_errors, strict=True):
             line += f"{value:>10.4f}{f'{difference:+.4f} ±{error:.4f}':>20}"
         lines.append(line)
@@ -196,7 +196,13 @@ def describe(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _label(name: str) -> str:
+def lower_is_better(name: str) -> bool:
+    """Whether a figure is an error."""
+    return name in ("rmse", "mae")
+
+
+def label(name: str) -> str:
+    """A figure's name for people: ``recall_at_50`` is ``Recall@50``."""
     kind, _, k = name.partition("_at_")
     shown = {"rmse": "RMSE", "mae": "MAE", "recall": "Recall", "ndcg": "NDCG"}[kind]
     return f"{shown}@{k}" if k else shown

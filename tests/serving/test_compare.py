@@ -12,7 +12,9 @@ import pytest
 
 from engine import cli
 from engine.chunked.errors import UsageError
-from engine.serving.compare import as_mapping, compare, describe
+from engine.serving.compare import Comparison, Figure, as_mapping, compare, describe
+from engine.serving.comparison_page import render
+from tests.support.browser import WIDTHS
 from tests.support.pipeline import SMALL, finish_run
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -92,3 +94,46 @@ def test_the_command_prints_it(runs: dict[str, Path], capsys: pytest.CaptureFixt
     assert cli.main(["compare", str(runs["one"]), str(runs["other"])]) == 0
     assert "differences from [1]" in capsys.readouterr().out
     assert cli.main(["compare", str(runs["one"]), str(runs["split"])]) == 2
+
+
+def made(values: list[float], difference: float, error: float, name: str = "recall_at_6") -> Comparison:
+    figure = Figure(name, values, [difference], [error])
+    return Comparison(["<one>", "other\x1b[2J"], 1234, 5678, [figure], {"neighbors.k": [20, 50]})
+
+
+@pytest.mark.parametrize(
+    ("name", "difference", "error", "verdict"),
+    [
+        ("recall_at_6", 0.02, 0.009, "better"),
+        ("recall_at_6", -0.02, 0.009, "worse"),
+        ("recall_at_6", 0.02, 0.011, "not sure"),
+        ("rmse", -0.02, 0.009, "better"),
+        ("rmse", 0.02, 0.009, "worse"),
+        ("rmse", 0.0, 0.0, "not sure"),
+    ],
+)
+def test_the_page_says_what_is_better_only_beyond_two_standard_errors(
+    name: str, difference: float, error: float, verdict: str
+) -> None:
+    page = render(made([0.4, 0.4 + difference], difference, error, name))
+    said = [word for word in ("better", "worse", "not sure") if f">{word}</td>" in page]
+    assert said == [verdict]
+
+
+def test_the_page_escapes_names_and_has_no_script() -> None:
+    page = render(made([0.4, 0.5], 0.1, 0.01))
+    assert "&lt;one&gt;" in page
+    assert "\x1b" not in page
+    assert "<script" not in page
+    assert "1,234 users with 5,678 test ratings" in page
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_fits_its_window(browser: Any, runs: dict[str, Path], tmp_path: Path, width: int) -> None:
+    out = tmp_path / "page.html"
+    assert cli.main(["compare", str(runs["one"]), str(runs["other"]), "--html", str(out)]) == 0
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(out.as_uri())
+    assert page.locator("tbody tr").count() >= 6
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()

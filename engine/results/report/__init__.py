@@ -18,17 +18,17 @@ REPORT = "report.html"
 _NEEDED = {"altair": "altair", "jinja2": "jinja2", "vl_convert": "vl-convert-python"}
 
 
-def refuse_missing() -> None:
-    """See that what a page is made with is installed.
+def refuse_missing(*modules: str) -> None:
+    """See that what a page is made with is installed: these modules, or all.
 
     Raises
     ------
     UsageError
         Where something is missing, with what to install.
     """
-    missing = [package for module, package in _NEEDED.items() if not _installed(module)]
+    missing = [_NEEDED[module] for module in modules or _NEEDED if not _installed(module)]
     if missing:
-        raise UsageError(f"the report is made with {', '.join(missing)}: pip install {' '.join(missing)}")
+        raise UsageError(f"the page is made with {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def _installed(module: str) -> bool:
