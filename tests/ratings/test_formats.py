@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.chunked.errors import UsageError
+from engine.chunked.storage import Remote
 from engine.ratings import times
 from engine.ratings.faults import locate_fault, measured_digest
 from engine.ratings.opening import open_source
@@ -59,6 +60,9 @@ TEXTS = {
 }
 
 
+COMPRESSIONS = {bytes: "none", gzip.compress: "gzip", zstd: "zstd"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
 @pytest.mark.parametrize("kind", TEXTS)
@@ -72,6 +76,23 @@ def test_text_is_read_however_it_is_written(
     assert Source.from_json(json.loads(json.dumps(source.to_json()))) == source
     if encoding[:3] not in ("utf", "lat"):
         assert [note for note in source.notes if "is read as" in note and "file" in note]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
+@pytest.mark.parametrize("kind", [*TEXTS, "dat", "parquet"])
+def test_every_format_is_read_from_a_store_in_any_order_of_rows(
+    bucket: Remote, tmp_path: Path, kind: str, compress: Callable[[bytes], bytes]
+) -> None:
+    """Users of `RATED` come and go; what is read has the order of the file."""
+    if kind == "parquet":
+        columns = dict(zip(HEADER, zip(*RATED, strict=True), strict=True))
+        content = parquet(tmp_path / "r.parquet", **columns).read_bytes()
+    else:
+        content = compress((text("::", quote="") if kind == "dat" else TEXTS[kind]).encode())
+    (bucket / "ratings.any").put(content)
+    source = open_source(bucket / "ratings.any", separator={"named": "~", "dat": "::"}.get(kind))
+    assert read(source, tmp_path) == RATED
+    assert source.first.compression == ("none" if kind == "parquet" else COMPRESSIONS[compress])
 
 
 def test_what_was_found_is_said_in_one_line(write: Write) -> None:
