@@ -51,15 +51,16 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path, calle
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names, batches = _batches(dataset, checked(columns), called)
     writer = None
     try:
+        names, batches = _batches(dataset, checked(columns), called)
         for table in _regrouped(_unified(batch, names) for batch in batches):
             if writer is None:
                 writer = pq.ParquetWriter(target, table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema), row_group_size=_ROWS)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UsageError(f"{_LABEL} cannot be read: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        told = str(error).splitlines()[0]
+        raise UsageError(f"{_LABEL} cannot be read ({told}): give columns of one type each, which Arrow has") from None
     finally:
         if writer is not None:
             writer.close()
@@ -75,6 +76,8 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
 
     home = type(dataset).__module__.partition(".")[0]
     if home == "scipy" and hasattr(dataset, "tocoo"):
+        if dataset.dtype.kind not in "biuf":
+            raise UsageError(f"{called} is a matrix of {dataset.dtype}: give one of real numbers")
         return ["user", "item", "rating"], _of_matrix(dataset)
     if home == "polars" and hasattr(dataset, "collect_batches"):
         names = _names(dataset.collect_schema().names(), columns)
@@ -86,6 +89,8 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
     if home == "pyarrow" and hasattr(dataset, "scanner"):
         names = _names(dataset.schema.names, columns)
         return names, dataset.scanner(columns=names, batch_size=_ROWS).to_batches()
+    if hasattr(dataset, "__arrow_c_array__") and not hasattr(dataset, "__arrow_c_stream__"):
+        dataset = pa.table(pa.record_batch(dataset))
     if hasattr(dataset, "__arrow_c_stream__"):
         reader = pa.RecordBatchReader.from_stream(dataset)
         return _names(reader.schema.names, columns), reader

@@ -35,7 +35,7 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
     names, values = choose(path, list(schema), columns)
     if metadata.num_rows == 0:
         raise UsageError(f"{path} has columns and no ratings")
-    user_type, item_type = _id_types(path, schema, names)
+    user_type, item_type = _id_types(path, schema, metadata, names)
     file = replace(
         file,
         fields=tuple(schema),
@@ -43,7 +43,7 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
         values=values,
         user_type=user_type,
         item_type=item_type,
-        group_rows=max(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)),
+        group_rows=max(group.num_rows for group in _groups(metadata)),
     )
     head = scan_raw(file).select(column.name for column in file.layout).head(_HEAD_ROWS).collect()
     file, notes = _with_times(file, head, times)
@@ -62,10 +62,11 @@ def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
         ) from exc
 
 
-def _id_types(path: Location, schema: Mapping[str, pl.DataType], names: Names) -> tuple[IdType, IdType]:
+def _id_types(path: Location, schema: Mapping[str, pl.DataType], metadata: Any, names: Names) -> tuple[IdType, IdType]:
     """Return how ids of users and of items are read; refuse types that are neither ids nor ratings."""
     user, item, rating, _ = names
     types: list[IdType] = ["int64" if schema[name].is_integer() else "string" for name in (user, item)]
+    large = [name for name in (user, item) if schema[name] == pl.UInt64 and _most(metadata, name) >= 2**63]
     for name, numeric in ((user, types[0] == "int64"), (item, types[1] == "int64"), (rating, True)):
         if name is not None and not (
             schema[name].is_numeric() if numeric else schema[name] in (pl.String, pl.Categorical, pl.Enum)
@@ -74,7 +75,18 @@ def _id_types(path: Location, schema: Mapping[str, pl.DataType], names: Names) -
             otherwise = f"; {sense.instead(names)}" if name == rating and schema[name].is_temporal() else ""
             told = f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it{otherwise}"
             raise UsageError(told)
-    return types[0], types[1]
+    return "string" if user in large else types[0], "string" if item in large else types[1]
+
+
+def _most(metadata: Any, name: str) -> int:
+    """The greatest number of a column, by the footer; 0 where that does not say."""
+    columns = [group.column(k) for group in _groups(metadata) for k in range(group.num_columns)]
+    own = [column.statistics for column in columns if column.path_in_schema == name]
+    return max((each.max for each in own if each is not None and each.has_min_max), default=0)
+
+
+def _groups(metadata: Any) -> list[Any]:
+    return [metadata.row_group(k) for k in range(metadata.num_row_groups)]
 
 
 def _with_times(file: RatingsFile, head: pl.DataFrame, times: bool) -> tuple[RatingsFile, list[str]]:
@@ -122,7 +134,7 @@ def _text_bytes(file: RatingsFile, metadata: Any) -> int:
         Where it is more than any id may have.
     """
     texts, longest = [column.name for column in file.layout if column.type == "string"], 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+    for group in _groups(metadata):
         columns = [group.column(k) for k in range(group.num_columns)]
         mean = [c.total_uncompressed_size // max(1, group.num_rows) for c in columns if c.path_in_schema in texts]
         longest = max(longest, sum(mean))

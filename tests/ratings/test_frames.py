@@ -33,6 +33,26 @@ FRAME = pl.DataFrame(
 )
 
 
+class Capsule:
+    """Somebody else's table: it has Arrow's PyCapsule interface, and nothing else."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class ArrayCapsule:
+    """The same of a single batch."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch = batch
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> object:
+        return self._batch.__arrow_c_array__(requested_schema)
+
+
 def holders(folder: Path) -> dict[str, Any]:
     table = FRAME.to_arrow()
     (folder / "set").mkdir()
@@ -51,6 +71,8 @@ def holders(folder: Path) -> dict[str, Any]:
         "table": table,
         "dictionary": table.set_column(1, "userId", table["userId"].cast(pa.string()).dictionary_encode()),
         "reader": table.to_reader(max_chunksize=11),
+        "capsule of a stream": Capsule(table),
+        "capsule of an array": ArrayCapsule(FRAME.rechunk().to_arrow().combine_chunks().to_batches()[0]),
         "dataset": ds.dataset(folder / "set", format="parquet"),
     }
 
@@ -104,6 +126,27 @@ def test_columns_are_found_or_named_as_in_files(tmp_path: Path) -> None:
 def test_what_holds_no_ratings_is_refused(tmp_path: Path, dataset: object) -> None:
     with pytest.raises(UsageError, match="give a path, a Polars, pandas or PyArrow table"):
         write(dataset, tmp_path / "f")
+
+
+def test_what_arrow_cannot_hold_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    mixed = pd.DataFrame({"user": [1, "a"], "item": [1, 2], "rating": [1, 2]})
+    huge = FRAME.with_columns(pl.col("Movie-ID").cast(pl.Int128))
+    for dataset in (mixed, huge, FRAME["rating"]):
+        with pytest.raises(UsageError, match=r"cannot be read .*: give columns of one type each"):
+            write(dataset, tmp_path / "r")
+    with pytest.raises(UsageError, match="is a matrix of complex128: give one of real numbers"):
+        write(scipy.sparse.csr_array(np.eye(3, dtype=np.complex128)), tmp_path / "r")
+
+
+@pytest.mark.parametrize("first", [2**63 + 5, 7])
+def test_hashes_of_64_bits_are_text_wherever_they_are(tmp_path: Path, first: int) -> None:
+    """As in text files; in Parquet the footer says so of all rows."""
+    ids = pl.Series([first, *range(1, 1200), 2**64 - 1], dtype=pl.UInt64)
+    frame = pl.DataFrame({"user": ids, "item": ids.cast(pl.Int64, strict=False).fill_null(3), "rating": 1.5})
+    write(frame, tmp_path / "r")
+    source = open_source(tmp_path / "r")
+    assert (source.user_type, source.item_type) == ("string", "int64")
+    assert [row[0] for row in rows(source)] == [str(each) for each in ids]
 
 
 def test_a_frame_without_rows_is_refused(tmp_path: Path) -> None:
