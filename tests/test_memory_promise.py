@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,4 +89,48 @@ def test_ids_that_are_text_and_in_no_order_fit_too(tmp_path: Path) -> None:
     budget = 256 * MIB
     sets = ["--set", "factors.dims=8", "--set", "neighbors.k=5", "--set", "evaluate.users_per_task=1024"]
     for stage in run_within(budget, tmp_path, tmp_path / "w", *sets)["stages"]:
+        assert stage["measured"] <= stage["projected"] <= budget, stage
+
+
+def many_files(folder: Path) -> Path:
+    """200 files, compressed every other one."""
+    rng = np.random.default_rng(1)
+    for k in range(200):
+        rows = pl.DataFrame({"user": rng.integers(0, 3000, 800), "item": rng.integers(0, 2000, 800), "rating": 3.5})
+        content = rows.with_columns(rating=rng.integers(1, 11, 800) / 2).write_csv().encode()
+        name = f"{k:03}.csv" + ".gz" * (k % 2)
+        (folder / name).write_bytes(gzip.compress(content) if k % 2 else content)
+    return folder
+
+
+def wide_parquet(folder: Path) -> Path:
+    """One row group, in which 100 columns are not needed."""
+    rng, n = np.random.default_rng(2), 150_000
+    columns: dict[str, Any] = {f"text {k}": [f"{k} {row % 9973:040}" for row in range(n)] for k in range(50)}
+    columns |= {f"number {k}": rng.random(n) for k in range(50)}
+    columns |= {
+        "user": rng.integers(0, 3000, n),
+        "item": rng.integers(0, 2000, n),
+        "rating": rng.integers(1, 11, n) / 2,
+    }
+    pl.DataFrame(columns).write_parquet(folder / "ratings.parquet", row_group_size=n)
+    return folder / "ratings.parquet"
+
+
+def long_ids_of_many_items(folder: Path) -> Path:
+    """300 000 items; all ids are of 64 characters."""
+    rng, n = np.random.default_rng(3), 300_000
+    items = pl.Series(rng.permutation(n)).cast(pl.String).str.zfill(64)
+    users = pl.Series(rng.integers(0, 5000, n)).cast(pl.String).str.pad_start(64, "u")
+    pl.DataFrame({"user": users, "item": items, "rating": rng.integers(1, 11, n) / 2}).write_csv(folder / "r.csv")
+    return folder / "r.csv"
+
+
+@pytest.mark.parametrize("make", [many_files, wide_parquet, long_ids_of_many_items])
+def test_other_peoples_data_fit_too(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    data, budget = make(tmp_path / "data"), 448 * MIB
+    small = {"factors.dims": 8, "factors.passes": 1, "refine.sweeps": 1, "neighbors.k": 5, "calibrate.method": "fixed"}
+    sets = [f"--set={key}={value}" for key, value in small.items()]
+    for stage in run_within(budget, data, tmp_path / "w", *sets, "--workers", "2")["stages"]:
         assert stage["measured"] <= stage["projected"] <= budget, stage
