@@ -1,7 +1,8 @@
 """How fast an open run answers: ``python -m bench.serving runs/ml-25m --memory 300MiB``.
 
-One user at a time, batches of users in one thread and in several, a newcomer; and the memory of the process. The work
-directory is that of a finished run; ``python -m bench.run`` makes one of ml-25m's size.
+One user at a time, batches of users in one thread and in several, a newcomer; and the memory of the process. Then the
+same of ``engine serve``, asked over HTTP by several clients at the same time. The work directory is that of a finished
+run; ``python -m bench.run`` makes one of ml-25m's size.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads are those that ask
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import argparse
+import http.client
 import json
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -68,6 +75,59 @@ def measure(workdir: str, held: str | None, n_single: int, n_batched: int) -> di
     }
 
 
+def over_http(workdir: str, held: str, users: list[Any], clients: int) -> dict[str, Any]:
+    """Requests for one user each, by clients that keep their connections, and the memory of the server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "engine", "serve", workdir, "--port", str(port), "--memory", held]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            server.stdout.readline()  # it says where it listens
+            _wait_for(port)
+            start = time.perf_counter()
+            with ThreadPoolExecutor(clients) as pool:
+                took = [
+                    each
+                    for part in pool.map(lambda at: _client(port, users[at::clients]), range(clients))
+                    for each in part
+                ]
+            seconds = time.perf_counter() - start
+            peak = memory.peak_bytes(server.pid)
+        finally:
+            server.terminate()
+    return {
+        "clients": clients,
+        "requests_a_second": round(len(users) / seconds),
+        "request_ms": {f"p{share}": round(float(np.percentile(took, share)), 2) for share in (50, 95, 99)},
+        "server_peak_mib": peak >> 20,
+    }
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit("the server did not answer within 10 s")
+
+
+def _client(port: int, users: list[Any]) -> list[float]:
+    """Milliseconds of each request."""
+    took = []
+    with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+        for user in users:
+            start = time.perf_counter()
+            connection.request("GET", f"/recommend?user={quote(str(user))}&k=10")
+            answer = connection.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{answer.status}: {content[:200]!r}")
+            took.append(1000 * (time.perf_counter() - start))
+    return took
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,9 +135,17 @@ def main() -> None:
     parser.add_argument("--memory", default="300MiB", help="what may be held in memory, or none (default: 300MiB)")
     parser.add_argument("--single", type=int, default=300, help="requests for one user (default: 300)")
     parser.add_argument("--batched", type=int, default=16384, help="users in batches (default: 16384)")
+    parser.add_argument("--requests", type=int, default=2000, help="over HTTP (default: 2000)")
+    parser.add_argument("--clients", type=int, default=4, help="that send them (default: 4)")
     options = parser.parse_args()
     held = None if options.memory == "none" else options.memory
-    print(json.dumps(measure(options.workdir, held, options.single, options.batched), indent=1))
+    found = measure(options.workdir, held, options.single, options.batched)
+    if held is not None:
+        rng = np.random.default_rng(1)
+        with Recommender.open(options.workdir) as recommender:
+            users = recommender.users.gather(rng.integers(0, len(recommender.users), options.requests)).to_list()
+        found["http"] = over_http(options.workdir, held, users, options.clients)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
