@@ -12,7 +12,7 @@ from engine.chunked.storage import Location, Place, locate
 from engine.ratings import places, text_head
 from engine.ratings.columns import checked, kind_of, unusual
 from engine.ratings.sense import instead
-from engine.ratings.source import COLUMNS_OPTION, IdType, RatingsFile, Source
+from engine.ratings.source import COLUMNS_OPTION, IdType, NoRatingsError, RatingsFile, Source
 from engine.ratings.text_head import checked_separator, compression_of, read_magic
 from engine.ratings.times import kept_unit
 
@@ -54,15 +54,19 @@ def open_source(
     columns, separator = checked(columns), checked_separator(separator)
     found = places.find(path)
     refuse_no_utf8(found.origin, "path")
-    opened = []
+    opened, empty = [], []
     for file in found.files:
         try:
             opened.append(_open_file(file, columns, times, separator))
+        except NoRatingsError as error:
+            empty.append(error)
         except UsageError as error:
             told = str(error) + _in_folders(file, ("user", "item"))
             if len(found.files) > 1:
                 told += f" (one of {len(found.files)} files: leave it out with a pattern)"
             raise UsageError(told) from None
+    if not opened:
+        raise empty[0]
     first = found.files[0]
     twin = _synthetic_name(first.parent)
     source = Source(
@@ -72,7 +76,8 @@ def open_source(
         synthetic=twin is not None,
         titles=places.titles_beside(first) if titles is None else locate(titles),
     )
-    return replace(source, notes=tuple(_notes(source, [notes for _, notes in opened], columns)))
+    notes = _notes(source, [notes for _, notes in opened], columns)
+    return replace(source, notes=(*notes, *(f"passed over: {error}" for error in empty)))
 
 
 def with_test(train: Source, test: Source, times: bool = False) -> Source:

@@ -14,7 +14,7 @@ from engine.chunked.storage import Location
 from engine.ratings import sense
 from engine.ratings.columns import choose
 from engine.ratings.scan import scan_raw
-from engine.ratings.source import MOST_ID, IdType, Names, RatingsFile, TimeType, TimeUnit
+from engine.ratings.source import MOST_ID, IdType, Names, NoRatingsError, RatingsFile, TimeType, TimeUnit
 from engine.ratings.times import settle, unit_of
 
 _HEAD_ROWS = 1000
@@ -34,7 +34,7 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
     schema, metadata = _footer(file)
     names, values = choose(path, list(schema), columns)
     if metadata.num_rows == 0:
-        raise UsageError(f"{path} has columns and no ratings")
+        raise NoRatingsError(f"{path} has columns and no ratings")
     user_type, item_type = _id_types(path, schema, metadata, names)
     file = replace(
         file,

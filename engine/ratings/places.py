@@ -88,7 +88,8 @@ def _all_of(folder: Location) -> Found:
         return Found(files, str(folder.absolute()), folder.resolve().name)
     held = folder.names()
     listed = ", ".join(held[:8]) + (", ..." if len(held) > 8 else "")
-    raise UsageError(f"{folder} holds no ratings.csv (.tsv, .dat, .parquet), only: {listed or 'nothing'}")
+    otherwise = f"; to read files of any name, give a pattern such as '{folder}/*'" if held else ""
+    raise UsageError(f"{folder} holds no ratings.csv (.tsv, .dat, .parquet), only: {listed or 'nothing'}{otherwise}")
 
 
 def _below(folder: Location) -> list[Location]:

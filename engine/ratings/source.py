@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location, locate
 
 IdType = Literal["int64", "string"]
@@ -29,6 +30,10 @@ MOST_RATING = 1e12
 # Bytes of an id that is text.
 MOST_ID = 1 << 12
 _PIECE = 1 << 18
+
+
+class NoRatingsError(UsageError):
+    """A file without ratings."""
 
 
 class Column(NamedTuple):

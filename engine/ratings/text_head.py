@@ -16,7 +16,7 @@ from engine.ratings import encodings, sense
 from engine.ratings.columns import all_usual, choose
 from engine.ratings.faults import Fault, as_number, first_fault
 from engine.ratings.records import ID_NUMBER, NUMBER, Record, fits_int64, open_bytes, read_records
-from engine.ratings.source import COLUMNS_OPTION, KINDS, Column, IdType, RatingsFile
+from engine.ratings.source import COLUMNS_OPTION, KINDS, Column, IdType, NoRatingsError, RatingsFile
 from engine.ratings.times import settle
 
 HEAD_ROWS = 1000
@@ -41,7 +41,7 @@ def open_text(
     file = _with_columns(file, records[file.skip - 1 if file.skip else 0].fields, columns)
     rows = records[file.skip :]
     if not any(row.problem or any(row.fields) for row in rows):
-        raise UsageError(f"{file.path} has a header and no ratings")
+        raise NoRatingsError(f"{file.path} has a header and no ratings")
     row_bytes = sum(len(row.text.encode()) for row in rows) // len(rows)
     file = replace(file, row_bytes=row_bytes, decimal=decimal_of(file, rows))
     file, of_types = _with_types(file, rows, times)
@@ -64,7 +64,7 @@ def read_magic(path: Location) -> bytes:
     except OSError as exc:
         raise UsageError(f"{path} cannot be read ({exc.strerror or exc}): check its permissions") from exc
     if not magic:
-        raise UsageError(f"{path} is empty: it should hold a header and ratings")
+        raise NoRatingsError(f"{path} is empty: it should hold a header and ratings")
     if magic == b"PK\x03\x04":
         raise UsageError(f"{path} is a zip archive: unpack it, then give the ratings file or its folder")
     return magic
@@ -110,7 +110,7 @@ def read_head(file: RatingsFile, separator: str | None = None) -> tuple[RatingsF
     path, records = file.path, list(islice(read_records(file), HEAD_ROWS + file.skip))
     names = file.skip - 1
     if not any(record.problem or any(record.fields) for record in records[names:]):
-        raise UsageError(f"{path} has only blank lines: it should hold a header and ratings")
+        raise NoRatingsError(f"{path} has only blank lines: it should hold a header and ratings")
     header = records[names]
     if header.problem:
         raise UsageError(str(Fault(path, header.line, None, header.problem, header.text)))

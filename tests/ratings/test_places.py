@@ -84,6 +84,31 @@ def test_a_folder_in_a_store_is_read_as_one(bucket: Remote, tmp_path: Path) -> N
     assert rows(open_source(f"{bucket}/clicks/month=*[12]")) == [row for part in PARTS[:2] for row in part]
 
 
+def test_files_without_ratings_are_passed_over(write: Write, tmp_path: Path) -> None:
+    write(HEADER + "1,7,3,5\n", "all/b.csv")
+    write(HEADER, "all/a.csv")
+    write("", "all/c.csv")
+    write("\n\n", "all/d.csv.gz")
+    pl.DataFrame(schema={"user": pl.Int64, "item": pl.Int64, "rating": pl.Float64}).write_parquet(
+        tmp_path / "all/e.parquet"
+    )
+    source = open_source(tmp_path / "all")
+    assert rows(source) == [(1, 7, 3.0)]
+    passed = [note.partition("/all/")[2].split()[0] for note in source.notes if note.startswith("passed over: ")]
+    assert passed == ["a.csv", "c.csv", "d.csv.gz", "e.parquet"]
+    (tmp_path / "all/b.csv").unlink()
+    with pytest.raises(UsageError, match=r"a\.csv has a header and no ratings$"):
+        open_source(tmp_path / "all")
+
+
+def test_files_of_any_name_are_read_by_a_pattern(write: Write, tmp_path: Path) -> None:
+    for name in ("part-00000", "part-00001"):
+        write(HEADER + "1,7,3,5\n", f"all/{name}")
+    with pytest.raises(UsageError, match=r"to read files of any name, give a pattern such as '.*/all/\*'"):
+        open_source(tmp_path / "all")
+    assert rows(open_source(str(tmp_path / "all/*"))) == [(1, 7, 3.0)] * 2
+
+
 def test_what_only_a_folders_name_says_is_named(write: Write, tmp_path: Path) -> None:
     for user in (7, 8):
         write("item,rating\n1,3\n", f"a/user={user}/x.csv")
