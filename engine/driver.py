@@ -138,7 +138,24 @@ def _refitted(settings: Config, evaluated: publishing.Finished) -> Config:
     before = msgspec.convert(evaluated.run.details["settings"], Config)
     sections = {name: getattr(before, name) for name in _sections(before)}
     sections["split"] = msgspec.structs.replace(before.split, method="none")
+    sections |= _with_weights(before, evaluated.metrics["weights"])
     return _checked(msgspec.structs.replace(settings, preset=before.preset, **sections))
+
+
+def _with_weights(settings: Config, weights: Mapping[str, Any] | None) -> dict[str, config.Section]:
+    """Sections in which the weights that a run chose are those given: what is measured is what is served."""
+    if weights is None or not weights["chosen"]:
+        return {}
+    replace_in = msgspec.structs.replace
+    rating, ranking = (
+        {f"{part}_weight": weight for part, weight in weights[kind]["weights"].items()}
+        for kind in ("rating", "ranking")
+    )
+    return {
+        "calibrate": replace_in(settings.calibrate, method="fixed"),
+        "predict": replace_in(settings.predict, **rating),
+        "evaluate": replace_in(settings.evaluate, **ranking),
+    }
 
 
 def _sections(settings: Config) -> list[str]:

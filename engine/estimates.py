@@ -24,6 +24,7 @@ _SCORE = 1.5e-8
 _BIAS = 4e-9
 _NEAR_ITEM = 2.2e-9
 _NEAR_RATING = 3.5e-8
+_TOGETHER = 2e-9
 # Neighbours have rated more items than users on average.
 _NEIGHBOR_RATINGS = 2.0
 
@@ -47,6 +48,7 @@ def seconds(settings: Config, shapes: Shapes) -> dict[str, float]:
         ),
         "residuals": _FIT * train * min(settings.residuals.dims, dims) * _products(settings.residuals),
         "item_neighbors": _NEAR_ITEM * items * items,
+        "cooccurrence": _TOGETHER * train * min(settings.cooccurrence.most_ratings, 2 * train / max(1, users)),
         "predict": _NEAR_RATING * n * settings.split.test_share * nearest_kept(settings.item_neighbors.k, items),
         "evaluate": _SCORE * _NEIGHBOR_RATINGS * train * nearest_kept(settings.neighbors.k, users),
     }

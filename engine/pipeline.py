@@ -26,7 +26,7 @@ from engine.ratings.resolve import Found
 from engine.ratings.source import Source
 from engine.results import figures
 
-_PREDICTED = ("matrix", "biases", "residuals", "item_neighbors")
+_PREDICTED = ("matrix", "biases", "item_neighbors")
 _MEASURED = ("ingest", "matrix", "neighbors", "biases")
 
 
@@ -52,43 +52,52 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 5),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 2),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 8)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 9)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
-    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 2)
+    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 3)
     calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
-    chosen = (calibrate,) if costs.calibrates(settings) else ()
-    weights = tuple(each.name for each in chosen)
+    weights = ("calibrate",) if costs.calibrates(settings) else ()
+    residuals = step(
+        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 2
+    )
+    cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together")
+    liked_from = (
+        settings.evaluate.liked_from if settings.cooccurrence.liked_from is None else settings.cooccurrence.liked_from
+    )
+    cooccurrence = replace(cooccurrence, params=msgspec.structs.replace(settings.cooccurrence, liked_from=liked_from))
+    of_ratings, of_lists = costs.parts(settings)
     model = (
         *neighbors_and_baseline,
-        *chosen,
-        step("residuals", "ResidualsStage", ("matrix", "factors", "biases"), "vectors of what the biases leave"),
+        *((calibrate,) if weights else ()),
+        *((residuals,) if "residuals" in of_ratings else ()),
         step("item_neighbors", "ItemNeighborsStage", ("matrix", "factors"), "nearest items", 5),
+        *((cooccurrence,) if "cooccurrence" in of_lists else ()),
     )
     if not settings.split.tests:
         return model
     return (
         *model,
-        step("predict", "PredictStage", (*_PREDICTED, *weights), "test ratings predicted", 3),
-        replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *weights, *(("refine",) if refined else ()))),
+        step("predict", "PredictStage", (*_PREDICTED, *of_ratings, *weights), "test ratings predicted", 3),
+        replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *of_lists, *weights)),
     )
 
 
 def recommend_step(settings: Config, section: Recommend) -> Step:
     """The step that lists the best items for every user, beside a finished run of this configuration."""
     found = ("ingest", "matrix", "neighbors")
-    predicted = () if settings.evaluate.model == "notebook" else ("biases", "residuals", "item_neighbors")
-    refined = ("refine",) if costs.refines(settings) else ()
+    predicted = () if settings.evaluate.model == "notebook" else ("biases", "item_neighbors")
+    of_ratings, of_lists = costs.parts(settings)
     weights = ("calibrate",) if costs.calibrates(settings) else ()
     return Step(
         "recommend",
         "engine.stages.recommend:RecommendStage",
         costs_of,
         section,
-        (*found, *predicted, *refined, *weights),
+        (*found, *predicted, *of_ratings, *of_lists, *weights),
         does="the best items for every user",
-        version=9,
+        version=10,
     )
 
 
@@ -205,4 +214,6 @@ def known_shapes(known: Known, settings: Config) -> Shapes:
         shapes = shapes.profiled(profile)
     if layout := known.result("matrix", names.LAYOUT):
         shapes = shapes.laid_out(layout)
+    if "calibrate" in known.folders and (chosen := known.result("calibrate", names.CHOICE)):
+        shapes = shapes.weighed(chosen)
     return shapes

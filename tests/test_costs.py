@@ -105,7 +105,7 @@ def test_the_remedy_of_a_refusal_works() -> None:
 # MiB that each stage's processes were seen to hold before data, the parent included, and some.
 RESERVED = {"ingest": 86, "split": 86, "matrix": 110, "factors": 90, "index": 76, "neighbors": 76, "evaluate": 86}
 RESERVED["refine"] = 82
-RESERVED |= dict.fromkeys(("biases", "residuals", "calibrate", "item_neighbors", "predict"), 92)
+RESERVED |= dict.fromkeys(("biases", "residuals", "calibrate", "item_neighbors", "cooccurrence", "predict"), 92)
 
 
 def test_a_run_of_ml_25m_needs_less_than_192_mib() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.artifacts.readers import read_biases, read_latent, read_predictions
+from engine.artifacts.readers import read_biases, read_latent, read_predictions, read_together
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.config import Evaluate, Factors, ItemNeighbors, Predict
@@ -26,7 +26,8 @@ SECTIONS: dict[str, Any] = {
     "neighbors": {"k": 7},
     "calibrate": {"method": "fixed"},
     "item_neighbors": {"k": 5, "ranking_k": 3, "min_ratings": 3},
-    "evaluate": {"popularity_penalty": 0.2, "popularity_weight": 0.3},
+    "cooccurrence": {"k": 6},
+    "evaluate": {"popularity_penalty": 0.2, "popularity_weight": 0.3, "together_weight": 0.4},
 }
 
 
@@ -88,7 +89,8 @@ def test_predictions_are_the_bias_models_and_what_vectors_and_near_items_add(run
     train, test = read_matrix(run).toarray(), read_matrix(run, "test")
     biases = read_biases(run["biases"])
     ids, similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
-    latent, section = read_latent(run["residuals"]), Predict()
+    latent, section = read_latent(run, 1.0), Predict()
+    assert latent is not None
     found = read_predictions(run["predict"], test.indptr, 0, test.shape[0])
     users = np.repeat(np.arange(test.shape[0]), np.diff(test.indptr))
     for place, (user, item) in enumerate(zip(users, test.indices, strict=True)):
@@ -108,7 +110,7 @@ def _standardised(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) -> None:
-    section, liked_from = Evaluate(popularity_penalty=0.2, popularity_weight=0.3), 4.0  # the top quarter of half stars
+    section, liked_from = Evaluate(**SECTIONS["evaluate"]), 4.0  # the top quarter of half stars
     train, test = read_matrix(run).toarray().astype(np.float64), read_matrix(run, "test")
     ids, similarities = (_array(run["neighbors"], name) for name in ("ids", "similarities"))
     votes = np.where(train >= liked_from, 1, np.where(train > 0, section.disliked_vote, 0))
@@ -119,17 +121,22 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
         some = near_ids[item, :3] >= 0
         near[item, near_ids[item, :3][some]] = near_similarities[item, :3][some]
     vectors, item_vectors = _array(run["refine"], "vectors"), np.load(run["refine"].path("item-factors.npy"))
+    companions = read_together(run, 1.0)
+    assert companions is not None
+    together = companions.similarities.widen().toarray() * companions.scales[:, None]
     recalls = []
     for user in range(len(train)):
         weights = np.maximum(similarities[user], 0) ** section.amplification
         scores = weights @ votes[ids[user]] / weights.sum() / popularity**section.popularity_penalty
         own_liked = train[user] >= liked_from
         scores += section.liked_share * near @ own_liked / max(own_liked.sum(), 1)
+        beside = votes[user] @ together
         popular = [item for item in np.argsort(-popularity, kind="stable") if train[user, item] == 0][:POPULAR_ITEMS]
-        candidates = np.union1d(np.flatnonzero((train[user] == 0) & (scores != 0)), popular)
+        candidates = np.union1d(np.flatnonzero((train[user] == 0) & ((scores != 0) | (beside != 0))), popular)
         blended = section.products_weight * _standardised(vectors[user] @ item_vectors[candidates].T)
         blended += section.popularity_weight * _standardised(np.log1p(popularity[candidates]))
         blended += section.votes_weight * _standardised(scores[candidates])
+        blended += section.together_weight * _standardised(beside[candidates])
         best = candidates[np.argsort(-blended)[: section.k]]
         row = test[user]
         liked = set(row.indices[row.data >= liked_from].tolist())
@@ -144,7 +151,7 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
 
 
 def _digests(run: dict[str, Committed]) -> dict[str, str]:
-    names = ("refine", "neighbors", "biases", "residuals", "item_neighbors", "predict", "evaluate")
+    names = ("refine", "neighbors", "biases", "residuals", "item_neighbors", "cooccurrence", "predict", "evaluate")
     files = [path for name in names for path in sorted(run[name].path(".").rglob("*")) if path.is_file()]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.parent.name != "records"}
 

@@ -20,6 +20,7 @@ from engine.chunked.storage import Location
 
 if TYPE_CHECKING:
     from engine.model.biases import Biases
+    from engine.model.cooccurrence import Companions
     from engine.model.prediction import Latent, Predicted
 
 _NOBODY = -1
@@ -224,6 +225,18 @@ class NearItems(Nearest):
         return counts
 
 
+def read_together(stages: Mapping[str, Committed], weight: float) -> Companions | None:
+    """cooccurrence: of each item those that go together with it; None where they weigh 0."""
+    from engine.model.cooccurrence import Companions
+
+    if not weight:
+        return None
+    with np.load(stages["cooccurrence"].path(names.TOGETHER)) as found:
+        indptr = found["indptr"]
+        rows = NarrowRows(indptr, found["indices"], found["data"], len(indptr) - 1, 1.0)
+        return Companions(rows, found["scales"])
+
+
 def read_biases(stage: Committed) -> Biases:
     """biases: the bias model."""
     from engine.model.biases import Biases
@@ -233,10 +246,13 @@ def read_biases(stage: Committed) -> Biases:
     return Biases(fit.mean, users, items, fit.low, fit.high)
 
 
-def read_latent(stage: Committed) -> Latent:
-    """residuals: items' vectors of what the bias model leaves."""
+def read_latent(stages: Mapping[str, Committed], weight: float) -> Latent | None:
+    """residuals: items' vectors of what the bias model leaves; None where their products weigh 0."""
     from engine.model.prediction import Latent
 
+    if not weight:
+        return None
+    stage = stages["residuals"]
     fitted = Fitted.of(stage)
     return Latent(np.load(stage.path(names.ITEM_FACTORS)), fitted.unit, fitted.strength)
 

@@ -198,6 +198,32 @@ class ItemNeighbors(Section, frozen=True):
     """Items in a task, and in a storage chunk."""
 
 
+class Cooccurrence(Section, frozen=True):
+    """Items that are taken together, for ranking; not looked for where they weigh nothing."""
+
+    k: Positive = 24
+    """Kept of each item: those that go best together with it."""
+    user_power: Annotated[float, Meta(ge=0)] = 0.5
+    """Who took two items counts, for them, the number of their ratings to minus this power."""
+    item_power: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    """How well an item goes together with another is divided by this power of the number of its ratings, and by the
+    rest to 1 of the other's: the less, the more popular items are among the best."""
+    most_ratings: Positive = 1024
+    """Who has more ratings is passed over: that says little of what goes together, and takes most of the time."""
+    ratings: Positive = 2**24
+    """Ratings looked at, at most: of users drawn at random, of all where they have no more."""
+    seed: Seed = 19
+    """Seed of the users drawn."""
+    liked_from: LikedFrom | None = None
+    """Ratings from there on count 1. None: ``evaluate.liked_from``."""
+    disliked_vote: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    """What lower ratings count."""
+    ratings_per_part: Positive = 2**19
+    """Ratings that are sorted by item at once."""
+    items_per_task: Positive = 4096
+    """Items in a task."""
+
+
 class Predict(Section, frozen=True):
     """Ratings predicted: the bias model's, and what vectors and the user's ratings of the nearest items add."""
 
@@ -272,6 +298,8 @@ class Evaluate(Section, frozen=True):
     over a user's candidates."""
     votes_weight: Annotated[float, Meta(ge=0)] = 0.25
     """``votes``: weight of the votes, likeness to liked items included."""
+    together_weight: Annotated[float, Meta(ge=0)] = 0.0
+    """``votes``: weight of how well an item goes together with those of the user."""
     popularity_weight: Annotated[float, Meta(ge=0)] = 0.0
     """``votes``: weight of the logarithm of an item's number of ratings."""
     k: Positive = 50
@@ -292,7 +320,7 @@ class Evaluate(Section, frozen=True):
     @property
     def blend(self) -> RankingWeights:
         """What the parts weigh that items are ranked by."""
-        return RankingWeights(self.products_weight, self.votes_weight, self.popularity_weight)
+        return RankingWeights(self.products_weight, self.votes_weight, self.together_weight, self.popularity_weight)
 
     def ranking_parameters(self, liked_from: float) -> RankingParameters:
         """What of it the ranking model takes; ``liked_from`` is the settled one."""
@@ -312,7 +340,8 @@ class Calibrate(Section, frozen=True):
 
     method: Literal["validation", "fixed"] = "validation"
     """``validation``: the weights are those that do best on ratings held out of train; where nothing is better than
-    ``evaluate.products_weight``, ``votes_weight`` and ``popularity_weight`` by more than its error, these stand.
+    ``evaluate.products_weight``, ``votes_weight``, ``together_weight`` and ``popularity_weight`` by more than its
+    error, these stand.
     ``fixed``: these, ``predict.latent_weight`` and ``predict.near_weight`` are the weights."""
     folds: Positive = 2
     """Times that other ratings are held out; each is a task."""
@@ -341,6 +370,7 @@ class Calibration(Section, frozen=True):
     biases: Biases
     residuals: Residuals
     item_neighbors: ItemNeighbors
+    cooccurrence: Cooccurrence
     neighbors: Neighbors
     predict: Predict
     evaluate: Evaluate
@@ -418,6 +448,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     item_neighbors: ItemNeighbors = ItemNeighbors()
     predict: Predict = Predict()
     calibrate: Calibrate = Calibrate()
+    cooccurrence: Cooccurrence = Cooccurrence()
     evaluate: Evaluate = Evaluate()
 
 

@@ -14,14 +14,25 @@ from collections.abc import Callable, Mapping
 from engine.chunked.task import Planned
 from engine.config import Config
 from engine.costs.calibrate import calibrate
-from engine.costs.common import Plan, Shapes, calibrates, refines
-from engine.costs.items import biases, item_neighbors, predict
+from engine.costs.common import Plan, Shapes, calibrates, parts, refines
+from engine.costs.items import biases, cooccurrence, item_neighbors, predict
 from engine.costs.lists import evaluate, recommend
 from engine.costs.ratings import ingest, matrix, split
 from engine.costs.users import factors, index, neighbors, refine, residuals
 from engine.costs.written import disk, recommend_disk
 
-__all__ = ["COSTS", "Plan", "Planned", "Shapes", "calibrates", "disk", "recommend", "recommend_disk", "refines"]
+__all__ = [
+    "COSTS",
+    "Plan",
+    "Planned",
+    "Shapes",
+    "calibrates",
+    "disk",
+    "parts",
+    "recommend",
+    "recommend_disk",
+    "refines",
+]
 
 COSTS: Mapping[str, Callable[[Config, Shapes], Plan]] = {
     "ingest": ingest,
@@ -35,6 +46,7 @@ COSTS: Mapping[str, Callable[[Config, Shapes], Plan]] = {
     "calibrate": calibrate,
     "residuals": residuals,
     "item_neighbors": item_neighbors,
+    "cooccurrence": cooccurrence,
     "predict": predict,
     "evaluate": evaluate,
 }

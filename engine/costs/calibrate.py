@@ -60,6 +60,9 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
     ranking = total(
         fitting=targets + total(start=4, fitted=4) * vector_dims(settings, shapes) * (items + users),
         inverted=total(indices=4, data=4, transposed=16) * min(settings.item_neighbors.ranking_k, items) * items,
+        together=total(ids=4, similarities=4, stored=4 + 1, places=8 + 1, ids_there=4, steps=3 * 4)
+        * settings.cooccurrence.k
+        * items,
         scores=total(cells=8, touched=4) * items,
         asking=asking,
     )

@@ -58,6 +58,8 @@ class Shapes:
         Of the distinct ids, where they are text; about.
     n_partitions, n_columns, n_train, n_test : int or None
         Partitions of users, items with a column, and stored ratings; none while they are not counted.
+    weighs_latent, weighs_together : bool
+        Whether residuals and cooccurrence are needed; true while weights are not chosen.
     """
 
     source_bytes: int
@@ -82,6 +84,13 @@ class Shapes:
     n_columns: int | None = None
     n_train: int | None = None
     n_test: int | None = None
+    weighs_latent: bool = True
+    weighs_together: bool = True
+
+    def weighed(self, chosen: Mapping[str, Any]) -> Shapes:
+        """The same with the weights that calibrate chose."""
+        latent, together = chosen["rating"]["weights"]["latent"], chosen["ranking"]["weights"]["together"]
+        return replace(self, weighs_latent=latent > 0, weighs_together=together > 0)
 
     def laid_out(self, layout: Mapping[str, Any]) -> Shapes:
         """The same with what matrix's layout found."""
@@ -213,6 +222,29 @@ def stored_train(settings: Config, shapes: Shapes) -> int:
     return total(data=shapes.value_bytes, indices=column_bytes(shapes)) * n_train(settings, shapes)
 
 
+def transposing(settings: Config, shapes: Shapes, n_parts: int, n_shares: int) -> int:
+    """Of a task that sorts a part of the ratings by item, items in so many shares."""
+    n = n_train(settings, shapes)
+    part = min(n, chunks(n, n_parts) + shapes.most_ratings)
+    places = chunks(shapes.n_items, n_shares) * n_shares
+    sorting = total(
+        read=4 + shapes.value_bytes,
+        scaled=scaled_value(settings),
+        place=4,
+        order=8,
+        users=8 + 4 + 4,
+        sorted=shapes.value_bytes,
+        values=4 + 8 + 8,
+    )
+    return total(
+        zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
+        ratings=sorting * part,
+        item_arrays=total(places=4, counts=8, indptr=4) * places,
+        train_indptr=8 * shapes.n_users,
+    )
+
+
 def dims_of(settings: Config, shapes: Shapes) -> int:
     """Of user and item vectors: no more than the matrix has rows or columns."""
     return min(settings.factors.dims, shapes.n_users, shapes.n_items)
@@ -248,6 +280,20 @@ def target_bytes(settings: Config, shapes: Shapes) -> int:
 def calibrates(settings: Config) -> bool:
     """Whether the weights of the model's parts are chosen by the run."""
     return settings.evaluate.model != "notebook" and settings.calibrate.method == "validation"
+
+
+def parts(settings: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Steps of parts that may weigh something, beside those that are always there: for ratings, and for lists.
+
+    Where a run chooses weights all are steps of it; those that turn out to weigh nothing have no tasks.
+    """
+    if settings.evaluate.model == "notebook":
+        return (), ()
+    residuals, together = settings.predict.latent_weight > 0, settings.evaluate.together_weight > 0
+    chooses = calibrates(settings)
+    of_ratings = ("residuals",) if chooses or residuals else ()
+    refined = ("refine",) if refines(settings) else ()
+    return of_ratings, (*refined, *(("cooccurrence",) if chooses or together else ()))
 
 
 def vector_dims(settings: Config, shapes: Shapes) -> int:

@@ -17,6 +17,7 @@ from engine.costs.common import (
     n_train,
     residual_dims,
     total,
+    transposing,
     wide_values,
 )
 from engine.model.index import clusters_items
@@ -26,6 +27,7 @@ from engine.model.sizes import (
     PREDICT_USERS,
     QUERY_USERS,
     READ_RATINGS,
+    REFINE_RATINGS,
     TILE_ITEMS,
 )
 
@@ -127,6 +129,39 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
         **found_clusters,
         "search": Planned(chunks(n_columns, section.items_per_task), search),
         "near": Planned(1, Cost(task=near)),
+    }
+
+
+def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
+    """Sort by item; then the matrix of the users looked at, a piece of the ratings of a share of the items."""
+    section, items, value = settings.cooccurrence, shapes.n_items, shapes.value_bytes
+    n = n_train(settings, shapes)
+    n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
+    share, piece = chunks(items, n_tasks), min(n, REFINE_RATINGS + shapes.n_users)
+    found = total(ids=4, similarities=4) * section.k
+    search = total(
+        zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
+        ratings=total(users=4, data=value, places=8, order=8, consecutive=8, stored=4 + value) * piece,
+        parts=total(stored=4, lengths=8) * share * n_parts,
+        sums=total(sums=4, seen=1, touched=4) * items,
+        found=2 * found * share,
+        arrays=total(lengths=8, powers=8, weights=8 + 4) * shapes.n_users + total(known=8, weights=8 + 4) * items,
+    )
+    some = min(n, max(section.ratings, shapes.most_ratings))
+    shared = total(
+        train=total(data=value, indices=column_bytes(shapes)) * some,
+        users=total(train_indptr=8, lengths=3 * 8, drawn=3 * 8, indptr=8) * shapes.n_users,
+        counts=8 * items,
+    )
+    stored = total(indices=column_bytes(shapes), data=1) * section.k + total(scales=4, counts=8, indptr=8)
+    of_share = found + total(there=1, places=8, ids=4, steps=3 * 4) * section.k
+    collect = total(numpy=4 * MIB, stored=stored * items, of_share=of_share * share)
+    needed = shapes.weighs_together
+    return {
+        "transpose": Planned(n_parts if needed else 0, Cost(task=transposing(settings, shapes, n_parts, n_tasks))),
+        "search": Planned(n_tasks if needed else 0, Cost(task=search, shared=shared)),
+        "collect": Planned(1 if needed else 0, Cost(task=collect)),
     }
 
 

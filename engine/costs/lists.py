@@ -21,6 +21,7 @@ from engine.costs.common import (
     n_ranking_items,
     n_test_of,
     n_train,
+    parts,
     refines,
     stored_train,
     total,
@@ -51,7 +52,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     ratings = shapes.ratings_of(users)
     stored = total(columns=column_bytes(shapes), values=shapes.value_bytes)
     neighbor = total(ids=4, similarities=4, known=4, powers=4, weights=4, rows=4, codes=2 * 4, work=2 * 8)
-    own = total(stored=stored, values=4, liked=1, liked_so_far=8, columns=4, liked_columns=4, shares=4 + 8)
+    own = total(stored=stored, values=4, liked=1, votes=4, liked_so_far=8, columns=4 + 4, liked_columns=4, shares=4 + 8)
     test = total(
         columns=4 + 4,
         values=8 + 4,
@@ -64,21 +65,25 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     listed = total(items=4, scores=4, popular=4, users=8, ranks=8, columns=4, places=8 + 8, hits=2, information=8)
     task = total(
         zarr=ZARR,
-        scores=total(sums=4, states=4, touched=4) * items,
+        scores=total(sums=4, states=4, touched=4, together=4) * items,
         wide_values=wide_values(settings, shapes),
         neighbors=neighbor * n_near_users(settings, shapes) * users,
         needed=shapes.n_users,
         own=own * ratings,
         vectors=4 * dims * users,
-        blended=total(candidates=4, votes=4, products=4) * items,
+        blended=total(candidates=4, votes=4, products=4, together=4, popularity=4) * items,
         test=test * n_test_of(settings, ratings, users),
         lists=listed * k * users,
         times=2 * 8 * items,  # recommended by each of what ranks
         of_block=8 * items,  # the same of a block
         measured=measured_bytes(settings, shapes) * 2 * block,
     )
+    together = settings.cooccurrence.k if "cooccurrence" in parts(settings)[1] and shapes.weighs_together else 0
     near_stored = total(columns=column_bytes(shapes), similarities=4) * near
-    item_arrays = total(vectors=4 * dims, counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8)
+    near_stored += total(columns=column_bytes(shapes), steps=1) * together
+    item_arrays = total(
+        vectors=4 * dims, counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8 + 8, scales=4
+    )
     shared = total(
         users=total(train_indptr=8, test_indptr=8, biases=4, indptr=8) * shapes.n_users,
         items=total(near=near_stored, arrays=item_arrays) * items,

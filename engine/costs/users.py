@@ -22,6 +22,7 @@ from engine.costs.common import (
     scaled_value,
     target_bytes,
     total,
+    transposing,
     vector_dims,
     wide_values,
     width_of,
@@ -129,7 +130,8 @@ def residuals(settings: Config, shapes: Shapes) -> Plan:
         name: Planned(each.n_tasks, replace(each.cost, shared=each.cost.shared + biases)) for name, each in plan.items()
     }
     plan |= {name: each for name, each in with_biases.items() if name.startswith(("users-", "items-", "collect"))}
-    if shapes.implicit:  # there are no ratings that biases could leave something of
+    # There may be no ratings that biases could leave something of; or nothing that helps to predict it.
+    if shapes.implicit or not shapes.weighs_latent:
         return {name: Planned(0, each.cost) for name, each in plan.items()}
     return plan
 
@@ -139,24 +141,7 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
     users, items, value = shapes.n_users, shapes.n_items, shapes.value_bytes
     n = n_train(settings, shapes)
     n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
-    part = min(n, chunks(n, n_parts) + shapes.most_ratings)
-    places = chunks(items, n_tasks) * n_tasks
-    sorting = total(
-        read=4 + value,
-        scaled=scaled_value(settings),
-        place=4,
-        order=8,
-        users=8 + 4 + 4,
-        sorted=value,
-        values=4 + 8 + 8,
-    )
-    transpose = total(
-        zarr=ZARR,
-        wide_values=wide_values(settings, shapes),
-        ratings=sorting * part,
-        item_arrays=total(places=4, counts=8, indptr=4) * places,
-        train_indptr=8 * users,
-    )
+    transpose = transposing(settings, shapes, n_parts, n_tasks)
     own = chunks(items, n_tasks)
     of_items = 4 * dims * (items + own)
     widened = 8 * dims * (GRAM_ROWS + dims)

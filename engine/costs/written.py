@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.config import Config, Recommend, Refine, Residuals
+from engine.config import Config, Cooccurrence, Recommend, Refine, Residuals
 from engine.costs.common import (
     Shapes,
     chunks,
@@ -46,6 +46,9 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "biases": _biases(settings, shapes),
         "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
         "item_neighbors": near * items * (n_near_items(settings, shapes) + 1),  # one more: counts and row pointers
+        "cooccurrence": _by_item(settings, settings.cooccurrence, shapes)
+        + total(found=4 + 4, together=4 + 1) * settings.cooccurrence.k * (items + 1)
+        + total(indptr=8, scales=4) * items,
         "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
         "calibrate": total(sums=9 * 8 + 8, recalls=4 * N_BLENDS) * users * settings.calibrate.folds,
         "evaluate": _evaluated(settings, shapes),
@@ -82,12 +85,16 @@ def _decomposed(settings: Config, shapes: Shapes) -> int:
     return n_tall * 4 * shapes.n_items * width_of(settings, shapes) + 4 * shapes.n_items
 
 
+def _by_item(settings: Config, section: Refine | Residuals | Cooccurrence, shapes: Shapes) -> int:
+    """Ratings sorted by item, and where each item's are in each part."""
+    n, places = n_train(settings, shapes), shapes.n_items + section.items_per_task
+    return total(users=4, data=shapes.value_bytes) * n + 4 * places * chunks(n, section.ratings_per_part)
+
+
 def _refined(settings: Config, section: Refine | Residuals, dims: int, shapes: Shapes) -> int:
-    n = n_train(settings, shapes)
-    n_parts, places = chunks(n, section.ratings_per_part), shapes.n_items + section.items_per_task
-    by_item = total(users=4, data=shapes.value_bytes) * n + 4 * places * n_parts
+    places = shapes.n_items + section.items_per_task
     # Vectors of both sides after each sweep, and those that stay.
-    return by_item + (section.sweeps + 1) * 4 * dims * (shapes.n_users + places)
+    return _by_item(settings, section, shapes) + (section.sweeps + 1) * 4 * dims * (shapes.n_users + places)
 
 
 def _indexed(settings: Config, shapes: Shapes) -> int:

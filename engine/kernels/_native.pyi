@@ -22,6 +22,9 @@ def rank_items(
     near: Rows | None,
     liked: Lists,
     shares: Any,
+    together: Rows | None,
+    own_items: Lists,
+    own_values: Any,
     user_vectors: Any,
     item_vectors: Any,
     popularity: Any,
@@ -54,6 +57,17 @@ def add_gram_product(rows: Rows, order: Any, weights: Any, basis: Any, total: An
 def times_dense(rows: Rows, order: Any, dense: Any, product: Any) -> None: ...
 def solve_rows(
     rows: Rows, targets: Any, weights: Any, ridges: Any, others: Any, gram: Any, steps: int, solutions: Any
+) -> None: ...
+def find_together(
+    rows: Rows,
+    of_items: Rows,
+    items: Any,
+    user_weights: Any,
+    item_weights: Any,
+    liked_from: float,
+    disliked: float,
+    ids: Any,
+    similarities: Any,
 ) -> None: ...
 def keep_best(
     queries: Any,

@@ -67,6 +67,24 @@ class Near(NamedTuple):
     shares: Float32
 
 
+class Together(NamedTuple):
+    """Items that go together with those of users.
+
+    Attributes
+    ----------
+    similarities : NarrowRows
+        uint8, items x items: of each item those that go together with it; columns in the type that ratings have.
+    own : Lists
+        Items of each user.
+    values : float32 array, shape (own items,)
+        What each of these adds its similarities times.
+    """
+
+    similarities: NarrowRows
+    own: Lists
+    values: Float32
+
+
 class Blended(NamedTuple):
     """Parts that candidates are ranked by, each standardised over a user's candidates.
 
@@ -79,8 +97,8 @@ class Blended(NamedTuple):
     by_popularity : int32 array
         Items; the first ``n_popular`` of them that are not taken are candidates, too.
     n_popular : int
-    weights : float32 array, shape (blends, 3)
-        What products, votes and popularity weigh: a list is made for each row.
+    weights : float32 array, shape (blends, 4)
+        What products, votes, what goes together and popularity weigh: a list is made for each row.
     """
 
     users: Float32
@@ -108,6 +126,7 @@ def rank_items(
     wanted: Lists | None = None,
     blended: Blended = NOT_BLENDED,
     offered: NDArray[np.bool_] | None = None,
+    together: Together | None = None,
 ) -> Scored:
     """The ``k`` best items of each user.
 
@@ -129,10 +148,13 @@ def rank_items(
     wanted : Lists, optional
         Items of each user whose score is wanted beside.
     blended : Blended, optional
-        Candidates are then ranked by ``a z(x_u y_i) + b z(score[i]) + c z(popularity[i])``, with a, b, c the weights,
-        and z standardising over the user's candidates.
+        Candidates are then ranked by ``a z(x_u y_i) + b z(score[i]) + c z(together[i]) + d z(popularity[i])``, with a
+        to d the weights, and z standardising over the user's candidates.
     offered : bool array, shape (items,), optional
         Which items may be in a list. The others are candidates as before, so that no score depends on what is offered.
+    together : Together, optional
+        ``together[i] = sum_j value[j] * similarity[j, i]`` over the user's items j, else 0; what has some is a
+        candidate, too.
 
     Raises
     ------
@@ -142,6 +164,7 @@ def rank_items(
     n = len(neighbors)
     wanted = wanted or no_lists(n)
     near = near or Near(rows, no_lists(n), np.empty(0, np.float32))
+    together = together or Together(rows, no_lists(n), np.empty(0, np.float32))
     n_lists = n * max(1, len(blended.weights))
     items, scores = np.empty((n_lists, k), dtype=np.int32), np.empty((n_lists, k), dtype=np.float32)
     found = np.empty(len(wanted.columns), dtype=np.float32)
@@ -154,6 +177,9 @@ def rank_items(
         None if near.similarities is rows else native_rows(near.similarities),
         native_lists(near.liked),
         near.shares,
+        None if together.similarities is rows else native_rows(together.similarities),
+        native_lists(together.own),
+        together.values,
         *blended,  # type: ignore[arg-type]
         native_lists(taken),
         native_lists(wanted),

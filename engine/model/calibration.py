@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.chunked.csr import NarrowRows, narrowest_index
 from engine.kernels.rows import lists_of
 from engine.kernels.scoring import find_in_rows
-from engine.model.parameters import RankingChoice, RankingWeights, RatingChoice, RatingWeights, Worth
+from engine.model.parameters import RANKING_PARTS, RankingChoice, RankingWeights, RatingChoice, RatingWeights, Worth
 from engine.model.prediction import Parts
 from engine.model.scoring import row_numbers
 
@@ -205,6 +205,8 @@ def recalls_of(items: NDArray[np.int32], held: NarrowRows, liked_from: float) ->
 def choose_ranking(tried: Sequence[RankingWeights], recalls: NDArray[np.float32]) -> RankingChoice:
     """Of all weights tried the best, if it is better than the first by more than the error of the difference.
 
+    Parts that do not help by more than their error are left out.
+
     Parameters
     ----------
     tried : sequence of RankingWeights
@@ -214,18 +216,37 @@ def choose_ranking(tried: Sequence[RankingWeights], recalls: NDArray[np.float32]
     if not len(values):
         nothing = Worth(0.0, 0.0)
         return RankingChoice(tried[0], nothing, nothing, {})
-    means = values.mean(axis=0)
-    best = int(np.argmax(means))
+    best = _simplest(tried, values, _best(values, range(len(tried))))
+    without = {
+        part: [i for i, weights in enumerate(tried) if part not in _parts(weights)] for part in _parts(tried[best])
+    }
+    worth = {part: _paired(values, best, _best(values, some)) for part, some in without.items() if some}
+    recall = Worth(float(values[:, best].mean()), _error(values[:, best]))
+    return RankingChoice(tried[best], recall, _paired(values, best, 0), worth)
+
+
+def _parts(weights: RankingWeights) -> tuple[str, ...]:
+    return tuple(part for part in RANKING_PARTS if getattr(weights, part))
+
+
+def _best(values: Float64, some: Sequence[int]) -> int:
+    """Of some weights, by their mean."""
+    return max(some, key=lambda i: values[:, i].mean())
+
+
+def _simplest(tried: Sequence[RankingWeights], values: Float64, best: int) -> int:
+    """The first instead of the best, if it is as good; then weights of fewer of its parts, as long as such are.
+
+    As good means: less by no more than the error of the difference.
+    """
     if not _paired(values, best, 0).is_real:
         best = 0
-    worth = {}
-    for part in ("products", "votes", "popularity"):
-        without = [i for i, weights in enumerate(tried) if not getattr(weights, part)]
-        if getattr(tried[best], part) and without:
-            worth[part] = _paired(values, best, max(without, key=lambda i: means[i]))
-    alone = values[:, best]
-    recall = Worth(float(means[best]), _error(alone))
-    return RankingChoice(tried[best], recall, _paired(values, best, 0), worth)
+    while True:
+        parts = set(_parts(tried[best]))
+        fewer = [i for i, weights in enumerate(tried) if (own := set(_parts(weights))) and own < parts]
+        if not fewer or _paired(values, best, rival := _best(values, fewer)).is_real:
+            return best
+        best = rival
 
 
 def _paired(values: Float64, one: int, other: int) -> Worth:

@@ -29,11 +29,14 @@ class RankingWeights:
         Of refined vectors.
     votes : float
         Of the nearest users, likeness to liked items included.
+    together : float
+        Of items that go together with the user's.
     popularity : float
     """
 
     products: float
     votes: float
+    together: float
     popularity: float
 
 
@@ -118,18 +121,28 @@ class RankingChoice:
     worth: dict[str, Worth]
 
 
-_VOTES, _POPULARITY = (0.0, 0.125, 0.25, 0.5, 1.0), (0.0, 0.25, 0.5, 1.0)
+RANKING_PARTS = ("products", "votes", "together", "popularity")
+"""Names of the parts that items are ranked by."""
+
+_VOTES, _TOGETHER, _POPULARITY = (0.0, 0.125, 0.25, 0.5, 1.0), (0.5, 1.0, 2.0), (0.0, 0.25, 0.5, 1.0)
 
 
 def blends(given: RankingWeights, has_products: bool) -> list[RankingWeights]:
-    """Weights to try, those given first: of products with more or fewer votes and popularity, and of each alone."""
+    """Weights to try, those given first: of products with more or fewer of the other parts, and of each alone."""
     found = [given]
     if has_products:
-        found += [RankingWeights(1.0, votes, popularity) for votes in _VOTES for popularity in _POPULARITY]
-    found += [RankingWeights(0.0, 1.0, popularity) for popularity in _POPULARITY]
-    found.append(RankingWeights(0.0, 0.0, 1.0))
+        found += [RankingWeights(1.0, votes, 0.0, popularity) for votes in _VOTES for popularity in _POPULARITY]
+        found += [
+            RankingWeights(1.0, votes, together, popularity)
+            for together in _TOGETHER
+            for votes in (0.0, 0.25, 0.5)
+            for popularity in (0.0, 0.25)
+        ]
+    found += [RankingWeights(0.0, 1.0, 0.0, popularity) for popularity in _POPULARITY]
+    found += [RankingWeights(0.0, votes, 1.0, popularity) for votes in (0.0, 0.5) for popularity in (0.0, 0.25)]
+    found.append(RankingWeights(0.0, 0.0, 0.0, 1.0))
     return list(dict.fromkeys(found))
 
 
-N_BLENDS = len(blends(RankingWeights(-1.0, -1.0, -1.0), has_products=True))
+N_BLENDS = len(blends(RankingWeights(-1.0, -1.0, -1.0, -1.0), has_products=True))
 """As many as there are at most."""

@@ -60,13 +60,14 @@ class RatingModel(NamedTuple):
     Attributes
     ----------
     biases : Biases
-    latent : Latent
+    latent : Latent or None
+        None where it weighs nothing.
     near : Near
     weights : RatingWeights
     """
 
     biases: Biases
-    latent: Latent
+    latent: Latent | None
     near: Near
     weights: RatingWeights
 
@@ -139,10 +140,10 @@ def rating_parts(
     """What predictions are put together from; all at once. Parameters as those of `predict_ratings`."""
     residuals = own.values()
     remove_bias(residuals, own.indptr, own.indices, model.biases, first_user)
-    vectors = np.zeros((len(indptr) - 1, model.latent.items.shape[1]), dtype=np.float32)
-    unit = np.float32(model.latent.unit)
-    solve_rows(own, residuals / unit, ridges(own, model.latent.strength), model.latent.items, None, FOLD_STEPS, vectors)
     asked = Lists(indptr.astype(np.int64), items.astype(np.int32))
+    latent = (
+        np.zeros(len(items), dtype=np.float32) if model.latent is None else _latent(model.latent, own, residuals, asked)
+    )
     of = model.near
     places = items if of.items is None else np.searchsorted(of.items, items)
     near, covered = mean_near_residuals(
@@ -155,4 +156,13 @@ def rating_parts(
         of.shrink,
     )
     bias = expected(model.biases, first_user + row_numbers(indptr), items)
-    return Parts(bias, unit * products_of_pairs(vectors, model.latent.items, asked), near, covered)
+    return Parts(bias, latent, near, covered)
+
+
+def _latent(latent: Latent, own: NarrowRows, residuals: NDArray[np.float32], asked: Lists) -> NDArray[np.float32]:
+    """What products say of pairs, once users' vectors are fitted to what the bias model leaves."""
+    vectors = np.zeros((len(asked.indptr) - 1, latent.items.shape[1]), dtype=np.float32)
+    unit = np.float32(latent.unit)
+    solve_rows(own, residuals / unit, ridges(own, latent.strength), latent.items, None, FOLD_STEPS, vectors)
+    found: NDArray[np.float32] = unit * products_of_pairs(vectors, latent.items, asked)
+    return found

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.kernels.rows import Lists
-from engine.kernels.scoring import NOT_BLENDED, Blended, Near, Scored, Votes, rank_items
-from engine.model.parameters import RankingParameters, RankingWeights
+from engine.kernels.rows import Lists, lists_of
+from engine.kernels.scoring import NOT_BLENDED, Blended, Near, Scored, Together, Votes, rank_items
+from engine.model.cooccurrence import Companions
+from engine.model.parameters import RANKING_PARTS, RankingParameters, RankingWeights
 from engine.model.popularity import by_popularity, fill_lists
 from engine.model.scoring import distance_weights, vote_weights
 from engine.model.sizes import POPULAR_ITEMS
@@ -31,8 +32,9 @@ class Ranking:
 
     An item's votes are the mean vote of the user's neighbours, by a power of their similarity, over a power of the
     item's number of ratings; plus a share of the item's mean similarity to the items that the user liked. Candidates
-    are the items with votes, and the most popular. They are ranked by a weighted sum of their votes, the products of
-    refined vectors, and the logarithm of their number of ratings, each standardised over the user's candidates.
+    are the items with votes, those that go together with some of the user's, and the most popular. They are ranked by a
+    weighted sum of their votes, the products of refined vectors, the votes of the user's own items for those that go
+    together with them, and the logarithm of their number of ratings, each standardised over the user's candidates.
 
     Attributes
     ----------
@@ -44,6 +46,8 @@ class Ranking:
         None with the notebook's model, where the one score stands for the rating, too.
     item_vectors : float32 array, shape (items, dims), optional
         Refined ones.
+    together : Companions, optional
+        Of each item those that go together with it. None where they weigh nothing.
     popularity : float32 array, shape (items,)
         Logarithm of the number of ratings.
     by_popularity : int32 array, shape (items,)
@@ -54,6 +58,7 @@ class Ranking:
     factor: NDArray[np.float32]
     near: NarrowRows | None
     item_vectors: NDArray[np.float32] | None
+    together: Companions | None
     popularity: NDArray[np.float32]
     by_popularity: NDArray[np.int32]
 
@@ -64,12 +69,13 @@ class Ranking:
         counts: NDArray[np.integer[Any]],
         near: NarrowRows | None = None,
         item_vectors: NDArray[np.float32] | None = None,
+        together: Companions | None = None,
     ) -> Ranking:
         """The model for items with so many train ratings; integer array, shape (items,)."""
         penalty = parameters.popularity_penalty if parameters.votes else 0.0
         factor = (np.maximum(counts, 1) ** -penalty).astype(np.float32)
         popularity = np.log1p(counts.astype(np.float64)).astype(np.float32)
-        return cls(parameters, factor, near, item_vectors, popularity, by_popularity(counts))
+        return cls(parameters, factor, near, item_vectors, together, popularity, by_popularity(counts))
 
     @property
     def votes(self) -> bool:
@@ -139,6 +145,7 @@ class Ranking:
             wanted,
             blended,
             offered,
+            None if self.together is None else self._together(self.together, own),
         )
         found.items[np.isnan(found.scores)] = -1  # of who has no candidates but what is popular
         if fill:
@@ -146,8 +153,15 @@ class Ranking:
             fill_lists(found, taken, order, len(self.by_popularity))
         return found
 
+    def _together(self, found: Companions, own: NarrowRows) -> Together:
+        """What each of the users' items adds to those that go together with it: its vote, in the item's scale."""
+        liked = own.values() >= self.parameters.liked_from
+        values = np.where(liked, np.float32(1), np.float32(self.parameters.disliked_vote))
+        values *= found.scales[own.indices]
+        return Together(found.similarities, lists_of(own), values)
+
     def _blended(self, vectors: NDArray[np.float32] | None, blends: Sequence[RankingWeights]) -> Blended:
-        weights = np.array([[each.products, each.votes, each.popularity] for each in blends], dtype=np.float32)
+        weights = np.array([[getattr(each, part) for part in RANKING_PARTS] for each in blends], dtype=np.float32)
         if self.item_vectors is None or vectors is None:
             return Blended(_NO_VECTORS, _NO_VECTORS, self.popularity, self.by_popularity, POPULAR_ITEMS, weights)
         return Blended(vectors, self.item_vectors, self.popularity, self.by_popularity, POPULAR_ITEMS, weights)

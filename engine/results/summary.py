@@ -61,13 +61,14 @@ _PARTS = {
     "near": "near items",
     "products": "vectors",
     "votes": "votes",
+    "together": "items taken together",
     "popularity": "popularity",
 }
 
 
 def _weights(metrics: Mapping[str, Any]) -> list[str]:
     """What the model's parts weigh, and what each is worth on ratings held out of train."""
-    weights = metrics.get("weights")
+    weights = metrics.get("evaluated", metrics).get("weights")  # a refit has those of the evaluated run
     if not weights or not weights["chosen"]:
         return []
     of_ratings, of_lists = (

@@ -13,7 +13,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.artifacts.readers import Factors, Matrix, Nearest, NearItems, Refined, read_biases, read_latent
+from engine.artifacts.readers import (
+    Factors,
+    Matrix,
+    Nearest,
+    NearItems,
+    Refined,
+    read_biases,
+    read_latent,
+    read_together,
+)
 from engine.artifacts.records import Profile, chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
@@ -76,12 +85,13 @@ class OpenedRun:
         section = self.settings.evaluate
         self.liked_from = settled_liked_from(section.liked_from, run.stages["matrix"])
         parameters = chosen_ranking(section.ranking_parameters(self.liked_from), run.stages)
-        self.ranking = Ranking.of(parameters, self.counts, near, item_vectors)
+        together = read_together(run.stages, parameters.blend.together) if votes else None
+        self.ranking = Ranking.of(parameters, self.counts, near, item_vectors, together)
         self.rating_weights = chosen_rating(self.settings.predict.weights, run.stages)
         self.implicit = is_implicit(run.stages["matrix"])
         predicts = votes and not self.implicit
         self.biases = read_biases(run.stages["biases"]) if predicts else None
-        self.latent = read_latent(run.stages["residuals"]) if predicts else None
+        self.latent = read_latent(run.stages, self.rating_weights.latent) if predicts else None
         self.titles = Titles(run.source.titles, self.items)
         self.held = 0
         self.reads_nothing = False

@@ -49,7 +49,7 @@ def predict(
     opened: OpenedRun, people: People, rows: NDArray[np.integer[Any]], items: NDArray[np.integer[Any]]
 ) -> Predicted:
     """Predictions for pairs of rows of ``people``, ascending, and items."""
-    if opened.biases is None or opened.latent is None or opened.near_items is None:
+    if opened.biases is None or opened.near_items is None:
         return _scores(opened, people, rows, items)
     distinct = np.unique(items).astype(np.int64)
     ids, similarities = opened.near_items.take(distinct)

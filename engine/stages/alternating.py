@@ -18,21 +18,9 @@ from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import FactorsLayout, Scale
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.alternating import (
-    Float32,
-    Objective,
-    Part,
-    Shares,
-    Side,
-    by_place,
-    cut_places,
-    fit_items,
-    fit_users,
-    joined,
-    side,
-)
+from engine.model.alternating import Float32, Objective, Side, fit_items, fit_users, side
 from engine.model.scale import scaled
-from engine.model.sizes import REFINE_RATINGS
+from engine.stages.by_item import ByItem
 
 
 class Sweeps(Protocol):
@@ -62,9 +50,8 @@ class AlternatingStage(Generic[Section]):
         self._factors = Factors(factors)
         self._n_users, self._n_items = self._train.shape
         plan = inputs.plan()
-        n_parts = plan["transpose"].n_tasks
-        self._ranges = self._train.split_rows(n_parts) if n_parts else []
-        self._shares = Shares(self._n_items, plan["items-0"].n_tasks)
+        self._by_item = ByItem(self._train, inputs.own, plan["transpose"].n_tasks, plan["items-0"].n_tasks)
+        self._shares = self._by_item.shares
 
     def objective(self) -> Objective:
         """What products of vectors are fitted to; after the round ``transpose``."""
@@ -76,7 +63,7 @@ class AlternatingStage(Generic[Section]):
 
     def sums(self) -> tuple[float, float]:
         """Of magnitudes of train ratings as they were decomposed, and of squares as they are; after ``transpose``."""
-        found = [self._own.result(f"transpose.{task:05d}") for task in range(len(self._ranges))]
+        found = [self._own.result(f"transpose.{task:05d}") for task in range(len(self._by_item.ranges))]
         return sum(each["magnitude"] for each in found), sum(each["squares"] for each in found)
 
     def rounds(self) -> Iterator[Round]:
@@ -96,20 +83,10 @@ class AlternatingStage(Generic[Section]):
     """The round after which no users' vectors of sweeps are needed."""
 
     def _transpose(self, index: int, context: TaskContext) -> dict[str, float]:
-        start, stop = self._ranges[index]
-        rows = self._train.read(start, stop)
-        part = by_place(rows, start, self._shares.places(), self._shares.each * self._shares.n_tasks)
-        for name, array in vars(part).items():
-            np.save(context.scratch / _part_path(name, index), array)
+        rows = self._by_item.write(index, context.scratch)
         squares = float(np.square(rows.values().astype(np.float64)).sum())
         decomposed = rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
         return {"magnitude": float(np.abs(decomposed.values().astype(np.float64)).sum()), "squares": squares}
-
-    def _parts(self) -> list[Part]:
-        """What each task that sorted ratings has left; on the disk."""
-        names = Part.__dataclass_fields__
-        paths = ({name: self._own.path(_part_path(name, i)) for name in names} for i in range(len(self._ranges)))
-        return [Part(**{name: np.load(path, mmap_mode="r") for name, path in each.items()}) for each in paths]
 
     def _start(self, index: int, context: TaskContext) -> None:
         np.save(context.scratch / _START, self.starting_vectors())
@@ -159,15 +136,12 @@ class AlternatingStage(Generic[Section]):
 
     def _fit_items(self, sweep: int, task: int, context: TaskContext) -> None:
         objective, users = context.shared
-        parts, step, own = self._parts(), self._train.value_step, self._shares.items(task)
         if sweep:
             found = np.load(self._own.path(_items_path(sweep - 1, task)))
         else:
-            found = np.load(self._own.path(_START), mmap_mode="r")[own]
-        begin = task * self._shares.each
-        for first, last in cut_places(parts, begin, begin + len(own), REFINE_RATINGS):
-            rows, some = joined(parts, first, last, self._n_users, step), slice(first - begin, last - begin)
-            fit_items(objective, rows, own[some], users, self._section.steps, found[some])
+            found = np.load(self._own.path(_START), mmap_mode="r")[self._shares.items(task)]
+        for some, items, rows in self._by_item.pieces(task):
+            fit_items(objective, rows, items, users, self._section.steps, found[some])
         np.save(context.scratch / _items_path(sweep, task), found)
 
     def _collect(self, index: int, context: TaskContext) -> dict[str, float]:
@@ -180,10 +154,6 @@ class AlternatingStage(Generic[Section]):
 
 
 _START = "start.npy"
-
-
-def _part_path(name: str, part: int) -> str:
-    return f"{name}-{part:05d}.npy"
 
 
 def _users_path(sweep: int, block: int) -> str:

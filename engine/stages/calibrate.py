@@ -16,6 +16,7 @@ Files
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,6 +43,7 @@ from engine.model.calibration import (
     sample_users,
     without_rare,
 )
+from engine.model.cooccurrence import together, together_rows
 from engine.model.factors import unit_rows
 from engine.model.item_neighbors import near_rows
 from engine.model.parameters import blends
@@ -158,26 +160,42 @@ class CalibrateStage:
         else:
             vectors = unit_rows(times_dense(shared.decomposed, shared.loadings))
         ranking = Ranking.of(parameters, shared.counts, inverted, item_vectors)
+        items = np.arange(rows.n_columns, dtype=np.int32)
+        found_together = together(
+            self._models.cooccurrence, parameters.liked_from, rows, shared.counts, items, shared.of_items
+        )
+        with_together = replace(ranking, together=together_rows(rows.n_columns, [found_together], 1))
         liked = held.values() >= parameters.liked_from
         n_liked = np.bincount(row_numbers(held.indptr)[liked], minlength=len(rows.indptr) - 1)
         users = np.flatnonzero(n_liked)
         drawn = np.random.default_rng(self._section.seed + fold).permutation(users)
         users = np.sort(drawn[: self._section.users])
         found = [
-            self._recalls(ranking, rows, vectors, held, users[first : first + SCORE_USERS])
+            self._recalls((ranking, with_together), rows, vectors, held, users[first : first + SCORE_USERS])
             for first in range(0, len(users), SCORE_USERS)
         ]
         return np.concatenate([np.empty((0, len(self._blends)), dtype=np.float32), *found])
 
     def _recalls(
-        self, ranking: Ranking, rows: NarrowRows, vectors: Float32, held: NarrowRows, users: NDArray[np.int64]
+        self,
+        rankings: tuple[Ranking, Ranking],
+        rows: NarrowRows,
+        vectors: Float32,
+        held: NarrowRows,
+        users: NDArray[np.int64],
     ) -> Float32:
+        """Recall of all weights, of those without what goes together by the first ranking, which does not know it."""
         k = self._models.evaluate.k
         neighbors, similarities = small.nearest(users.astype(np.int32), vectors, self._models.neighbors.k)
         own, test = rows.take(users), held.take(users)
         taken, of_users = lists_of(own), vectors[users]
-        found = ranking.rank(rows, neighbors, similarities, own, taken, k, vectors=of_users, blends=self._blends)
-        return recalls_of(found.items, test, ranking.parameters.liked_from)
+        recalls = np.empty((len(users), len(self._blends)), dtype=np.float32)
+        for ranking in rankings:
+            which = [i for i, each in enumerate(self._blends) if bool(each.together) == (ranking.together is not None)]
+            some = [self._blends[i] for i in which]
+            found = ranking.rank(rows, neighbors, similarities, own, taken, k, vectors=of_users, blends=some)
+            recalls[:, which] = recalls_of(found.items, test, ranking.parameters.liked_from)
+        return recalls
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, Any]:
         folds = range(self._inputs.plan()["fold"].n_tasks)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
-from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions
+from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions, read_together
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
@@ -80,7 +80,8 @@ class EvaluateStage:
         )
         item_vectors = None if self._refined is None else self._refined.item_factors()
         parameters = chosen_ranking(self._section.ranking_parameters(self._liked_from), self._upstream)
-        ranking = Ranking.of(parameters, counts, near, item_vectors)
+        together = read_together(self._upstream, parameters.blend.together) if self._votes else None
+        ranking = Ranking.of(parameters, counts, near, item_vectors, together)
         return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking, baselines)
 
     def _users(self, index: int, context: TaskContext) -> None:

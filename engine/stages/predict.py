@@ -43,8 +43,8 @@ class PredictStage:
     def _load(self) -> RatingModel:
         upstream, section = self._inputs.upstream, self._section
         near = Near(*Nearest(upstream["item_neighbors"]).read(0, self._train.shape[1]), section.shrink)
-        biases, latent = read_biases(upstream["biases"]), read_latent(upstream["residuals"])
-        return RatingModel(biases, latent, near, chosen_rating(section.weights, upstream))
+        biases, weights = read_biases(upstream["biases"]), chosen_rating(section.weights, upstream)
+        return RatingModel(biases, read_latent(upstream, weights.latent), near, weights)
 
     def _predict(self, index: int, context: TaskContext) -> dict[str, Any]:
         start = index * self._section.users_per_task

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import RECOMMENDED
-from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_latent
+from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_latent, read_together
 from engine.artifacts.records import chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
@@ -92,7 +92,8 @@ class RecommendStage:
         near = NearItems(self._upstream["item_neighbors"]).inverted() if parameters.votes else None
         item_vectors = None if self._refined is None else self._refined.item_factors()
         counts = self._train.count_columns(READ_RATINGS)
-        ranking = Ranking.of(parameters, counts, near, item_vectors)
+        together = read_together(self._upstream, parameters.blend.together) if parameters.votes else None
+        ranking = Ranking.of(parameters, counts, near, item_vectors, together)
         return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking)
 
     def _bounds(self, index: int) -> tuple[int, int]:
@@ -129,10 +130,9 @@ class RecommendStage:
             return _Known(users, items, None)
         prediction = self._section.prediction
         near = Near(*Nearest(self._upstream["item_neighbors"]).read(0, self._train.shape[1]), prediction.shrink)
-        biases, latent = read_biases(self._upstream["biases"]), read_latent(self._upstream["residuals"])
-        return _Known(
-            users, items, RatingModel(biases, latent, near, chosen_rating(prediction.weights, self._upstream))
-        )
+        biases, weights = read_biases(self._upstream["biases"]), chosen_rating(prediction.weights, self._upstream)
+        latent = read_latent(self._upstream, weights.latent)
+        return _Known(users, items, RatingModel(biases, latent, near, weights))
 
     def _predict(self, index: int, context: TaskContext) -> None:
         import polars as pl  # late: ranking has no room for it in a small budget

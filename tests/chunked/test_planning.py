@@ -122,9 +122,12 @@ def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
     assert set(why(tmp_path, None, Config(), ["1", "x"]).values()) == {"runs, nothing of it is done"}
     changed = why(tmp_path, Config(), load({"neighbors": {"k": 80}, "evaluate": {"k": 10}}), ["1", "x"])
     assert changed["neighbors"] == "runs, neighbors.k 50 -> 80"
-    others = "; ".join(f"it reads {name}, which is another" for name in ("neighbors", "predict", "calibrate"))
+    others = "; ".join(
+        f"it reads {name}, which is another" for name in ("neighbors", "predict", "cooccurrence", "calibrate")
+    )
     assert changed["evaluate"] == f"runs, evaluate.k 50 -> 10; {others}"
-    assert changed["residuals"] == "runs, nothing of it is done"
+    assert changed["residuals"] == "runs, it reads calibrate, which is another"
+    assert changed["item_neighbors"] == "runs, nothing of it is done"
     assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, what it reads from outside is another"
     assert why(tmp_path, Config(), Config(), ["2", "y"])["split"] == "runs, it reads ingest, which is another"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine import kernels
 from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists, joined, lists_of, no_lists
-from engine.kernels.scoring import Blended, Near, Votes
+from engine.kernels.scoring import Blended, Near, Together, Votes
 from tests.kernels.cases import dense, lists, of_row, quick, rows_of, seeds, value_types, wide
 
 N_USERS = 12
@@ -90,25 +90,44 @@ def standardised(values: Any) -> Any:
     return (values - values.mean()) / values.std() if len(values) and values.std() > 1e-12 else values * 0
 
 
+def together_of(together: Together | None, user: int) -> dict[int, np.float32]:
+    """What goes together with a user's items, added up as the formula says."""
+    if together is None:
+        return {}
+    similarities, start = dense(together.similarities) / np.float32(0.5), together.own.indptr[user]
+    found: dict[int, np.float32] = {}
+    for place, own in enumerate(of_row(together.own, user)):
+        for item in np.flatnonzero(~np.isnan(similarities[own])).tolist():
+            found[item] = found.get(item, np.float32(0)) + together.values[start + place] * similarities[own, item]
+    return found
+
+
 @quick
-@given(seeds, st.integers(1, 8), st.sampled_from([0, 16]), st.integers(1, 3))
-def test_blends_are_sums_of_standardised_parts(seed: int, k: int, dims: int, n_blends: int) -> None:
+@given(seeds, st.integers(1, 8), st.sampled_from([0, 16]), st.integers(1, 3), st.booleans())
+def test_blends_are_sums_of_standardised_parts(seed: int, k: int, dims: int, n_blends: int, beside: bool) -> None:
     rng = np.random.default_rng(seed)
     asked = case(seed)
+    if beside:
+        own = lists(rng, 5, 20)
+        values = rng.choice(np.array([0.3, 1], dtype=np.float32), len(own.columns))
+        asked["together"] = Together(rows_of(rng, 20, 20), own, values)
     users, items = (rng.standard_normal((n, dims), dtype=np.float32) for n in (5, 20))
     popularity, order = rng.random(20, dtype=np.float32), rng.permutation(20)[: rng.integers(21)].astype(np.int32)
-    weights = rng.choice(np.array([0, 0.25, 1], dtype=np.float32), (n_blends, 3))
+    weights = rng.choice(np.array([0, 0.25, 1], dtype=np.float32), (n_blends, 4))
     found = kernels.rank_items(**asked, k=k, blended=Blended(users, items, popularity, order, 3, weights))
     assert found.items.shape == (5 * n_blends, k)
     for user in range(5):
         scores, taken = scores_of(asked, user), of_row(asked["taken"], user)
+        together = together_of(asked.get("together"), user)
         popular = [item for item in order.tolist() if item not in taken][:3]
-        open_ = sorted({item for item, score in scores.items() if score != 0 and item not in taken} | {*popular})
-        parts = [items[open_] @ users[user], [scores.get(item, 0) for item in open_], popularity[open_]]
+        scored = {item for each in (scores, together) for item, score in each.items() if score != 0}
+        open_ = sorted((scored | {*popular}) - {*taken})
+        sums = ([each.get(item, 0) for item in open_] for each in (scores, together))
+        parts = [items[open_] @ users[user], *sums, popularity[open_]]
         blended = weights @ np.array([standardised(np.array(each, dtype=float)) for each in parts])
-        own = any(score != 0 and item not in taken for item, score in scores.items())
+        has_own = bool(scored - {*taken})
         for row, expected in zip(range(user * n_blends, (user + 1) * n_blends), blended, strict=True):
-            if not own:
+            if not has_own:
                 assert np.isnan(found.scores[row][: len(open_)]).all()
                 best = sorted(open_, key=lambda item: (-popularity[item], item))[:k]
                 assert found.items[row].tolist() == best + [-1] * (k - len(best))
@@ -128,7 +147,7 @@ def test_blends_of_what_does_not_fit_are_refused() -> None:
         np.ones(20, np.float32),
         np.arange(20, dtype=np.int32),
         3,
-        vectors[:1, :3].copy(),
+        vectors[:1, :4].copy(),
     )
     kernels.rank_items(**asked, k=2, blended=good)
     for other in (
@@ -141,6 +160,18 @@ def test_blends_of_what_does_not_fit_are_refused() -> None:
             kernels.rank_items(**asked, k=2, blended=good._replace(**other))
     with pytest.raises(IndexError):
         kernels.rank_items(**asked, k=2, blended=good._replace(by_popularity=np.array([20], dtype=np.int32)))
+    rows, own = rows_of(np.random.default_rng(1), 20, 20), lists(np.random.default_rng(2), 5, 20)
+    together = Together(rows, own, np.ones(len(own.columns), np.float32))
+    kernels.rank_items(**asked, k=2, blended=good, together=together)
+    for broken in (
+        {"own": Lists(own.indptr[:-1], own.columns)},
+        {"own": Lists(own.indptr, own.columns + np.int32(20))},
+        {"values": together.values[:-1]},
+        {"similarities": damaged(rows, indices=rows.indices + np.uint8(20))},
+        {"similarities": damaged(rows, data=rows.data.astype(np.float64))},
+    ):
+        with pytest.raises((ValueError, IndexError)):
+            kernels.rank_items(**asked, k=2, blended=good, together=together._replace(**broken))
 
 
 @quick
@@ -150,7 +181,7 @@ def test_what_is_not_offered_is_left_out_and_changes_no_score(seed: int, k: int,
     asked, offered = case(seed), rng.random(20) < 0.5
     if blend:
         users, items = (rng.standard_normal((n, 16), dtype=np.float32) for n in (5, 20))
-        weights, none = np.array([[1, 0.25, 0]], dtype=np.float32), np.empty(0, dtype=np.int32)
+        weights, none = np.array([[1, 0.25, 0, 0]], dtype=np.float32), np.empty(0, dtype=np.int32)
         asked["blended"] = Blended(users, items, np.zeros(20, np.float32), none, 3, weights)
     whole = kernels.rank_items(**asked, k=20)
     found = kernels.rank_items(**asked, k=k, offered=offered)

@@ -144,7 +144,7 @@ def test_recalls_are_those_of_a_loop(seed: int, n_lists: int) -> None:
 
 
 def test_given_weights_stand_where_no_others_are_better_by_more_than_the_error() -> None:
-    tried = [RankingWeights(1, 0.25, 0), RankingWeights(1, 0, 0), RankingWeights(0, 0, 1)]
+    tried = [RankingWeights(1, 0, 0, 0), RankingWeights(0, 1, 0, 0), RankingWeights(0, 0, 0, 1)]
     rng = np.random.default_rng(0)
     base = rng.random(500).astype(np.float32)
     noise = rng.standard_normal(500).astype(np.float32)
@@ -157,11 +157,25 @@ def test_given_weights_stand_where_no_others_are_better_by_more_than_the_error()
     assert choose_ranking(tried, np.empty((0, 3), dtype=np.float32)).weights == tried[0]
 
 
+def test_a_part_that_does_not_help_by_more_than_its_error_has_no_weight() -> None:
+    tried = [RankingWeights(*each) for each in ((1, 1, 1, 0), (1, 1, 0, 0), (1, 0, 1, 0), (1, 0, 0, 0), (0, 1, 0, 0))]
+    rng = np.random.default_rng(0)
+    base, noise = rng.random(500), rng.standard_normal((500, 4)) * 0.1
+    noise -= noise.mean(axis=0)
+    # Votes are worth little more than nothing, and less than that without what goes together.
+    gains = [0.0, -0.001, -0.0005, -0.0015, -0.1]
+    recalls = [base, *(base + gain + of for gain, of in zip(gains[1:], noise.T, strict=True))]
+    found = choose_ranking(tried, np.stack(recalls, axis=1).astype(np.float32))
+    assert found.weights == tried[3]
+    assert list(found.worth) == ["products"]
+    assert found.worth["products"].gain == pytest.approx(0.1 - 0.0015, abs=1e-4)
+
+
 def test_popularity_alone_is_always_among_what_is_tried() -> None:
-    for usual in (RankingWeights(1, 0.25, 0), RankingWeights(2, 3, 4)):
+    for usual in (RankingWeights(1, 0.25, 0, 0), RankingWeights(2, 3, 4, 5)):
         for has_products in (True, False):
             tried = blends(usual, has_products)
             assert tried[0] == usual
-            assert RankingWeights(0, 0, 1) in tried
+            assert RankingWeights(0, 0, 0, 1) in tried
             assert len({*tried}) == len(tried) <= N_BLENDS
             assert has_products or not any(weights.products for weights in tried[1:])

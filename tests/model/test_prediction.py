@@ -38,19 +38,24 @@ def loops(model: RatingModel, train: csr_matrix, user: int, item: int) -> float:
         if near >= 0 and dense[user, near]:
             expected = model.biases.mean + model.biases.users[FIRST + user] + model.biases.items[near]
             above, below = above + similarity * (dense[user, near] - expected), below + similarity
-    rated = np.flatnonzero(dense[user])
+    rated, weighed = np.flatnonzero(dense[user]), base + 0.4 * above / below
+    if model.latent is None or not len(rated):
+        return float(np.clip(weighed, model.biases.low, model.biases.high))
     vectors, left = model.latent.items[rated], dense[user, rated] - base + model.biases.items[item]
     ridge = model.latent.strength * len(rated) ** 0.5 * np.eye(16)
     own = np.linalg.solve(vectors.T @ vectors + ridge, vectors.T @ (left - model.biases.items[rated]) / 2)
-    value = base + 0.7 * 2 * (own @ model.latent.items[item] if len(rated) else 0) + 0.4 * above / below
-    return float(np.clip(value, model.biases.low, model.biases.high))
+    return float(np.clip(weighed + 0.7 * 2 * own @ model.latent.items[item], model.biases.low, model.biases.high))
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("users", [1, 3, 64])
-def test_predictions_are_those_of_loops(seed: int, users: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_latent", [True, False])
+def test_predictions_are_those_of_loops(
+    seed: int, users: int, has_latent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prediction, "PREDICT_USERS", users)
     model, train, asked = case(seed)
+    model = model if has_latent else model._replace(latent=None)
     own = NarrowRows(train.indptr.astype(np.int64), train.indices.astype(np.uint8), train.data, N_ITEMS, 1.0)
     found = predict_ratings(model, own, FIRST, asked.indptr, asked.indices)
     places = list(zip(row_numbers(asked.indptr).tolist(), asked.indices.tolist(), strict=True))

@@ -29,7 +29,7 @@ FACTORS = Factors(**SMALL | {"passes": 8})
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
     folder = tmp_path_factory.mktemp("small")
     path = write_ratings(folder, synthetic_ratings(80, 60, half_stars=False))
-    sections: Any = {"factors": SMALL | {"passes": 8}}
+    sections: Any = {"factors": SMALL | {"passes": 8}, "calibrate": {"method": "fixed"}}
     return run_stages(path, folder / "run", "item_neighbors", preset="default", **sections)
 
 
@@ -75,7 +75,8 @@ def test_vectors_are_those_of_refine(
 def test_vectors_are_those_of_residuals(
     run: dict[str, Committed], rows: NarrowRows, decomposed: tuple[Any, Any, float]
 ) -> None:
-    section, theirs = Residuals(), read_latent(run["residuals"])
+    section, theirs = Residuals(), read_latent(run, 1.0)
+    assert theirs is not None
     biases = fit_biases(rows, 5, 5.0, 3.0)
     expected = read_biases(run["biases"])
     np.testing.assert_array_equal(biases.users, expected.users)

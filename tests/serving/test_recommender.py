@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.artifacts.readers import compared, read_biases, read_latent
+from engine.artifacts.readers import compared, read_biases, read_latent, read_together
 from engine.artifacts.records import Calibrated
 from engine.chunked import arrays, publishing, workdir
 from engine.chunked.csr import CsrReader
@@ -95,8 +95,12 @@ class Loops:
         self.train, self.test = (each.read(0, each.shape[0]).widen().toarray().astype(np.float64) for each in readers)
         self.ids, self.similarities = self._pair(stages["neighbors"].path("."))
         self.near, self.near_similarities = self._pair(stages["item_neighbors"].path("."))
-        self.biases, self.latent = read_biases(stages["biases"]), read_latent(stages["residuals"])
-        self.chosen = Calibrated.of(stages["calibrate"])
+        self.biases, self.chosen = read_biases(stages["biases"]), Calibrated.of(stages["calibrate"])
+        self.latent = read_latent(stages, self.chosen.rating.weights.latent)
+        together = read_together(stages, self.chosen.ranking.weights.together)
+        self.together = np.zeros((self.train.shape[1],) * 2)
+        if together is not None:
+            self.together = together.similarities.widen().toarray() * together.scales[:, None]
         self.vectors = np.asarray(arrays.open_array(stages["refine"].root, "vectors")[:]).astype(np.float64)
         self.item_vectors = np.load(stages["refine"].path("item-factors.npy")).astype(np.float64)
 
@@ -112,30 +116,39 @@ class Loops:
                 expected = self.biases.mean + self.biases.users[user] + self.biases.items[other]
                 above += similarity * (self.train[user, other] - expected)
                 below += similarity
+        near = above / (below + Predict().shrink) if below else 0
+        value = base + self.of_vectors(user, item) + self.chosen.rating.weights.near * near
+        return float(np.clip(value, self.biases.low, self.biases.high))
+
+    def of_vectors(self, user: int, item: int) -> float:
+        weight = self.chosen.rating.weights.latent
+        if self.latent is None:
+            return 0.0
         rated = np.flatnonzero(self.train[user])
-        items, weights = self.latent.items[rated].astype(np.float64), self.chosen.rating.weights
+        items = self.latent.items[rated].astype(np.float64)
         expected = self.biases.mean + self.biases.users[user] + self.biases.items[rated]
         ridge = self.latent.strength * len(rated) ** 0.5 * np.eye(items.shape[1])
         own = np.linalg.solve(
             items.T @ items + ridge, items.T @ (self.train[user, rated] - expected) / self.latent.unit
         )
-        near = above / (below + Predict().shrink) if below else 0
-        value = base + weights.latent * self.latent.unit * own @ self.latent.items[item] + weights.near * near
-        return float(np.clip(value, self.biases.low, self.biases.high))
+        return float(weight * self.latent.unit * own @ self.latent.items[item])
 
     def scores(self, user: int, items: list[int]) -> dict[int, float]:
         """Of the candidates among some items: those with votes, and the most popular."""
         counts = (self.train > 0).sum(axis=0)
         popular = sorted(items, key=lambda item: (-counts[item], item))[:POPULAR_ITEMS]
-        votes = {item: score for item in items if (score := self.votes(user, item)) or item in popular}
+        own = [self.vote(user, item) for item in range(self.train.shape[1])]
+        beside = np.array(own) @ self.together
+        votes = {item: score for item in items if (score := self.votes(user, item)) or beside[item] or item in popular}
+        together = {item: float(beside[item]) for item in votes}
         products = {item: float(self.vectors[user] @ self.item_vectors[item]) for item in votes}
         popularity = {item: float(np.log1p(counts[item])) for item in votes}
         parts = [
             {
-                item: float((value - np.mean([*part.values()])) / np.std([*part.values()]))
+                item: float((value - np.mean([*part.values()])) / (np.std([*part.values()]) or 1))
                 for item, value in part.items()
             }
-            for part in (products, votes, popularity)
+            for part in (products, votes, together, popularity)
         ]
         weights = asdict(self.chosen.ranking.weights).values()
         return {item: sum(w * part[item] for w, part in zip(weights, parts, strict=True)) for item in votes}

@@ -90,5 +90,5 @@ def test_where_there_is_no_taste_the_model_is_no_worse_than_simple(kind: str, tm
 
 def test_what_is_popular_is_recommended_where_nothing_else_is_known(tmp_path: Path) -> None:
     found = choice(calibrated(tmp_path, random_ratings("popular")))
-    assert found.ranking.weights != RankingWeights(1.0, 0.25, 0.0)
+    assert found.ranking.weights != RankingWeights(1.0, 0.25, 0.0, 0.0)
     assert found.ranking.weights.popularity > 0

@@ -20,7 +20,7 @@ EXACT: dict[str, Any] = {"steps": 80, "ratings_per_part": 300, "items_per_task":
 
 def fitted(folder: Path, *, workers: int = 2, **section: Any) -> dict[str, Committed]:
     path = write_ratings(folder, synthetic_ratings(70, 60, seed=3))
-    sections: Any = {"factors": SMALL, "residuals": EXACT | section}
+    sections: Any = {"factors": SMALL, "calibrate": {"method": "fixed"}, "residuals": EXACT | section}
     return run_stages(path, folder / "run", "residuals", preset="default", workers=workers, **sections)
 
 
@@ -47,7 +47,8 @@ def test_vectors_are_those_of_alternating_least_squares(tmp_path: Path) -> None:
     for _ in range(section.sweeps):
         users = solved(left, items, strength)
         items = solved(left.T, users, strength)
-    found = read_latent(run["residuals"])
+    found = read_latent(run, 1.0)
+    assert found is not None
     assert found.unit == pytest.approx(unit)
     assert found.strength == strength
     np.testing.assert_allclose(found.items[:, :12], items, atol=5e-3 * np.abs(items).max())
@@ -60,8 +61,8 @@ def test_vectors_are_those_of_alternating_least_squares(tmp_path: Path) -> None:
 def test_workers_and_the_sizes_of_tasks_change_no_byte(other: dict[str, Any], tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = (
-        read_latent(fitted(tmp_path / name, **some)["residuals"]) for name, some in (("one", {}), ("two", other))
-    )
+    one, two = (read_latent(fitted(tmp_path / name, **some), 1.0) for name, some in (("one", {}), ("two", other)))
+    assert one is not None
+    assert two is not None
     assert one.items.tobytes() == two.items.tobytes()
     assert one.unit == pytest.approx(two.unit, rel=1e-12)

@@ -7,7 +7,8 @@
 
 void rank_items(const AnyRows &rows, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
-                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
+                Vector<float> shares, const std::optional<AnyRows> &together, const Lists &own_items,
+                Vector<float> own_values, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
                 Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
                 Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found);
 void rank_popular(Vector<int32_t> by_popularity, size_t n_items, const Lists &taken, OutTable<int32_t> items);
@@ -26,6 +27,10 @@ void times_dense(const AnyRows &rows, Vector<int32_t> order, Table<float> dense,
 
 void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Vector<float> ridges,
                 Table<float> others, Table<float> gram, size_t steps, OutTable<float> solutions);
+
+void find_together(const AnyRows &rows, const AnyRows &of_items, Vector<int32_t> items, Vector<float> user_weights,
+                   Vector<float> item_weights, float liked_from, float disliked, OutTable<int32_t> ids,
+                   OutTable<float> similarities);
 
 void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, Table<float> vectors,
                Vector<int32_t> codes, Vector<float> own_trust, Vector<float> trust, int64_t k, OutTable<int32_t> numbers,

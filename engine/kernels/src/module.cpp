@@ -16,7 +16,7 @@ NB_MODULE(_native, module) {
         new (self) Lists{indptr, columns};
       }, nb::arg("indptr").noconvert(), nb::arg("columns").noconvert());
   module.def("rank_items", &rank_items, nb::arg("rows"), nb::arg("neighbors").noconvert(), nb::arg("weights").noconvert(), nb::arg("factor").noconvert(), nb::arg("is_rating"), nb::arg("liked_from"), nb::arg("disliked"), nb::arg("near").none(), nb::arg("liked"), nb::arg("shares").noconvert(),
-             nb::arg("user_vectors").noconvert(), nb::arg("item_vectors").noconvert(), nb::arg("popularity").noconvert(),
+             nb::arg("together").none(), nb::arg("own_items"), nb::arg("own_values").noconvert(), nb::arg("user_vectors").noconvert(), nb::arg("item_vectors").noconvert(), nb::arg("popularity").noconvert(),
              nb::arg("by_popularity").noconvert(), nb::arg("n_popular"), nb::arg("blends").noconvert(), nb::arg("taken"), nb::arg("wanted"), nb::arg("offered").noconvert(), nb::arg("items").noconvert(), nb::arg("ranked").noconvert(), nb::arg("found").noconvert());
   module.def("rank_popular", &rank_popular, nb::arg("by_popularity").noconvert(), nb::arg("n_items"), nb::arg("taken"), nb::arg("items").noconvert());
   module.def("find_in_rows", &find_in_rows, nb::arg("rows"), nb::arg("items").noconvert(), nb::arg("places").noconvert());
@@ -28,6 +28,9 @@ NB_MODULE(_native, module) {
   module.def("times_dense", &times_dense, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("dense").noconvert(), nb::arg("product").noconvert());
   module.def("solve_rows", &solve_rows, nb::arg("rows"), nb::arg("targets").noconvert(), nb::arg("weights").noconvert(), nb::arg("ridges").noconvert(),
              nb::arg("others").noconvert(), nb::arg("gram").noconvert(), nb::arg("steps"), nb::arg("solutions").noconvert());
+  module.def("find_together", &find_together, nb::arg("rows"), nb::arg("of_items"), nb::arg("items").noconvert(),
+             nb::arg("user_weights").noconvert(), nb::arg("item_weights").noconvert(), nb::arg("liked_from"),
+             nb::arg("disliked"), nb::arg("ids").noconvert(), nb::arg("similarities").noconvert());
   module.def("keep_best", &keep_best, nb::arg("queries").noconvert(), nb::arg("own").noconvert(), nb::arg("rows").noconvert(), nb::arg("vectors").noconvert(), nb::arg("codes").noconvert(), nb::arg("own_trust").noconvert(), nb::arg("trust").noconvert(), nb::arg("k"), nb::arg("numbers").noconvert(), nb::arg("scores").noconvert(), nb::arg("used").noconvert(), nb::arg("worst").noconvert(), nb::arg("worst_number").noconvert());
   module.def("sort_best", &sort_best, nb::arg("numbers").noconvert(), nb::arg("scores").noconvert(),
              nb::arg("used").noconvert(), nb::arg("best").noconvert(), nb::arg("best_scores").noconvert());

@@ -6,36 +6,16 @@
 #include "best.h"
 #include "kernels.h"
 #include "lanes.h"
+#include "votes.h"
 
 namespace {
 
+// Parts of a blend.
+constexpr size_t PARTS = 4;
 constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2, POPULAR = 3;
 
-// What a rating counts: itself, or a vote.
-struct Vote {
-  bool is_rating;
-  float liked_from, disliked;
-
-  float operator()(float rating) const { return is_rating ? rating : rating >= liked_from ? 1.0f : disliked; }
-};
-
-// Votes of all ratings of a byte, so that they are looked up; of other types they are worked out.
-template <class V> struct Votes {
-  Vote vote;
-  float step;
-  float operator()(V stored) const { return vote(static_cast<float>(stored) * step); }
-  Votes(Vote vote, float step) : vote(vote), step(step) {}
-};
-template <> struct Votes<uint8_t> {
-  float of[256];
-  float operator()(uint8_t stored) const { return of[stored]; }
-  Votes(Vote vote, float step) {
-    for (int stored = 0; stored < 256; ++stored) of[stored] = vote(static_cast<float>(stored) * step);
-  }
-};
-
 // Scores of one user: a number for each item, and which items have one. Both lie together, since both are fetched from
-// here and there.
+// here and there. What goes together with the user's items is another number, by itself, since few ask for it.
 class Scores {
   struct Cell {
     float sum = 0.0f;
@@ -43,7 +23,8 @@ class Scores {
   };
 
  public:
-  explicit Scores(size_t n_items) : cells_(n_items), touched_(n_items + 1) {}
+  Scores(size_t n_items, bool has_together)
+      : cells_(n_items), touched_(n_items + 1), together_(has_together ? n_items : 0) {}
 
   // Add to the items of a row: `item` and `value` of each place from `first` to `last`.
   template <class Item, class Value> void add(Span row, Item item, Value value) {
@@ -60,6 +41,17 @@ class Scores {
       cell = {cell.sum + value(at), SCORED};
     }
     n_touched_ = n_touched;
+  }
+
+  // The same, to what goes together with the user's items.
+  template <class Item, class Value> void add_together(Span row, Item item, Value value) {
+    for (size_t at = row.first; at < row.last; ++at) {
+      const size_t number = item(at);
+      touched_[n_touched_] = static_cast<int32_t>(number);
+      n_touched_ += cells_[number].state == UNSEEN;
+      cells_[number].state = SCORED;
+      together_[number] += value(at);
+    }
   }
 
   void times(const float *factor) {
@@ -86,12 +78,14 @@ class Scores {
   }
 
   float of(size_t item) const { return cells_[item].sum; }
+  float together(size_t item) const { return together_.empty() ? 0.0f : together_[item]; }
 
   // Go through the candidates: consume(item, score).
   template <class Consume> void for_candidates(Consume consume) const {
     for (size_t i = 0; i < n_touched_; ++i) {
       const Cell cell = cells_[touched_[i]];
-      if ((cell.state == SCORED && cell.sum != 0.0f) || cell.state == POPULAR) consume(touched_[i], cell.sum);
+      const bool scored = cell.sum != 0.0f || together(static_cast<size_t>(touched_[i])) != 0.0f;
+      if ((cell.state == SCORED && scored) || cell.state == POPULAR) consume(touched_[i], cell.sum);
     }
   }
 
@@ -103,12 +97,15 @@ class Scores {
 
   void clear() {
     for (size_t i = 0; i < n_touched_; ++i) cells_[touched_[i]] = {};
+    if (!together_.empty())
+      for (size_t i = 0; i < n_touched_; ++i) together_[touched_[i]] = 0.0f;
     n_touched_ = 0;
   }
 
  private:
   std::vector<Cell> cells_;
   std::vector<int32_t> touched_;
+  std::vector<float> together_;
   size_t n_touched_ = 0;
 };
 
@@ -143,6 +140,17 @@ void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, co
   }
 }
 
+template <class I>
+void add_together(Scores &scores, const Rows<I, uint8_t> &together, const Lists &own, const float *values, size_t user) {
+  const auto [start, stop] = own.row(user);
+  for (size_t j = start; j < stop; ++j) {
+    const Span row = together.row(within("own item", own.columns.data()[j], together.n_rows));
+    const float value = values[j];
+    scores.add_together(
+        row, [&](size_t at) { return together.column(at); }, [&](size_t at) { return value * static_cast<float>(together.data[at]); });
+  }
+}
+
 // Numbers less their mean, over their standard deviation; 0 where all are the same.
 void standardise(std::vector<float> &numbers) {
   double sum = 0.0, squares = 0.0;
@@ -159,8 +167,8 @@ struct Offered {
   bool operator()(size_t item) const { return marks.shape(0) == 0 || marks.data()[item] != 0; }
 };
 
-// Candidates by the products of vectors, by their votes and by their popularity, each standardised and weighted: over
-// all of them, whatever is offered.
+// Candidates by the products of vectors, by their votes, by what goes together with the user's items and by their
+// popularity, each standardised and weighted: over all of them, whatever is offered.
 class Blend {
  public:
   Blend(Table<float> users, Table<float> items, Vector<float> popularity, Table<float> weights)
@@ -170,23 +178,26 @@ class Blend {
   void look(const Scores &scores, size_t user) {
     static const auto dot = dot_of_this_machine();
     const size_t dims = items_.shape(1);
-    candidates_.clear(), votes_.clear(), products_.clear(), popular_.clear();
+    candidates_.clear(), votes_.clear(), products_.clear(), together_.clear(), popular_.clear();
     scores.for_candidates([&](int32_t item, float score) {
       candidates_.push_back(item);
       votes_.push_back(score);
+      together_.push_back(scores.together(static_cast<size_t>(item)));
       popular_.push_back(popularity_.data()[item]);
       products_.push_back(
           dims ? dot(users_.data() + user * dims, items_.data() + static_cast<size_t>(item) * dims, dims) : 0.0f);
     });
-    standardise(products_), standardise(votes_), standardise(popular_);
+    standardise(products_), standardise(votes_), standardise(together_), standardise(popular_);
   }
 
   // Offer them with the weights of a row; or, without `own` ones, by popularity alone.
   void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) const {
-    const float alone[3] = {0.0f, 0.0f, 1.0f}, *weights = own ? weights_.data() + 3 * row : alone;
-    for (size_t i = 0; i < candidates_.size(); ++i)
+    const float alone[PARTS] = {0.0f, 0.0f, 0.0f, 1.0f}, *weights = own ? weights_.data() + PARTS * row : alone;
+    for (size_t i = 0; i < candidates_.size(); ++i) {
+      const float score = weights[0] * products_[i] + weights[1] * votes_[i] + weights[2] * together_[i];
       if (offered(static_cast<size_t>(candidates_[i])))
-        best.offer({weights[0] * products_[i] + weights[1] * votes_[i] + weights[2] * popular_[i], candidates_[i]});
+        best.offer({score + weights[3] * popular_[i], candidates_[i]});
+    }
   }
 
  private:
@@ -194,7 +205,7 @@ class Blend {
   Vector<float> popularity_;
   Table<float> weights_;
   std::vector<int32_t> candidates_;
-  std::vector<float> products_, votes_, popular_;
+  std::vector<float> products_, votes_, together_, popular_;
 };
 
 // Write down the best, and empty it; `scored`: whether their scores mean anything, which else are no numbers.
@@ -206,6 +217,14 @@ void write_best(BestOf &best, int32_t *items, float *ranked, size_t k, bool scor
   best.clear();
 }
 
+template <class Index, class Value> void check_similarities(const std::optional<AnyRows> &items) {
+  if (!items) return;
+  require(items->indices.dtype() == nb::dtype<Index>() && items->data.dtype() == nb::dtype<Value>(),
+          "similarities of another type, or columns of another than the ratings have");
+  require(items->indices.shape(0) == items->data.shape(0), "columns and values of different lengths");
+  require(items->indptr.shape(0) > 0, "row pointers without an end");
+}
+
 void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
   const auto [first, last] = taken.row(user);
   for (size_t at = first; at < last; ++at) scores.take(within("taken item", taken.columns.data()[at], n_items));
@@ -215,7 +234,8 @@ void take_all(Scores &scores, const Lists &taken, size_t user, size_t n_items) {
 
 void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weights, Vector<float> factor, bool is_rating,
                 float liked_from, float disliked, const std::optional<AnyRows> &near, const Lists &liked,
-                Vector<float> shares, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
+                Vector<float> shares, const std::optional<AnyRows> &together, const Lists &own_items,
+                Vector<float> own_values, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
                 Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
                 Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found) {
   const size_t n = neighbors.shape(0), n_items = any.n_columns, k = items.shape(1);
@@ -228,9 +248,11 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
   require(found.shape(0) == wanted.columns.shape(0), "scores of other items");
   require(!near || near->n_columns == n_items, "similarities of other items");
   require(offered.shape(0) == 0 || offered.shape(0) == n_items, "marks of other items");
-  liked.check(n), taken.check(n), wanted.check(n);
+  require(own_values.shape(0) == own_items.columns.shape(0), "values of other items");
+  require(!together || together->n_columns == n_items, "what goes together with other items");
+  liked.check(n), own_items.check(n), taken.check(n), wanted.check(n);
   const bool blended = n_blends > 0;
-  require(!blended || (blends.shape(1) == 3 && popularity.shape(0) == n_items), "weights of other parts");
+  require(!blended || (blends.shape(1) == PARTS && popularity.shape(0) == n_items), "weights of other parts");
   require(!blended || item_vectors.shape(1) == 0 ||
               (item_vectors.shape(0) == n_items && user_vectors.shape(0) == n &&
                user_vectors.shape(1) == item_vectors.shape(1) && item_vectors.shape(1) % LANES == 0),
@@ -239,19 +261,19 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
   with_rows(any, [&](auto rows) {
     using Index = std::remove_const_t<std::remove_pointer_t<decltype(rows.indices)>>;
     using Value = std::remove_const_t<std::remove_pointer_t<decltype(rows.data)>>;
-    require(!near || (near->indices.dtype() == nb::dtype<Index>() && near->data.dtype() == nb::dtype<float>()),
-            "similarities of other types than the ratings have");
-    require(!near || near->indices.shape(0) == near->data.shape(0), "columns and values of different lengths");
-    require(!near || near->indptr.shape(0) > 0, "row pointers without an end");
+    check_similarities<Index, float>(near);
+    check_similarities<Index, uint8_t>(together);
     nb::gil_scoped_release released;
     const Votes<Value> votes(asked.vote, rows.step);
-    Scores scores(n_items);
+    Scores scores(n_items, together.has_value());
     BestOf best(k);
     Blend blend(user_vectors, item_vectors, popularity, blends);
     const Offered is_offered{offered};
     for (size_t user = 0; user < n; ++user) {
       add_votes(scores, rows, asked, votes, user);
       if (near) add_near(scores, near->template as<Index, float>(), liked, shares.data(), user);
+      if (together)
+        add_together(scores, together->template as<Index, uint8_t>(), own_items, own_values.data(), user);
       const auto [first, last] = wanted.row(user);
       for (size_t at = first; at < last; ++at)
         found.data()[at] = scores.of(within("wanted item", wanted.columns.data()[at], n_items));
