@@ -40,6 +40,14 @@ def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
     assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
 
 
+def test_residuals_start_from_loadings_that_are_mapped_in_all_their_dimensions() -> None:
+    few, many = (
+        COSTS["residuals"](load({"factors": {"dims": dims}, "residuals": {"dims": 32}}), SHAPES)["start"].cost.task
+        for dims in (32, 32 + 101)
+    )
+    assert many - few == 4 * 101 * SHAPES.n_items
+
+
 def test_partitions_grow_with_the_heaviest_user() -> None:
     heavier = replace(SHAPES, most_ratings=32_000 + 1009)
     for step, name, each in (("ingest", "partition", 74), ("split", "split", 62), ("matrix", "train", 24)):

@@ -170,7 +170,9 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
         ),
         shared=total(users=4 * dims * (users + block), widened=widened, train_indptr=8 * users),
     )
-    start = total(zarr=ZARR, vectors=total(loadings=4, scaled=4, padded=4) * dims * items)
+    # Loadings are mapped, and of a row that is read all of its dimensions are.
+    loadings = 4 * dims_of(settings, shapes)
+    start = total(zarr=ZARR, vectors=(loadings + total(scaled=4, padded=4) * dims) * items)
     plan = {"transpose": Planned(n_parts, Cost(task=transpose)), "start": Planned(1, Cost(task=start))}
     n_blocks = chunks(users, section.users_per_chunk)
     for sweep in range(section.sweeps):

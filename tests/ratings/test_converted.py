@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,19 @@ def test_of_a_single_file_nothing_stays(tmp_path: Path, folder: Path, run_folder
         (folder / name).unlink()
     left, _ = run_folder(tmp_path / "w")
     assert not left["ingest"].path("source/00000.parquet").exists()
+
+
+def test_as_many_files_are_converted_at_once_as_there_are_workers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the first two waits for the other."""
+    both, begun = threading.Barrier(2, timeout=30), itertools.count()
+
+    def meeting(file: RatingsFile, **options: Any) -> pl.LazyFrame:
+        if next(begun) < 2:
+            both.wait()
+        return scan(file, **options)
+
+    monkeypatch.setattr("engine.stages.ingest.stage.scan", meeting)
+    run_stages(folder, tmp_path / "two", "ingest", workers=2)
+    assert not both.broken
