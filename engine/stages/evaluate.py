@@ -17,6 +17,7 @@ Files
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,12 +89,12 @@ class EvaluateStage:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
-        blocks = context.shared.ratings.blocks(start, stop, context.batch_rows, context.reads)
-        measured = [self._measure(context.shared, block, counts) for block in blocks]
+        measure = partial(self._measure, context.shared, counts)
+        measured = context.shared.ratings.each(start, stop, context.batch_rows, context.reads, measure)
         np.save(context.scratch / _measured_path(index), np.concatenate(measured))
         np.save(context.scratch / _counts_path(index), counts)
 
-    def _measure(self, shared: _Shared, block: Block, counts: NDArray[np.int64]) -> NDArray[np.void]:
+    def _measure(self, shared: _Shared, counts: NDArray[np.int64], block: Block) -> NDArray[np.void]:
         """Measure a block of users, and count the items recommended to them."""
         start, stop, own = block.start, block.stop, block.own
         test = self._test.read(start, stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,29 +64,41 @@ class RatingsOfNeighbors:
         self._all = train.read(0, train.shape[0]) if room >= train.nbytes else None
         self._chunks = train.chunks(room)
 
-    def blocks(self, start: int, stop: int, most: int, reads: Reads) -> Iterator[Block]:
-        """Go through users ``start`` to ``stop``, `SCORE_USERS` of them at a time or fewer.
+    def each(
+        self, start: int, stop: int, most: int, reads: Reads, work: Callable[[Block], NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Do ``work`` for users ``start`` to ``stop``, `SCORE_USERS` of them at a time or fewer; what it returns.
+
+        A call, and no generator: whoever takes blocks from one holds the last while the next is read.
 
         Parameters
         ----------
         start, stop : int
         most : int
-            Ratings of neighbours held at a time (`engine.costs.lists`); more where one user has more.
+            Ratings of neighbours held at a time, a row counting as `GATHERED_ROW` more; more where one user has more.
         reads : Reads
             Counts what is read.
+        work : callable
         """
-        if self._all is not None:
-            for first, last in _units(start, stop):
-                yield Block(first, last, self._all.part(first, last), self._all, *self._neighbors.read(first, last))
-            return
-        for gathered in self._cut(start, stop, most):
-            ratings = self._train.read_some(gathered.codes, self._chunks, reads)
-            for first, last in _units(gathered.start, gathered.stop):
-                neighbors, similarities = self._neighbors.read(first, last)
-                rows = np.searchsorted(gathered.codes, neighbors).astype(np.int32)
-                rows[neighbors < 0] = -1
-                own = self._train.read_some(np.arange(first, last), self._chunks, reads)
-                yield Block(first, last, own, ratings, rows, similarities)
+        if self._all is None:
+            parts = (self._gather(each, reads, work) for each in self._cut(start, stop, most))
+            return [each for part in parts for each in part]
+        return [
+            work(Block(first, last, self._all.part(first, last), self._all, *self._neighbors.read(first, last)))
+            for first, last in _units(start, stop)
+        ]
+
+    def _gather(self, users: _Gathered, reads: Reads, work: Callable[[Block], NDArray[Any]]) -> list[NDArray[Any]]:
+        """Read what the neighbours of some users have rated, and do the work for them."""
+        ratings = self._train.read_some(users.codes, self._chunks, reads)
+        done = []
+        for first, last in _units(users.start, users.stop):
+            neighbors, similarities = self._neighbors.read(first, last)
+            rows = np.searchsorted(users.codes, neighbors).astype(np.int32)
+            rows[neighbors < 0] = -1
+            own = self._train.read_some(np.arange(first, last), self._chunks, reads)
+            done.append(work(Block(first, last, own, ratings, rows, similarities)))
+        return done
 
     def _cut(self, start: int, stop: int, most: int) -> Iterator[_Gathered]:
         """Cut users into those whose neighbours' ratings are held together."""

@@ -16,6 +16,7 @@ Files
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,9 +102,10 @@ class RecommendStage:
         return start, min(start + self._section.users_per_task, self._train.shape[0])
 
     def _rank(self, index: int, context: TaskContext) -> None:
-        blocks = context.shared.ratings.blocks(*self._bounds(index), context.batch_rows, context.reads)
-        lists = np.concatenate([self._lists(context.shared, block) for block in blocks])
-        np.save(context.scratch / _ranked_path(index), lists)
+        start, stop = self._bounds(index)
+        rank = partial(self._lists, context.shared)
+        lists = context.shared.ratings.each(start, stop, context.batch_rows, context.reads, rank)
+        np.save(context.scratch / _ranked_path(index), np.concatenate(lists))
 
     def _lists(self, shared: _Shared, block: Block) -> NDArray[np.void]:
         """Rank items for a block of users."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.artifacts.readers import Matrix, Nearest
+from engine.chunked.csr import NarrowRows
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.storage import Location, locate
@@ -18,7 +21,7 @@ from engine.config import Recommend
 from engine.model import sizes
 from engine.pipeline import recommend_step
 from engine.stages import gathering
-from engine.stages.gathering import RatingsOfNeighbors
+from engine.stages.gathering import Block, RatingsOfNeighbors
 from tests.support.pipeline import SMALL, notebook_settings, open_pipeline, run_stage, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -53,10 +56,10 @@ def test_neighbors_have_the_ratings_they_have_in_the_whole(stages: dict[str, Com
     whole, reads = train.read(0, 90), Reads()
     ids, similarities = nearest.read(0, 90)
     rows = np.split(np.arange(len(whole.data)), whole.indptr[1:-1])
-    at = 13
-    for block in RatingsOfNeighbors(train, nearest, room).blocks(13, 84, most, reads):
-        assert block.start == at
-        at = block.stop
+    seen = []
+
+    def check(block: Block) -> NDArray[Any]:
+        seen.append((block.start, block.stop))
         np.testing.assert_array_equal(block.similarities, similarities[block.start : block.stop])
         np.testing.assert_array_equal(block.own.indices, whole.part(block.start, block.stop).indices)
         np.testing.assert_array_equal(block.own.data, whole.part(block.start, block.stop).data)
@@ -68,9 +71,34 @@ def test_neighbors_have_the_ratings_they_have_in_the_whole(stages: dict[str, Com
                 assert block.ratings.data[some].tolist() == whole.data[rows[code]].tolist()
         held = len(block.ratings.data) + sizes.GATHERED_ROW * (len(block.ratings.indptr) - 1)
         assert room == 10**9 or held <= most or block.stop - block.start == 1
-    assert at == 84
+        return np.array([block.start])
+
+    done = RatingsOfNeighbors(train, nearest, room).each(13, 84, most, reads, check)
+    assert [int(each[0]) for each in done] == [start for start, _ in seen]
+    assert [code for start, stop in seen for code in range(start, stop)] == list(range(13, 84))
     assert (reads.stored > 0) == (room < 10**9)
     assert room or not reads.kept
+
+
+def test_what_was_gathered_is_gone_when_the_next_is_read(
+    stages: dict[str, Committed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Matrix(stages["matrix"]).train
+    gathered: list[weakref.ref[Any]] = []
+    alive, read = [], train.read_some
+
+    def noted(codes: NDArray[Any], *how: Any) -> NarrowRows:
+        if len(codes) <= 7:  # the users' own
+            return read(codes, *how)
+        alive.append(sum(each() is not None for each in gathered))
+        found = read(codes, *how)
+        gathered.append(weakref.ref(found.data))
+        return found
+
+    monkeypatch.setattr(train, "read_some", noted)
+    RatingsOfNeighbors(train, Nearest(stages["neighbors"]), 0).each(0, 90, 900, Reads(), lambda block: np.zeros(1))
+    assert len(alive) > 3
+    assert not any(alive)
 
 
 HOW: list[dict[str, Any]] = [
