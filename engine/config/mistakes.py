@@ -25,6 +25,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "split.leave_last": 1,
     "split.folds": 5,
     "refine.liked_from": 4.0,
+    "cooccurrence.liked_from": 4.0,
 }
 
 
