@@ -151,21 +151,28 @@ def _id_type(of_files: Iterable[IdType]) -> IdType:
 
 def _notes(source: Source, opened: Sequence[Sequence[str]], columns: Sequence[str] | None) -> list[str]:
     """What was noted of each file, once; with the number of files where these are many."""
-    of_files: dict[str, list[RatingsFile]] = defaultdict(list)
-    for file, notes in zip(source.files, opened, strict=True):
+    of_files: dict[str, list[str]] = defaultdict(list)
+    called = _called(source.files)
+    for file, name, notes in zip(source.files, called, opened, strict=True):
         of_columns = _columns_notes(file) if columns is None else _odd_roles(file)
         missing = [kind for kind, name in zip(("rating", "time"), file.columns[2:], strict=True) if name is None]
         in_folders = [_in_folders(file, missing).removeprefix("; ")]
         for note in filter(None, [*notes, *of_columns, *_values_notes(file), *in_folders]):
-            of_files[note].append(file)
+            of_files[note].append(name)
     if (n := len(source.files)) == 1:
         return list(of_files)
-    named = {note: [file.path.name for file in files] for note, files in of_files.items()}
-    every = [f"{n} files are read as one: {source.files[0].path.name} to {source.files[-1].path.name}"]
+    every = [f"{n} files are read as one: {called[0]} to {called[-1]}"]
     return every + [
         note if len(names) == n else f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {note}"
-        for note, names in named.items()
+        for note, names in of_files.items()
     ]
+
+
+def _called(files: Sequence[RatingsFile]) -> list[str]:
+    """What files are called in notes: the ends of their paths in which they differ, the names at least."""
+    paths = [str(file.path).split("/") for file in files]
+    depth = next((k for k, parts in enumerate(zip(*paths, strict=False)) if len(set(parts)) > 1), 0)
+    return ["/".join(path[min(depth, len(path) - 1) :]) for path in paths]
 
 
 def _in_folders(file: RatingsFile | Location, missing: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def test_a_folder_is_read_as_one_in_the_order_of_names(tmp_path: Path) -> None:
     source = open_source(put_parts(tmp_path / "clicks"))
     assert rows(source) == [row for part in PARTS for row in part]
     assert (source.name, source.origin) == ("clicks", str(tmp_path / "clicks"))
-    assert source.notes[0] == "3 files are read as one: part.csv.gz to zzz.tsv.zst"
+    assert source.notes[0] == "3 files are read as one: month=2024-01/part.csv.gz to month=2024-03/zzz.tsv.zst"
 
 
 @pytest.mark.parametrize(
