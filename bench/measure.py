@@ -18,11 +18,21 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 
 
-def make_twin(scale: float) -> Path:
+def make_twin(scale: float, version: int = 2) -> Path:
     """Synthetic ratings at a scale, made on first use and kept."""
-    folder = HERE / "data" / f"twin-{scale:g}"
+    return _made(f"twin-{version}-{scale:g}", "--scale", f"{scale:g}", "--version", str(version))
+
+
+def make_shape(users: int, items: int, ratings: int) -> Path:
+    """Synthetic ratings of another shape than ml-25m's, made on first use and kept."""
+    asked = ("--users", str(users), "--items", str(items), "--ratings", str(ratings))
+    return _made(f"twin-{users}-{items}-{ratings}", *asked)
+
+
+def _made(name: str, *options: str) -> Path:
+    folder = HERE / "data" / name
     if not (folder / "synthetic.json").exists():
-        command = [sys.executable, "-m", "engine", "data", "twin", "--out", str(folder), "--scale", f"{scale:g}"]
+        command = [sys.executable, "-m", "engine", "data", "twin", "--out", str(folder), *options]
         subprocess.run(command, check=True)
     return folder
 

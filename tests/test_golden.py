@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.ratings.twin import write_twin
-from tests.support.golden import EXACT, GOLDEN, RUNS, TWIN_SCALE, machine, make
+from tests.support.golden import EXACT, GOLDEN, RUNS, TWIN_SCALE, TWIN_VERSION, machine, make
 
 KNOWN: dict[str, Any] = json.loads(GOLDEN.read_text())
 CHANGED = (
@@ -21,7 +21,7 @@ CHANGED = (
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("golden")
-    write_twin(folder / "twin", scale=TWIN_SCALE)
+    write_twin(folder / "twin", scale=TWIN_SCALE, version=TWIN_VERSION)
     return folder
 
 
