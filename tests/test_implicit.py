@@ -160,6 +160,15 @@ def test_a_newcomer_took_whatever_they_count(tmp_path: Path) -> None:
     assert few.equals(many)
 
 
+def test_ratings_taken_for_clicks_may_be_negative_a_newcomers_too(tmp_path: Path) -> None:
+    signed = synthetic_ratings(90, 60).with_columns(pl.col("rating") * 4 - 10)
+    recommender = Recommender.open(finished(tmp_path, signed, matrix={"feedback": "implicit"}))
+    low, high = (recommender.recommend(recommender.fold_in([1, 8, 15], [n, n, n]), 5) for n in (-8, 10))
+    assert low.equals(high)
+    with pytest.raises(UsageError, match="the ratings of this run go from -8 to 10"):
+        recommender.fold_in([1], [11])
+
+
 def test_the_summary_and_the_report_say_so(clicks: Path) -> None:
     metrics = metrics_of(clicks)
     told = summary.describe(metrics)

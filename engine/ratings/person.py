@@ -48,8 +48,10 @@ def read_person(where: Place, usual: Source) -> tuple[list[Any], list[float]]:
     item, *rating = file.layout
     as_id = int if item.type == "int64" else str
     rows = [row.fields for row in islice(read_records(file), file.skip, None) if any(row.fields)]
-    ratings = [as_number(file, row[rating[0].place]) if rating else 1.0 for row in rows]
-    return [as_id(row[item.place].strip(BLANKS)) for row in rows], [rating for rating in ratings if rating is not None]
+    ratings = [as_number(file, row[rating[0].place]) or 0.0 if rating else 1.0 for row in rows]
+    rated = zip(rows, ratings, strict=True)
+    taken = [(row, value) for row, value in rated if value or file.values == "ratings"]  # a count of 0 says: not taken
+    return [as_id(row[item.place].strip(BLANKS)) for row, _ in taken], [value for _, value in taken]
 
 
 def _open_person(path: Location, usual: RatingsFile) -> RatingsFile:

@@ -59,7 +59,7 @@ def _is_number(value: object) -> bool:
 def _within_range(opened: OpenedRun, items: pl.Series, ratings: NDArray[np.float64]) -> NDArray[np.float32]:
     """Ratings as they are computed with; refuse those out of range."""
     low, high = opened.profile.rating_min, opened.profile.rating_max
-    if opened.implicit:  # of a pair that repeats, counts are added up
+    if opened.profile.values != "ratings":  # of a pair that repeats, counts are added up
         low, high = 0.0, MOST_RATING
     with np.errstate(over="ignore"):
         in_float32 = ratings.astype(np.float32)

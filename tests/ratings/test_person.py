@@ -38,6 +38,9 @@ def test_where_the_run_has_no_ratings_items_alone_are_enough(write: Write) -> No
     usual = open_source(write("user,item\n1,31\n"))
     assert read_person(write("item\n31\n7\n", "mine.csv"), usual) == ([31, 7], [1.0, 1.0])
     assert read_person(write("item,rating\n31,4\n", "mine.csv"), usual) == ([31], [4.0])
+    counted = open_source(write("user,item,plays\n1,31,2\n"))
+    assert read_person(write("item,plays\n31,4\n7,0\n", "mine.csv"), counted) == ([31], [4.0])
+    assert read_person(write("movieId,rating\n31,4\n7,0\n", "mine.csv"), open_source(write(GOOD)))[1] == [4.0, 0.0]
     with pytest.raises(UsageError, match="has the columns movieId: call them movieId,rating"):
         read_person(write("movieId\n31\n", "mine.csv"), open_source(write(GOOD)))
 
