@@ -50,7 +50,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 3),
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 5),
-        step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 2),
+        step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 3),
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 9)
     if settings.evaluate.model == "notebook":

@@ -275,9 +275,10 @@ class CsrReader:
             counts += np.bincount(some, minlength=self.shape[1])
         return counts
 
-    def split_rows(self, parts: int) -> list[tuple[int, int]]:
-        """Cut the rows into ``parts`` ranges with about the same number of stored values each."""
-        wanted = np.arange(1, parts) * (self.nnz / parts)
-        cuts = np.searchsorted(self.indptr, wanted).tolist()
+    def split_rows(self, parts: int, of_row: int = 0) -> list[tuple[int, int]]:
+        """Cut the rows into ``parts`` ranges of about the same work each: stored values, and ``of_row`` a row."""
+        work = self.indptr + of_row * np.arange(len(self.indptr)) if of_row else self.indptr
+        wanted = np.arange(1, parts) * (int(work[-1]) / parts)
+        cuts = np.searchsorted(work, wanted).tolist()
         edges = [0, *cuts, self.shape[0]]
         return list(itertools.pairwise(edges))

@@ -150,7 +150,7 @@ class Biases(Section, frozen=True):
     item_damping: Annotated[float, Meta(ge=0)] = 3.0
     """Number of ratings equal to the mean that are added to an item's."""
     ratings_per_part: Positive = 2**22
-    """Ratings in a task. Sums of ratings are added in the order of the tasks."""
+    """Ratings in a task, a user counting as 16 more. Sums of ratings are added in the order of the tasks."""
 
 
 class Residuals(Section, frozen=True):

@@ -10,6 +10,7 @@ from engine.chunked.budget import MIB
 from engine.chunked.task import Planned
 from engine.config import Config
 from engine.model.index import nearest_kept
+from engine.model.sizes import BIAS_USER
 
 # Dimensions of refined vectors are a multiple of that (`engine.kernels.refinement.LANES`).
 LANES = 16
@@ -199,6 +200,11 @@ def n_train(settings: Config, shapes: Shapes) -> int:
     if settings.split.method in ("global-time", "given") or settings.split.leave_last is not None:
         return shapes.n_ratings  # ratings of the same second stay together, and users with few stay in train
     return min(shapes.n_ratings, int((1 - settings.split.test_share) * shapes.n_ratings) + shapes.n_users)
+
+
+def bias_parts(settings: Config, shapes: Shapes) -> int:
+    """Parts of the users that biases are fitted by."""
+    return chunks(n_train(settings, shapes) + BIAS_USER * shapes.n_users, settings.biases.ratings_per_part)
 
 
 def column_bytes(shapes: Shapes) -> int:

@@ -9,6 +9,7 @@ from engine.costs.common import (
     ZARR,
     Plan,
     Shapes,
+    bias_parts,
     chunks,
     column_bytes,
     dims_of,
@@ -23,6 +24,7 @@ from engine.costs.common import (
 from engine.model.index import clusters_items
 from engine.model.sizes import (
     BIAS_RATINGS,
+    BIAS_USER,
     CENTRE_SAMPLE,
     PREDICT_USERS,
     QUERY_USERS,
@@ -35,15 +37,15 @@ from engine.model.sizes import (
 def biases(settings: Config, shapes: Shapes) -> Plan:
     """A part of the users as it is stored, a piece of it widened; what is added up for the items."""
     section, items = settings.biases, shapes.n_items
-    n = n_train(settings, shapes)
-    n_parts = chunks(n, section.ratings_per_part)
-    part = min(n, chunks(n, max(1, n_parts)) + shapes.most_ratings)
+    n, n_parts = n_train(settings, shapes), bias_parts(settings, shapes)
+    work = chunks(n + BIAS_USER * shapes.n_users, max(1, n_parts))
+    part, some = min(n, work + shapes.most_ratings), min(chunks(work, BIAS_USER), shapes.n_users)
     piece = min(part, BIAS_RATINGS + shapes.most_ratings)
     reading = total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
         part=total(data=shapes.value_bytes, indices=column_bytes(shapes)) * part,
-        of_users=total(indptr=8, lengths=8, ends=8) * min(part, shapes.n_users),
+        of_users=total(indptr=8, lengths=8, ends=8) * some,
         train_indptr=8 * shapes.n_users,
     )
     sums = total(
@@ -54,7 +56,7 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
     users = total(
         reading=reading,
         piece=total(left=8, of_items=8, columns=8) * piece,
-        biases=total(biases=8, of_piece=8, damped=3 * 8) * min(part, shapes.n_users),
+        biases=total(biases=8, of_piece=8, damped=3 * 8) * some,
         item_arrays=total(taken=8, of_piece=8) * items,
     )
     of_items = total(left=8, counts=8, of_a_part=8, damped=3 * 8) * items

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.config import Config, Cooccurrence, Recommend, Refine, Residuals
 from engine.costs.common import (
     Shapes,
+    bias_parts,
     chunks,
     clusters_of,
     dims_of,
@@ -65,7 +66,7 @@ def _evaluated(settings: Config, shapes: Shapes) -> int:
 
 def _biases(settings: Config, shapes: Shapes) -> int:
     users, items, section = shapes.n_users, shapes.n_items, settings.biases
-    n_parts = chunks(n_train(settings, shapes), section.ratings_per_part)
+    n_parts = bias_parts(settings, shapes)
     of_parts = total(sums=8, counts=8, taken=8 * section.passes) * n_parts
     of_items = total(left=8, counts=8, biases=8 * section.passes, found=4)
     return total(users=(4 + 4) * users, items=(of_parts + of_items) * items)

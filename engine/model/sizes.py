@@ -56,6 +56,8 @@ FOLD_STEPS = 10
 of a newcomer."""
 BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
+BIAS_USER = 16
+"""biases: what a user counts beside the ratings where users are cut into parts, so that none has too many users."""
 RECOMMEND_ROW_GROUP = 2**17
 """recommend: rows of the result that are written together."""
 
@@ -80,6 +82,7 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "POPULAR_ITEMS": ("calibrate", "evaluate", "recommend"),
     "FOLD_STEPS": ("refine", "predict", "calibrate", "recommend"),
     "BIAS_RATINGS": ("biases", "calibrate"),
+    "BIAS_USER": ("biases",),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""

@@ -194,6 +194,10 @@ def test_row_ranges_cover_all_rows_in_order_and_balance(stored: Stored, parts: i
     longest = np.diff(matrix.indptr).max()
     sizes = [matrix.indptr[stop] - matrix.indptr[start] for start, stop in ranges]
     assert max(sizes) <= matrix.nnz / parts + longest
+    weighed = reader.split_rows(parts, of_row=100)
+    assert [row for start, stop in weighed for row in range(start, stop)] == list(range(40))
+    work = [matrix.indptr[stop] - matrix.indptr[start] + 100 * (stop - start) for start, stop in weighed]
+    assert max(work) <= (matrix.nnz + 100 * 40) / parts + longest + 100
 
 
 @pytest.mark.parametrize(
