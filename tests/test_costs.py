@@ -55,6 +55,26 @@ def test_partitions_grow_with_the_heaviest_user() -> None:
         assert more == 1009 * each
 
 
+@pytest.mark.parametrize("step", ["biases", "evaluate", "predict"])
+def test_what_is_needed_at_least_does_not_grow_with_the_ratings(step: str) -> None:
+    # Of the same users and items; the most that users have together stays, too.
+    of_users = tuple(min(32_000 * 2**power, 10**7) for power in range(18))
+    few, many = (COSTS[step](Config(), replace(SHAPES, n_ratings=n, most_of_users=of_users)) for n in (10**8, 10**9))
+    for name in few:
+        assert abs(many[name].cost.least() - few[name].cost.least()) < MIB, name
+
+
+def test_where_it_fits_the_train_matrix_is_held_instead_of_batches() -> None:
+    # Primes: a term left out or counted twice cannot cancel.
+    shapes = Shapes(0, n_ratings=1009 * 1013, n_users=1009, n_items=70_001, most_ratings=97, value_bytes=3)
+    settings = load({"neighbors": {"k": 11}})
+    cost = COSTS["evaluate"](settings, shapes)["users"].cost
+    n = int(1009 * 1013 * 0.8) + 1009
+    assert (cost.row, cost.cache) == (3 + 4, (3 + 4) * n + 8 * 1010)
+    assert cost.max_rows == n + 32 * 1009
+    assert cost.min_rows == max(11 * (97 + 32), 2**20)
+
+
 @given(
     n_users=st.integers(1, 10**7),
     per_user=st.integers(1, 300),

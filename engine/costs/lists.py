@@ -85,7 +85,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         vectors=4 * dims, counts=8, factor=4, popular=4 + 8, bias=4, information=8, near_indptr=8 + 8, scales=4
     )
     shared = total(
-        users=total(train_indptr=8, test_indptr=8, biases=4, indptr=8) * shapes.n_users,
+        users=total(train_indptr=8, test_indptr=8, biases=4) * shapes.n_users,
         items=total(near=near_stored, arrays=item_arrays) * items,
     )
     return _gathering(settings, shapes, task, shared)
@@ -103,7 +103,7 @@ def _gathering(settings: Config, shapes: Shapes, task: int, shared: int) -> Cost
         row=total(columns=columns, values=values),
         max_rows=min(most, max(GATHER_RATINGS, one_user)),
         min_rows=max(one_user, LEAST_GATHERED),
-        cache=stored_train(settings, shapes),
+        cache=total(train=stored_train(settings, shapes), indptr=8 * (shapes.n_users + 1)),
     )
 
 

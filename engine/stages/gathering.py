@@ -61,7 +61,8 @@ class RatingsOfNeighbors:
 
     def __init__(self, train: CsrReader, neighbors: Nearest, room: int) -> None:
         self._train, self._neighbors = train, neighbors
-        self._all = train.read(0, train.shape[0]) if room >= train.nbytes else None
+        all_fits = room >= train.nbytes + train.indptr.nbytes  # a whole that is read has row pointers of its own
+        self._all = train.read(0, train.shape[0]) if all_fits else None
         self._chunks = train.chunks(room)
 
     def each(
