@@ -15,6 +15,7 @@ import heapq
 import re
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def recorded(dataset: Path, workers: int, memory: str) -> dict[str, Any]:
         asked = {"dataset": str(dataset), "workdir": folder, "memory": memory, "workers": workers, "executor": "dask"}
         result = engine.run(config.load(asked, {"index": {"method": "pruned"}}), note)
     for entry in result.stages:
-        stages[entry.stage] |= {"seconds": entry.seconds, "projected": entry.projected, "measured": entry.measured}
+        of_stage = stages.setdefault(entry.stage, {"rounds": {}})  # an idle one has begun no round
+        of_stage |= {"seconds": entry.seconds, "projected": entry.projected, "measured": entry.measured}
     return stages
 
 
@@ -130,7 +132,33 @@ def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
         "n_items": size["n_items"],
         "set": size["set"],
         "stages": stages_on_paper,
+        "growth": growth(settings, shapes),
     } | volumes(settings, shapes)
+
+
+def growth(settings: Config, shapes: Shapes) -> dict[str, Any]:
+    """Bytes of memory that a stage takes more of for each user, with ratings like the others', and for each item.
+
+    Of its round that grows most with each; and what that comes to for all users and all items.
+    """
+    more_users = replace(shapes, n_users=2 * shapes.n_users, n_ratings=2 * shapes.n_ratings)
+    more_items = replace(shapes, n_items=2 * shapes.n_items)
+    found = {}
+    for step in steps(settings):
+        plans = [costs.COSTS[step.name](settings, each) for each in (shapes, more_users, more_items)]
+        now, with_users, with_items = ({name: each.cost.least() for name, each in plan.items()} for plan in plans)
+        of_user = {name: (with_users[name] - now[name]) / shapes.n_users for name in now}
+        of_item = {name: (with_items[name] - now[name]) / shapes.n_items for name in now}
+        user, item = max(of_user, key=of_user.__getitem__), max(of_item, key=of_item.__getitem__)
+        found[step.name] = {
+            "user": round(of_user[user]),
+            "of_users": user,
+            "item": round(of_item[item]),
+            "of_items": item,
+            "users": round(of_user[user] * shapes.n_users),
+            "items": round(of_item[item] * shapes.n_items),
+        }
+    return found
 
 
 def paper_shapes(n_ratings: int, n_items: int) -> Shapes:
@@ -147,7 +175,7 @@ def paper_shapes(n_ratings: int, n_items: int) -> Shapes:
 def shares(rounds: dict[str, list[float]]) -> dict[str, float]:
     """Share of each round in the seconds of its stage; passes are numbered alike whatever their number."""
     total = sum(sum(tasks) for tasks in rounds.values())
-    return {name: sum(tasks) / total for name, tasks in rounds.items()}
+    return {name: sum(tasks) / total for name, tasks in rounds.items()} if total else {}
 
 
 def volumes(settings: Config, shapes: Shapes) -> dict[str, Any]:
@@ -258,9 +286,26 @@ def volume_table(results: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def growth_table(results: dict[str, Any]) -> str:
+    """What each stage holds of users and items, in all, for the smallest of the sizes on paper."""
+    ratings, case = next(iter(results["paper"].items()))
+    rows = [
+        [
+            name,
+            f"{each['user']:,} ({each['of_users']})" if each["user"] else "-",
+            format_size(each["users"]) if each["user"] else "-",
+            f"{each['item']:,} ({each['of_items']})" if each["item"] else "-",
+            format_size(each["items"]) if each["item"] else "-",
+        ]
+        for name, each in case["growth"].items()
+    ]
+    head = ["stage", "bytes a user", f"{case['n_users']:,} users", "bytes an item", f"{case['n_items']:,} items"]
+    return f"Of {ratings} ratings:\n\n{table(head, rows)}"
+
+
 def write_tables(results: dict[str, Any]) -> None:
     """Put the tables between their marks in the page."""
-    made = {"measured": measured_table(results), "volumes": volume_table(results)}
+    made = {"measured": measured_table(results), "volumes": volume_table(results), "growth": growth_table(results)}
     made["paper"] = "\n\n".join(paper_table(case, ratings) for ratings, case in results["paper"].items())
     page = PAGE.read_text()
     for name, text in made.items():
