@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 import engine
+from engine.chunked.errors import UsageError
+from engine.chunked.journal import Record
+from engine.chunked.sealed import read_sealed, write_sealed
+from engine.chunked.storage import locate
 
 ROOT = Path(engine.__file__).parent
 HEAVY = ("numpy", "scipy", "polars", "zarr", "pyarrow", "hnswlib")
@@ -41,9 +46,12 @@ def imports(path: Path) -> list[str]:
     return [node.module or "" for node in nodes]
 
 
-# What stages share: what they are constructed with, a table written, and how an index is gone through.
+# What stages share: what they are constructed with, a table written, rows sorted by item, rows
+# of neighbours, how an index is gone through.
 _SHARED = (
     "engine.stages.alternating",
+    "engine.stages.by_item",
+    "engine.stages.gathering",
     "engine.stages.inputs",
     "engine.stages.tables",
     "engine.stages.index.tiles",
@@ -69,3 +77,15 @@ def test_tasks_are_not_named_anywhere_else() -> None:
     for path in (each for folder in ("stages", "serving", "results") for each in (ROOT / folder).rglob("*.py")):
         values = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
         assert not [value for value in values if isinstance(value, str) and value.endswith(".00000")], path
+
+
+def test_what_another_version_left_is_told_in_a_sentence(default_run: Path, tmp_path: Path) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(default_run, where)
+    (path,) = where.glob("stages/calibrate-*/records/choose.00000.json")
+    record = read_sealed(locate(path), Record)
+    assert record.result is not None
+    del record.result["ranking"]["weights"]["votes"]
+    write_sealed(locate(path), record)
+    with pytest.raises(UsageError, match=r"another version of this program left it .*votes.*run it again"):
+        engine.Recommender.open(where)

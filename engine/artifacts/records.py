@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from engine.artifacts import names
+from engine.chunked.errors import UsageError
 from engine.chunked.journal import Committed
 from engine.model.parameters import RankingChoice, RankingParameters, RatingChoice, RatingWeights
 
@@ -20,11 +21,19 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 def _one(stage: Committed, task_id: str, kind: type[R]) -> R:
-    return msgspec.convert(stage.result(task_id), kind)
+    return _converted(stage, stage.result(task_id), kind)
 
 
 def _each(stage: Committed, round_name: str, kind: type[R]) -> list[R]:
-    return [msgspec.convert(result, kind) for result in stage.results(round_name)]
+    return [_converted(stage, result, kind) for result in stage.results(round_name)]
+
+
+def _converted(stage: Committed, result: Any, kind: type[R]) -> R:
+    """A result as this version reads it; steps of a run never meet another's, but who opens a finished run may."""
+    try:
+        return msgspec.convert(result, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{stage.root}: another version of this program left it ({error}): run it again") from None
 
 
 def implicit_because(feedback: str, values: str, rating_min: float, rating_max: float) -> str:

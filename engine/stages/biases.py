@@ -24,7 +24,7 @@ from engine.artifacts.names import ITEM_BIAS, USER_BIAS
 from engine.artifacts.readers import Matrix
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
-from engine.chunked.task import Round, TaskContext
+from engine.chunked.task import Round, TaskContext, task_id
 from engine.model.biases import damped, settle_users, start_from, sums_of, taken_off, within
 from engine.model.sizes import BIAS_USER
 
@@ -77,7 +77,7 @@ class BiasesStage:
 
     def _load(self, p: int) -> tuple[float, NDArray[np.float64]]:
         """The mean, and the items' biases that the users' of pass ``p`` are settled by."""
-        return self._own.result("start.00000")["mean"], np.load(self._own.path(_items_path(p)))
+        return self._own.result(task_id("start"))["mean"], np.load(self._own.path(_items_path(p)))
 
     def _settle_users(self, p: int, index: int, context: TaskContext) -> None:
         (mean, items), rows = context.shared, self._part(index)
