@@ -56,7 +56,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
-    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 3)
+    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 4)
     calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
     weights = ("calibrate",) if costs.calibrates(settings) else ()
     residuals = step(

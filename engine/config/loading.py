@@ -75,7 +75,7 @@ def _with_what_is_needed(settings: Config) -> Config:
         test = settings.test if isinstance(settings.test, str | None) else "a data frame"
         raise UsageError(f"split.method={split.method} and test={test}: method given goes with a test part")
     times = settings.ingest.times or split.by_time
-    auto = "auto" in (settings.evaluate.liked_from, settings.refine.liked_from)
+    auto = "auto" in (settings.evaluate.liked_from, settings.refine.liked_from, settings.cooccurrence.liked_from)
     scale = settings.matrix.scale or auto or settings.factors.ratings == "scaled"
     return msgspec.structs.replace(
         settings,

@@ -217,10 +217,12 @@ def choose_ranking(tried: Sequence[RankingWeights], recalls: NDArray[np.float32]
         nothing = Worth(0.0, 0.0)
         return RankingChoice(tried[0], nothing, nothing, {})
     best = _simplest(tried, values, _best(values, range(len(tried))))
-    without = {
-        part: [i for i, weights in enumerate(tried) if part not in _parts(weights)] for part in _parts(tried[best])
-    }
-    worth = {part: _paired(values, best, _best(values, some)) for part, some in without.items() if some}
+    worth = {}
+    for part in _parts(tried[best]):
+        without = [i for i, weights in enumerate(tried) if part not in _parts(weights)]
+        fewer = [i for i in without if set(_parts(tried[i])) < set(_parts(tried[best]))]
+        if without:
+            worth[part] = _paired(values, best, _best(values, fewer or without))
     recall = Worth(float(values[:, best].mean()), _error(values[:, best]))
     return RankingChoice(tried[best], recall, _paired(values, best, 0), worth)
 

@@ -112,7 +112,8 @@ class RankingChoice:
     given : Worth
         Gain over the weights given.
     worth : dict of Worth
-        Of each part that has a weight: mean recall less that of the best weights without it.
+        Of each part that has a weight: mean recall less that of the best weights of the others, or, where it is the
+        only one, of the best weights without it.
     """
 
     weights: RankingWeights

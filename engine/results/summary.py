@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.chunked.printable import printable
 from engine.results.verdict import baselines_that_win
+from engine.results.weights import Part, chosen_parts
 
 _Cells = tuple[str, str, str, str]
 _OF_RATINGS = (
@@ -56,34 +57,20 @@ def describe(metrics: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *_ratings(measured), "", *_lists(measured)])
 
 
-_PARTS = {
-    "latent": "vectors",
-    "near": "near items",
-    "products": "vectors",
-    "votes": "votes",
-    "together": "items taken together",
-    "popularity": "popularity",
-}
-
-
 def _weights(metrics: Mapping[str, Any]) -> list[str]:
     """What the model's parts weigh, and what each is worth on ratings held out of train."""
-    weights = metrics.get("evaluated", metrics).get("weights")  # a refit has those of the evaluated run
-    if not weights or not weights["chosen"]:
+    of_ratings, of_lists = (chosen_parts(metrics, kind) for kind in ("rating", "ranking"))
+    if not of_lists:
         return []
-    of_ratings, of_lists = (
-        ", ".join(_weighed(name, value, each["worth"]) for name, value in each["weights"].items() if value)
-        for each in (weights["rating"], weights["ranking"])
-    )
-    lines = [f"  weights of lists      {of_lists}"]
-    if metrics["feedback"] == "explicit":
-        lines.insert(0, f"  weights of ratings    {of_ratings or 'the bias model alone'}")
-    return lines
+    ratings, lists = (", ".join(_weighed(part) for part in parts if part.weight) for parts in (of_ratings, of_lists))
+    return [
+        f"  weights of ratings    {ratings or 'the bias model alone'}",
+        f"  weights of lists      {lists}",
+    ]
 
 
-def _weighed(name: str, weight: float, worth: Mapping[str, Any]) -> str:
-    gain = f" ({worth[name][0]:+.4f} ±{worth[name][1]:.4f})" if name in worth else ""
-    return f"{_PARTS[name]} {weight:g}{gain}"
+def _weighed(part: Part) -> str:
+    return f"{part.name} {part.weight:g}" + (f" ({part.worth})" if part.worth else "")
 
 
 def _notes(metrics: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from tests.support.ratings import synthetic_ratings, write_ratings
 # Of each step with a constant in `sizes.DECIDING`: its version, and the digest of its constants.
 KNOWN = {
     "biases": (3, "b82073beeb85"),
-    "calibrate": (3, "f24170af263e"),
+    "calibrate": (4, "f24170af263e"),
     "evaluate": (9, "ebe79eeedbcc"),
     "factors": (5, "d50b4112a37c"),
     "index": (3, "9e6fcf8c6bee"),

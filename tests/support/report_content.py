@@ -42,6 +42,14 @@ def metrics(*, baselines: bool = True) -> dict[str, Any]:
         "config": {"preset": "default"} | {step.name: settings[step.name] for step in STEPS},
     }
     if baselines:
+        found["weights"] = {
+            "rating": {"weights": {"latent": 0.938, "near": 0.0}, "worth": {"latent": [0.0348, 0.0009]}},
+            "ranking": {
+                "weights": {"products": 1.0, "votes": 0.25, "together": 0.0, "popularity": 0.0},
+                "worth": {"products": [0.0255, 0.0019], "votes": [0.0037, 0.0013]},
+            },
+            "chosen": True,
+        }
         found["figures"] = {
             "bias_model": {"rmse": _figure(0.8774)},
             "model": {

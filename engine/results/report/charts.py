@@ -15,6 +15,7 @@ import altair as alt
 from engine.chunked.budget import MIB, format_size
 from engine.results.report.content import Bin, Popularity, Share, Stage
 from engine.results.report.tables import Value
+from engine.results.weights import Part
 
 _ACCENT, _OTHER, _ALLOWED = "var(--accent)", "var(--other)", "var(--allowed)"
 _INK, _MUTED, _QUIET, _GRID = "var(--ink)", "var(--muted)", "var(--muted-2)", "var(--grid)"
@@ -139,6 +140,29 @@ def compared(models: Mapping[str, Value]) -> Spec:
     errors = base.mark_rule(color=_INK, strokeWidth=1.5).encode(x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=6, color=_INK).encode(x="high:Q", text="text:N")
     return _spec(alt.layer(bars, errors, labels), height=30 * len(models))
+
+
+def worth_of(parts: Sequence[Part]) -> Spec:
+    """What each part is worth that has a weight, with one standard error to either side."""
+    rows: list[dict[str, Any]] = [
+        {
+            "part": part.name,
+            "gain": part.gain or 0.0,
+            "low": (part.gain or 0.0) - (part.error or 0.0),
+            "high": (part.gain or 0.0) + (part.error or 0.0),
+            "weight": f"weight {part.weight:g}",
+            "text": part.worth,
+        }
+        for part in parts
+    ]
+    y = alt.Y("part:N", sort=[part.name for part in parts], title=None)
+    base = _chart(rows).encode(y=y, tooltip=_tooltip(part="part", weight="weight", text="worth"))
+    top, low = max((row["high"] for row in rows), default=0) or 1e-4, min((0.0, *(row["low"] for row in rows)))
+    x = alt.X("gain:Q", title=None, axis=_FEW, scale=alt.Scale(domain=[low, low + (top - low) * 1.35], nice=False))
+    bars = base.mark_bar(color=_ACCENT, height={"band": 0.6}).encode(x=x)
+    errors = base.mark_rule(color=_INK, strokeWidth=1.5).encode(x="low:Q", x2="high:Q")
+    labels = base.mark_text(align="left", dx=6, color=_INK).encode(x="high:Q", text="weight:N")
+    return _spec(alt.layer(bars, errors, labels), height=30 * len(rows))
 
 
 def recall_distribution(bins: Sequence[Bin], mean: float) -> Spec:

@@ -20,6 +20,7 @@ from engine.results.report import charts
 from engine.results.report.content import Content, Popularity, Recall, Stage
 from engine.results.report.tables import OURS, Row, definitions, make_tables, read_rows
 from engine.results.verdict import baselines_that_win
+from engine.results.weights import Part, chosen_parts
 
 _HERE = Path(__file__).parent
 # Figures that are drawn beside their baselines; those of lists at their whole length.
@@ -66,6 +67,7 @@ def render(content: Content) -> str:
         ours=OURS,
         definitions=definitions(rows, content.liked_from),
         comparisons=[(row, _comparison(row)) for row in compared],
+        worths=_worths(content.metrics),
         recall=content.recall and _recall(content.recall),
         popularity=content.popularity and _popularity(content.popularity),
         memory=_memory(content) if any(stage.measured for stage in content.stages) else None,
@@ -129,6 +131,20 @@ def _duration(seconds: float) -> str:
 def _comparison(row: Row) -> Chart:
     alt = f"{row.name}: " + ", ".join(f"{name} {value.text}" for name, value in row.values.items())
     return Chart(f"compared-{row.key}", row.name, alt, charts.compared(row.values))
+
+
+def _worths(metrics: Mapping[str, Any]) -> list[Chart]:
+    """What the run chose for ratings and for lists, where parts were measured and one of them has a weight."""
+    of_ratings, of_lists = (chosen_parts(metrics, kind) for kind in ("rating", "ranking"))
+    titled = {"ratings": of_ratings, "lists": of_lists}
+    return [_worth(title, parts) for title, parts in titled.items() if any(part.worth for part in parts)]
+
+
+def _worth(title: str, parts: Sequence[Part]) -> Chart:
+    rows = [(part.name, f"{part.weight:g}", part.worth) for part in parts]
+    alt = f"Parts of {title}: " + ", ".join(f"{part.name} weighs {part.weight:g}" for part in parts)
+    spec = charts.worth_of([part for part in parts if part.weight])
+    return Chart(f"worth-of-{title}", f"Parts of {title}", alt, spec, ["part", "weight", "worth"], rows)
 
 
 def _recall(recall: Recall) -> Chart:
