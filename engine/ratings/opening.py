@@ -66,7 +66,7 @@ def open_source(
                 told += f" (one of {len(found.files)} files: leave it out with a pattern)"
             raise UsageError(told) from None
     if not opened:
-        raise empty[0]
+        raise UsageError(str(empty[0]))  # the kind that other processes know
     first = found.files[0]
     twin = _synthetic_name(first.parent)
     source = Source(
