@@ -134,3 +134,32 @@ def take_rows(array: Rows, rows: NDArray[np.int64]) -> NDArray[Any]:
         stop = min((start + 1) * chunk, array.shape[0])
         taken[first:last] = read_rows(array, start * chunk, stop)[rows[first:last] - start * chunk]
     return taken
+
+
+class ArrayFile:
+    """An array of one dimension in a file that `numpy.save` has written: parts of it are read when they are asked for.
+
+    What has been read of a file that is mapped would count as held for as long as it is mapped.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    DamagedError
+        Where the file is none of these.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            mapped = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise DamagedError(f"{path}: not what it says it is ({error})") from None
+        self.dtype, self.shape, self._begin = mapped.dtype, mapped.shape, mapped.offset
+
+    def __getitem__(self, some: slice, /) -> NDArray[Any]:
+        start, stop, _ = some.indices(self.shape[0])
+        offset = self._begin + start * self.dtype.itemsize
+        return np.fromfile(self._path, self.dtype, max(0, stop - start), offset=offset)

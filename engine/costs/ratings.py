@@ -19,7 +19,7 @@ from engine.costs.common import (
     total,
     wide_values,
 )
-from engine.model.sizes import READ_RATINGS
+from engine.model.sizes import HELD_IDS, INGEST_ROW_GROUP, READ_RATINGS
 
 
 def ingest(settings: Config, shapes: Shapes) -> Plan:
@@ -38,8 +38,9 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         group=group,
     )
     survey = total(streaming=POLARS_STREAM, sample=32 * MIB, text_columns=text_columns, group=group)
-    # Ids and their counts, those of pieces not merged yet, and merged: their order and what they are put in order in.
-    distinct = total(pieces=2 * (8 + 8), joined=8 + 8, order=8, ordered=8 + 8, starts=8, merged=8 + 8, table=32) * n_ids
+    held = [max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n) for n in (shapes.n_users, shapes.n_items)]
+    # Of ids, merged and of pieces not merged yet; and while the one or the other are merged.
+    distinct = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held) + total(table=32) * n_ids
     texts = total(kept=1, sorted=1) * (shapes.user_text_bytes + shapes.item_text_bytes)
     profile = total(
         streaming=POLARS_STREAM,

@@ -211,7 +211,8 @@ def _clusters(settings: Config, shapes: Shapes) -> Plan:
         sums=centres,
         moved=centres,
         products=products,
-        chunk=user * chunk,
+        numpy=4 * MIB,
+        chunk=total(stored=4 * dims, decoded=4 * dims, user=user) * chunk,
     )
     sort = Cost(
         task=total(zarr=ZARR, read=user * chunk, sorted=user * chunk, written=user * chunk, products=products),

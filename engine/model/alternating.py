@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,16 @@ class Wanted(NamedTuple):
     targets: Float32
     ridges: Float32
     weights: Float32 | None = None
+
+
+class Slices(Protocol):
+    """An array of one dimension, or what reads parts of one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+
+    def __getitem__(self, some: slice, /) -> NDArray[Any]: ...
 
 
 class Objective(Protocol):
@@ -125,6 +135,15 @@ class Part:
     data: NDArray[np.generic]
 
 
+@dataclass(frozen=True)
+class StoredPart:
+    """A `Part` that is on the disk, of which slices are read."""
+
+    indptr: Slices
+    users: Slices
+    data: Slices
+
+
 def by_place(rows: NarrowRows, first_user: int, places: NDArray[np.int32], n_places: int) -> Part:
     """Sort the ratings of consecutive users by the places of their items.
 
@@ -144,7 +163,7 @@ def by_place(rows: NarrowRows, first_user: int, places: NDArray[np.int32], n_pla
     return Part(indptr, users[order], rows.data[order])
 
 
-def cut_places(parts: Sequence[Part], start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
+def cut_places(parts: Sequence[Part | StoredPart], start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
     """Cut a range of places into pieces of at most ``most`` ratings, one place at least."""
     counts = np.zeros(stop - start, dtype=np.int64)
     for part in parts:
@@ -157,15 +176,16 @@ def cut_places(parts: Sequence[Part], start: int, stop: int, most: int) -> Itera
         first = last
 
 
-def joined(parts: Sequence[Part], start: int, stop: int, n_users: int, step: float) -> NarrowRows:
+def joined(parts: Sequence[Part | StoredPart], start: int, stop: int, n_users: int, step: float) -> NarrowRows:
     """Ratings of the items at some places, users ascending, as rows of a matrix items x users."""
-    lengths = [np.diff(part.indptr[start : stop + 1]).astype(np.int64) for part in parts]
+    bounds = [part.indptr[start : stop + 1] for part in parts]
+    lengths = [np.diff(of_part).astype(np.int64) for of_part in bounds]
     indptr = np.concatenate([[0], np.cumsum(np.sum(lengths, axis=0))])
     users = np.empty(indptr[-1], dtype=np.uint32)
     data = np.empty(indptr[-1], dtype=parts[0].data.dtype)
     filled = indptr[:-1].copy()
-    for part, of_part in zip(parts, lengths, strict=True):
-        to, stored = consecutive(filled, of_part), slice(part.indptr[start], part.indptr[stop])
+    for part, ends, of_part in zip(parts, bounds, lengths, strict=True):
+        to, stored = consecutive(filled, of_part), slice(int(ends[0]), int(ends[-1]))
         users[to], data[to] = part.users[stored], part.data[stored]
         filled += of_part
     return NarrowRows(indptr, users, data, n_users, step)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
-from engine.model.alternating import Ids, Part, Shares, by_place, cut_places, joined
+from engine.model.alternating import Ids, Part, Shares, StoredPart, by_place, cut_places, joined
 from engine.model.sizes import REFINE_RATINGS
 
 
@@ -49,11 +50,11 @@ class ByItem:
             some = slice(first - begin, last - begin)
             yield some, items[some], rows
 
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[StoredPart]:
         """What each task that sorted ratings has left; on the disk."""
         names = Part.__dataclass_fields__
         paths = ({name: self._own.path(_part_path(name, i)) for name in names} for i in range(len(self.ranges)))
-        return [Part(**{name: np.load(path, mmap_mode="r") for name, path in each.items()}) for each in paths]
+        return [StoredPart(**{name: arrays.ArrayFile(path) for name, path in each.items()}) for each in paths]
 
 
 def _part_path(name: str, part: int) -> str:

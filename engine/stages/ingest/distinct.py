@@ -50,15 +50,24 @@ class IdCounts:
 
     def merged(self) -> tuple[Ids, NDArray[np.int64]]:
         """Ids, ascending, and the count of each; shapes (distinct ids,)."""
-        ids, counts = np.concatenate(self._ids), np.concatenate(self._counts)
+        ids, counts = _joined(self._ids), _joined(self._counts)
         order = np.argsort(ids, kind="stable")
-        ids, counts = ids[order], counts[order]
+        ids = ids[order]  # one after the other: less is held at a time
+        counts = counts[order]
+        del order
         starts = _starts(ids)
         ids, counts = ids[starts], np.add.reduceat(counts, starts)
         self._ids, self._counts = [ids], [counts]
         self._held = len(ids)
         self._room = max(HELD_IDS, 2 * self._held)
         return ids, counts
+
+
+def _joined(pieces: list[Ids]) -> Ids:
+    """Pieces one after the other; the list is emptied."""
+    joined = np.concatenate(pieces)
+    pieces.clear()
+    return joined
 
 
 def _count(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
