@@ -118,8 +118,11 @@ def ratings_changed(where: Place) -> str | None:
 
 def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str]]:
     """Each file of a run: where it is, and its state and SHA-256 then."""
-    paths = [locate(file["path"]) for file in details.get("source", {}).get("files", [])]
-    return list(zip(paths, details.get("source_states", []), details.get("contents", []), strict=False))
+    try:
+        paths = [locate(file["path"]) for file in details["source"]["files"]]
+        return list(zip(paths, details["source_states"], details["contents"], strict=False))
+    except (KeyError, TypeError, UsageError):  # another version's, or somebody has put it there
+        return []
 
 
 def _checked(settings: Config) -> Config:

@@ -5,6 +5,7 @@ One task creates an array (and owns its ``zarr.json``); others fill it, each who
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,7 +138,7 @@ def take_rows(array: Rows, rows: NDArray[np.int64]) -> NDArray[Any]:
 
 
 class ArrayFile:
-    """An array of one dimension in a file that `numpy.save` has written: parts of it are read when they are asked for.
+    """An array in a file that `numpy.save` has written: some of its rows are read when they are asked for.
 
     What has been read of a file that is mapped would count as held for as long as it is mapped.
 
@@ -161,5 +162,6 @@ class ArrayFile:
 
     def __getitem__(self, some: slice, /) -> NDArray[Any]:
         start, stop, _ = some.indices(self.shape[0])
-        offset = self._begin + start * self.dtype.itemsize
-        return np.fromfile(self._path, self.dtype, max(0, stop - start), offset=offset)
+        n, row = max(0, stop - start), math.prod(self.shape[1:])
+        read = np.fromfile(self._path, self.dtype, n * row, offset=self._begin + start * row * self.dtype.itemsize)
+        return read.reshape(n, *self.shape[1:])

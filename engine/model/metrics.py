@@ -169,7 +169,8 @@ def ranking_per_user(
     first = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, np.inf)
     figures: dict[str, NDArray[np.float64]] = {}
     for k in lengths:
-        last, most = min(k, hits.shape[1]) - 1, np.minimum(k, n_liked)
+        last = min(k, hits.shape[1]) - 1
+        most = np.minimum(last + 1, n_liked)
         found = n_hits[:, last]
         figures |= {
             f"recall_at_{k}": found / n_liked,

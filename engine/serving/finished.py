@@ -12,7 +12,7 @@ from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
-from engine.ratings.source import Source
+from engine.ratings.source import KINDS, Source
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,15 @@ def open_finished(place: Place) -> FinishedRun:
     try:
         settings = msgspec.convert(last.details["settings"], Config)
         source = Source.from_json(dict(last.details["source"]))
-    except (msgspec.ValidationError, TypeError, KeyError) as error:
+        size, *digests = last.details["identity"]
+        identity = [str(int(size)), *map(str, digests)]
+        if not digests or not source.files or any(len(file.columns) != len(KINDS) for file in source.files):
+            raise ValueError("it does not say what it read")
+    except (msgspec.ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise UsageError(f"{where}: another version ran it ({error}): run it again") from None
     roots = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
     stages = {name: Committed(root) for name, root in roots.items()}
-    run = FinishedRun(where, found.fingerprint, settings, list(last.details["identity"]), source, stages)
+    run = FinishedRun(where, found.fingerprint, settings, identity, source, stages)
     for root in roots.values():
         fault = Journal(root).fault_of_stage(complete=True)
         if fault is not None:

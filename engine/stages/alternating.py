@@ -16,10 +16,12 @@ import numpy as np
 from engine.artifacts.names import ITEM_FACTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import FactorsLayout, Scale
+from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.alternating import Float32, Objective, Side, fit_items, fit_users, side
+from engine.model.alternating import Float32, Ids, Objective, Side, fit_items, fit_users, side
 from engine.model.scale import scaled
+from engine.model.sizes import GRAM_ROWS
 from engine.stages.by_item import ByItem
 
 
@@ -139,10 +141,18 @@ class AlternatingStage(Generic[Section]):
         if sweep:
             found = np.load(self._own.path(_items_path(sweep - 1, task)))
         else:
-            found = np.load(self._own.path(_START), mmap_mode="r")[self._shares.items(task)]
+            found = self._starting(self._shares.items(task))
         for some, items, rows in self._by_item.pieces(task):
             fit_items(objective, rows, items, users, self._section.steps, found[some])
         np.save(context.scratch / _items_path(sweep, task), found)
+
+    def _starting(self, own: Ids) -> Float32:
+        """Vectors that some items start from, ascending; only so many of all are in memory at a time."""
+        stored, found = arrays.ArrayFile(self._own.path(_START)), np.empty((len(own), self.dims()), dtype=np.float32)
+        for start in range(0, self._n_items, GRAM_ROWS):
+            some = slice(*np.searchsorted(own, [start, start + GRAM_ROWS]))
+            found[some] = stored[start : start + GRAM_ROWS][own[some] - start]
+        return found
 
     def _collect(self, index: int, context: TaskContext) -> dict[str, float]:
         np.save(context.scratch / ITEM_FACTORS, self._items(self._section.sweeps - 1))

@@ -29,6 +29,12 @@ def test_parts_are_slices(stored: Path, start: int, stop: int) -> None:
     assert found[start:stop].tolist() == list(range(100))[start:stop]
 
 
+def test_parts_of_tables_are_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", table := np.arange(60).reshape(20, 3))
+    for start, stop in ((0, 20), (3, 7), (19, 30), (5, 2)):
+        np.testing.assert_array_equal(ArrayFile(tmp_path / "a.npy")[start:stop], table[start:stop])
+
+
 def test_what_is_no_array_is_damaged(tmp_path: Path) -> None:
     for content in (b"", b"x" * 200, b"\x93NUMPY\x01\x00"):
         (tmp_path / "a.npy").write_bytes(content)

@@ -19,7 +19,7 @@ import pytest
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import chunked, cli
-from engine.chunked import arrays, csr, overview, upkeep, workdir
+from engine.chunked import arrays, csr, overview, publishing, upkeep, workdir
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal, Record
 from engine.chunked.sealed import read_sealed, write_sealed
@@ -374,3 +374,36 @@ def test_figures_that_are_no_figures_are_damage(recommender: Config, tmp_path: P
     deep(finished)
     with pytest.raises(DamagedError, match=finished.name):
         report.write(where)
+
+
+WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no source": lambda details: details.update(source=None),
+    "files of no kind": lambda details: details["source"].update(files="x"),
+    "no files": lambda details: details["source"].update(files=[]),
+    "too few columns": lambda details: details["source"]["files"][0].update(columns=["a"]),
+    "contents of no kind": lambda details: details.update(contents=7),
+    "no identity": lambda details: details.update(identity=[]),
+    "an identity of no kind": lambda details: details.update(identity="x"),
+    "no settings": lambda details: details.update(settings=None),
+    "nothing": lambda details: details.clear(),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_run_that_says_nonsense_of_itself_is_told_in_a_line(
+    recommender: Config, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sealed as the program does it, by somebody who knows how."""
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    (path,) = (where / "finished").iterdir()
+    found = read_sealed(locate(path), publishing.Finished)
+    details = msgspec.to_builtins(found.run.details)
+    WRONG[what](details)
+    last = msgspec.structs.replace(found.run, details=details)
+    write_sealed(locate(path), msgspec.structs.replace(found, run=last))
+    write_sealed(locate(where / "run.json"), last)
+    for command in (["verify"], ["status"], ["clean", "--yes"], ["report"], ["recommend", "--user", "1"]):
+        code = cli.main([command[0], str(where), *command[1:]])
+        assert code in (0, 2, 5)
+        assert len(capsys.readouterr().err.splitlines()) <= 1 + (code == 0)

@@ -175,7 +175,9 @@ def collect(place: Place) -> Content:
     last, metrics = finished.run, finished.metrics
     try:
         settings = msgspec.convert(last.details["settings"], Config)
-    except (KeyError, msgspec.ValidationError) as error:
+        size, sha256 = last.details["identity"][:2]
+        ratings_bytes = int(size)
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise DamagedError(f"{where}: configured by another version of this program ({error})") from None
     stages = {entry.stage: Committed(where / STAGES / entry.folder) for entry in last.stages}
     evaluate = stages.get("evaluate")
@@ -194,8 +196,8 @@ def collect(place: Place) -> Content:
         popularity=None if evaluate is None else _popularity(evaluate, stages["matrix"]),
         command=command(settings, metrics["dataset"], last.allowed),
         changed=dict(changed(settings)),
-        ratings_bytes=int(last.details["identity"][0]),
-        ratings_sha256=last.details["identity"][1],
+        ratings_bytes=ratings_bytes,
+        ratings_sha256=sha256,
     )
 
 
