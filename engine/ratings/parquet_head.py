@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import polars as pl
+import pyarrow.compute
 import pyarrow.parquet
 
 from engine.chunked.errors import UsageError
@@ -126,21 +127,43 @@ def _row_bytes(file: RatingsFile, head: pl.DataFrame) -> int:
 
 
 def _text_bytes(file: RatingsFile, metadata: Any) -> int:
-    """The mean size of a row's ids that are text, in the row group where they are longest; by the footer.
+    """The mean size of a row's ids that are text, in the row group where they are longest.
+
+    By the footer, and by the dictionary where a column chunk has one: its values are stored once each, however many
+    rows have them, so the footer's sizes hide how long they are.
 
     Raises
     ------
     UsageError
-        Where it is more than any id may have.
+        Where an id is longer than any may be.
     """
     texts, longest = [column.name for column in file.layout if column.type == "string"], 0
-    for group in _groups(metadata):
-        columns = [group.column(k) for k in range(group.num_columns)]
-        mean = [c.total_uncompressed_size // max(1, group.num_rows) for c in columns if c.path_in_schema in texts]
-        longest = max(longest, sum(mean))
-        if any(each > MOST_ID for each in mean):
-            raise UsageError(f"{file.path} has ids of {max(mean)} bytes, {MOST_ID} are allowed: give shorter ones")
+    if not texts:
+        return 0
+    with pyarrow.parquet.ParquetFile(file.local, read_dictionary=texts) as opened:
+        for number, group in enumerate(_groups(metadata)):
+            columns = [group.column(k) for k in range(group.num_columns)]
+            means = []
+            for column in (each for each in columns if each.path_in_schema in texts):
+                mean = column.total_uncompressed_size // max(1, group.num_rows)
+                lengths = _entry_bytes(opened, number, column.path_in_schema) if column.has_dictionary_page else [mean]
+                if max(mean, *lengths) > MOST_ID:
+                    raise UsageError(
+                        f"{file.path}, column {column.path_in_schema}, row group {number} has ids of "
+                        f"{max(mean, *lengths)} bytes, {MOST_ID} are allowed: give shorter ones"
+                    )
+                means.append(max(mean, sum(lengths) // len(lengths)))
+            longest = max(longest, sum(means))
     return longest
+
+
+def _entry_bytes(opened: Any, group: int, name: str) -> Sequence[int]:
+    """How long the entries of a column chunk's dictionary are, in bytes; reading a row of it reads them."""
+    rows = next(opened.iter_batches(1, row_groups=[group], columns=[name]), None)
+    if rows is None or not isinstance(rows.column(0), pyarrow.DictionaryArray):
+        return [0]
+    found: list[int] = pyarrow.compute.binary_length(rows.column(0).dictionary).to_pylist()
+    return found or [0]
 
 
 def _row_group_notes(file: RatingsFile) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 
 from engine.chunked.errors import UsageError
@@ -325,3 +326,21 @@ def test_opening_text_does_not_load_polars(write: Write) -> None:
 def test_a_file_has_its_name_without_its_kind(file: str, name: str, tmp_path: Path) -> None:
     (tmp_path / file).write_text("userId,movieId,rating\n1,2,3\n")
     assert open_source(tmp_path / file).name == name
+
+
+def test_long_ids_that_a_dictionary_hides_from_the_footer_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+
+    def write(long: str) -> None:
+        users = pl.Series([f"u{k % 9}" for k in range(1000)] + [f"{long}{k % 3}" for k in range(9000)])
+        frame = pl.DataFrame({"user": users, "item": [k % 50 for k in range(10_000)], "rating": [3.0, 4.0] * 5000})
+        pyarrow.parquet.write_table(frame.to_arrow(), path, row_group_size=5000)
+
+    write("x" * 5000)
+    assert pyarrow.parquet.read_metadata(path).row_group(1).column(0).total_uncompressed_size < 5 * 5000
+    with pytest.raises(UsageError, match=r"column user, row group 0 has ids of 5001 bytes, 4096 are allowed"):
+        open_source(path)
+    write("x" * 3000)  # allowed, and counted
+    assert open_source(path).row_bytes > 2900
+    write("x")
+    assert open_source(path).row_bytes < 40
