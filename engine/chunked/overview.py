@@ -129,8 +129,9 @@ def _inspect_stage(
             damaged.append(str(error))
     if fault := journal.fault_of_stage(complete=figures and entry is not None):
         damaged.append(fault)
-    left = 0 if complete or entry is None else tasks_left(entry.rounds, done)
-    planned = sum(n for _, n in entry.rounds) if entry else 0
+    rounds = [] if entry is None or entry.idle else entry.rounds
+    left = 0 if complete else tasks_left(rounds, done)
+    planned = sum(n for _, n in rounds)
     estimated = entry.estimated_seconds * pace if entry else 0.0
     return {
         "stage": folder.stage,
