@@ -61,7 +61,9 @@ def tight_run(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_fits_a_cgroup_of_its_budget_and_its_projections(tight_run: Path) -> None:
-    for stage in json.loads((tight_run / "run.json").read_text())["stages"]:
+    stages = [each for each in json.loads((tight_run / "run.json").read_text())["stages"] if not each["idle"]]
+    assert len(stages) > 10
+    for stage in stages:
         assert 0.5 <= stage["measured"] / stage["projected"] <= 1, stage
         assert stage["measured"] <= BUDGET, stage
 

@@ -63,7 +63,7 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
     for action in parser._actions:
         words += [option for option in action.option_strings if option.startswith("--")]
         if not action.option_strings and action.choices:
-            words += action.choices
+            words += map(str, action.choices)
     return words
 
 
@@ -83,7 +83,7 @@ def bash(parser: argparse.ArgumentParser) -> str:
     ]
     options = [f'        "{path}") words="{" ".join(_words(each))}" ;;' for path, each in found]
     choices = [
-        f'        "{path} {option}") words="{" ".join(words)}" ;;'
+        f'        "{path} {option}") words="{" ".join(map(str, words))}" ;;'
         for path, each in found
         for option, words in _fixed(each)
     ]
@@ -109,7 +109,7 @@ def fish(parser: argparse.ArgumentParser) -> str:
                 ]
                 continue
             long = [option[2:] for option in action.option_strings if option.startswith("--")]
-            words = f" -x -a '{' '.join(action.choices)}'" if action.choices else ""
+            words = f" -x -a '{' '.join(map(str, action.choices))}'" if action.choices else ""
             if long:
                 lines.append(
                     f"complete -c engine -n '{condition}' -l {long[0]}{words} -d '{_quoted(action.help or '')}'"

@@ -137,7 +137,7 @@ def test_the_same_bytes_from_any_number_of_workers(
     result = engine.run(on_dask)
     assert contents(tmp_path / "w") == expected
     assert result.processes == workers
-    assert all(0 < stage.measured <= stage.projected <= BUDGET for stage in result.stages)
+    assert all(0 < stage.measured <= stage.projected <= BUDGET for stage in result.stages if not stage.idle)
     tasks = [record for folder in result.artifacts.values() for record in Journal(folder).records()]
     assert len(tasks) > 40
     resize(cluster, 2)
@@ -152,7 +152,7 @@ def test_the_same_bytes_when_a_worker_is_killed_in_the_middle_of_every_stage(
     finally:
         kills.rename(kills.with_name("done"))
     assert {path.name for path in kills.with_name("done").iterdir()} == {
-        folder.name for folder in result.artifacts.values()
+        result.artifacts[stage.stage].name for stage in result.stages if not stage.idle
     }
     assert contents(tmp_path) == expected
     wait_for(lambda: len(cluster.scheduler.workers) == 2)
@@ -223,7 +223,7 @@ def test_a_worker_with_too_little_memory_is_refused_and_the_remedy_works(ratings
     (limit,) = re.findall(r"--memory-limit (\d+)MiB", str(refused.value))
     with local_cluster(1, allowed=int(int(limit) * MIB * 0.8)) as large:
         result = engine.run(on(large))
-    assert all(0 < stage.measured <= stage.projected for stage in result.stages)
+    assert all(0 < stage.measured <= stage.projected for stage in result.stages if not stage.idle)
 
 
 def test_a_worker_that_has_done_tasks_reserves_what_a_fresh_one_does(ratings: Path, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_twin_in_a_bucket_on_two_workers_one_of_them_killed(bucket: Remote, tm
     assert [path.name.partition("-")[0] for path in (tmp_path / "kills").iterdir()] == ["neighbors"]
     bucket.store.get((bucket / "twin" / "stages").key, str(tmp_path / "copy" / "stages"), recursive=True)
     assert contents(tmp_path / "copy" / "stages") == contents(tmp_path / "local" / "stages")
-    assert all(0 < stage.measured <= stage.projected <= 512 * MIB for stage in result.stages)
+    assert all(0 < stage.measured <= stage.projected <= 512 * MIB for stage in result.stages if not stage.idle)
 
 
 def planned(result: engine.RunResult) -> dict[str, str]:

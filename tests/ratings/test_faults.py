@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -225,7 +226,6 @@ def test_whatever_the_fast_path_sees_is_located(write: Write, data: st.DataObjec
     ("column", "value", "expected"),
     [
         ("user", None, "row 3, column user: missing user id"),
-        ("user", 2**63, "row 3, column user: user id does not fit 64 bits"),
         ("item", "", "row 3, column item: missing item id"),
         ("rating", None, "row 3, column rating: missing rating"),
         ("rating", 1e300, "row 3, column rating: rating is too large to compute with"),
@@ -240,6 +240,15 @@ def test_finds_the_row_of_parquet(tmp_path: Path, column: str, value: Any, expec
     source = open_file(parquet(tmp_path / "r.parquet", user=users, **columns))
     assert looks_faulty(source)
     assert expected in str(locate_fault(source))
+
+
+def test_an_id_beyond_64_bits_is_found_where_the_footer_does_not_tell(tmp_path: Path) -> None:
+    users = pl.Series([1, 2, 2**63, 4], dtype=pl.UInt64)
+    frame = pl.DataFrame({"user": users, "item": [1, 2, 3, 4], "rating": [1.0, 2, 3, 4]})
+    frame.write_parquet(tmp_path / "r.parquet", statistics=False)
+    source = open_file(tmp_path / "r.parquet")
+    assert looks_faulty(source)
+    assert "row 3, column user: user id does not fit 64 bits" in str(locate_fault(source))
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:
@@ -313,6 +322,9 @@ def test_ids_are_of_a_few_thousand_bytes_at_most(write: Write, tmp_path: Path) -
         assert looks_faulty(source) is not sound
         told = str(locate_fault(source))
         assert sound or "line 3, column user: user id of more than 4096 bytes; give shorter ones" in told
-        source = open_file(parquet(tmp_path / "r.parquet", user=["a", "c" * n], item=[1, 2], rating=[1.0, 2]))
+        frame = pl.DataFrame({"user": ["a", "c" * n], "item": [1, 2], "rating": [1.0, 2]})
+        # Of a dictionary it would be known as soon as the file is opened.
+        pyarrow.parquet.write_table(frame.to_arrow(), tmp_path / "r.parquet", use_dictionary=False)
+        source = open_file(tmp_path / "r.parquet")
         assert looks_faulty(source) is not sound
         assert sound or "row 2, column user: user id of more than 4096 bytes" in str(locate_fault(source))

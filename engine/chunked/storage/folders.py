@@ -251,7 +251,7 @@ class ByPath:
             self._locked = None
 
 
-Kind = ByDescriptor if {os.open, os.stat, os.mkdir, os.unlink, os.rename} <= os.supports_dir_fd else ByPath
+Kind = ByDescriptor if os.open in os.supports_dir_fd else ByPath
 
 
 @contextmanager
