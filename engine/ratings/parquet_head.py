@@ -19,6 +19,8 @@ from engine.ratings.source import MOST_ID, IdType, Names, NoRatingsError, Rating
 from engine.ratings.times import settle, unit_of
 
 _HEAD_ROWS = 1000
+# Bytes of a column chunk that are no values: the least and the greatest value, which pages name, may be as long as ids.
+_HEADERS = 3 * MOST_ID
 # Row groups up to so many rows do not matter.
 _ROW_GROUP = 1 << 18
 
@@ -145,7 +147,7 @@ def _text_bytes(file: RatingsFile, metadata: Any) -> int:
             columns = [group.column(k) for k in range(group.num_columns)]
             means = []
             for column in (each for each in columns if each.path_in_schema in texts):
-                mean = column.total_uncompressed_size // max(1, group.num_rows)
+                mean = max(0, column.total_uncompressed_size - _HEADERS) // max(1, group.num_rows)
                 lengths = _entry_bytes(opened, number, column.path_in_schema) if column.has_dictionary_page else [mean]
                 if max(mean, *lengths) > MOST_ID:
                     raise UsageError(
