@@ -12,6 +12,12 @@ import traceback
 
 from engine.chunked.events import Failed
 
+# Before memory is short: where it is, a library cannot be loaded any more.
+try:
+    import resource
+except ImportError:  # a system without limits of this kind
+    resource = None  # type: ignore[assignment]
+
 
 class EngineError(Exception):
     """Base class: anything else that went wrong in a way worth a sentence."""
@@ -142,9 +148,7 @@ def _short_of_memory(error: BaseException) -> str:
 
 def address_space_limit() -> str:
     """Say what limits the address space of processes here, and what to do; nothing where it has no limit."""
-    try:
-        import resource
-    except ImportError:  # a system without such limits
+    if resource is None:
         return ""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
