@@ -225,8 +225,3 @@ class Sampler:
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):
             self.samples.append((time.monotonic() - self._start, self._look()))
-
-    @property
-    def current(self) -> int:
-        """Bytes at the last look, 0 before the first."""
-        return self.samples[-1][1] if self.samples else 0
