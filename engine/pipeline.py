@@ -20,7 +20,7 @@ from engine.artifacts.records import implicit_because
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Known, Pipeline, Step, Survey
 from engine.chunked.task import Costs
-from engine.config import Calibration, Config, Recommend
+from engine.config import Calibration, Config, Cooccurrence, Recommend, Refine, Section
 from engine.costs import Shapes
 from engine.ratings.resolve import Found
 from engine.ratings.source import Source
@@ -40,8 +40,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     vectors = "refine" if refined else "factors"
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 6)
     refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 2)
-    liked_from = settings.evaluate.liked_from if settings.refine.liked_from is None else settings.refine.liked_from
-    refine = replace(refine, params=msgspec.structs.replace(settings.refine, liked_from=liked_from))
+    refine = replace(refine, params=_with_liked_from(settings.refine, settings))
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
         step("split", "SplitStage", ("ingest",), "train and test", 4),
@@ -63,10 +62,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 2
     )
     cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together")
-    liked_from = (
-        settings.evaluate.liked_from if settings.cooccurrence.liked_from is None else settings.cooccurrence.liked_from
-    )
-    cooccurrence = replace(cooccurrence, params=msgspec.structs.replace(settings.cooccurrence, liked_from=liked_from))
+    cooccurrence = replace(cooccurrence, params=_with_liked_from(settings.cooccurrence, settings))
     of_ratings, of_lists = costs.parts(settings)
     model = (
         *neighbors_and_baseline,
@@ -82,6 +78,12 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("predict", "PredictStage", (*_PREDICTED, *of_ratings, *weights), "test ratings predicted", 3),
         replace(evaluate, needs=(*_MEASURED, "item_neighbors", "predict", *of_lists, *weights)),
     )
+
+
+def _with_liked_from(section: Refine | Cooccurrence, settings: Config) -> Section:
+    """The section with what ``evaluate`` has, where it has no rating of its own that items are liked from."""
+    liked_from = settings.evaluate.liked_from if section.liked_from is None else section.liked_from
+    return msgspec.structs.replace(section, liked_from=liked_from)
 
 
 def recommend_step(settings: Config, section: Recommend) -> Step:

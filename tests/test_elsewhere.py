@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,25 @@ def test_no_link_is_followed_by_path_either(tmp_path: Path) -> None:
             refused()
     folder.unlink("file")
     assert (tmp_path / "out/file").read_text() == "precious"
+
+
+# What Linux alone offers, and where it is asked for.
+ASKED = {
+    "sched_getaffinity": {"chunked/executors/processes.py"},
+    "pthread_sigmask": {"chunked/executors/processes.py"},
+    "sysconf": {"chunked/memory.py"},
+    "fcntl": {"chunked/storage/folders.py"},
+    "dir_fd": {"chunked/storage/folders.py"},
+    "import resource": {"chunked/errors.py"},
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_linux_alone_offers_is_asked_for_in_one_place(name: str) -> None:
+    files = {path for path in (ROOT / "engine").rglob("*.py") if re.search(rf"\b{name}\b", path.read_text())}
+    assert {path.relative_to(ROOT / "engine").as_posix() for path in files} == ASKED[name]
+
+
+def test_a_twin_is_made_where_least_is_offered(here: Path) -> None:
+    made = on("windows", here, "data", "twin", "--out", "twin", "--users", "50", "--items", "2000", "--json")
+    assert json.loads(made.stdout)["n_users"] == 50

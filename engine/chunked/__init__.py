@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     )
     from engine.chunked.events import Event
     from engine.chunked.journal import Committed
-    from engine.chunked.loop import RunResult, describe, plan, run
+    from engine.chunked.loop import plan, run
     from engine.chunked.memory import process_claimed
+    from engine.chunked.outcome import RunResult, describe
     from engine.chunked.overview import status
     from engine.chunked.pipeline import Inputs, Known, Pipeline, Step, Survey, content_of
     from engine.chunked.planning import RunPlan
@@ -49,7 +50,7 @@ _HOMES = {
     "Progress": "progress",
     "Round": "task",
     "RunPlan": "planning",
-    "RunResult": "loop",
+    "RunResult": "outcome",
     "Stage": "task",
     "Step": "pipeline",
     "Survey": "pipeline",
@@ -57,7 +58,7 @@ _HOMES = {
     "UsageError": "errors",
     "clean": "upkeep",
     "content_of": "pipeline",
-    "describe": "loop",
+    "describe": "outcome",
     "plan": "loop",
     "process_claimed": "memory",
     "run": "loop",

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.chunked.errors import UsageError
+from engine.chunked.executors.processes import processors
 from engine.chunked.printable import printable
 from engine.chunked.storage import on_this_machine
 from engine.cli.parsing import add_command, add_format, add_json
 from engine.cli.showing import show
 from engine.ratings import datasets
-
-if TYPE_CHECKING:
-    from engine.ratings.twin import Shape
 
 
 def add(commands: Any) -> None:
@@ -84,36 +80,16 @@ def _written(options: argparse.Namespace, path: Path) -> int:
 
 def _twin(options: argparse.Namespace) -> int:
     # Loads numpy and Polars, which no other command needs in this process.
-    from engine.ratings.twin import write_twin
+    from engine.ratings.twin import shape_of, write_twin
 
     if not options.scale > 0:
         raise UsageError(f"--scale {options.scale}: must be more than 0")
-    shape, processes = _shape(options), len(os.sched_getaffinity(0))
+    if options.version == 1 and (options.users or options.items or options.ratings):
+        raise UsageError("version 1 has ml-25m's shape alone: leave out --version 1, or --users, --items and --ratings")
+    shape, processes = shape_of(options.users, options.items, options.ratings), processors()
     same = {"scale": options.scale, "seed": options.seed, "version": options.version}
     made = write_twin(options.out, shape=shape, processes=processes, **same)
     counts = f"{made.n_ratings:,} synthetic ratings by {made.n_users:,} users of {made.n_items:,} items"
     mapping = {"out": str(options.out), "n_ratings": made.n_ratings, "n_users": made.n_users, "n_items": made.n_items}
     show(options, lambda: f"{options.out}: {counts}", mapping)
     return 0
-
-
-def _shape(options: argparse.Namespace) -> Shape:
-    """How many users, items and ratings are asked for."""
-    from engine.ratings.twin import ML25M
-
-    asked = [name for name in ("users", "items", "ratings") if getattr(options, name) is not None]
-    for name in asked:
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name} {getattr(options, name)}: must be at least 1")
-    if asked and options.version == 1:
-        raise UsageError(f"--{asked[0]}: version 1 has ml-25m's shape alone; leave out --version 1")
-    users = options.users or ML25M.users
-    shape = replace(ML25M, users=users, items=options.items or ML25M.items, most_rated=options.items is not None)
-    if options.ratings:
-        shape = replace(shape, ratings_per_user=options.ratings / users)
-    if shape.ratings_per_user > shape.items / 4:
-        raise UsageError(
-            f"{shape.ratings_per_user:,.0f} ratings of each user are too many of {shape.items:,} items: "
-            "at most a quarter of them; ask for fewer ratings, or more users or items"
-        )
-    return shape

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from engine.chunked import loop
+from engine.chunked import outcome
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import environment
 from engine.chunked.storage import Location, locate, on_this_machine
@@ -128,7 +128,7 @@ def _recommend_all(options: argparse.Namespace) -> int:
             scheduler=options.scheduler,
             on_event=on_event,
         )
-    took = "" if made.run.stages[0].skipped else f"\n{loop.describe(made.run)}\n"
+    took = "" if made.run.stages[0].skipped else f"\n{outcome.describe(made.run)}\n"
     text = f"{took}\n{made.out}: {made.n_items:,} items for {made.n_users:,} users"
     text += f", of whom {made.n_popular:,} get the most popular" if made.n_popular else ""
     show(options, lambda: text, {"out": str(made.out), "n_items": made.n_items, "n_users": made.n_users})

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from engine import driver
-from engine.chunked import loop, planning, workdir
+from engine.chunked import outcome, planning, workdir
 from engine.chunked.events import Preparing
 from engine.chunked.storage import Location
 from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _told(result: driver.RunResult, written: Location | None) -> str:
     """The figures, what they took, what they mean, and what to do next."""
-    lines = [summary.describe(result.metrics), "", loop.describe(result), ""]
+    lines = [summary.describe(result.metrics), "", outcome.describe(result), ""]
     if words := verdict.in_words(result.metrics):
         lines += [f"This model {words[0]}", *(f"       and {each}" for each in words[1:]), ""]
     where = shlex.quote(from_here(result.workdir))

@@ -20,7 +20,7 @@ _STEPS = 255
 _LEAST = np.float32(1e-30)
 
 
-class Together(Protocol):
+class Counting(Protocol):
     """What a configuration says of it; `engine.config.Cooccurrence` has the meanings."""
 
     @property
@@ -51,7 +51,7 @@ class Companions(NamedTuple):
 
 
 def together(
-    section: Together,
+    section: Counting,
     liked_from: float,
     rows: NarrowRows,
     counts: NDArray[np.integer[Any]],
@@ -67,7 +67,7 @@ def together(
 
     Parameters
     ----------
-    section : Together
+    section : Counting
     liked_from : float
         The vote of ratings from there on is 1.
     rows : NarrowRows

@@ -102,7 +102,7 @@ class BiasesStage:
         mean, items = self._load(self._section.passes - 1)
         np.save(context.scratch / USER_BIAS, users)
         np.save(context.scratch / ITEM_BIAS, items.astype(np.float32))
-        seen = [each for each in (self._own.result(f"sums.{part:05d}") for part in range(self._n_parts)) if each]
+        seen = [each for each in self._own.results("sums") if each]
         low, high = within(
             min((each["low"] for each in seen), default=math.inf),
             max((each["high"] for each in seen), default=-math.inf),

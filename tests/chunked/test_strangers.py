@@ -16,7 +16,7 @@ import pytest
 from engine import chunked
 from engine.chunked.budget import MIB
 from engine.chunked.events import Event, Explained, StageBegan, StageSkipped, TaskEnded
-from engine.chunked.loop import describe, run_beside
+from engine.chunked.loop import run_beside
 from engine.chunked.planning import table
 from engine.chunked.references import refer
 from engine.chunked.testing import raised
@@ -143,7 +143,7 @@ def test_a_run_is_planned_and_told_for_people(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("w/stages/*"))
     result = chunked.run(pipeline, tmp_path / "w", memory="200MiB", workers=2)
     assert 0 < result.stages[0].measured <= result.stages[0].projected <= result.allowed
-    assert "toy " in describe(result)
+    assert "toy " in chunked.describe(result)
     assert chunked.status(tmp_path / "w")["finished"]
     assert chunked.verify(tmp_path / "w") == {}
     assert chunked.clean(tmp_path / "w") == []
@@ -243,7 +243,7 @@ def test_a_step_without_tasks_is_complete_at_once(tmp_path: Path) -> None:
     events: list[Event] = []
     result = chunked.run(pipeline, tmp_path / "w", on_event=events.append, memory="200MiB")
     assert [event for event in events if isinstance(event, StageSkipped)] == [StageSkipped("idle", idle=True)]
-    assert describe(result).splitlines()[2].split() == ["idle", "nothing", "to", "do"]
+    assert chunked.describe(result).splitlines()[2].split() == ["idle", "nothing", "to", "do"]
     assert chunked.plan(pipeline, tmp_path / "w", memory="200MiB").stages == []
     again = chunked.run(pipeline, tmp_path / "w", memory="200MiB")
     assert [stage.skipped for stage in again.stages] == [True, True]

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from bench import hardness
-from engine.ratings.twin import ML25M, Shape, TwinSummary, files, interests, published, write_twin
+from engine.chunked.errors import UsageError
+from engine.ratings.twin import ML25M, Shape, TwinSummary, files, interests, published, shape_of, write_twin
 
 SCALE = 0.01
 NAMES = ["movies.csv", "ratings.csv", "synthetic.json"]
@@ -196,3 +197,17 @@ def test_weighted_draws_follow_their_weights() -> None:
     drawn = interests.Tables(weights).draw(np.random.default_rng(0), np.repeat([0, 1], 100_000))
     shares = [np.bincount(part, minlength=4) / 100_000 for part in np.split(drawn, 2)]
     np.testing.assert_allclose(shares, weights / weights.sum(axis=1, keepdims=True), atol=0.006)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"users": 0}, "0 users: must be at least 1"),
+        ({"ratings": -3}, "-3 ratings: must be at least 1"),
+        ({"users": 10, "items": 40, "ratings": 101}, "10 ratings of each user are too many of 40 items"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused(asked: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        shape_of(**asked)
+    assert shape_of(users=10, items=40, ratings=100).ratings_per_user == 10

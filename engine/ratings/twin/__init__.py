@@ -4,6 +4,6 @@
 """
 
 from engine.ratings.twin.files import NEWEST, TwinSummary, write_twin
-from engine.ratings.twin.published import ML25M, Shape
+from engine.ratings.twin.published import ML25M, Shape, shape_of
 
-__all__ = ["ML25M", "NEWEST", "Shape", "TwinSummary", "write_twin"]
+__all__ = ["ML25M", "NEWEST", "Shape", "TwinSummary", "shape_of", "write_twin"]

@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chunked.errors import UsageError
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -56,6 +58,28 @@ class Shape:
 
 
 ML25M = Shape()
+
+
+def shape_of(users: int | None = None, items: int | None = None, ratings: int | None = None) -> Shape:
+    """ml-25m's shape, but with so many users, items and ratings.
+
+    Raises
+    ------
+    UsageError
+        Where a number is less than 1, or there are too many ratings for the items.
+    """
+    for name, asked in (("users", users), ("items", items), ("ratings", ratings)):
+        if asked is not None and asked < 1:
+            raise UsageError(f"{asked} {name}: must be at least 1")
+    shape = Shape(users or ML25M.users, items or ML25M.items, most_rated=items is not None)
+    if ratings:
+        shape = dataclasses.replace(shape, ratings_per_user=ratings / shape.users)
+    if shape.ratings_per_user > shape.items / 4:
+        raise UsageError(
+            f"{shape.ratings_per_user:,.0f} ratings of each user are too many of {shape.items:,} items: "
+            "at most a quarter of them; ask for fewer ratings, or more users or items"
+        )
+    return shape
 
 
 def log_interp(q: Floats, points: tuple[float, ...], values: tuple[float, ...]) -> Floats:
