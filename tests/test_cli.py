@@ -346,7 +346,7 @@ def test_without_hnswlib_the_notebooks_model_is_refused_with_what_to_install(goo
             assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("mib", [300, 200, 120])
+@pytest.mark.parametrize("mib", [700, 300, 200, 120])
 def test_too_little_address_space_is_told_in_one_sentence(mib: int, good: Path, tmp_path: Path) -> None:
     command = f"ulimit -v {mib * 1024}; exec {sys.executable} -m engine run {good} --workdir {tmp_path / 'w'} --quiet"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}

@@ -12,6 +12,9 @@ import traceback
 
 from engine.chunked.events import Failed
 
+# Bytes of address space below which NumPy, Polars and their threads are refused; two processors need 0.8 GiB of them.
+LEAST_ADDRESS_SPACE = 2**30
+
 # Before memory is short: where it is, a library cannot be loaded any more.
 try:
     import resource
@@ -146,12 +149,29 @@ def _short_of_memory(error: BaseException) -> str:
     return ""
 
 
+def refuse_little_address_space() -> None:
+    """Refuse to start a process that could not load libraries: a thread that never starts would hang it.
+
+    Raises
+    ------
+    EngineError
+        Where a limit leaves less than `LEAST_ADDRESS_SPACE`.
+    """
+    if (limit := _most_address_space()) is not None and limit < LEAST_ADDRESS_SPACE:
+        raise EngineError(address_space_limit())
+
+
+def _most_address_space() -> int | None:
+    """Bytes of address space that a process may have; None where it has no limit."""
+    if resource is None:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def address_space_limit() -> str:
     """Say what limits the address space of processes here, and what to do; nothing where it has no limit."""
-    if resource is None:
-        return ""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
+    if (limit := _most_address_space()) is None:
         return ""
     return (
         f"processes may have {limit // 2**20} MiB of address space here, of which libraries take much more than of "

@@ -31,7 +31,7 @@ def archive() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, content in {"README.txt": b"hello", "ratings.csv": RATINGS, "movies.csv": MOVIES}.items():
-            stream.writestr(f"ml-25m/{name}", content)
+            stream.writestr(zipfile.ZipInfo(f"ml-25m/{name}"), content)  # of no time: its hash names tests
     return packed.getvalue()
 
 

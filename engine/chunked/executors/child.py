@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import IO
 
+from engine.chunked.errors import refuse_little_address_space
 from engine.chunked.events import Failed, WorkerEnded, WorkerEvent, WorkerFull, from_line
 from engine.chunked.executors.orders import STOP, Order, to_line
 from engine.chunked.executors.processes import PYTHON, interrupts_held
@@ -28,6 +29,7 @@ class Child:
     """
 
     def __init__(self, environment: Mapping[str, str], keep_open: tuple[int, ...]) -> None:
+        refuse_little_address_space()
         with interrupts_held():
             self._process = subprocess.Popen(
                 COMMAND,

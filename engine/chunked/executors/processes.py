@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from engine.chunked.errors import EngineError, address_space_limit
+from engine.chunked.errors import EngineError, address_space_limit, refuse_little_address_space
 
 # -P: the folder a user stands in must not be searched for modules.
 PYTHON = (sys.executable, "-P")
@@ -78,6 +78,7 @@ def ask(
     EngineError
         Where it fails.
     """
+    refuse_little_address_space()
     with interrupts_held():
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     if among is not None:
