@@ -19,6 +19,7 @@ from engine.chunked.journal import Committed
 from engine.chunked.storage import Remote
 from engine.ratings import datasets
 from tests.support.browser import launched
+from tests.support.here import in_this_process
 from tests.support.pipeline import finish_run, run_stages
 
 # Files that take longest, the longest first: one of them begun last would keep one process at work alone.
@@ -73,6 +74,13 @@ def default_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def notebook_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of the notebook's model, with the true neighbours."""
     return finish_run(sample_dir / "ratings.csv", tmp_path_factory.mktemp("notebook-run"))
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[None]:
+    """Runs of the module's tests take no other process: see `tests.support.here`."""
+    with in_this_process():
+        yield
 
 
 @pytest.fixture(scope="module")

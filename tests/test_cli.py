@@ -12,12 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from engine import cli
+from bench.kill import contents
+from engine import cli, run
+from engine.chunked.errors import EngineError
+from engine.chunked.events import Event, Explained
+from engine.config import Config
 from tests.chunked.test_lock import hold_elsewhere
+from tests.support.here import engine_here, in_this_process
 from tests.support.pipeline import STEPS, finish_run
 
 GOOD = "userId,movieId,rating\n" + "".join(f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 9) for i in range(1, 9))
@@ -62,7 +68,9 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     for command in re.findall(r"^(?:next)? +\S+ -m engine (.*)$", result.stdout, re.MULTILINE):  # they work as printed
         assert engine(*shlex.split(command)).returncode == 0, command
     assert "neighbors: 6 tasks" in result.stderr
-    status = json.loads(engine("status", tmp_path / "w", "--json").stdout)
+    assert engine_here("run", good, "--workdir", tmp_path / "here").returncode == 0
+    assert contents(tmp_path / "here").items() <= contents(tmp_path / "w").items()  # as most tests run it
+    status = json.loads(engine_here("status", tmp_path / "w", "--json").stdout)
     assert status["finished"]
     assert status["running"] is None
     assert status["stages"][0]["stage"] == "ingest"
@@ -70,38 +78,39 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     told = re.findall(r"^(\w+): (\d+ tasks in|nothing to do)", result.stderr, re.MULTILINE)
     expected = [(stage["stage"], stage["tasks_done"]) for stage in status["stages"]]
     assert told == [(stage, f"{done} tasks in" if done else "nothing to do") for stage, done in expected]
-    assert "finished" in engine("status", tmp_path / "w").stdout
-    assert "neighbours who rated it" in engine("recommend", tmp_path / "w", "--user", 3, "--include-test").stdout
+    assert "finished" in engine_here("status", tmp_path / "w").stdout
+    shown = engine_here("recommend", tmp_path / "w", "--user", 3, "--include-test").stdout
+    assert "neighbours who rated it" in shown
 
 
 def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: Path) -> None:
     arguments = ("run", good, "--workdir", tmp_path / "w", "--explain", "--set", "factors.dims=4")
-    assert "ingest: runs, nothing of it is done" in engine(*arguments).stderr
-    again = engine(*arguments, "--set", "neighbors.k=3").stderr
+    assert "ingest: runs, nothing of it is done" in engine_here(*arguments).stderr
+    again = engine_here(*arguments, "--set", "neighbors.k=3").stderr
     for line in (
         "index: skipped, done",
         "neighbors: runs, neighbors.k 50 -> 3",
         "evaluate: runs, it reads neighbors, which is another",
     ):
         assert line in again
-    back = engine(*arguments)
+    back = engine_here(*arguments)
     assert back.stderr.count("skipped, done") == len(STEPS)
     assert re.search("evaluate +done before", back.stdout)
-    unused = engine("clean", tmp_path / "w").stdout
+    unused = engine_here("clean", tmp_path / "w").stdout
     assert unused.count("neighbors-") == unused.count("evaluate-") == 1
     assert "--yes removes it" in unused
-    assert "removed" in engine("clean", tmp_path / "w", "--yes").stdout
+    assert "removed" in engine_here("clean", tmp_path / "w", "--yes").stdout
     assert len(list((tmp_path / "w/stages").iterdir())) == len(STEPS)
-    assert engine("verify", tmp_path / "w").returncode == 0
-    fresh = engine(*arguments, "--fresh")
+    assert engine_here("verify", tmp_path / "w").returncode == 0
+    fresh = engine_here(*arguments, "--fresh")
     assert fresh.stderr.count("runs, nothing of it is done") == len(STEPS)
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
-    changed = engine(*arguments)
+    changed = engine_here(*arguments)
     assert "ingest: runs, what it reads from outside is another" in changed.stderr
     assert f"note: {good} is not what it was; what is finished of its former content stays" in changed.stderr
-    assert "note: " not in engine(*arguments).stderr
+    assert "note: " not in engine_here(*arguments).stderr
     other = good.rename(tmp_path / "other.csv")
-    assert f"was of {good}; what is finished of that stays" in engine("run", other, *arguments[2:]).stderr
+    assert f"was of {good}; what is finished of that stays" in engine_here("run", other, *arguments[2:]).stderr
 
 
 def test_different_data_have_different_directories_and_keep_them(tmp_path: Path) -> None:
@@ -113,19 +122,19 @@ def test_different_data_have_different_directories_and_keep_them(tmp_path: Path)
     wanted = ["runs/ratings.2019", "runs/ratings.2020", "runs/books", "runs/books-2"]
     asked = ["ratings.2019.csv", "ratings.2020.csv", "a/books", "b/books"]
     for data, where in zip(asked, wanted, strict=True):
-        ran = engine("run", data, cwd=tmp_path)
+        ran = engine_here("run", data, cwd=tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert f" in {where}, " in ran.stderr
         assert f"next     {Path(sys.executable).name} -m engine recommend {where} --user 1\n" in ran.stdout
     (tmp_path / "b/books").rename(tmp_path / "moved")
     for data, where in [*zip(asked[:3], wanted[:3], strict=True), ("moved", "runs/moved")]:
-        planned = engine("plan", data, cwd=tmp_path)
+        planned = engine_here("plan", data, cwd=tmp_path)
         assert f" in {where}, " in planned.stderr
         assert ("nothing to do" in planned.stdout) == (where != "runs/moved")
     (tmp_path / "moved").rename(tmp_path / "a/other")
     (tmp_path / "a/other").rename(tmp_path / "books")
     shutil.rmtree(tmp_path / "runs/books")
-    assert " in runs/books-2, " in engine("plan", "books", cwd=tmp_path).stderr
+    assert " in runs/books-2, " in engine_here("plan", "books", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -152,16 +161,16 @@ print(max(stage.measured for stage in found.stages))
 
 
 def test_verify_names_what_is_damaged(good: Path, tmp_path: Path) -> None:
-    engine("run", good, "--workdir", tmp_path / "w")
+    engine_here("run", good, "--workdir", tmp_path / "w")
     (victim,) = (tmp_path / "w").glob("stages/factors-*/loadings.npy")
     victim.write_bytes(b"x" + victim.read_bytes()[1:])
-    refused(engine("verify", tmp_path / "w"), 5, "1 damaged")
-    damaged = json.loads(engine("verify", tmp_path / "w", "--json").stdout)["damaged"]
+    refused(engine_here("verify", tmp_path / "w"), 5, "1 damaged")
+    damaged = json.loads(engine_here("verify", tmp_path / "w", "--json").stdout)["damaged"]
     assert [str(victim) in fault for fault in damaged.values()] == [True]
     with hold_elsewhere(tmp_path / "w/lock") as other:
         try:
-            refused(engine("verify", tmp_path / "w"), 4, str(other.pid))
-            refused(engine("clean", tmp_path / "w"), 4, str(other.pid))
+            refused(engine_here("verify", tmp_path / "w"), 4, str(other.pid))
+            refused(engine_here("clean", tmp_path / "w"), 4, str(other.pid))
         finally:
             other.kill()
 
@@ -184,13 +193,13 @@ def test_status_tells_what_is_left(sample_dir: Path, tmp_path: Path) -> None:
 
 
 def test_quiet_prints_no_progress(good: Path, tmp_path: Path) -> None:
-    assert engine("run", good, "--workdir", tmp_path / "w", "--quiet").stderr == ""
+    assert engine_here("run", good, "--workdir", tmp_path / "w", "--quiet").stderr == ""
 
 
 def test_layers_of_configuration(good: Path, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[neighbors]\nk = 7\n[evaluate]\nk = 3\n")
-    result = engine("run", good, "--workdir", tmp_path / "w", "--config", file, "--set", "neighbors.k=5")
+    result = engine_here("run", good, "--workdir", tmp_path / "w", "--config", file, "--set", "neighbors.k=5")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "w/metrics.json").read_text())
     assert (metrics["config"]["neighbors"]["k"], metrics["config"]["evaluate"]["k"]) == (5, 3)
@@ -226,9 +235,9 @@ def test_bad_input_is_named_with_its_place_and_leaves_nothing_half_made(
 def test_a_mended_file_runs_in_the_same_work_directory(tmp_path: Path) -> None:
     path = tmp_path / "ratings.csv"
     path.write_text(GOOD + "9,1,good\n")
-    assert engine("run", path, "--workdir", tmp_path / "w").returncode == 2
+    assert engine_here("run", path, "--workdir", tmp_path / "w").returncode == 2
     path.write_text(GOOD)
-    assert engine("run", path, "--workdir", tmp_path / "w").returncode == 0
+    assert engine_here("run", path, "--workdir", tmp_path / "w").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -261,8 +270,8 @@ def test_a_mistake_is_named_and_answered(
 
 
 def test_a_folder_that_is_something_else_is_not_written_to(good: Path, tmp_path: Path) -> None:
-    refused(engine("run", good, "--workdir", tmp_path), 2, "not empty", "another work directory")
-    refused(engine("status", tmp_path), 2, "no work directory")
+    refused(engine_here("run", good, "--workdir", tmp_path), 2, "not empty", "another work directory")
+    refused(engine_here("status", tmp_path), 2, "no work directory")
 
 
 def test_a_budget_that_is_too_small_is_refused_with_one_that_works(good: Path, tmp_path: Path) -> None:
@@ -272,10 +281,10 @@ def test_a_budget_that_is_too_small_is_refused_with_one_that_works(good: Path, t
 
 
 def test_a_second_run_is_refused_and_names_the_holder(good: Path, tmp_path: Path) -> None:
-    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
     with hold_elsewhere(tmp_path / "w/lock") as other:
         try:
-            refused(engine("run", good, "--workdir", tmp_path / "w"), 4, str(other.pid))
+            refused(engine_here("run", good, "--workdir", tmp_path / "w"), 4, str(other.pid))
         finally:
             other.kill()
 
@@ -284,7 +293,7 @@ def test_tolerated_oddities_are_noted_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "odd.csv"
     text = "﻿" + GOOD.replace("rating\n", "rating,comment\n", 1).replace("\n", ",x\n").replace("comment,x", "comment")
     path.write_bytes((text + "1,1,5,again\n").replace("\n", "\r\n").encode())
-    result = engine("run", path, "--workdir", tmp_path / "w")
+    result = engine_here("run", path, "--workdir", tmp_path / "w")
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "w/metrics.json").read_text())
     assert metrics["n_repeated"] == 1
@@ -313,7 +322,7 @@ def test_ctrl_c_stops_soon_says_how_to_go_on_and_leaves_a_run_that_does(sample_d
     assert process.returncode == 130
     assert "run again to go on" in errors
     assert "Traceback" not in errors
-    assert engine("run", sample_dir, "--workdir", tmp_path / "w").returncode == 0
+    assert engine_here("run", sample_dir, "--workdir", tmp_path / "w").returncode == 0
 
 
 def test_ctrl_c_ends_soon_a_run_whose_first_processes_are_stopped(good: Path, tmp_path: Path) -> None:
@@ -354,21 +363,30 @@ def test_too_little_address_space_is_told_in_one_sentence(mib: int, good: Path, 
     refused(result, 1, f"{mib} MiB of address space", "ulimit -v unlimited")
 
 
-def test_a_plan_says_what_each_stage_takes_and_its_remedy_makes_the_run_work(good: Path, tmp_path: Path) -> None:
+def test_a_plan_says_what_each_stage_takes_and_what_would_be_enough(good: Path, tmp_path: Path) -> None:
     arguments = (good, "--workdir", tmp_path / "w")
-    planned = json.loads(engine("plan", *arguments, "--memory", "1GiB", "--json").stdout)
+    planned = json.loads(engine_here("plan", *arguments, "--memory", "1GiB", "--json").stdout)
     assert [stage["stage"] for stage in planned["stages"]][-1] == "evaluate"
     assert all(0 < stage["projected"] <= planned["allowed"] for stage in planned["stages"])
     assert not (tmp_path / "w/metrics.json").exists()
-    tight = engine("plan", *arguments, "--memory", "130MiB")
-    refused(tight, 3, "130 MiB are allowed")
+    tight = engine_here("plan", *arguments, "--memory", "110MiB")
+    refused(tight, 3, "110 MiB are allowed")
     assert "too much" in tight.stdout
     remedy = tight.stderr.rpartition("--memory ")[2].strip()
-    refused(engine("run", *arguments, "--memory", "130MiB"), 3, f"--memory {remedy}")
-    result = engine("run", *arguments, "--memory", remedy)
+    refused(engine_here("run", *arguments, "--memory", "110MiB"), 3, f"--memory {remedy}")
+    assert engine_here("run", *arguments, "--memory", remedy).returncode == 0
+    assert "nothing to do" in engine_here("plan", *arguments).stdout
+
+
+def test_the_budget_that_a_refused_run_names_makes_it_work(good: Path, tmp_path: Path) -> None:
+    arguments = ("run", good, "--workdir", tmp_path / "w", "--memory")
+    result = engine(*arguments, "130MiB")
+    refused(result, 3, "130 MiB are allowed")
+    for _ in range(2):  # one to count the ratings with, and one for all that follows
+        if result.returncode == 3:
+            result = engine(*arguments, re.findall(r"--memory (\w+)", result.stderr)[-1])
     assert result.returncode == 0, result.stderr
     assert "WARNING" not in result.stdout
-    assert "nothing to do" in engine("plan", *arguments).stdout
 
 
 def test_modules_beside_the_data_are_not_imported(good: Path, tmp_path: Path) -> None:
@@ -391,55 +409,52 @@ def test_ctrl_c_at_any_early_moment_prints_no_traceback(sample_dir: Path, tmp_pa
 
 
 def test_an_unwritable_work_directory_is_named(good: Path, tmp_path: Path) -> None:
-    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
     (tmp_path / "w/lock").unlink()
     (tmp_path / "w/lock").mkdir()
-    refused(engine("run", good, "--workdir", tmp_path / "w"), 5, "lock")
+    refused(engine_here("run", good, "--workdir", tmp_path / "w"), 5, "lock")
 
 
 def test_a_work_directory_of_another_version_is_refused(good: Path, tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     (tmp_path / "w/workdir.json").write_text('{"version": 99}')
-    refused(engine("run", good, "--workdir", tmp_path / "w"), 5, "another version", "another work directory")
+    refused(engine_here("run", good, "--workdir", tmp_path / "w"), 5, "another version", "another work directory")
 
 
 def test_a_folder_of_a_run_killed_while_it_made_it_is_used(good: Path, tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     (tmp_path / "w/.workdir.json.77.tmp").write_text("{")
-    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
     assert not (tmp_path / "w/.workdir.json.77.tmp").exists()
 
 
 def test_a_stage_whose_last_word_is_missing_is_finished_without_a_traceback(good: Path, tmp_path: Path) -> None:
-    engine("run", good, "--workdir", tmp_path / "w")
+    engine_here("run", good, "--workdir", tmp_path / "w")
     (victim,) = (tmp_path / "w").glob("stages/split-*/records/stage.json")
     victim.unlink()
-    result = engine("run", good, "--workdir", tmp_path / "w")
+    result = engine_here("run", good, "--workdir", tmp_path / "w")
     assert result.returncode == 0, result.stderr
     assert victim.exists()
 
 
 def test_ratings_replaced_while_they_are_read_are_refused(good: Path, tmp_path: Path) -> None:
     """They are hashed first; this replaces them between that and the reading."""
-    script = f"""
-import pathlib
-import engine
-path = pathlib.Path({str(good)!r})
-def note(event):
-    if type(event).__name__ == "Explained":
-        path.write_text(path.read_text().replace("8,8,5", "8,8,1"))
-engine.run(engine.Config(dataset=str(path), workdir={str(tmp_path / "w")!r}), note)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     before = good.read_text()
-    result = subprocess.run([sys.executable, "-c", script], env=environment, text=True, capture_output=True)
-    assert "changed while it was read" in result.stderr
-    good.write_text(before)
-    assert engine("run", good, "--workdir", tmp_path / "w").returncode == 0
+    settings = Config(dataset=str(good), workdir=str(tmp_path / "w"), memory="1GiB")
+
+    def note(event: Event) -> None:
+        if isinstance(event, Explained):
+            good.write_text(before.replace("8,8,5", "8,8,1"))
+
+    with in_this_process():
+        with pytest.raises(EngineError, match="changed while it was read"):
+            run(settings, note)
+        good.write_text(before)
+        assert run(settings).metrics["n_ratings"] == 64
 
 
 def test_a_plan_that_cannot_even_count_is_told_as_json(good: Path, tmp_path: Path) -> None:
-    result = engine("plan", good, "--workdir", tmp_path / "w", "--memory", "64MiB", "--json")
+    result = engine_here("plan", good, "--workdir", tmp_path / "w", "--memory", "81MiB", "--json")
     refused(result, 3, "to count the ratings with")
     planned = json.loads(result.stdout)
     assert planned["counted"] is False
@@ -447,11 +462,11 @@ def test_a_plan_that_cannot_even_count_is_told_as_json(good: Path, tmp_path: Pat
 
 
 def test_removing_the_lock_file_lets_nobody_in(good: Path, tmp_path: Path) -> None:
-    engine("run", good, "--workdir", tmp_path / "w")
+    engine_here("run", good, "--workdir", tmp_path / "w")
     with hold_elsewhere(tmp_path / "w/lock") as other:
         try:
             (tmp_path / "w/lock").unlink()
-            assert engine("run", good, "--workdir", tmp_path / "w").returncode == 4
+            assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 4
         finally:
             other.kill()
 
@@ -461,33 +476,33 @@ def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -
     good.write_text("userId,movieId,rating\n" + ratings)
     (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{i},Title {i}\n" for i in range(1, 13)))
     where = finish_run(good, tmp_path / "w", preset="default")
-    shown = engine("recommend", where, "--user", 2, "--user", 5, "-k", 3, "--include-test").stdout
+    shown = engine_here("recommend", where, "--user", 2, "--user", 5, "-k", 3, "--include-test").stdout
     for words in ("user 2", "user 5", "rating", "   1  Title ", "neighbours who rated it"):
         assert words in shown
     (tmp_path / "ids").write_text("2\n5\n")
-    found = engine("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")
+    found = engine_here("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")
     answers = json.loads(found.stdout)
     assert [answer["user"] for answer in answers] == [2, 5]
     assert {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating", "popular"} == set(
         answers[0]["items"][0]
     )
-    assert "both liked" in engine("similar", where, "--user", 2, "-k", 3).stdout
-    alike = json.loads(engine("similar", where, "--user", 2, "-k", 3, "--json").stdout)
+    assert "both liked" in engine_here("similar", where, "--user", 2, "-k", 3).stdout
+    alike = json.loads(engine_here("similar", where, "--user", 2, "-k", 3, "--json").stdout)
     assert len(alike["similar"]) == 3
     assert {type(user) for user in (alike["user"], *(each["user"] for each in alike["similar"]))} == {int}
-    refused(engine("similar", where, "--user", "02", "--json"), 2, "no user 02")
-    refused(engine("recommend", where, "--user", "02"), 2, "no user 02")
+    refused(engine_here("similar", where, "--user", "02", "--json"), 2, "no user 02")
+    refused(engine_here("recommend", where, "--user", "02"), 2, "no user 02")
     mine = tmp_path / "mine.csv"
     mine.write_text("rating,movieId\n5,1\n4,99\n1,2\n")
-    told = engine("recommend", where, "--ratings", mine, "-k", 2)
+    told = engine_here("recommend", where, "--ratings", mine, "-k", 2)
     assert "1 of the items are not known to this run and left out: 99" in told.stderr
     assert told.stdout.startswith("you ")
     mine.write_text("rating,movieId\n5,1\nmany,2\n")
-    refused(engine("recommend", where, "--ratings", mine), 2, "mine.csv, line 3, column rating", "'many'")
-    refused(engine("recommend", where, "--user", 77), 2, "no user 77", "8 users from 1 to 8")
-    refused(engine("recommend", where, "--user", 2, "--out", tmp_path / "x"), 2, "--out goes with --all")
-    refused(engine("recommend", where, "--all"), 2, "--all goes with --out")
-    told = engine("recommend", where, "--all", "--out", tmp_path / "all.parquet", "--memory", "1GiB")
+    refused(engine_here("recommend", where, "--ratings", mine), 2, "mine.csv, line 3, column rating", "'many'")
+    refused(engine_here("recommend", where, "--user", 77), 2, "no user 77", "8 users from 1 to 8")
+    refused(engine_here("recommend", where, "--user", 2, "--out", tmp_path / "x"), 2, "--out goes with --all")
+    refused(engine_here("recommend", where, "--all"), 2, "--all goes with --out")
+    told = engine_here("recommend", where, "--all", "--out", tmp_path / "all.parquet", "--memory", "1GiB")
     assert "items for 8 users" in told.stdout
     assert (tmp_path / "all.parquet").stat().st_size
 
@@ -501,19 +516,19 @@ def test_everybody_asked_is_answered_in_the_order_asked(tmp_path: Path) -> None:
     asked = [99, 1, 99, 2, 1]
     (tmp_path / "ids").write_text("".join(f"{user}\n" for user in asked))
     for whom in ([word for user in asked for word in ("--user", user)], ["--users", tmp_path / "ids"]):
-        lists = json.loads(engine("recommend", where, *whom, "--json", "-k", 2).stdout)
+        lists = json.loads(engine_here("recommend", where, *whom, "--json", "-k", 2).stdout)
         assert [each["user"] for each in lists] == asked
         assert [[item["rank"] for item in each["items"]] for each in lists] == [[], [1, 2], [], [1, 2], [1, 2]]
         assert lists[1] == lists[4]
-        shown = engine("recommend", where, *whom, "-k", 2).stdout
+        shown = engine_here("recommend", where, *whom, "-k", 2).stdout
         heads = re.findall(r"^(?:user (\d+)|   (\d) |      (nothing) to recommend)", shown, re.MULTILINE)
         assert ["".join(words) for words in heads] == [
             *("99", "nothing", "1", "1", "2", "99", "nothing", "2", "1", "2", "1", "1", "2")
         ]
-    alone = engine("recommend", where, "--user", "99", "--json")
+    alone = engine_here("recommend", where, "--user", "99", "--json")
     assert json.loads(alone.stdout) == [{"user": 99, "items": []}]
     (tmp_path / "all.csv").write_text("movieId,rating\n" + "".join(f"{i},3\n" for i in range(1, 9)))
-    newcomer = engine("recommend", where, "--ratings", tmp_path / "all.csv", "--json")
+    newcomer = engine_here("recommend", where, "--ratings", tmp_path / "all.csv", "--json")
     assert json.loads(newcomer.stdout) == [{"user": None, "items": []}]
 
 
@@ -549,16 +564,17 @@ def test_what_others_wrote_does_nothing_to_a_terminal_and_stays_exact_in_json(ho
         ("data", "--data-dir", hostile.parent, "list"),
         ("recommend", hostile / "none", "--user", 1),
     ):
-        result = engine(*arguments)
+        result = engine_here(*arguments)
         assert "Traceback" not in result.stderr
         assert not ACTS.search(result.stdout + result.stderr), arguments
     assert not ACTS.search((where / "report.html").read_text(encoding="utf-8").partition("<script>")[0])
-    found = json.loads(engine("recommend", where, "--user", "u\x9b2", "--include-test", "--json").stdout)
+    found = json.loads(engine_here("recommend", where, "--user", "u\x9b2", "--include-test", "--json").stdout)
     assert found[0]["user"] == "u\x9b2"
     assert all(re.fullmatch("\u00c9t\u00e9\x1b\\[31m\\d+\u202e", item["title"]) for item in found[0]["items"])
 
 
 def test_a_stream_that_cannot_encode_gets_replacements(hostile: Path, good: Path, tmp_path: Path) -> None:
+    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
     for encoding in ("ascii", "latin-1"):
         ran = engine("run", good, "--workdir", tmp_path / "w", PYTHONIOENCODING=encoding)
         assert ran.returncode == 0, ran.stderr
@@ -577,8 +593,11 @@ def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    texts = [engine("recommend", where, "--user", 2, "-k", 200, "--include-test", "--json").stdout]
-    texts += [engine("similar", where, "--user", 2, "--json").stdout, engine("status", where, "--json").stdout]
+    texts = [engine_here("recommend", where, "--user", 2, "-k", 200, "--include-test", "--json").stdout]
+    texts += [
+        engine_here("similar", where, "--user", 2, "--json").stdout,
+        engine_here("status", where, "--json").stdout,
+    ]
     texts += [(where / name).read_text() for name in ("metrics.json", "run.json")]
     for text in texts:
         json.loads(text, parse_constant=refuse)
@@ -589,18 +608,18 @@ def test_configuration_and_users_with_a_mark_and_crlf_in_any_locale(good: Path, 
     file = tmp_path / "c.toml"
     file.write_bytes(b"\xef\xbb\xbf# \xc3\xa9t\xc3\xa9\r\n[neighbors]\r\nk = 7\r\n")
     where = tmp_path / "w"
-    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {}):
-        result = engine("run", good, "--workdir", where, "--config", file, cwd=None, **locale)
+    users = tmp_path / "users"
+    users.write_bytes(b"\xef\xbb\xbf3\r\n5\r\n\r\n")
+    for told in (engine_here, partial(engine, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")):
+        result = told("run", good, "--workdir", where, "--config", file)
         assert result.returncode == 0, result.stderr
-        users = tmp_path / "users"
-        users.write_bytes(b"\xef\xbb\xbf3\r\n5\r\n\r\n")
-        found = engine("recommend", where, "--users", users, "--json", "--include-test", cwd=None, **locale)
+        found = told("recommend", where, "--users", users, "--json", "--include-test")
         assert [each["user"] for each in json.loads(found.stdout)] == [3, 5], found.stderr
-        assert engine("report", where, cwd=None, **locale).returncode == 0
+        assert told("report", where).returncode == 0
     file.write_bytes("[neighbors]\nk = 7\n".encode("utf-16"))
-    refused(engine("run", good, "--config", file, cwd=tmp_path), 2, "c.toml: not TOML")
+    refused(engine_here("run", good, "--config", file, cwd=tmp_path), 2, "c.toml: not TOML")
     users.write_bytes("3\n".encode("utf-16"))
-    refused(engine("recommend", where, "--users", users), 2, "give a text file in UTF-8")
+    refused(engine_here("recommend", where, "--users", users), 2, "give a text file in UTF-8")
 
 
 def test_names_that_are_not_utf_8_are_read_or_refused_in_a_sentence(good: Path, tmp_path: Path) -> None:
@@ -615,16 +634,16 @@ def test_names_that_are_not_utf_8_are_read_or_refused_in_a_sentence(good: Path, 
         ("run", good, "--workdir", where, "--config", odd / "c.toml"),
         ("run", "x", "--data-dir", odd),
     ):
-        refused(engine(*arguments), 2, "caf\\xe9")
-    for found in (engine("plan", path, "--workdir", where, "--json"), engine("status", odd, "--json")):
+        refused(engine_here(*arguments), 2, "caf\\xe9")
+    for found in (engine_here("plan", path, "--workdir", where, "--json"), engine_here("status", odd, "--json")):
         assert found.returncode == 2
         assert "caf\\xe9" in json.loads(found.stderr)["message"]
-    refused(engine("run", path.name, "--workdir", where, cwd=odd), 2, "is not UTF-8: rename it")
-    result = engine("run", good, "--workdir", "w", cwd=odd)
+    refused(engine_here("run", path.name, "--workdir", where, cwd=odd), 2, "is not UTF-8: rename it")
+    result = engine_here("run", good, "--workdir", "w", cwd=odd)
     refused(result, 2, "caf\\xe9/w: is not UTF-8: rename it, or give another")
     (odd / "users").write_text("3\n")
-    assert engine("run", good, "--workdir", where).returncode == 0
-    assert engine("recommend", where, "--users", odd / "users", "--include-test").returncode == 0
+    assert engine_here("run", good, "--workdir", where).returncode == 0
+    assert engine_here("recommend", where, "--users", odd / "users", "--include-test").returncode == 0
     path.write_text("movieId,rating\n1,5\n")
-    assert engine("recommend", where, "--ratings", path).returncode == 0
-    assert engine("data", "--data-dir", tmp_path, "list").returncode == 0
+    assert engine_here("recommend", where, "--ratings", path).returncode == 0
+    assert engine_here("data", "--data-dir", tmp_path, "list").returncode == 0

@@ -19,6 +19,8 @@ from engine.driver import default_workdir, plan, with_news
 from engine.ratings.resolve import Found, resolve
 from tests.support.pipeline import open_pipeline
 
+pytestmark = pytest.mark.usefixtures("here")
+
 RATINGS = "userId,movieId,rating\n" + "".join(
     f"{u},{i},{1 + (u * i) % 5}\n" for u in range(1, 30) for i in range(1, 12)
 )

@@ -25,6 +25,8 @@ from engine.serving.recommender import Recommender
 from tests.support.pipeline import SMALL, finish_run, read_matrix
 from tests.support.ratings import synthetic_ratings, write_ratings
 
+pytestmark = pytest.mark.usefixtures("here")
+
 SECTIONS: dict[str, Any] = {
     "preset": "default",
     "factors": SMALL,

@@ -9,12 +9,19 @@ import pytest
 
 import engine
 from engine.config import Config, load
+from tests.support.here import in_this_process
 
 
 @pytest.fixture(scope="module")
 def sample_run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> engine.RunResult:
     workdir = tmp_path_factory.mktemp("sample-run") / "run"
     return engine.run(Config(dataset=str(sample_dir), workdir=str(workdir), memory="1GiB"))
+
+
+def run(settings: Config) -> engine.RunResult:
+    """A run in this process, of which no memory is measured."""
+    with in_this_process():
+        return engine.run(settings)
 
 
 def test_the_sample_is_better_predicted_and_ranked_than_in_the_notebook(sample_run: engine.RunResult) -> None:
@@ -32,12 +39,12 @@ def test_the_notebooks_own_preset_asks_graphs(sample_run: engine.RunResult, samp
     settings = load(
         {"dataset": str(sample_dir), "workdir": str(sample_run.workdir), "memory": "1GiB", "preset": "notebook"}
     )
-    metrics = engine.run(settings).metrics
+    metrics = run(settings).metrics
     assert metrics["neighbors"]["method"] == "hnsw"
     assert metrics["neighbors"]["recall"] > 0.99
     assert metrics["rmse"] == pytest.approx(3.170, abs=0.01)
     assert metrics["recall_at_50"] == pytest.approx(0.405, abs=0.01)
-    engine.run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
+    run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
 
 
 def test_what_is_returned_is_what_is_written(sample_run: engine.RunResult) -> None:
@@ -51,7 +58,7 @@ def test_every_stage_reports_what_it_measured(sample_run: engine.RunResult) -> N
 
 
 def test_a_second_run_does_nothing_and_says_the_same(sample_run: engine.RunResult, sample_dir: Path) -> None:
-    again = engine.run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
+    again = run(Config(dataset=str(sample_dir), workdir=str(sample_run.workdir), memory="1GiB"))
     assert all(stage.skipped for stage in again.stages)
     assert again.metrics == sample_run.metrics
 
@@ -61,7 +68,7 @@ def test_a_late_parameter_redoes_only_what_follows_and_its_old_result_is_kept(
 ) -> None:
     def redone(**sections: object) -> list[str]:
         settings = load({"dataset": str(sample_dir), "workdir": str(sample_run.workdir), "memory": "1GiB", **sections})
-        return [stage.stage for stage in engine.run(settings).stages if not stage.skipped]
+        return [stage.stage for stage in run(settings).stages if not stage.skipped]
 
     assert redone(neighbors={"k": 20}) == ["neighbors", "calibrate", "residuals", "predict", "evaluate"]
     assert redone() == []
@@ -77,7 +84,7 @@ def write(folder: Path, rows: list[tuple[object, object, float]]) -> Path:
 def run_small(tmp_path: Path, rows: list[tuple[object, object, float]], **sections: object) -> dict[str, object]:
     source = write(tmp_path, rows)
     settings = load({"dataset": str(source), "workdir": str(tmp_path / "run"), "memory": "1GiB"}, sections)
-    return engine.run(settings).metrics
+    return run(settings).metrics
 
 
 def test_one_user(tmp_path: Path) -> None:
@@ -121,7 +128,7 @@ def test_other_columns_of_the_same_file_are_other_data(tmp_path: Path) -> None:
 
     def counts(*columns: str) -> tuple[int, int]:
         settings = Config(dataset=str(path), columns=columns, workdir=str(tmp_path / "w"), memory="1GiB")
-        metrics = engine.run(settings).metrics
+        metrics = run(settings).metrics
         return metrics["n_users"], metrics["n_ratings"]
 
     assert counts("a", "b", "c") == (8, 56)
@@ -131,16 +138,16 @@ def test_other_columns_of_the_same_file_are_other_data(tmp_path: Path) -> None:
 def test_files_that_vanished_or_shrank_are_made_again_before_they_are_used(tmp_path: Path) -> None:
     source = write(tmp_path, [(user, item, 1 + (user + item) % 5) for user in range(30) for item in range(9)])
     settings = {"dataset": str(source), "workdir": str(tmp_path / "w"), "memory": "1GiB"}
-    before = engine.run(load(settings))
+    before = run(load(settings))
     for name, pattern in (("neighbors", "ids/c/0/0"), ("matrix", "train/data/c/0"), ("split", "train/*.parquet")):
         (victim,) = before.artifacts[name].local().glob(pattern)
         whole = victim.read_bytes()
         victim.write_bytes(whole[:-1]) if name == "matrix" else victim.unlink()
-        after = engine.run(load(settings, {"evaluate": {"k": 49}}))
+        after = run(load(settings, {"evaluate": {"k": 49}}))
         assert victim.read_bytes() == whole
         assert after.metrics["recall_at_49"] == before.metrics["recall_at_50"]
     (before.artifacts["split"].local() / "records/draw.00000.json").write_text("{")
-    assert engine.run(load(settings)).metrics == before.metrics
+    assert run(load(settings)).metrics == before.metrics
 
 
 def test_a_python_configuration_is_checked_too(tmp_path: Path) -> None:
@@ -148,6 +155,6 @@ def test_a_python_configuration_is_checked_too(tmp_path: Path) -> None:
     from engine.config import Neighbors
 
     with pytest.raises(UsageError, match=r"neighbors\.k"):
-        engine.run(Config(dataset="sample", workdir=str(tmp_path), neighbors=Neighbors(k=0)))
+        run(Config(dataset="sample", workdir=str(tmp_path), neighbors=Neighbors(k=0)))
     with pytest.raises(UsageError, match="no preset"):
-        engine.run(Config(dataset="sample", workdir=str(tmp_path), preset="nope"))
+        run(Config(dataset="sample", workdir=str(tmp_path), preset="nope"))

@@ -20,6 +20,8 @@ from engine.results.report.tables import read_rows
 from engine.serving.compare import compare
 from tests.support.ratings import synthetic_ratings, write_ratings
 
+pytestmark = pytest.mark.usefixtures("here")
+
 SMALL: dict[str, Any] = {
     "factors": {"dims": 12, "oversamples": 4, "passes": 2, "partial_sums": 2},
     "neighbors": {"k": 9},

@@ -16,6 +16,8 @@ from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.events import TaskBegan
 from engine.config import Config, load
 
+pytestmark = pytest.mark.usefixtures("here")
+
 # Temporary, so all of it is made again for the means.
 USERS = [f"evaluate/users.{i:05d}" for i in range(6)]
 

@@ -21,6 +21,8 @@ from engine.chunked.events import Explained
 from engine.config import Config, load
 from engine.stages.index.graphs import save
 
+pytestmark = pytest.mark.usefixtures("here")
+
 KIB = 1024
 SIZE = 16 * KIB * KIB
 

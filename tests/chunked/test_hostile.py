@@ -31,6 +31,8 @@ from engine.results.report import content
 from engine.serving.finished import open_finished
 from tests.support.toy import toy_pipeline
 
+pytestmark = pytest.mark.usefixtures("here")
+
 KEPT = (
     "run.json",
     "workdir.json",

@@ -21,6 +21,8 @@ from engine.config import Config, load
 from engine.serving.finished import open_finished
 from tests.support.toy import toy_pipeline
 
+pytestmark = pytest.mark.usefixtures("here")
+
 Command = Callable[[Path], object]
 
 

@@ -17,6 +17,8 @@ from engine.chunked.storage import locate
 from engine.chunked.workdir import LastRun, StageEntry
 from tests.support.toy import toy_pipeline
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 def run(where: Path, n: int = 6, *, keep: int | None = None, fresh: bool = False, **details: Any) -> chunked.RunResult:
     return chunked.run(

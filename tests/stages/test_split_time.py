@@ -22,6 +22,8 @@ from engine.pipeline import steps
 from tests.support.pipeline import read_matrix, read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
+pytestmark = pytest.mark.usefixtures("here")
+
 PAIR = ("userId", "movieId")
 int64s = st.integers(-(2**63), 2**63 - 1)
 
