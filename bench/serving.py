@@ -75,8 +75,8 @@ def measure(workdir: str, held: str | None, n_single: int, n_batched: int) -> di
     }
 
 
-def over_http(workdir: str, held: str, users: list[Any], clients: int) -> dict[str, Any]:
-    """Requests for one user each, by clients that keep their connections, and the memory of the server."""
+def over_http(workdir: str, held: str, asked: dict[str, list[str]], clients: int) -> dict[str, Any]:
+    """Requests of each kind, by clients that keep their connections, and the memory of the server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,22 +86,23 @@ def over_http(workdir: str, held: str, users: list[Any], clients: int) -> dict[s
             assert server.stdout is not None
             server.stdout.readline()  # it says where it listens
             _wait_for(port)
-            start = time.perf_counter()
-            with ThreadPoolExecutor(clients) as pool:
-                took = [
-                    each
-                    for part in pool.map(lambda at: _client(port, users[at::clients]), range(clients))
-                    for each in part
-                ]
-            seconds = time.perf_counter() - start
+            found = {kind: _requests(port, paths, clients) for kind, paths in asked.items()}
             peak = memory.peak_bytes(server.pid)
         finally:
             server.terminate()
+    return {"clients": clients, **found, "server_peak_mib": peak >> 20}
+
+
+def _requests(port: int, paths: list[str], clients: int) -> dict[str, Any]:
+    """How many a second, and the time of each."""
+    start = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        parts = pool.map(lambda at: _client(port, paths[at::clients]), range(clients))
+        took = [each for part in parts for each in part]
+    seconds = time.perf_counter() - start
     return {
-        "clients": clients,
-        "requests_a_second": round(len(users) / seconds),
+        "requests_a_second": round(len(paths) / seconds),
         "request_ms": {f"p{share}": round(float(np.percentile(took, share)), 2) for share in (50, 95, 99)},
-        "server_peak_mib": peak >> 20,
     }
 
 
@@ -113,13 +114,13 @@ def _wait_for(port: int) -> None:
     raise SystemExit("the server did not answer within 10 s")
 
 
-def _client(port: int, users: list[Any]) -> list[float]:
+def _client(port: int, paths: list[str]) -> list[float]:
     """Milliseconds of each request."""
     took = []
     with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
-        for user in users:
+        for path in paths:
             start = time.perf_counter()
-            connection.request("GET", f"/recommend?user={quote(str(user))}&k=10")
+            connection.request("GET", path)
             answer = connection.getresponse()
             content = answer.read()
             if answer.status != 200:
@@ -142,9 +143,16 @@ def main() -> None:
     found = measure(options.workdir, held, options.single, options.batched)
     if held is not None:
         rng = np.random.default_rng(1)
-        with Recommender.open(options.workdir) as recommender:
-            users = recommender.users.gather(rng.integers(0, len(recommender.users), options.requests)).to_list()
-        found["http"] = over_http(options.workdir, held, users, options.clients)
+        with Recommender.open(options.workdir, memory=None) as recommender:
+            users, items = (
+                ids.gather(rng.integers(0, len(ids), options.requests)).to_list()
+                for ids in (recommender.users, recommender.items)
+            )
+        asked = {
+            "users": [f"/recommend?user={quote(str(user))}&k=10" for user in users],
+            "newcomers": [f"/recommend?like={quote(str(item))}&k=10" for item in items],
+        }
+        found["http"] = over_http(options.workdir, held, asked, options.clients)
     print(json.dumps(found, indent=1))
 
 

@@ -58,7 +58,7 @@ class Factors:
 
     def __init__(self, stage: Committed) -> None:
         self._stage = stage
-        self._held: NDArray[np.float32] | None = None
+        self._rows: arrays.Rows | None = None
 
     @cached_property
     def vectors(self) -> zarr.Array[Any]:
@@ -72,12 +72,16 @@ class Factors:
 
     def hold(self) -> None:
         """Keep the vectors in memory from now on, where `rows` has them."""
-        self._held = arrays.hold(self.vectors)
+        self._rows = arrays.hold(self.vectors)
+
+    def unpack(self) -> None:
+        """Let `rows` be a file that few of them are read of quickly, where they are not held."""
+        self._rows = arrays.unpack(self.rows)
 
     @property
     def rows(self) -> arrays.Rows:
-        """The vectors, in memory where they are held."""
-        return self.vectors if self._held is None else self._held
+        """The vectors, as they are read quickest."""
+        return self.vectors if self._rows is None else self._rows
 
     def loadings(self, mmap_mode: Literal["r"] | None = None) -> NDArray[np.float32]:
         """Shape (items, dims): a row of ratings times this is a user's vector before scaling to unit length."""
@@ -150,7 +154,7 @@ class Nearest:
     Attributes
     ----------
     ids : int32 array, shape (n, k)
-        Codes of users, or columns; -1 where there are fewer. Zarr's, unless held.
+        Codes of users, or columns; -1 where there are fewer. Zarr's, unless held or unpacked.
     similarities : float32 array, shape (n, k)
         The same.
     """
@@ -176,6 +180,10 @@ class Nearest:
     def hold(self) -> None:
         """Keep both in memory from now on."""
         self.ids, self.similarities = arrays.hold(self.ids), arrays.hold(self.similarities)
+
+    def unpack(self) -> None:
+        """Read both, where they are not held, of files that few rows are read of quickly."""
+        self.ids, self.similarities = arrays.unpack(self.ids), arrays.unpack(self.similarities)
 
     def read(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Rows ``start`` to ``stop``, in memory."""

@@ -5,7 +5,12 @@ One task creates an array (and owns its ``zarr.json``); others fill it, each who
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import tempfile
+import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +29,8 @@ _METADATA = "zarr.json"
 # Bytes of an array that must not be taken for there because its metadata say so: what is read of chunks that are
 # missing takes memory as chunks do.
 _LARGE = 64 * 2**20
+# Bytes of a file that are read at once: less than what allocators ask the system for anew each time.
+_AT_ONCE = 2**19
 
 
 def create_group(scratch: Path, name: str, attributes: Mapping[str, Any]) -> None:
@@ -107,8 +114,63 @@ def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
     return configured
 
 
-Rows = zarr.Array[Any] | NDArray[Any]
-"""What rows are read of: a committed array, or what it holds, in memory."""
+class Unpacked:
+    """Rows of an array in a file without a name, uncompressed, so that a few are read without the rest of their chunk.
+
+    The kernel keeps in memory what it has room for; none of it counts as this process's. The file goes with the object.
+
+    Parameters
+    ----------
+    array : zarr.Array
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    nbytes : int
+        As those of the array.
+    chunks : tuple of int
+        Rows that are best read at once, and the rest of the shape.
+
+    Raises
+    ------
+    OSError
+        Where the folder of temporary files (``TMPDIR``) has no room.
+    """
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.shape, self.dtype, self.nbytes = array.shape, array.dtype, int(array.nbytes)
+        self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.chunks = (max(1, _AT_ONCE // max(1, self._row)), *self.shape[1:])
+        # Without a buffer, which would be filled anew for each row. Closed when the last who may read it is gone.
+        self._file: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._lock = threading.Lock()
+        for start in range(0, self.shape[0], array.chunks[0]):
+            rows = read_rows(array, start, min(start + array.chunks[0], self.shape[0]))
+            if self._file.write(np.ascontiguousarray(rows).data) != rows.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir())
+
+    def take(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of some ranges, one range after the other."""
+        found = np.empty((int((stops - starts).sum()), *self.shape[1:]), dtype=self.dtype)
+        into, at = memoryview(found.reshape(-1).view(np.uint8).data), 0
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            end = at + (stop - start) * self._row
+            self._read(start * self._row, into[at:end])
+            at = end
+        return found
+
+    def _read(self, begin: int, into: memoryview) -> None:
+        with self._lock:  # not every system reads at a place without moving there
+            self._file.seek(begin)
+            n_read = self._file.readinto(into)
+        if n_read != len(into):
+            raise OSError(f"a temporary file in {tempfile.gettempdir()} has been cut short")
+
+
+Rows = zarr.Array[Any] | Unpacked | NDArray[Any]
+"""What rows are read of: a committed array, or what it holds, in memory or unpacked."""
 
 
 def hold(array: Rows) -> NDArray[Any]:
@@ -116,18 +178,27 @@ def hold(array: Rows) -> NDArray[Any]:
     return array if isinstance(array, np.ndarray) else read_rows(array, 0, array.shape[0])
 
 
+def unpack(array: Rows) -> Rows:
+    """The same rows, in a file that few of them are read of quickly; what is in memory stays there."""
+    return Unpacked(array) if isinstance(array, zarr.Array) else array
+
+
 def read_rows(array: Rows, start: int, stop: int) -> NDArray[Any]:
     """Rows ``start`` to ``stop`` of an array, in memory."""
     if isinstance(array, np.ndarray):
         return array[start:stop]
+    if isinstance(array, Unpacked):
+        return array.take(np.array([start]), np.array([stop]))
     with damage_named(array.store_path):
         return np.asarray(array[start:stop])
 
 
 def take_rows(array: Rows, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of the given ascending numbers, in memory; reads one chunk of rows at a time."""
+    """Rows of the given ascending numbers, in memory; of a committed array, one chunk of rows is read at a time."""
     if isinstance(array, np.ndarray):
         return array[rows]
+    if isinstance(array, Unpacked):
+        return array.take(rows, rows + 1)
     taken = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype)
     chunk = array.chunks[0]
     for start in np.unique(rows // chunk).tolist():

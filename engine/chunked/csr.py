@@ -8,7 +8,7 @@ multiples of ``value_step`` (an attribute), so that halves up to 127.5 fit one b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +146,10 @@ def _cut(indptr: NDArray[np.int64], first: int) -> Iterator[slice]:
         start = stop
 
 
+def _committed(parts: Sequence[arrays.Rows], room: int = 0) -> KeptChunks:
+    return KeptChunks([part for part in parts if isinstance(part, zarr.Array)], room)
+
+
 class CsrReader:
     """A committed matrix. Holds the row pointers (8 bytes a row) in memory.
 
@@ -178,8 +182,11 @@ class CsrReader:
             self.value_step = float(attributes["value_step"])
         pointers = arrays.open_array(root, f"{name}/{INDPTR}")
         self.indptr: NDArray[np.int64] = arrays.read_rows(pointers, 0, pointers.shape[0])
-        self._indices: arrays.Rows = arrays.open_array(root, f"{name}/{INDICES}")
-        self._data: arrays.Rows = arrays.open_array(root, f"{name}/{DATA}")
+        # Together, since others may read while they are held or unpacked.
+        self._parts: tuple[arrays.Rows, arrays.Rows] = (
+            arrays.open_array(root, f"{name}/{INDICES}"),
+            arrays.open_array(root, f"{name}/{DATA}"),
+        )
         self._held: NarrowRows | None = None
         with arrays.damage_named(place):
             self._check()
@@ -188,10 +195,11 @@ class CsrReader:
         """See that the parts are of one matrix."""
         rows, columns = self.shape
         ends = (self.nnz,)
-        if (len(self.indptr) - 1, self._indices.shape, self._data.shape) != (rows, ends, ends):
+        indices, data = self._parts
+        if (len(self.indptr) - 1, indices.shape, data.shape) != (rows, ends, ends):
             raise ValueError("its parts do not fit together")
-        if self._indices.dtype != narrowest_index(columns):
-            raise ValueError(f"{columns} columns, numbered in {self._indices.dtype}")
+        if indices.dtype != narrowest_index(columns):
+            raise ValueError(f"{columns} columns, numbered in {indices.dtype}")
 
     @property
     def nnz(self) -> int:
@@ -201,16 +209,22 @@ class CsrReader:
     @property
     def nbytes(self) -> int:
         """Bytes of columns and values, as `hold` holds them."""
-        return int(self._indices.nbytes + self._data.nbytes)
+        return sum(int(part.nbytes) for part in self._parts)
 
     def hold(self) -> None:
         """Keep columns and values in memory from now on."""
-        self._indices, self._data = arrays.hold(self._indices), arrays.hold(self._data)
-        self._held = self.read(0, self.shape[0])
+        indices, data = (arrays.hold(part) for part in self._parts)
+        self._held = NarrowRows(self.indptr, indices, data, self.shape[1], self.value_step)  # before its parts
+        self._parts = indices, data
+
+    def unpack(self) -> None:
+        """Read columns and values, where they are not held, of files that few rows are read of quickly."""
+        indices, data = self._parts
+        self._parts = arrays.unpack(indices), arrays.unpack(data)
 
     def chunks(self, room: int = 0) -> KeptChunks:
         """Its chunks of columns and values, for `read_some`, which are kept as far as so many bytes have room."""
-        return KeptChunks([part for part in (self._indices, self._data) if isinstance(part, zarr.Array)], room)
+        return _committed(self._parts, room)
 
     @property
     def held(self) -> NarrowRows | None:
@@ -220,13 +234,8 @@ class CsrReader:
     def read(self, start: int, stop: int) -> NarrowRows:
         """Rows ``start`` to ``stop`` in their stored dtypes."""
         first, last = int(self.indptr[start]), int(self.indptr[stop])
-        return NarrowRows(
-            self.indptr[start : stop + 1] - first,
-            arrays.read_rows(self._indices, first, last),
-            arrays.read_rows(self._data, first, last),
-            self.shape[1],
-            self.value_step,
-        )
+        indices, data = (arrays.read_rows(part, first, last) for part in self._parts)
+        return NarrowRows(self.indptr[start : stop + 1] - first, indices, data, self.shape[1], self.value_step)
 
     def read_some(
         self, rows: NDArray[np.integer[Any]], chunks: KeptChunks | None = None, reads: Reads | None = None
@@ -241,13 +250,17 @@ class CsrReader:
         reads : Reads, optional
             Where bytes that are read, and those found there, are added up.
         """
-        rows = np.asarray(rows)
+        rows, parts = np.asarray(rows), self._parts  # the parts first: where they are held, `held` is there
         if self._held is not None:
             return self._held.take(rows)
-        chunks, reads = chunks or self.chunks(), reads or Reads()
         starts, stops = self.indptr[rows], self.indptr[rows + 1]
         indptr = np.concatenate([[0], np.cumsum(stops - starts)])
-        taken = [np.empty(indptr[-1], dtype=part.dtype) for part in (self._indices, self._data)]
+        unpacked = [part.take(starts, stops) for part in parts if isinstance(part, arrays.Unpacked)]
+        if unpacked:
+            indices, data = unpacked
+            return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
+        chunks, reads = chunks or _committed(parts), reads or Reads()
+        taken = [np.empty(indptr[-1], dtype=part.dtype) for part in parts]
         for number in _chunks_of(starts, stops, chunks.size):
             begin, end = number * chunks.size, (number + 1) * chunks.size
             first, last = int(np.searchsorted(stops, begin, side="right")), int(np.searchsorted(starts, end))
@@ -263,7 +276,7 @@ class CsrReader:
     def read_values(self, at_once: int) -> Iterator[NDArray[np.float32]]:
         """Go through the stored values, widened; ``at_once`` of them at a time."""
         for start in range(0, self.nnz, at_once):
-            some = arrays.read_rows(self._data, start, min(start + at_once, self.nnz)).astype(np.float32)
+            some = arrays.read_rows(self._parts[1], start, min(start + at_once, self.nnz)).astype(np.float32)
             some *= np.float32(self.value_step)
             yield some
 
@@ -271,7 +284,7 @@ class CsrReader:
         """Stored values of each column, shape (columns,); ``at_once`` of them are read at a time."""
         counts = np.zeros(self.shape[1], dtype=np.int64)
         for start in range(0, self.nnz, at_once):
-            some = arrays.read_rows(self._indices, start, min(start + at_once, self.nnz))
+            some = arrays.read_rows(self._parts[0], start, min(start + at_once, self.nnz))
             counts += np.bincount(some, minlength=self.shape[1])
         return counts
 

@@ -97,6 +97,18 @@ def reset_peak() -> None:
         (_PROC / "self" / "clear_refs").write_text("5")
 
 
+# Parameters of glibc's mallopt, and what they are set to: what `engine.chunked.executors.base` has in the environment.
+_KEEP_LITTLE = {"arenas": (-8, 2), "mmap threshold": (-3, MIB), "trim threshold": (-1, 8 * MIB)}
+
+
+def keep_little() -> None:
+    """Let this process's allocator keep little of what is freed, as it does in processes that run stages."""
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _KEEP_LITTLE.values():
+            mallopt(parameter, value)
+
+
 def give_back() -> None:
     """Return to the system what the allocator keeps of freed memory, so that what follows does not seem to hold it."""
     # Cycles are not collected first: that would take a tenth of a second and more, before every round.

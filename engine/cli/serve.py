@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from engine.chunked import memory
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import environment
 from engine.cli.parsing import add_on_workdir
@@ -29,6 +30,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.workers < 1 or not 1 <= options.port < 2**16:
         raise UsageError("--workers takes 1 or more, --port 1 to 65535")
     os.environ.update(environment(workers=options.workers))
+    memory.keep_little()  # that of the C library has read its variables
     try:
         from engine.serving.web.server import serve
     except ModuleNotFoundError as error:

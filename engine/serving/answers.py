@@ -14,6 +14,7 @@ __all__ = [
     "describe_items",
     "describe_near",
     "describe_users",
+    "each_as_mapping",
     "items_as_mappings",
     "left_out",
     "near_as_mapping",
@@ -28,8 +29,13 @@ _NOTHING = "nothing to recommend: the neighbours rated no item that is new to th
 
 def items_as_mappings(items: pl.DataFrame, asked: Sequence[Any]) -> list[dict[str, Any]]:
     """What `Recommender.recommend` gives, a list for each of those asked about, in their order; None is a newcomer."""
-    items = items.with_columns(pl.col("mean_rating").fill_nan(None))  # no JSON value
-    return [{"user": user, "items": rows.drop("user").to_dicts()} for user, rows in _by_user(items, asked)]
+    return list(each_as_mapping(items, asked))
+
+
+def each_as_mapping(items: pl.DataFrame, asked: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The same, one list after the other."""
+    for user, rows in _by_user(items, asked):
+        yield {"user": user, "items": rows.drop("user").to_dicts()}
 
 
 def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: bool, implicit: bool = False) -> str:

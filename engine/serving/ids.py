@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     UsageError
         Where an id is neither, or where the ids are not one-dimensional or there are none.
     """
+    if isinstance(ids, list | tuple) and any(isinstance(id_, str) for id_ in ids):
+        return _texts(ids, what)  # NumPy would give each the room of the longest
     try:
         given = np.asarray(ids)
     except ValueError:
@@ -82,9 +85,8 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     if not len(given):
         raise UsageError(f"no {what} is given: name one or more")
     if given.dtype.kind in "OT":  # texts, or texts and numbers together
-        wrong = [id_ for id_ in given.tolist() if not isinstance(id_, str | Integral) or isinstance(id_, bool)]
-        given = np.array(list(map(str, given.tolist())))
-    elif given.dtype.kind == "f":
+        return _texts(given.tolist(), what)
+    if given.dtype.kind == "f":
         wrong = given[given != np.floor(given)].tolist()
         if not wrong and (np.abs(given) < 2**63).all():
             given = given.astype(np.int64)
@@ -93,6 +95,13 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     if wrong:
         raise UsageError(f"{what} {wrong[0]!r}: ids are whole numbers or texts")
     return pl.Series(what, given)
+
+
+def _texts(ids: Sequence[Any], what: str) -> pl.Series:
+    for id_ in ids:
+        if not isinstance(id_, str | Integral) or isinstance(id_, bool):
+            raise UsageError(f"{what} {id_!r}: ids are whole numbers or texts")
+    return pl.Series(what, list(map(str, ids)), dtype=pl.String)
 
 
 def places(ids: pl.Series, run_ids: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -5,9 +5,11 @@ As much of that rest as a number of bytes allows is held in memory, what answers
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -26,7 +28,10 @@ from engine.artifacts.readers import (
 from engine.artifacts.records import Profile, chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
+from engine.chunked.budget import format_size
 from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.errors import BudgetError
+from engine.chunked.storage.staging import WAY_ON
 from engine.model.alternating import Side, side
 from engine.model.ranking import Ranking
 from engine.model.refine import Preferences, preferences
@@ -35,6 +40,23 @@ from engine.serving.finished import FinishedRun
 from engine.serving.ids import take
 from engine.serving.people import Newcomer, People, narrow
 from engine.serving.titles import Titles
+
+
+class _Part(Protocol):
+    """Something that answers read, of the run's files until it is held or unpacked."""
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes to hold it, or to unpack it."""
+        ...
+
+    def hold(self) -> None:
+        """Keep it in memory."""
+        ...
+
+    def unpack(self) -> None:
+        """Lay it out in a temporary file, of which a few rows are read quickly."""
+        ...
 
 
 class OpenedRun:
@@ -64,7 +86,7 @@ class OpenedRun:
     held : int
         Bytes that are held.
     reads_nothing : bool
-        Whether that is everything, so that no answer reads a file.
+        Whether no answer reads a file of the run: all is held or unpacked.
     """
 
     def __init__(self, run: FinishedRun) -> None:
@@ -95,19 +117,47 @@ class OpenedRun:
         self.titles = Titles(run.source.titles, self.items)
         self.held = 0
         self.reads_nothing = False
+        self._unpacked = False
 
     def hold(self, memory: int) -> None:
         """Hold what fits in so many bytes, the first first; others may ask meanwhile."""
-        left = 0
-        for part in (self.titles, self.train, self.factors, self.near_items, self.neighbors, self.test):
-            if part is None:
-                continue
-            if part.nbytes <= memory - self.held:
-                part.hold()
-                self.held += part.nbytes
-            else:
-                left += 1
-        self.reads_nothing = left == 0
+        held, left = self._shared_out(memory)
+        for part in held:
+            part.hold()
+            self.held += part.nbytes
+        self.reads_nothing = self._unpacked or not left
+
+    def unpack(self, memory: int) -> None:
+        """Lay out what `hold` does not hold in temporary files, of which an answer reads its rows and no others.
+
+        Raises
+        ------
+        BudgetError
+            Where these have no room on their disk.
+        """
+        _, left = self._shared_out(memory)
+        needed, folder = sum(part.nbytes for part in left), tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            problem = f"answers are read of temporary files of {format_size(needed)}, {format_size(free)} are free in"
+            raise BudgetError(f"{problem} {folder}", remedy=WAY_ON)
+        for part in left:
+            part.unpack()
+        self._unpacked = True
+
+    @property
+    def _parts(self) -> list[_Part]:
+        """What may be held, and is else read for each answer; what answers read most comes first."""
+        parts = (self.titles, self.train, self.factors, self.near_items, self.neighbors, self.test)
+        return [part for part in parts if part is not None]
+
+    def _shared_out(self, memory: int) -> tuple[list[_Part], list[_Part]]:
+        """What fits in so many bytes, and what does not."""
+        fitting: list[_Part] = []
+        for part in self._parts:
+            if part.nbytes <= memory - sum(each.nbytes for each in fitting):
+                fitting.append(part)
+        return fitting, [part for part in self._parts if part not in fitting]
 
     @cached_property
     def preferences(self) -> tuple[Preferences, Side]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -57,6 +57,10 @@ class Titles:
         """Read all titles, and keep them in memory from now on."""
         self._held = self.of(self._items)
 
+    def unpack(self) -> None:
+        """The same: a file of texts cannot be read by the place of an item."""
+        self.hold()
+
     def at(self, columns: NDArray[np.integer[Any]]) -> pl.Series:
         """Titles of the items of some columns, null where not known."""
         held = self._held
@@ -83,18 +87,27 @@ def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str
     if path is None:
         return unknown, ""
     try:
-        wanted = set(items.cast(pl.String).to_list())
-        found: dict[str, str] = {}
-        for item, title in _rows(path, wanted):
-            found.setdefault(item, title)
-        texts = [found.get(item) for item in items.cast(pl.String).to_list()]
-        return pl.Series("title", texts, dtype=pl.String), ""
+        ids = items.cast(pl.String).to_list()
+        found: dict[str, str | None] = dict.fromkeys(ids)
+        try:
+            _find(_rows(path, found), found)
+        except UnicodeDecodeError:
+            found = dict.fromkeys(ids)
+            _find(_rows(path, found, LATIN1), found)
+        return pl.Series("title", [found[item] for item in ids], dtype=pl.String), ""
     except (Exception, pl.exceptions.PanicException) as error:  # whatever it is, ids can be shown
         reason = " ".join(str(error).split("\n", 1)[0].split()).removeprefix(f"{path}").lstrip(", :")[:100]
         return unknown, f"{path} cannot be read as movieId,title,... ({reason}): ids are shown"
 
 
-def _rows(path: Location, wanted: set[str]) -> Iterator[tuple[str, str]]:
+def _find(rows: Iterator[tuple[str, str]], found: dict[str, str | None]) -> None:
+    """Note the first title of each item."""
+    for item, title in rows:
+        if found[item] is None:
+            found[item] = title
+
+
+def _rows(path: Location, wanted: Collection[str], encoding: str | None = None) -> Iterator[tuple[str, str]]:
     """Items that are wanted and their titles, in the order of the file."""
     if not path.is_file():
         raise ValueError("there is no such file")
@@ -102,24 +115,20 @@ def _rows(path: Location, wanted: set[str]) -> Iterator[tuple[str, str]]:
     if magic == b"PAR1":
         return _parquet_rows(path, wanted)
     file, head, _ = read_head(RatingsFile(path, compression=compression_of(magic)))
-    try:
-        return iter(_text_rows(file, head, wanted))
-    except UnicodeDecodeError:
-        return iter(_text_rows(replace(file, encoding=LATIN1), head, wanted))
+    return _text_rows(file if encoding is None else replace(file, encoding=encoding), head, wanted)
 
 
-def _parquet_rows(path: Location, wanted: set[str]) -> Iterator[tuple[str, str]]:
+def _parquet_rows(path: Location, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
     table = pl.scan_parquet(path.local(), glob=False, hive_partitioning=False)
     fields = table.collect_schema().names()
     item, title = (pl.col(fields[place]).cast(pl.String) for place in _places(fields))
     return iter(table.select(item, title).filter(item.is_in(list(wanted)), title.is_not_null()).collect().iter_rows())
 
 
-def _text_rows(file: RatingsFile, head: Sequence[Record], wanted: set[str]) -> list[tuple[str, str]]:
+def _text_rows(file: RatingsFile, head: Sequence[Record], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
     step, names = len(file.separator), head[file.skip - 1].fields
     headless = NUMBER.fullmatch(names[0]) is not None
     item, title = (0, 1) if headless else _places(names[::step])
-    found = []
     for record in islice(read_records(file), file.skip - headless, None):
         if "not UTF-8" in record.problem:
             raise UnicodeDecodeError("utf-8", b"", 0, 1, record.problem)
@@ -130,8 +139,7 @@ def _text_rows(file: RatingsFile, head: Sequence[Record], wanted: set[str]) -> l
             continue
         if "\n" in cells[title]:
             raise ValueError(f"line {record.line}: a title over several lines: a stray quote")
-        found.append((cells[item].strip(BLANKS), cells[title]))
-    return found
+        yield cells[item].strip(BLANKS), cells[title]
 
 
 def _places(fields: Sequence[str]) -> tuple[int, int]:

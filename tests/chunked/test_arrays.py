@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.chunked import memory
-from engine.chunked.arrays import ArrayFile
+from engine.chunked import arrays, memory
+from engine.chunked.arrays import ArrayFile, Unpacked
 from engine.chunked.budget import MIB
 from engine.chunked.errors import DamagedError
 
@@ -49,3 +49,44 @@ def test_what_has_been_read_is_not_held(tmp_path: Path) -> None:
     for start in range(0, 8 * MIB, MIB // 8):
         assert not found[start : start + MIB // 8].any()
     assert memory.resident_bytes() - before < 16 * MIB
+
+
+@pytest.fixture(scope="module", params=[(50,), (50, 3)], ids=["flat", "rows"])
+def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Unpacked]:
+    folder = tmp_path_factory.mktemp("unpacked")
+    values = np.random.default_rng(0).normal(size=request.param).astype(np.float32)
+    arrays.create_array(folder, "a", shape=values.shape, chunks=(7, *values.shape[1:]), dtype=np.float32, fill=np.nan)
+    array = arrays.open_array(folder, "a", mode="r+")
+    array[:] = values
+    return values, Unpacked(arrays.open_array(folder, "a"))
+
+
+@given(some=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=8))
+def test_unpacked_rows_are_those_of_the_array(
+    unpacked: tuple[np.ndarray, Unpacked], some: list[tuple[int, int]]
+) -> None:
+    values, found = unpacked
+    ranges = [(min(pair), max(pair)) for pair in some]
+    starts, stops = np.array(ranges, dtype=np.int64).reshape(-1, 2).T
+    expected = np.concatenate([values[:0], *(values[start:stop] for start, stop in ranges)])
+    np.testing.assert_array_equal(found.take(starts, stops), expected)
+    for start, stop in ranges:
+        np.testing.assert_array_equal(arrays.read_rows(found, start, stop), values[start:stop])
+    rows = np.unique(starts[starts < 50])
+    np.testing.assert_array_equal(arrays.take_rows(found, rows), values[rows])
+
+
+def test_an_unpacked_array_that_is_cut_is_told(unpacked: tuple[np.ndarray, Unpacked]) -> None:
+    values, found = unpacked
+    with pytest.raises(OSError, match="cut short"):
+        found.take(np.array([48]), np.array([51]))
+    assert arrays.hold(found).tobytes() == values.tobytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
+def test_a_disk_without_room_is_told_while_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays.create_array(tmp_path, "a", shape=(9,), chunks=(9,), dtype=np.int8, fill=0)
+    full = Path("/dev/full").open("wb", 0)  # noqa: SIM115 - what is unpacked closes it
+    monkeypatch.setattr("engine.chunked.arrays.tempfile.TemporaryFile", lambda buffering: full)
+    with pytest.raises(OSError, match="No space left"):
+        Unpacked(arrays.open_array(tmp_path, "a"))

@@ -154,6 +154,20 @@ def test_some_rows_are_read_from_the_chunks_that_hold_them(stored: Stored, rows:
     same(reader.read_some(np.array(rows, dtype=np.int64)).widen(), matrix[np.array(rows, dtype=np.int64)])
 
 
+def test_held_and_unpacked_rows_are_those_of_the_chunks(tmp_path: Path) -> None:
+    matrix = scipy.sparse.csr_matrix(scipy.sparse.random(30, 300, 0.1, random_state=3))
+    matrix.data = np.ceil(matrix.data * 10) / 2
+    rows = np.array([0, 3, 4, 5, 17, 29])
+    for way in (CsrReader.hold, CsrReader.unpack):
+        reader = store(tmp_path / way.__name__, matrix)
+        way(reader)
+        way(reader)
+        shutil.rmtree(tmp_path / way.__name__)
+        same(reader.read_some(rows).widen(), matrix[rows])
+        same(reader.read(3, 20).widen(), matrix[3:20])
+        assert reader.count_columns(50).tolist() == np.bincount(matrix.indices, minlength=300).tolist()
+
+
 @pytest.mark.parametrize("taken", [1, 5, 2**16])
 @pytest.mark.parametrize("room", [0, 20, 10**6])
 def test_rows_are_the_same_whatever_is_kept(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -629,7 +631,9 @@ def test_what_is_closed_says_so(small: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", ["default", "notebook"])
-def test_what_is_held_in_memory_changes_no_answer_and_is_within_what_is_allowed(preset: str, tmp_path: Path) -> None:
+def test_what_is_held_or_unpacked_changes_no_answer_and_is_within_what_is_allowed(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ratings = synthetic_ratings(60, 50)
     tmp_path.joinpath("movies.csv").write_text('movieId,title\n1,"One, the"\n8,Eight\n')
     where = run(tmp_path, ratings, preset=preset, item_neighbors={"k": 5}, neighbors={"k": 7, "users_per_chunk": 16})
@@ -657,6 +661,13 @@ def test_what_is_held_in_memory_changes_no_answer_and_is_within_what_is_allowed(
         assert some._opened.held <= memory
         assert all(one.equals(other) for one, other in zip(answers(some), expected, strict=True))
     assert Recommender.open(where, memory=everything)._opened.held == everything > 0
+    for held in (None, everything // 2):
+        unpacked = Recommender.open(where, memory=held, unpack=True)
+        assert unpacked._opened.reads_nothing
+        assert all(one.equals(other) for one, other in zip(answers(unpacked), expected, strict=True))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1))
+    with pytest.raises(BudgetError, match=r"temporary files of .* 1 bytes are free in .*set TMPDIR"):
+        Recommender.open(where, memory=None, unpack=True)
     for wrong in ("much", 0, -1, 1.5):
         with pytest.raises(UsageError):
             Recommender.open(where, memory=wrong)  # type: ignore[arg-type]

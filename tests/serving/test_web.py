@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import Recommender
+from engine.chunked import memory
+from engine.chunked.budget import MIB
 from engine.chunked.errors import BudgetError, UsageError
 from tests.serving.test_recommender import run
 from tests.support.ratings import synthetic_ratings
@@ -81,6 +92,8 @@ BAD: list[tuple[str, int, str]] = [
     ("/recommend?user=5&nonsense=1", 400, "no parameter"),
     ("/recommend?user=5&on_unknown=x", 400, "give one of"),
     ("/recommend?" + "&".join(["user=5"] * 1001), 400, "1000 at a time"),
+    ("/recommend?" + "&".join(["like=5"] * 1001), 400, "1000 at a time"),
+    ("/recommend?" + "&".join(["user=5"] * 26) + "&k=100", 400, "2500 items in all"),
     ("/recommend?like=123456", 400, "none of the"),
     ("/similar", 400, "user or an item"),
     ("/similar?item=123456", 404, "no item"),
@@ -136,7 +149,7 @@ def test_it_answers_to_its_own_name_alone_and_sends_a_page_without_a_network(cli
 
 
 def test_too_many_at_a_time_are_told_to_come_again(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.serving.web.app._WAITING", -1)
+    monkeypatch.setattr("engine.serving.web.limits._WAITING", -1)
     with testclient.TestClient(make_app(web.Current(where, "4GiB"))) as client:
         refused = client.get("/recommend?user=5")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
@@ -149,7 +162,7 @@ def test_a_newer_run_is_taken_up_and_memory_is_bounded(tmp_path: Path, monkeypat
     with testclient.TestClient(make_app(web.Current(where, "4GiB"))) as client:
         assert client.get("/recommend?user=2").status_code == 200
         before = client.get("/metrics").json()
-        assert before["bytes_held"] > 0
+        assert before["bytes_allowed"] == 4 << 30
         run(tmp_path, ratings.filter(ratings["userId"] > 2))
         assert client.get("/recommend?user=2").status_code == 404
         after = client.get("/metrics").json()
@@ -161,8 +174,60 @@ def test_a_newer_run_is_taken_up_and_memory_is_bounded(tmp_path: Path, monkeypat
         web.Current(tmp_path, "4GiB")
 
 
+WORST: list[dict[str, Any]] = [
+    {"user": [5] * 250, "k": 10},
+    {"user": [5, 2], "k": 1000},
+    {"likes": [1, 8] * 500, "k": 1000},
+    {"user": list(range(-1000, 0)), "k": 2, "on_unknown": "popular"},
+    {"user": [5], "candidates": [f"{item:09}" for item in range(20_000)]},
+    {"likes": ["x" * 200_000, *["1"] * 900]},
+]
+
+
+@pytest.mark.skipif(not memory.is_measured(), reason="needs memory to be measured")
+def test_a_server_keeps_to_its_memory_whatever_is_asked_while_a_newer_run_comes(tmp_path: Path) -> None:
+    ratings = synthetic_ratings(300, 3000)
+    where, command = run(tmp_path, ratings), [sys.executable, "-m", "engine", "serve", "--port", f"{free_port()}"]
+    refused = subprocess.run([*command, where, "--memory", "20MiB"], capture_output=True, text=True)
+    found = re.search(r"--memory (\d+)MiB", refused.stderr)
+    assert (refused.returncode, found is not None) == (3, True), refused.stderr
+    allowed = int(found[1])  # type: ignore[index]
+    with subprocess.Popen([*command, where, "--memory", f"{allowed}MiB"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert "http://" in server.stdout.readline()  # type: ignore[union-attr]
+            with ThreadPoolExecutor(30) as pool:
+                asked = [pool.submit(ask_slowly, int(command[-1]), body) for body in WORST * 15]
+                run(tmp_path, ratings.filter(ratings["userId"] > 2))
+                told = {each.result() for each in asked}
+            assert told <= {200, 400, 503}
+            time.sleep(web._LOOK_EVERY)
+            assert ask_slowly(int(command[-1]), {"user": [2]}) == 404  # of the newer run
+            assert memory.peak_bytes(server.pid) <= allowed * MIB
+        finally:
+            server.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def ask_slowly(port: int, body: dict[str, Any]) -> int:
+    """Status of a request whose answer waits to be read."""
+    for _ in range(100):
+        with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("POST", "/recommend", json.dumps(body))
+            answer = connection.getresponse()
+            time.sleep(0.2)
+            answer.read()
+            return answer.status
+        time.sleep(0.1)
+    raise AssertionError("no answer")
+
+
 def test_too_little_memory_is_refused_with_what_is_enough(where: Path) -> None:
-    with pytest.raises(BudgetError, match="serving takes") as refused:
+    with pytest.raises(BudgetError, match="serving this run takes") as refused:
         web.Current(where, "20MiB")
     assert refused.value.enough is not None
-    assert web.Current(where, refused.value.enough + (8 << 20)).recommender.recommend([5], 1).height == 1
+    assert web.Current(where, refused.value.enough).recommender.recommend([5], 1).height == 1

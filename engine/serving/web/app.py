@@ -6,7 +6,7 @@ Whatever is wrong with a request is told with a status of 4xx and a sentence, ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,14 @@ from starlette.routing import Route
 
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.printable import dumps
-from engine.serving.answers import items_as_mappings
+from engine.serving.answers import each_as_mapping
 from engine.serving.ids import UnknownIdError
 from engine.serving.recommender import Recommender
+from engine.serving.web.bounded import Bounded, Room
 from engine.serving.web.current import Current
+from engine.serving.web.limits import MOST_ASKED, MOST_BYTES, MOST_ITEMS, MOST_ROWS, most_requests
 
 _HERE = Path(__file__).parent
-_MOST_BYTES = 1 << 20
-_MOST_ITEMS = 1000
-_MOST_USERS = 1000
-# Requests that may wait for each that is answered; more are told to come again.
-_WAITING = 16
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -43,6 +40,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_encode = msgspec.json.Encoder().encode  # what is no finite number is null
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +48,7 @@ class _Json(JSONResponse):
     """JSON without what is no JSON: a number that is none is null."""
 
     def render(self, content: Any) -> bytes:
-        return dumps(content).encode()
+        return content if isinstance(content, bytes) else dumps(content).encode()
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,26 +70,16 @@ class _Web:
 
     def __init__(self, current: Current, threads: int) -> None:
         self._current = current
-        self._threads = threads
         self._limiter = CapacityLimiter(threads)
-        self._asked = 0
 
     async def _answer(self, name: str, ask: Callable[[Recommender], Any]) -> Response:
-        """Ask on a thread, of which there are so many; refuse where too many wait for one."""
-        if self._asked >= self._threads * (1 + _WAITING):
-            self._current.counts["refused"] += 1
-            raise HTTPException(503, "too many requests at a time: come again", {"Retry-After": "1"})
-        self._asked += 1
-        try:
-            return _Json(
-                await run_sync(partial(self._current.answer, name, ask), limiter=self._limiter), headers=_HEADERS
-            )
-        finally:
-            self._asked -= 1
+        """Ask on a thread, of which there are so many, and make JSON of the answer there."""
+        content = await run_sync(lambda: self._current.answer(name, lambda of: _encode(ask(of))), limiter=self._limiter)
+        return _Json(content, headers=_HEADERS)
 
     async def recommend(self, request: Request) -> Response:
-        options = await _options(request)
-        return await self._answer("recommend", partial(_recommend, options))
+        read = partial(_decode, await _body(request)) if request.method == "POST" else partial(_from_url, request)
+        return await self._answer("recommend", lambda of: _recommend(_checked(read()), of))
 
     async def similar(self, request: Request) -> Response:
         given = _query(request, {"user", "item", "k"})
@@ -107,8 +95,8 @@ class _Web:
     async def predict(self, request: Request) -> Response:
         given = _query(request, {"user", "item"})
         users, items = given.get("user", []), given.get("item", [])
-        if len(users) != 1 or not items or len(items) > _MOST_ITEMS:
-            raise UsageError(f"give one user, and 1 to {_MOST_ITEMS} items: /predict?user=42&item=1&item=318")
+        if len(users) != 1 or not items or len(items) > MOST_ITEMS:
+            raise UsageError(f"give one user, and 1 to {MOST_ITEMS} items: /predict?user=42&item=1&item=318")
         return await self._answer("predict", lambda of: of.predict(users * len(items), items).to_dicts())
 
     async def items(self, request: Request) -> Response:
@@ -150,35 +138,49 @@ def _recommend(options: Options, of: Recommender) -> Any:
     )
     if options.user:
         asked = of.known_users(options.user, options.on_unknown).to_list()  # type: ignore[arg-type]
-        return {"lists": items_as_mappings(found, asked)}
-    return {"lists": items_as_mappings(found, [None]), "left_out": list(whom.left_out)}
+        return {"lists": _encoded(found, asked)}
+    return {"lists": _encoded(found, [None]), "left_out": list(whom.left_out)}
 
 
-async def _options(request: Request) -> Options:
-    """What is asked in JSON, or in the URL."""
-    if request.method == "POST":
-        body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MOST_BYTES:
-                raise HTTPException(413, f"more than {_MOST_BYTES:,} bytes: ask for less at a time")
-        try:
-            options = msgspec.json.decode(body, type=Options)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise UsageError(f"the body is no such JSON: {error}") from None
-    else:
-        given: dict[str, Any] = _query(request, {"user", "like", "k", "on_unknown", "on_empty"})
-        given["k"] = _number(given, "k", 10)
-        given["likes"] = given.pop("like", [])
-        given |= {name: given[name][0] for name in ("on_unknown", "on_empty") if name in given}
-        options = Options(**given)
+def _encoded(found: pl.DataFrame, asked: Sequence[Any]) -> list[msgspec.Raw]:
+    """Lists as JSON, one made after the other: as Python's objects they take ten times as much."""
+    return [msgspec.Raw(_encode(each)) for each in each_as_mapping(found, asked)]
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise HTTPException(413, f"more than {MOST_BYTES:,} bytes: ask for less at a time")
+    return body
+
+
+def _decode(body: bytes) -> Options:
+    try:
+        return msgspec.json.decode(body, type=Options)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"the body is no such JSON: {error}") from None
+
+
+def _from_url(request: Request) -> Options:
+    given: dict[str, Any] = _query(request, {"user", "like", "k", "on_unknown", "on_empty"})
+    given["k"] = _number(given, "k", 10)
+    given["likes"] = given.pop("like", [])
+    return Options(**given | {name: given[name][0] for name in ("on_unknown", "on_empty") if name in given})
+
+
+def _checked(options: Options) -> Options:
+    """What is asked, if it is not too much."""
     if [bool(options.user), bool(options.likes), bool(options.items or options.ratings)].count(True) != 1:
         raise UsageError(
             "give users, or what you like, or items with ratings: /recommend?user=42 or /recommend?like=260"
         )
-    if len(options.user) > _MOST_USERS:
-        raise UsageError(f"{len(options.user)} users: ask for {_MOST_USERS} at a time at most")
-    _k(options.k)
+    for what, some in (("users", options.user), ("items", options.likes or options.items)):
+        if len(some) > MOST_ASKED:
+            raise UsageError(f"{len(some)} {what}: give {MOST_ASKED} at a time at most")
+    if len(options.user) * _k(options.k) > MOST_ROWS:
+        raise UsageError(f"{len(options.user)} lists of {options.k}: ask for {MOST_ROWS} items in all at a time")
     return options
 
 
@@ -199,8 +201,8 @@ def _number(given: dict[str, list[str]], name: str, usual: int) -> int:
 
 
 def _k(k: int) -> int:
-    if not 1 <= k <= _MOST_ITEMS:
-        raise UsageError(f"k is {k}: give 1 to {_MOST_ITEMS}")
+    if not 1 <= k <= MOST_ITEMS:
+        raise UsageError(f"k is {k}: give 1 to {MOST_ITEMS}")
     return k
 
 
@@ -220,6 +222,11 @@ async def _fail(request: Request, error: Exception) -> Response:
     return _Json({"error": "a fault of the program: see its log"}, status_code=500, headers=_HEADERS)
 
 
+_full = _Json(
+    {"error": "too many requests at a time: come again"}, status_code=503, headers=_HEADERS | {"Retry-After": "1"}
+)
+
+
 def make_app(current: Current, *, threads: int = 2, hosts: list[str] | None = None) -> Starlette:
     """The application.
 
@@ -231,13 +238,14 @@ def make_app(current: Current, *, threads: int = 2, hosts: list[str] | None = No
     hosts : list of str, optional
         Names that it may be called by; None: any.
     """
-    web = _Web(current, threads)
+    web, room = _Web(current, threads), Room(most_requests(threads), current.counts)
+    bounded = [Middleware(Bounded, room=room, full=_full)]
     return Starlette(
         routes=[
-            Route("/recommend", web.recommend, methods=["GET", "POST"]),
-            Route("/similar", web.similar),
-            Route("/predict", web.predict),
-            Route("/items", web.items),
+            Route("/recommend", web.recommend, methods=["GET", "POST"], middleware=bounded),
+            Route("/similar", web.similar, middleware=bounded),
+            Route("/predict", web.predict, middleware=bounded),
+            Route("/items", web.items, middleware=bounded),
             Route("/health", web.health),
             Route("/metrics", web.metrics),
             *(Route(path, web.page) for path in ("/", "/page.js", "/page.css")),

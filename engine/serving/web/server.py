@@ -10,6 +10,7 @@ import uvicorn
 from engine.chunked.storage import Place
 from engine.serving.web.app import make_app
 from engine.serving.web.current import Current
+from engine.serving.web.limits import MOST_CONNECTIONS
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -43,9 +44,17 @@ def serve(
     UsageError, DamagedError, BudgetError
         As `engine.serving.web.current.Current`.
     """
-    current = Current(where, memory)
+    current = Current(where, memory, threads)
     local = [*_LOOPBACK, "[::1]"] if host in _LOOPBACK else None
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/")
     app = make_app(current, threads=threads, hosts=local)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_keep_alive=5)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=5,
+        limit_concurrency=MOST_CONNECTIONS,
+    )
