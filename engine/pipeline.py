@@ -39,7 +39,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 6)
-    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 2)
+    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 3)
     refine = replace(refine, params=_with_liked_from(settings.refine, settings))
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
@@ -55,11 +55,11 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
-    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 4)
+    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 5)
     calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
     weights = ("calibrate",) if costs.calibrates(settings) else ()
     residuals = step(
-        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 2
+        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 3
     )
     cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together")
     cooccurrence = replace(cooccurrence, params=_with_liked_from(settings.cooccurrence, settings))

@@ -7,6 +7,7 @@ multiples of ``value_step`` (an attribute), so that halves up to 127.5 fit one b
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -290,8 +291,11 @@ class CsrReader:
 
     def split_rows(self, parts: int, of_row: int = 0) -> list[tuple[int, int]]:
         """Cut the rows into ``parts`` ranges of about the same work each: stored values, and ``of_row`` a row."""
-        work = self.indptr + of_row * np.arange(len(self.indptr)) if of_row else self.indptr
-        wanted = np.arange(1, parts) * (int(work[-1]) / parts)
-        cuts = np.searchsorted(work, wanted).tolist()
+
+        def work(rows: int) -> int:
+            return int(self.indptr[rows]) + of_row * rows
+
+        each = work(self.shape[0]) / parts
+        cuts = [bisect.bisect_left(range(self.shape[0] + 1), part * each, key=work) for part in range(1, parts)]
         edges = [0, *cuts, self.shape[0]]
         return list(itertools.pairwise(edges))

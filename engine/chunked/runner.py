@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,34 @@ class Crowded(Exception):  # noqa: N818  (a state, not a fault)
 
 Perform = Callable[[Round, Sequence[int], Allotment], None]
 """Does the tasks of a round that are missing, with what they have been allotted."""
+
+
+def rounds_needed(rounds: Sequence[Round], missing: Container[str]) -> set[str]:
+    """Which of some rounds have tasks to do: temporary ones, and a last one that stays.
+
+    A temporary round serves those after it, up to and with the one that it is needed until. It has nothing to do where
+    all of these that have something missing are not needed themselves.
+
+    Parameters
+    ----------
+    rounds : sequence of Round
+        In order.
+    missing : container of str
+        Names of those that are not complete.
+
+    Returns
+    -------
+    set of str
+        Their names.
+    """
+    needed: set[str] = set()
+    names = [each.name for each in rounds]
+    for number, each in reversed(list(enumerate(rounds))):
+        end = names.index(each.until, number) if each.until in names[number:] else len(names) - 1
+        last = number == len(names) - 1
+        if each.name in missing and (last or not needed.isdisjoint(names[number + 1 : end + 1])):
+            needed.add(each.name)
+    return needed
 
 
 class StageRunner:
@@ -108,14 +136,13 @@ class StageRunner:
         temporary: list[Round] = []
         kept: list[str] = []
         for each in self._stage.rounds():
+            temporary.append(each)
             if each.until is not None:
-                temporary.append(each)
                 continue
-            if self._missing(each):
-                for needed in (*temporary, each):
-                    self._run_round(needed)
-            self._drop([old for old in temporary if old.until == each.name])
-            temporary = [old for old in temporary if old.until != each.name]
+            self._run_needed(temporary)
+            passed = {old.name for old in temporary}
+            self._drop([old for old in temporary if old.until in passed])
+            temporary = [old for old in temporary if old.until is not None and old.until not in passed]
             kept += each.task_ids()
             # A stage that was complete, but for what has just been mended, is gone through to the end.
             if each.name == upto and not self._journal.finished():
@@ -130,6 +157,14 @@ class StageRunner:
         self._refuse_shared_files(records)
         self._store.keep_only(entry.path for record in records for entry in record.files)
         self._journal.finish(kept)
+
+    def _run_needed(self, rounds: Sequence[Round]) -> None:
+        """Run what is missing of the last of some rounds, and of temporary ones before it that it takes to do so."""
+        needed = rounds_needed(rounds, {each.name for each in rounds if self._missing(each)})
+        for number, each in enumerate(rounds):
+            if each.name in needed:
+                self._run_round(each)
+                self._drop([old for old in rounds[:number] if old.until == each.name])
 
     def _missing(self, round_: Round) -> list[int]:
         done = set(self._journal.task_ids())  # one listing, where asking for each would take a store long

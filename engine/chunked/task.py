@@ -110,8 +110,9 @@ class Round:
         ``load_cached(n_bytes)`` is called instead of ``load`` where there is room for so much of the cost's ``cache``.
     until : str or None
         Where given, the round's files are temporary: they are needed until the round of this name is
-        complete, removed then, and made again only if a round they serve has to run again. They outlive a
-        killed process; of those that a power cut damages, the tasks are done again.
+        complete, removed then, and made again only if a round they serve has to run again: one after theirs, up
+        to that. It may be temporary itself. They outlive a killed process; of those that a power cut damages, the
+        tasks are done again.
     """
 
     name: str

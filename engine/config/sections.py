@@ -132,12 +132,12 @@ class Refine(Section, frozen=True):
     """The weight of users who have not rated an item counts up to this for the item's regularisation."""
     alpha: Annotated[float, Meta(ge=0)] = 0.0
     """Implicit feedback: the confidence in a pair, which it weighs by, is 1 + alpha log(1 + count)."""
-    ratings_per_part: Positive = 2**19
-    """Ratings that are sorted by item at once."""
-    items_per_task: Positive = 4096
-    """Items in a task."""
+    ratings_per_part: Positive = 2**22
+    """Ratings in a task, a user counting as 16 more. Sums of users are added in the order of the tasks."""
+    items_per_task: Positive = 16384
+    """Items in a task that adds up what these have found."""
     users_per_chunk: Positive = 8192
-    """Users in a task, and in a storage chunk of the vectors."""
+    """Users in a storage chunk of the vectors."""
 
 
 class Biases(Section, frozen=True):
@@ -164,12 +164,10 @@ class Residuals(Section, frozen=True):
     """Steps of conjugate gradients for each vector of a sweep."""
     strength: Annotated[float, Meta(ge=0)] = 1.0
     """Of the regularisation, times the root of the number of a vector's ratings."""
-    ratings_per_part: Positive = 2**19
-    """Ratings that are sorted by item at once."""
-    items_per_task: Positive = 4096
-    """Items in a task."""
-    users_per_chunk: Positive = 8192
-    """Users in a task."""
+    ratings_per_part: Positive = 2**22
+    """Ratings in a task, a user counting as 16 more. Sums of users are added in the order of the tasks."""
+    items_per_task: Positive = 16384
+    """Items in a task that adds up what these have found."""
 
 
 class ItemNeighbors(Section, frozen=True):

@@ -26,7 +26,7 @@ from engine.model.sizes import BIAS_RATINGS, GRAM_ROWS, SCORE_USERS, SMALL_ITEMS
 
 
 def calibrate(settings: Config, shapes: Shapes) -> Plan:
-    """A fold: ratings of some users, both ways round, and one after the other what is fitted to them."""
+    """A fold: ratings of some users, and one after the other what is fitted to them."""
     section = settings.calibrate
     ratings = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
     users, items = min(shapes.n_users, section.sample_users), min(shapes.n_items, section.sample_items)
@@ -37,7 +37,6 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
     kept = total(
         rows=stored * ratings,
         held=stored * ratings,
-        of_items=(4 + shapes.value_bytes) * ratings,
         decomposed=scaled_value(settings) * ratings,
         loadings=4 * dims_of(settings, shapes) * items,
         near=total(ids=4, similarities=4) * kept_of_item * items,
@@ -45,7 +44,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
         item_arrays=total(counts=8, biases=4, popularity=8, indptr=8) * items,
         sums=total(sums=9 * 8, counts=8) * users,
     )
-    turning = total(places=4, order=8, users=8 + 4 + 4, sorted=8) * ratings
+    turning = total(places=4, order=8, users=8 + 4 + 4, sorted=8, of_items=4 + shapes.value_bytes) * ratings
     decomposing = 3 * 4 * width_of(settings, shapes) * items + 8 * GRAM_ROWS * width_of(settings, shapes)
     dims = min(settings.item_neighbors.dims, dims_of(settings, shapes))
     block = min(SMALL_ITEMS, items)
@@ -53,20 +52,25 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
     nearest = total(vectors=3 * 4 * dims * items, best=found * block)
     biases = total(left=8, of_items=8, columns=8) * min(ratings, BIAS_RATINGS + shapes.most_ratings)
     targets = target_bytes(settings, shapes) * ratings
-    fitting = targets + total(start=4, fitted=4) * residual_dims(settings, shapes) * (items + users)
+    fitted = total(fitted=4, sums=4, residuals=4, directions=4) * items + total(fitted=4) * users
+    fitting = targets + residual_dims(settings, shapes) * fitted
     some = min(users, SCORE_USERS)
     lists = (4 + 4) * N_BLENDS * min(settings.evaluate.k, items)
     asking = total(lists=lists, near=3 * 8 * nearest_kept(settings.neighbors.k, users)) * some
+    # Vectors are fitted, then users ranked with them.
+    inverted = total(indices=4, data=4, transposed=16) * min(settings.item_neighbors.ranking_k, items) * items
+    refining = inverted + targets + vector_dims(settings, shapes) * fitted
     ranking = total(
-        fitting=targets + total(start=4, fitted=4) * vector_dims(settings, shapes) * (items + users),
-        inverted=total(indices=4, data=4, transposed=16) * min(settings.item_neighbors.ranking_k, items) * items,
+        inverted=inverted,
+        vectors=vector_dims(settings, shapes) * total(items=4, users=4, unit=4) * max(items, users),
+        of_items=turning,
         together=total(ids=4, similarities=4, stored=4 + 1, places=8 + 1, ids_there=4, steps=3 * 4)
         * settings.cooccurrence.k
         * items,
         scores=total(cells=8, touched=4) * items,
         asking=asking,
     )
-    steps = max(drawing, turning, decomposing, nearest, biases, fitting, ranking)
+    steps = max(drawing, decomposing, nearest, biases, fitting, refining, ranking)
     fold = total(zarr=ZARR, wide_values=wide_values(settings, shapes), kept=kept, step=steps, indptr=8 * shapes.n_users)
     choosing = total(zarr=ZARR, numpy=8 * MIB, sums=2 * total(sums=9 * 8, counts=8) * users * section.folds)
     recalls = 3 * 8 * N_BLENDS * min(users, section.users) * section.folds

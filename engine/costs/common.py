@@ -10,7 +10,7 @@ from engine.chunked.budget import MIB
 from engine.chunked.task import Planned
 from engine.config import Config
 from engine.model.index import nearest_kept
-from engine.model.sizes import BIAS_USER
+from engine.model.sizes import PART_USER
 
 # Dimensions of refined vectors are a multiple of that (`engine.kernels.refinement.LANES`).
 LANES = 16
@@ -204,7 +204,7 @@ def n_train(settings: Config, shapes: Shapes) -> int:
 
 def bias_parts(settings: Config, shapes: Shapes) -> int:
     """Parts of the users that biases are fitted by."""
-    return chunks(n_train(settings, shapes) + BIAS_USER * shapes.n_users, settings.biases.ratings_per_part)
+    return chunks(n_train(settings, shapes) + PART_USER * shapes.n_users, settings.biases.ratings_per_part)
 
 
 def column_bytes(shapes: Shapes) -> int:

@@ -24,12 +24,12 @@ from engine.costs.common import (
 from engine.model.index import clusters_items
 from engine.model.sizes import (
     BIAS_RATINGS,
-    BIAS_USER,
     CENTRE_SAMPLE,
+    JOINED_RATINGS,
+    PART_USER,
     PREDICT_USERS,
     QUERY_USERS,
     READ_RATINGS,
-    REFINE_RATINGS,
     TILE_ITEMS,
 )
 
@@ -38,8 +38,8 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
     """A part of the users as it is stored, a piece of it widened; what is added up for the items."""
     section, items = settings.biases, shapes.n_items
     n, n_parts = n_train(settings, shapes), bias_parts(settings, shapes)
-    work = chunks(n + BIAS_USER * shapes.n_users, max(1, n_parts))
-    part, some = min(n, work + shapes.most_ratings), min(chunks(work, BIAS_USER), shapes.n_users)
+    work = chunks(n + PART_USER * shapes.n_users, max(1, n_parts))
+    part, some = min(n, work + shapes.most_ratings), min(chunks(work, PART_USER), shapes.n_users)
     piece = min(part, BIAS_RATINGS + shapes.most_ratings)
     reading = total(
         zarr=ZARR,
@@ -139,7 +139,7 @@ def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
     section, items, value = settings.cooccurrence, shapes.n_items, shapes.value_bytes
     n = n_train(settings, shapes)
     n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
-    share, piece = chunks(items, n_tasks), min(n, REFINE_RATINGS + shapes.n_users)
+    share, piece = chunks(items, n_tasks), min(n, JOINED_RATINGS + shapes.n_users)
     found = total(ids=4, similarities=4) * section.k
     search = total(
         zarr=ZARR,

@@ -14,6 +14,7 @@ from engine.costs.common import (
     Shapes,
     chunks,
     clusters_of,
+    column_bytes,
     dims_of,
     graph_bytes,
     n_near_users,
@@ -22,7 +23,6 @@ from engine.costs.common import (
     scaled_value,
     target_bytes,
     total,
-    transposing,
     vector_dims,
     wide_values,
     width_of,
@@ -33,11 +33,13 @@ from engine.model.sizes import (
     GRAM_ROWS,
     GROUP_USERS,
     LEAST_PASS_RATINGS,
+    PART_USER,
     PASS_ROWS,
+    PIECE_RATINGS,
+    PIECE_USERS,
     PROJECT_ROWS,
     QUERY_USERS,
     READ_RATINGS,
-    REFINE_RATINGS,
     SAMPLE_TASKS,
     TILE_USERS,
     VECTOR_RATINGS,
@@ -116,20 +118,23 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
 
 def refine(settings: Config, shapes: Shapes) -> Plan:
     """Sweeps, and a block of users' vectors at a time."""
-    dims, n_blocks = vector_dims(settings, shapes), chunks(shapes.n_users, settings.refine.users_per_chunk)
+    dims, block = vector_dims(settings, shapes), min(settings.refine.users_per_chunk, shapes.n_users)
     plan = _sweeps(settings, settings.refine, shapes, dims)
-    return plan | {"layout": Planned(1, Cost(task=ZARR)), "vectors": Planned(n_blocks, plan["users-0"].cost)}
+    fit = plan["users-0"].cost
+    vectors = replace(fit, task=fit.task - 4 * dims * shapes.n_items + total(found=4, unit=4, written=4) * dims * block)
+    n_blocks = chunks(shapes.n_users, settings.refine.users_per_chunk)
+    return plan | {"layout": Planned(1, Cost(task=ZARR)), "vectors": Planned(n_blocks, vectors)}
 
 
 def residuals(settings: Config, shapes: Shapes) -> Plan:
     """Sweeps, with the bias model beside."""
-    dims = residual_dims(settings, shapes)
+    plan = _sweeps(settings, settings.residuals, shapes, residual_dims(settings, shapes))
     biases = total(of_users=4, of_items=4, read=4) * max(shapes.n_users, shapes.n_items)
-    plan = _sweeps(settings, settings.residuals, shapes, dims)
-    with_biases = {
-        name: Planned(each.n_tasks, replace(each.cost, shared=each.cost.shared + biases)) for name, each in plan.items()
+    plan |= {
+        name: Planned(each.n_tasks, replace(each.cost, shared=each.cost.shared + biases))
+        for name, each in plan.items()
+        if name not in ("sums", "start")
     }
-    plan |= {name: each for name, each in with_biases.items() if name.startswith(("users-", "items-", "collect"))}
     # There may be no ratings that biases could leave something of; or nothing that helps to predict it.
     if shapes.implicit or not shapes.weighs_latent:
         return {name: Planned(0, each.cost) for name, each in plan.items()}
@@ -137,48 +142,57 @@ def residuals(settings: Config, shapes: Shapes) -> Plan:
 
 
 def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims: int) -> Plan:
-    """Ratings sorted by item, a part at a time; one side's vectors wholly, to fit a piece of the other side's to."""
-    users, items, value = shapes.n_users, shapes.n_items, shapes.value_bytes
-    n = n_train(settings, shapes)
-    n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
-    transpose = transposing(settings, shapes, n_parts, n_tasks)
-    own = chunks(items, n_tasks)
-    of_items = 4 * dims * (items + own)
-    widened = 8 * dims * (GRAM_ROWS + dims)
-    block = min(section.users_per_chunk, users)
-    targets = target_bytes(settings, shapes)
-    fit_users = Cost(
-        task=total(
-            zarr=ZARR,
-            wide_values=wide_values(settings, shapes),
-            ratings=total(columns=4, values=8, targets=targets) * shapes.ratings_of(block),
-            row=8 * shapes.most_ratings,
-            solutions=total(before=4, after=4, unit=4, squares=4) * dims * block,
-        ),
-        shared=total(items=of_items, widened=widened, train_indptr=8 * users),
+    """Of users a piece, and a sum for each item; of items a range, and what a part has added up for it."""
+    users, items = shapes.n_users, shapes.n_items
+    work = n_train(settings, shapes) + PART_USER * users
+    n_parts, own = chunks(work, section.ratings_per_part), min(section.items_per_task, items)
+    piece = min(shapes.ratings_of(min(PIECE_USERS, users)), PIECE_RATINGS + shapes.most_ratings)
+    read = total(columns=column_bytes(shapes), data=shapes.value_bytes)
+    reading = total(
+        zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
+        lengths=3
+        * 8
+        * min(users, chunks(chunks(work, max(1, n_parts)), PART_USER)),  # of a part's users, and their ends
     )
-    piece = min(n, REFINE_RATINGS + users)
-    joined = total(users=4, data=value, places=8, order=8, consecutive=8, stored=4 + value)
-    fit_items = Cost(
-        task=total(
-            ratings=total(joined=4 + value, most=max(joined - 4 - value, targets)) * piece,
-            row=8 * users,
-            # Of each part: where the items of a task begin.
-            indptr=total(stored=4, lengths=8) * own * n_parts,
-            counts=total(lengths=8, filled=8, indptr=8) * own,
-            solutions=2 * 4 * dims * own,
-        ),
-        shared=total(users=4 * dims * (users + block), widened=widened, train_indptr=8 * users),
+    widened = 8 * dims * (GRAM_ROWS + 2 * dims)
+    # Vectors of all items; of them a range as it is read.
+    tall, some = 4 * dims * items, 4 * dims * own
+    add_up = total(
+        reading=reading,
+        ratings=total(read=read, scaled=2 * 4, values=4, widened=2 * 8, columns=8) * piece,
+        totals=2 * 8 * items,
     )
-    # Loadings are mapped, and of a row that is read all of its dimensions are.
+    fit = total(
+        reading=reading,
+        ratings=total(read=read, places=8, targets=target_bytes(settings, shapes)) * piece,
+        vectors=total(stored=4, found=4, written=4) * dims * min(PIECE_USERS, users),
+        sums=tall,
+        widened=widened,
+    )
+    indptr = 8 * users
+    descents = total(solutions=4, residuals=4, directions=4, sums=4, of_a_part=4) * dims
+    of_range = Cost(
+        task=total(
+            zarr=ZARR, items=total(descents=descents, totals=8, ridges=3 * 4) * own, products=2 * 8 * dims * dims
+        ),
+        shared=indptr,
+    )
     loadings = 4 * dims_of(settings, shapes)
-    start = total(zarr=ZARR, vectors=(loadings + total(scaled=4, padded=4) * dims) * items)
-    plan = {"transpose": Planned(n_parts, Cost(task=transpose)), "start": Planned(1, Cost(task=start))}
-    n_blocks = chunks(users, section.users_per_chunk)
+    start = total(zarr=ZARR, vectors=(loadings + total(scaled=4, padded=4) * dims) * items, totals=2 * 8 * items)
+    fit_users = Cost(task=fit, shared=total(items=tall, some=some, widened=widened, train_indptr=indptr))
+    add_more = Cost(task=fit, shared=total(directions=tall, some=some, train_indptr=indptr))
+    plan = {
+        "sums": Planned(n_parts, Cost(task=add_up, shared=indptr)),
+        "start": Planned(1, Cost(task=start, shared=indptr)),
+    }
     for sweep in range(section.sweeps):
-        plan[f"users-{sweep}"] = Planned(n_blocks, fit_users)
-        plan[f"items-{sweep}"] = Planned(n_tasks, fit_items)
-    plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, items=of_items)))
+        plan[f"users-{sweep}"] = Planned(n_parts, fit_users)
+        plan[f"begin-{sweep}"] = Planned(chunks(items, own), of_range)
+        for number in range(section.steps):
+            plan[f"more-{sweep}-{number}"] = Planned(n_parts, add_more)
+            plan[f"step-{sweep}-{number}"] = Planned(chunks(items, own), of_range)
+    plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, items=tall, some=some), shared=indptr))
     return plan
 
 

@@ -22,6 +22,7 @@ from engine.costs.common import (
 )
 from engine.model.index import choose
 from engine.model.parameters import N_BLENDS
+from engine.model.sizes import PART_USER
 
 
 def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
@@ -41,13 +42,14 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "split": total(train_and_test=rating * n, held_out=n // 8),
         "matrix": total(indices=4, data=shapes.value_bytes) * n + total(train_indptr=8, test_indptr=8) * users,
         "factors": _decomposed(settings, shapes) + 4 * users * dims_of(settings, shapes),
-        "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes),
+        "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes)
+        + 4 * users * vector_dims(settings, shapes),
         "index": _indexed(settings, shapes),
         "neighbors": total(ids=4, similarities=4) * users * n_near_users(settings, shapes),
         "biases": _biases(settings, shapes),
         "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
         "item_neighbors": near * items * (n_near_items(settings, shapes) + 1),  # one more: counts and row pointers
-        "cooccurrence": _by_item(settings, settings.cooccurrence, shapes)
+        "cooccurrence": _by_item(settings.cooccurrence, settings, shapes)
         + total(found=4 + 4, together=4 + 1) * settings.cooccurrence.k * (items + 1)
         + total(indptr=8, scales=4) * items,
         "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
@@ -86,16 +88,17 @@ def _decomposed(settings: Config, shapes: Shapes) -> int:
     return n_tall * 4 * shapes.n_items * width_of(settings, shapes) + 4 * shapes.n_items
 
 
-def _by_item(settings: Config, section: Refine | Residuals | Cooccurrence, shapes: Shapes) -> int:
+def _by_item(section: Cooccurrence, settings: Config, shapes: Shapes) -> int:
     """Ratings sorted by item, and where each item's are in each part."""
     n, places = n_train(settings, shapes), shapes.n_items + section.items_per_task
     return total(users=4, data=shapes.value_bytes) * n + 4 * places * chunks(n, section.ratings_per_part)
 
 
 def _refined(settings: Config, section: Refine | Residuals, dims: int, shapes: Shapes) -> int:
-    places = shapes.n_items + section.items_per_task
-    # Vectors of both sides after each sweep, and those that stay.
-    return _by_item(settings, section, shapes) + (section.sweeps + 1) * 4 * dims * (shapes.n_users + places)
+    """Users' vectors of two sweeps; items' of one step, and of the next; what two rounds of parts have added up."""
+    parts = chunks(n_train(settings, shapes) + PART_USER * shapes.n_users, section.ratings_per_part)
+    users, items = 2 * 4 * dims * shapes.n_users, (2 * 3 + 2) * 4 * dims * shapes.n_items
+    return users + items + parts * total(sums=3 * 4 * dims, totals=8) * shapes.n_items
 
 
 def _indexed(settings: Config, shapes: Shapes) -> int:

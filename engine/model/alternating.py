@@ -1,19 +1,22 @@
-"""Alternating least squares: what vectors are fitted to, and how items are shared out among tasks."""
+"""Alternating least squares: what vectors are fitted to, and one side's vectors fitted to the other's.
+
+Users are fitted one after the other, each to the items it has rated. Items are fitted all together while users go by,
+by steps of conjugate gradients: a step needs a sum over all users, and no two users' vectors at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
-from engine.chunked.ranges import consecutive
-from engine.kernels.refinement import LANES, solve_rows
+from engine.kernels.refinement import LANES, Descents, add_left, begin, solve_rows, step
+from engine.model.factors import gram
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 
@@ -23,12 +26,12 @@ def padded(dims: int) -> int:
 
 
 class Wanted(NamedTuple):
-    """What the vectors of some rows are fitted to.
+    """What the vectors of some users are fitted to.
 
     Attributes
     ----------
     targets : float32 array, shape (ratings,)
-    ridges : float32 array, shape (rows,)
+    ridges : float32 array, shape (users,)
     weights : float32 array, shape (ratings,), or None
         None: all weigh 1.
     """
@@ -38,29 +41,24 @@ class Wanted(NamedTuple):
     weights: Float32 | None = None
 
 
-class Slices(Protocol):
-    """An array of one dimension, or what reads parts of one."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the array."""
-
-    def __getitem__(self, some: slice, /) -> NDArray[Any]: ...
-
-
 class Objective(Protocol):
     """What products of users' and items' vectors are fitted to."""
+
+    @property
+    def unseen(self) -> float:
+        """What a pair without a rating weighs, whose product is to be 0; 0 for nothing."""
+        ...
 
     def of_users(self, rows: NarrowRows, users: Ids) -> Wanted:
         """What some users' vectors are fitted to."""
         ...
 
-    def of_items(self, rows: NarrowRows, items: Ids) -> Wanted:
-        """The same of some items; ``rows`` is items x users."""
+    def weights(self, rows: NarrowRows) -> Float32 | None:
+        """What each rating weighs; None: all weigh 1."""
         ...
 
-    def gram(self, vectors: Float32) -> Float32 | None:
-        """What all vectors of a side add to each least-squares problem of the other; None for nothing."""
+    def item_ridges(self, totals: Float64) -> Float32:
+        """The ridges of items whose ratings weigh so much together, shape (items,)."""
         ...
 
 
@@ -73,119 +71,78 @@ class Side(NamedTuple):
 
 def side(objective: Objective, vectors: Float32) -> Side:
     """One side's vectors."""
-    return Side(vectors, objective.gram(vectors))
+    return Side(vectors, of_all(objective, gram(vectors)) if objective.unseen else None)
 
 
-def fit_users(objective: Objective, rows: NarrowRows, users: Ids, items: Side, steps: int, into: Float32) -> None:
-    """Fit users' vectors to those of the items, in place; shape (users, dims)."""
-    _fit(objective.of_users(rows, users), rows, items, steps, into)
+def of_all(objective: Objective, products: Float64) -> Float32 | None:
+    """What all vectors of a side, of which the Gram matrix is given, add to each problem of the other; or None."""
+    return (objective.unseen * products).astype(np.float32) if objective.unseen else None
 
 
-def fit_items(objective: Objective, rows: NarrowRows, items: Ids, users: Side, steps: int, into: Float32) -> None:
-    """Fit items' vectors to those of the users, in place; ``rows`` is items x users."""
-    _fit(objective.of_items(rows, items), rows, users, steps, into)
-
-
-def _fit(wanted: Wanted, rows: NarrowRows, others: Side, steps: int, into: Float32) -> None:
-    solve_rows(rows, wanted.targets, wanted.ridges, *others, steps, into, wanted.weights)
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Items shared out among tasks, one to each in turn, so that each has as many popular ones.
-
-    Attributes
-    ----------
-    n_items, n_tasks : int
-    """
-
-    n_items: int
-    n_tasks: int
-
-    @property
-    def each(self) -> int:
-        """Places of a task; the last of some are empty."""
-        return -(-self.n_items // self.n_tasks)
-
-    def places(self) -> NDArray[np.int32]:
-        """The place of each item: those of a task follow each other; shape (items,)."""
-        items = np.arange(self.n_items, dtype=np.int32)
-        return items % self.n_tasks * self.each + items // self.n_tasks
-
-    def items(self, task: int) -> Ids:
-        """The items of a task, in order of their places."""
-        return np.arange(task, self.n_items, self.n_tasks)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Ratings of some users, by place of the item.
-
-    Attributes
-    ----------
-    indptr : int32 array, shape (places + 1,)
-    users : uint32 array, shape (ratings,)
-        Ascending within a place.
-    data : array, shape (ratings,)
-        As stored.
-    """
-
-    indptr: NDArray[np.int32]
-    users: NDArray[np.uint32]
-    data: NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class StoredPart:
-    """A `Part` that is on the disk, of which slices are read."""
-
-    indptr: Slices
-    users: Slices
-    data: Slices
-
-
-def by_place(rows: NarrowRows, first_user: int, places: NDArray[np.int32], n_places: int) -> Part:
-    """Sort the ratings of consecutive users by the places of their items.
+def fit_users(
+    objective: Objective,
+    rows: NarrowRows,
+    users: Ids,
+    items: Side,
+    steps: int,
+    into: Float32,
+    sums: Float32 | None = None,
+) -> None:
+    """Fit users' vectors to those of the items, in place.
 
     Parameters
     ----------
+    objective : Objective
     rows : NarrowRows
-    first_user : int
-        Code of the first of the users.
-    places : int32 array, shape (items,)
-    n_places : int
+        Ratings of some users.
+    users : int64 array, shape (users,)
+        Their codes.
+    items : Side
+    steps : int
+        Of conjugate gradients.
+    into : float32 array, shape (users, dims)
+        Where to start; the vectors afterwards.
+    sums : float32 array, shape (items, dims), optional
+        What `begin_items` needs of these users is added to it.
     """
-    of_ratings = places[rows.indices]
-    order = np.argsort(of_ratings, kind="stable")
-    indptr = np.zeros(n_places + 1, dtype=np.int32)
-    np.cumsum(np.bincount(of_ratings, minlength=n_places), out=indptr[1:])
-    users = np.repeat(np.arange(first_user, first_user + len(rows.indptr) - 1, dtype=np.uint32), np.diff(rows.indptr))
-    return Part(indptr, users[order], rows.data[order])
+    wanted = objective.of_users(rows, users)
+    solve_rows(rows, wanted.targets, wanted.ridges, *items, steps, into, wanted.weights)
+    if sums is not None:
+        add_left(rows, into, items.vectors, sums, wanted.targets, wanted.weights)
 
 
-def cut_places(parts: Sequence[Part | StoredPart], start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut a range of places into pieces of at most ``most`` ratings, one place at least."""
-    counts = np.zeros(stop - start, dtype=np.int64)
-    for part in parts:
-        counts += np.diff(part.indptr[start : stop + 1])
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    first = 0
-    while first < len(counts):
-        last = max(first + 1, int(np.searchsorted(ends, ends[first] + most, side="right")) - 1)
-        yield start + first, start + last
-        first = last
+def add_more(objective: Objective, rows: NarrowRows, vectors: Float32, directions: Float32, into: Float32) -> None:
+    """Add to the sums of items, in place, what `step_items` needs of some users with their vectors."""
+    add_left(rows, vectors, directions, into, weights=objective.weights(rows))
 
 
-def joined(parts: Sequence[Part | StoredPart], start: int, stop: int, n_users: int, step: float) -> NarrowRows:
-    """Ratings of the items at some places, users ascending, as rows of a matrix items x users."""
-    bounds = [part.indptr[start : stop + 1] for part in parts]
-    lengths = [np.diff(of_part).astype(np.int64) for of_part in bounds]
-    indptr = np.concatenate([[0], np.cumsum(np.sum(lengths, axis=0))])
-    users = np.empty(indptr[-1], dtype=np.uint32)
-    data = np.empty(indptr[-1], dtype=parts[0].data.dtype)
-    filled = indptr[:-1].copy()
-    for part, ends, of_part in zip(parts, bounds, lengths, strict=True):
-        to, stored = consecutive(filled, of_part), slice(int(ends[0]), int(ends[-1]))
-        users[to], data[to] = part.users[stored], part.data[stored]
-        filled += of_part
-    return NarrowRows(indptr, users, data, n_users, step)
+def begin_items(
+    objective: Objective, sums: Float32, totals: Float64, products: Float64, solutions: Float32
+) -> Descents:
+    """Begin to fit items' vectors, which change in place; those of items without ratings are zeros.
+
+    Parameters
+    ----------
+    objective : Objective
+    sums : float32 array, shape (items, dims)
+        Of `fit_users`, over all users.
+    totals : float64 array, shape (items,)
+        What each item's ratings weigh together.
+    products : float64 array, shape (dims, dims)
+        Gram matrix of the users' vectors.
+    solutions : float32 array, shape (items, dims)
+    """
+    solutions[totals == 0] = 0
+    found = begin(sums, objective.item_ridges(totals), of_all(objective, products), solutions)
+    found.lengths[totals == 0] = 0
+    return found
+
+
+def step_items(objective: Objective, sums: Float32, totals: Float64, products: Float64, descents: Descents) -> None:
+    """Take a step, in place; ``sums`` are of `add_more` and of all users, the others as in `begin_items`."""
+    step(sums, objective.item_ridges(totals), of_all(objective, products), descents)
+
+
+def weights_of_items(rows: NarrowRows, weights: Float32 | None) -> Float64:
+    """What the ratings of each item weigh together, shape (items,); 1 each where there are no ``weights``."""
+    return np.bincount(rows.indices, weights, minlength=rows.n_columns).astype(np.float64)

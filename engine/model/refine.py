@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
 from engine.model.alternating import Ids, Wanted, padded
-from engine.model.factors import gram
 from engine.model.scoring import row_numbers
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 
 def unseen_weight(total: float, most: float, n_items: int) -> float:
@@ -52,25 +52,26 @@ class Preferences:
 
     def of_users(self, rows: NarrowRows, users: Ids) -> Wanted:
         """See `engine.model.alternating.Objective`."""
-        return self._wanted(rows, self.unseen_items)
+        weights = self.weights(rows)
+        seen = np.diff(rows.indptr).astype(np.float32) if weights is None else sums_of_rows(rows, weights)
+        return Wanted(self._targets(rows), self._ridges(seen, self.unseen_items), weights)
 
-    def of_items(self, rows: NarrowRows, items: Ids) -> Wanted:
+    def weights(self, rows: NarrowRows) -> Float32 | None:
         """See `engine.model.alternating.Objective`."""
-        return self._wanted(rows, self.unseen_users)
+        return confidences_of(rows.values(), self.alpha) if self.alpha else None
 
-    def gram(self, vectors: Float32) -> Float32:
+    def item_ridges(self, totals: Float64) -> Float32:
         """See `engine.model.alternating.Objective`."""
-        return (self.unseen * gram(vectors)).astype(np.float32)
+        return self._ridges(totals, self.unseen_users)
 
     def _targets(self, rows: NarrowRows) -> Float32:
         liked = rows.values() >= np.float32(self.liked_from)
         return np.where(liked, np.float32(1), np.float32(self.disliked))
 
-    def _wanted(self, rows: NarrowRows, unseen: float) -> Wanted:
-        confidences = confidences_of(rows.values(), self.alpha) if self.alpha else None
-        seen = np.diff(rows.indptr).astype(np.float32) if confidences is None else sums_of_rows(rows, confidences)
-        ridges: Float32 = np.float32(self.regularisation) * (seen + np.float32(unseen))
-        return Wanted(self._targets(rows), ridges, confidences)
+    def _ridges(self, seen: NDArray[np.floating[Any]], unseen: float) -> Float32:
+        """Of vectors whose ratings weigh so much together."""
+        ridges: Float32 = np.float32(self.regularisation) * (seen.astype(np.float32) + np.float32(unseen))
+        return ridges
 
 
 def confidences_of(counts: Float32, alpha: float) -> Float32:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from engine.model.biases import Biases
 from engine.model.scoring import row_numbers
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 # A variance as small as that, beside the square of the mean, is rounding.
 _ROUNDING = 1e-12
@@ -38,29 +40,33 @@ class Residuals:
     unit: float
     strength: float
 
+    unseen: ClassVar[float] = 0.0
+
     def of_users(self, rows: NarrowRows, users: Ids) -> Wanted:
         """See `engine.model.alternating.Objective`."""
-        return Wanted(self._left(rows, self.biases.users[users], self.biases.items), ridges(rows, self.strength))
-
-    def of_items(self, rows: NarrowRows, items: Ids) -> Wanted:
-        """See `engine.model.alternating.Objective`."""
-        return Wanted(self._left(rows, self.biases.items[items], self.biases.users), ridges(rows, self.strength))
-
-    def gram(self, vectors: Float32) -> None:
-        """See `engine.model.alternating.Objective`."""
-
-    def _left(self, rows: NarrowRows, of_rows: Float32, of_columns: Float32) -> Float32:
         left = rows.values()
         left -= np.float32(self.biases.mean)
-        left -= of_rows[row_numbers(rows.indptr)]
-        left -= of_columns[rows.indices]
+        left -= self.biases.users[users][row_numbers(rows.indptr)]
+        left -= self.biases.items[rows.indices]
         left /= np.float32(self.unit)
-        return left
+        return Wanted(left, ridges(rows, self.strength))
+
+    def weights(self, rows: NarrowRows) -> None:
+        """See `engine.model.alternating.Objective`."""
+
+    def item_ridges(self, totals: Float64) -> Float32:
+        """See `engine.model.alternating.Objective`."""
+        return _ridges(totals, self.strength)
 
 
 def ridges(rows: NarrowRows, strength: float) -> Float32:
     """The ridge of each row's vector, shape (rows,)."""
-    found: Float32 = np.float32(strength) * np.sqrt(np.diff(rows.indptr).astype(np.float32))
+    return _ridges(np.diff(rows.indptr), strength)
+
+
+def _ridges(numbers: NDArray[Any], strength: float) -> Float32:
+    """Of vectors with so many ratings each."""
+    found: Float32 = np.float32(strength) * np.sqrt(numbers.astype(np.float32))
     return found
 
 

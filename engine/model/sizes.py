@@ -56,8 +56,13 @@ FOLD_STEPS = 10
 of a newcomer."""
 BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
-BIAS_USER = 16
-"""biases: what a user counts beside the ratings where users are cut into parts, so that none has too many users."""
+PART_USER = 16
+"""biases, refine, residuals: what a user counts beside the ratings where users are cut into parts, so that none has too
+many users."""
+PIECE_RATINGS = 2**18
+"""refine, residuals: ratings of users whose vectors are fitted, and added to sums, at once."""
+PIECE_USERS = 4096
+"""refine, residuals: such users."""
 RECOMMEND_ROW_GROUP = 2**17
 """recommend: rows of the result that are written together."""
 
@@ -82,7 +87,9 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "POPULAR_ITEMS": ("calibrate", "evaluate", "recommend"),
     "FOLD_STEPS": ("refine", "predict", "calibrate", "recommend"),
     "BIAS_RATINGS": ("biases", "calibrate"),
-    "BIAS_USER": ("biases",),
+    "PART_USER": ("biases", "refine", "residuals"),
+    "PIECE_RATINGS": ("refine", "residuals"),
+    "PIECE_USERS": ("refine", "residuals"),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""
@@ -95,8 +102,8 @@ HELD_IDS = 2**17
 """Ids that pieces hold before they are merged, or twice as many as after the last time."""
 CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
-REFINE_RATINGS = 2**19
-"""Ratings of items that are put together at a time."""
+JOINED_RATINGS = 2**19
+"""cooccurrence: ratings of items that are put together at a time."""
 SCALED_RATINGS = 2**16
 """Ratings that are scaled at once."""
 PASS_ROWS = 4096
@@ -143,7 +150,7 @@ FREE = (
     "READ_RATINGS",
     "HELD_IDS",
     "CUT_BINS",
-    "REFINE_RATINGS",
+    "JOINED_RATINGS",
     "SCALED_RATINGS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",

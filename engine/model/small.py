@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from engine.chunked.csr import NarrowRows
 from engine.kernels.nearest import Best
 from engine.kernels.products import add_gram_product, times_dense
-from engine.model.alternating import Float32, Objective, by_place, fit_items, fit_users, side
+from engine.model.alternating import (
+    Float32,
+    Objective,
+    add_more,
+    begin_items,
+    fit_users,
+    side,
+    step_items,
+    weights_of_items,
+)
+from engine.model.by_item import by_place
 from engine.model.factors import gram, orthonormalise, ritz, unit_rows
 from engine.model.index import nearest_kept
 from engine.model.item_neighbors import significance
@@ -76,15 +86,19 @@ def by_item(rows: NarrowRows) -> NarrowRows:
     return NarrowRows(part.indptr.astype(np.int64), part.users, part.data, len(rows.indptr) - 1, rows.value_step)
 
 
-def alternate(
-    objective: Objective, rows: NarrowRows, of_items: NarrowRows, start: Float32, sweeps: int, steps: int
-) -> Float32:
-    """Item vectors after some sweeps; shape (items, dims)."""
-    items, users = start.copy(), np.zeros((len(rows.indptr) - 1, start.shape[1]), dtype=np.float32)
+def alternate(objective: Objective, rows: NarrowRows, items: Float32, sweeps: int, steps: int) -> None:
+    """Fit item vectors by some sweeps, in place; shape (items, dims)."""
+    users = np.zeros((len(rows.indptr) - 1, items.shape[1]), dtype=np.float32)
+    totals, numbers = weights_of_items(rows, objective.weights(rows)), np.arange(len(users))
     for _ in range(sweeps):
-        fit_users(objective, rows, np.arange(len(users)), side(objective, items), steps, users)
-        fit_items(objective, of_items, np.arange(len(items)), side(objective, users), steps, items)
-    return items
+        sums = np.zeros_like(items)
+        fit_users(objective, rows, numbers, side(objective, items), steps, users, sums)
+        products = gram(users)
+        descents = begin_items(objective, sums, totals, products, items)
+        for _ in range(steps):
+            sums[:] = 0
+            add_more(objective, rows, users, descents.directions, sums)
+            step_items(objective, sums, totals, products, descents)
 
 
 def user_vectors(objective: Objective, rows: NarrowRows, items: Float32) -> Float32:

@@ -1,15 +1,17 @@
 """Rounds of alternating least squares, out of core: what the stages refine and residuals have in common.
 
-In a sweep users' vectors are fitted to those of the items, then items' to those of the users. For the items the matrix
-is sorted by item first, a part of the users at a time. What users and items leave in one sweep is temporary; tasks of
-users and of items own the files that they write.
+In a sweep users' vectors are fitted to those of the items, a part of the users a task. While it has them, a task adds
+up what the items need of its users: a sum for each item. Then items' vectors are fitted, by steps of conjugate
+gradients: tasks of items add up the parts' sums, in the order of the parts, and take a step; tasks of users add up what
+the next step needs. So nothing is held of all users, and the ratings are read as they lie, by user. All but the item
+vectors at the end is temporary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,12 +19,28 @@ from engine.artifacts.names import ITEM_FACTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import FactorsLayout, Scale
 from engine.chunked import arrays
+from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
-from engine.chunked.task import Round, TaskContext
-from engine.model.alternating import Float32, Ids, Objective, Side, fit_items, fit_users, side
+from engine.chunked.task import Round, TaskContext, task_id
+from engine.kernels.refinement import Descents
+from engine.model.alternating import (
+    Float32,
+    Float64,
+    Objective,
+    Side,
+    add_more,
+    begin_items,
+    fit_users,
+    padded,
+    side,
+    step_items,
+    weights_of_items,
+)
+from engine.model.factors import gram
+from engine.model.refine import starting_vectors
 from engine.model.scale import scaled
-from engine.model.sizes import GRAM_ROWS
-from engine.stages.by_item import ByItem
+from engine.model.scoring import cut_by_work
+from engine.model.sizes import PART_USER, PIECE_RATINGS, PIECE_USERS
 
 
 class Sweeps(Protocol):
@@ -33,14 +51,17 @@ class Sweeps(Protocol):
     @property
     def steps(self) -> int: ...  # noqa: D102
     @property
-    def users_per_chunk(self) -> int: ...  # noqa: D102
+    def items_per_task(self) -> int: ...  # noqa: D102
 
 
 Section = TypeVar("Section", bound=Sweeps)
 
 
 class AlternatingStage(Generic[Section]):
-    """Sort by item, then sweeps, then the item vectors; whoever derives says what is fitted, and from where."""
+    """Sums of the ratings, then sweeps, then the item vectors; whoever derives says what is fitted, and from where."""
+
+    users_needed_until = "collect"
+    """The round after which no users' vectors of sweeps are needed."""
 
     def __init__(self, inputs: Inputs[Section]) -> None:
         self._inputs = inputs
@@ -51,124 +72,200 @@ class AlternatingStage(Generic[Section]):
         self._scale = Scale.of(matrix) if FactorsLayout.of(factors).scaled else None
         self._factors = Factors(factors)
         self._n_users, self._n_items = self._train.shape
-        plan = inputs.plan()
-        self._by_item = ByItem(self._train, inputs.own, plan["transpose"].n_tasks, plan["items-0"].n_tasks)
-        self._shares = self._by_item.shares
+        self._dims = padded(min(self.leading(), FactorsLayout.of(factors).dims))
+        self._n_parts = inputs.plan()["sums"].n_tasks
+        self._parts = self._train.split_rows(self._n_parts, PART_USER) if self._n_parts else []
 
     def objective(self) -> Objective:
-        """What products of vectors are fitted to; after the round ``transpose``."""
+        """What products of vectors are fitted to; after the round ``start``."""
         raise NotImplementedError
 
-    def starting_vectors(self) -> Float32:
-        """Item vectors that the first sweep starts from, shape (items, dims); after the round ``transpose``."""
+    def weights(self, rows: NarrowRows) -> Float32 | None:
+        """What each rating weighs, as the objective will say; None: all weigh 1."""
+        return None
+
+    def leading(self) -> int:
+        """Dimensions of the SVD that vectors start with, or as many as it has."""
         raise NotImplementedError
 
     def sums(self) -> tuple[float, float]:
-        """Of magnitudes of train ratings as they were decomposed, and of squares as they are; after ``transpose``."""
-        found = [self._own.result(f"transpose.{task:05d}") for task in range(len(self._by_item.ranges))]
-        return sum(each["magnitude"] for each in found), sum(each["squares"] for each in found)
+        """Of magnitudes of train ratings as they were decomposed, and of squares as they are; after ``start``."""
+        found = self._own.result(task_id("start"))
+        return found["magnitude"], found["squares"]
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        plan, last_users = self._inputs.plan(), self.users_needed_until
-        yield Round("transpose", plan["transpose"], self._transpose, until="collect")
+        plan, sweeps, steps = self._inputs.plan(), self._section.sweeps, self._section.steps
+        yield Round("sums", plan["sums"], self._add_up, until="start")
         yield Round("start", plan["start"], self._start, until="collect")
-        for sweep in range(self._section.sweeps):
-            users, items = f"users-{sweep}", f"items-{sweep}"
+        for sweep in range(sweeps):
+            last = sweep == sweeps - 1
+            users, begin = f"users-{sweep}", f"begin-{sweep}"
+            until = self.users_needed_until if last else f"users-{sweep + 1}"
             load = partial(self._load_items, sweep - 1)
-            yield Round(users, plan[users], partial(self._fit_users, sweep), load, until=last_users)
-            load = partial(self._load_users, sweep)
-            yield Round(items, plan[items], partial(self._fit_items, sweep), load, until="collect")
+            yield Round(users, plan[users], partial(self._fit_users, sweep), load, until=until)
+            yield Round(begin, plan[begin], partial(self._begin, sweep), self.objective, until=f"step-{sweep}-0")
+            for number in range(steps):
+                more, step = f"more-{sweep}-{number}", f"step-{sweep}-{number}"
+                directions = partial(self._load_directions, sweep, number)
+                yield Round(more, plan[more], partial(self._add_more, sweep, number), directions, until=step)
+                then = (
+                    f"step-{sweep}-{number + 1}" if number < steps - 1 else "collect" if last else f"begin-{sweep + 1}"
+                )
+                yield Round(step, plan[step], partial(self._step, sweep, number), self.objective, until=then)
         yield Round("collect", plan["collect"], self._collect)
 
-    users_needed_until = "collect"
-    """The round after which no users' vectors of sweeps are needed."""
+    # Users, by parts.
 
-    def _transpose(self, index: int, context: TaskContext) -> dict[str, float]:
-        rows = self._by_item.write(index, context.scratch)
-        squares = float(np.square(rows.values().astype(np.float64)).sum())
-        decomposed = rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
-        return {"magnitude": float(np.abs(decomposed.values().astype(np.float64)).sum()), "squares": squares}
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, NarrowRows]]:
+        """Ratings of a range of users, some at a time; which users these are."""
+        lengths = np.diff(self._train.indptr[start : stop + 1])
+        for first, last in cut_by_work(lengths, PIECE_RATINGS, PIECE_USERS):
+            yield start + first, start + last, self._train.read(start + first, start + last)
 
-    def _start(self, index: int, context: TaskContext) -> None:
-        np.save(context.scratch / _START, self.starting_vectors())
+    def _add_up(self, part: int, context: TaskContext) -> dict[str, float]:
+        totals = np.zeros(self._n_items)
+        magnitude = squares = 0.0
+        for _, _, rows in self.pieces(*self._parts[part]):
+            totals += weights_of_items(rows, self.weights(rows))
+            decomposed = rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
+            magnitude += float(np.abs(decomposed.values().astype(np.float64)).sum())
+            squares += float(np.square(rows.values().astype(np.float64)).sum())
+        np.save(context.scratch / _totals_path(part), totals)
+        return {"magnitude": magnitude, "squares": squares}
 
-    def _items(self, sweep: int) -> Float32:
-        """Item vectors after a sweep; those it starts from before the first."""
-        vectors: Float32 = np.load(self._own.path(_START))
-        for task in range(self._shares.n_tasks) if sweep >= 0 else ():
-            vectors[self._shares.items(task)] = np.load(self._own.path(_items_path(sweep, task)))
-        return vectors
+    def _start(self, index: int, context: TaskContext) -> dict[str, float]:
+        totals = np.zeros(self._n_items)
+        for part in range(self._n_parts):
+            totals += np.load(self._own.path(_totals_path(part)))
+        np.save(context.scratch / _TOTALS, totals)
+        found = self._own.results("sums")
+        magnitude, squares = (sum(each[name] for each in found) for name in ("magnitude", "squares"))
+        loadings, values = self._factors.loadings(mmap_mode="r"), self._factors.singular_values()
+        start = starting_vectors(loadings[:, : self.leading()], values, magnitude / max(1, self._train.nnz))
+        np.save(context.scratch / _START, start)
+        return {"magnitude": magnitude, "squares": squares}
 
     def _load_items(self, sweep: int) -> tuple[Objective, Side]:
         objective = self.objective()
         return objective, side(objective, self._items(sweep))
 
-    def _load_users(self, sweep: int) -> tuple[Objective, Side]:
-        vectors = np.empty((self._n_users, self.dims()), dtype=np.float32)
-        size = self._section.users_per_chunk
-        for block in range(-(-self._n_users // size)):
-            vectors[block * size : (block + 1) * size] = self.users(sweep, block)
-        objective = self.objective()
-        return objective, side(objective, vectors)
-
-    def dims(self) -> int:
-        """Dimensions of the vectors; after the round ``start``."""
-        return int(np.load(self._own.path(_START), mmap_mode="r").shape[1])
-
-    def users(self, sweep: int, block: int) -> Float32:
-        """Vectors of a block of users after a sweep."""
-        found: Float32 = np.load(self._own.path(_users_path(sweep, block)))
-        return found
-
-    def bounds(self, block: int) -> tuple[int, int]:
-        """First user of a block, and the end."""
-        start = block * self._section.users_per_chunk
-        return start, min(start + self._section.users_per_chunk, self._n_users)
-
-    def _fit_users(self, sweep: int, block: int, context: TaskContext) -> None:
-        start, stop = self.bounds(block)
-        found = np.zeros((stop - start, self.dims()), dtype=np.float32)
-        if sweep:
-            found[:] = self.users(sweep - 1, block)
+    def _fit_users(self, sweep: int, part: int, context: TaskContext) -> None:
         objective, items = context.shared
-        rows, users = self._train.read(start, stop), np.arange(start, stop)
-        fit_users(objective, rows, users, items, self._section.steps, found)
-        np.save(context.scratch / _users_path(sweep, block), found)
+        start, stop = self._parts[part]
+        sums, products = np.zeros_like(items.vectors), np.zeros((self._dims, self._dims))
+        path = context.scratch / _users_path(sweep, part)
+        with arrays.array_file(path, np.float32, (stop - start, self._dims)) as write:
+            for first, last, rows in self.pieces(start, stop):
+                found = self.users(sweep - 1, first, last)
+                fit_users(objective, rows, np.arange(first, last), items, self._section.steps, found, sums)
+                products += gram(found)
+                write(found)
+        np.save(context.scratch / _sums_path(sweep, 0, part), sums)
+        np.save(context.scratch / _products_path(sweep, part), products)
 
-    def _fit_items(self, sweep: int, task: int, context: TaskContext) -> None:
-        objective, users = context.shared
-        if sweep:
-            found = np.load(self._own.path(_items_path(sweep - 1, task)))
-        else:
-            found = self._starting(self._shares.items(task))
-        for some, items, rows in self._by_item.pieces(task):
-            fit_items(objective, rows, items, users, self._section.steps, found[some])
-        np.save(context.scratch / _items_path(sweep, task), found)
+    def _add_more(self, sweep: int, number: int, part: int, context: TaskContext) -> None:
+        objective, directions = context.shared
+        sums = np.zeros_like(directions)
+        for first, last, rows in self.pieces(*self._parts[part]):
+            add_more(objective, rows, self.users(sweep, first, last), directions, sums)
+        np.save(context.scratch / _sums_path(sweep, number + 1, part), sums)
 
-    def _starting(self, own: Ids) -> Float32:
-        """Vectors that some items start from, ascending; only so many of all are in memory at a time."""
-        stored, found = arrays.ArrayFile(self._own.path(_START)), np.empty((len(own), self.dims()), dtype=np.float32)
-        for start in range(0, self._n_items, GRAM_ROWS):
-            some = slice(*np.searchsorted(own, [start, start + GRAM_ROWS]))
-            found[some] = stored[start : start + GRAM_ROWS][own[some] - start]
+    def users(self, sweep: int, start: int, stop: int) -> Float32:
+        """Vectors of some users after a sweep; zeros before the first."""
+        found = np.zeros((stop - start, self._dims), dtype=np.float32)
+        for part, (first, last) in enumerate(self._parts) if sweep >= 0 else ():
+            if first < stop and last > start:
+                stored = arrays.ArrayFile(self._own.path(_users_path(sweep, part)))
+                some = slice(max(first, start), min(last, stop))
+                found[some.start - start : some.stop - start] = stored[some.start - first : some.stop - first]
         return found
+
+    # Items, by ranges.
+
+    def _ranges(self) -> Iterator[slice]:
+        size = self._section.items_per_task
+        for start in range(0, self._n_items, size):
+            yield slice(start, min(start + size, self._n_items))
+
+    def _items(self, sweep: int) -> Float32:
+        """Item vectors after a sweep; those it starts from before the first."""
+        if sweep < 0:
+            start: Float32 = np.load(self._own.path(_START))
+            return start
+        return self._joined(_SOLUTIONS, sweep, self._section.steps)
+
+    def _load_directions(self, sweep: int, number: int) -> tuple[Objective, Float32]:
+        return self.objective(), self._joined(_DIRECTIONS, sweep, number)
+
+    def _joined(self, which: int, sweep: int, number: int) -> Float32:
+        """One of the arrays of all items' descents, after so many steps."""
+        found = np.empty((self._n_items, self._dims), dtype=np.float32)
+        for index, some in enumerate(self._ranges()):
+            found[some] = np.load(self._own.path(_descent_paths(sweep, number, index)[which]))
+        return found
+
+    def _gathered(self, sweep: int, number: int, some: slice) -> tuple[Float32, Float64, Float64]:
+        """What fitting some items takes: sums of all parts, what the items' ratings weigh, the users' Gram matrix."""
+        sums, products = (
+            np.zeros((some.stop - some.start, self._dims), dtype=np.float32),
+            np.zeros((self._dims, self._dims)),
+        )
+        for part in range(self._n_parts):
+            sums += arrays.ArrayFile(self._own.path(_sums_path(sweep, number, part)))[some]
+            products += np.load(self._own.path(_products_path(sweep, part)))
+        return sums, arrays.ArrayFile(self._own.path(_TOTALS))[some], products
+
+    def _begin(self, sweep: int, index: int, context: TaskContext) -> None:
+        some = list(self._ranges())[index]
+        if sweep:
+            solutions = np.load(self._own.path(_descent_paths(sweep - 1, self._section.steps, index)[_SOLUTIONS]))
+        else:
+            solutions = arrays.ArrayFile(self._own.path(_START))[some]
+        descents = begin_items(context.shared, *self._gathered(sweep, 0, some), solutions)
+        self._save(descents, sweep, 0, index, context)
+
+    def _step(self, sweep: int, number: int, index: int, context: TaskContext) -> None:
+        paths = _descent_paths(sweep, number, index)
+        descents = Descents(*(np.load(self._own.path(path)) for path in paths))
+        gathered = self._gathered(sweep, number + 1, list(self._ranges())[index])
+        step_items(context.shared, *gathered, descents)
+        self._save(descents, sweep, number + 1, index, context)
+
+    def _save(self, descents: Descents, sweep: int, number: int, index: int, context: TaskContext) -> None:
+        for path, array in zip(_descent_paths(sweep, number, index), descents, strict=True):
+            np.save(context.scratch / path, array)
 
     def _collect(self, index: int, context: TaskContext) -> dict[str, float]:
         np.save(context.scratch / ITEM_FACTORS, self._items(self._section.sweeps - 1))
         return self.told()
 
-    def told(self) -> dict[str, float]:
+    def told(self) -> dict[str, Any]:
         """What else a reader of the item vectors has to know."""
         return {}
 
 
 _START = "start.npy"
+_TOTALS = "totals.npy"
+_SOLUTIONS, _DIRECTIONS = Descents._fields.index("solutions"), Descents._fields.index("directions")
 
 
-def _users_path(sweep: int, block: int) -> str:
-    return f"users-{sweep}-{block:05d}.npy"
+def _totals_path(part: int) -> str:
+    return f"totals-{part:05d}.npy"
 
 
-def _items_path(sweep: int, task: int) -> str:
-    return f"items-{sweep}-{task:05d}.npy"
+def _users_path(sweep: int, part: int) -> str:
+    return f"users-{sweep}-{part:05d}.npy"
+
+
+def _products_path(sweep: int, part: int) -> str:
+    return f"products-{sweep}-{part:05d}.npy"
+
+
+def _sums_path(sweep: int, number: int, part: int) -> str:
+    return f"sums-{sweep}-{number}-{part:05d}.npy"
+
+
+def _descent_paths(sweep: int, number: int, index: int) -> list[str]:
+    """Files of the arrays of some items' descents, after so many steps."""
+    return [f"{name}-{sweep}-{number}-{index:05d}.npy" for name in Descents._fields]

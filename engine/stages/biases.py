@@ -26,7 +26,7 @@ from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext, task_id
 from engine.model.biases import damped, settle_users, start_from, sums_of, taken_off, within
-from engine.model.sizes import BIAS_USER
+from engine.model.sizes import PART_USER
 
 
 class BiasesStage:
@@ -38,7 +38,7 @@ class BiasesStage:
         self._own = inputs.own
         self._train = Matrix(inputs.upstream["matrix"]).train
         self._n_parts = inputs.plan()["sums"].n_tasks
-        self._ranges = self._train.split_rows(self._n_parts, BIAS_USER) if self._n_parts else []
+        self._ranges = self._train.split_rows(self._n_parts, PART_USER) if self._n_parts else []
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""

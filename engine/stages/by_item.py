@@ -10,8 +10,8 @@ import numpy as np
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
-from engine.model.alternating import Ids, Part, Shares, StoredPart, by_place, cut_places, joined
-from engine.model.sizes import REFINE_RATINGS
+from engine.model.by_item import Ids, Part, Shares, StoredPart, by_place, cut_places, joined
+from engine.model.sizes import JOINED_RATINGS
 
 
 class ByItem:
@@ -32,20 +32,19 @@ class ByItem:
         self.ranges = train.split_rows(n_parts) if n_parts else []
         self.shares = Shares(train.shape[1], n_shares)
 
-    def write(self, index: int, scratch: Path) -> NarrowRows:
-        """Sort a part by item, as the files of a task; return it as it was."""
+    def write(self, index: int, scratch: Path) -> None:
+        """Sort a part by item, as the files of a task."""
         start, stop = self.ranges[index]
         rows = self._train.read(start, stop)
         part = by_place(rows, start, self.shares.places(), self.shares.each * self.shares.n_tasks)
         for name, array in vars(part).items():
             np.save(scratch / _part_path(name, index), array)
-        return rows
 
     def pieces(self, share: int) -> Iterator[tuple[slice, Ids, NarrowRows]]:
         """The items of a share, some at a time: which of them, their columns, and their ratings, items x users."""
         parts, items = self._parts(), self.shares.items(share)
         begin = share * self.shares.each
-        for first, last in cut_places(parts, begin, begin + len(items), REFINE_RATINGS):
+        for first, last in cut_places(parts, begin, begin + len(items), JOINED_RATINGS):
             rows = joined(parts, first, last, self._train.shape[0], self._train.value_step)
             some = slice(first - begin, last - begin)
             yield some, items[some], rows

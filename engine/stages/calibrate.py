@@ -59,10 +59,9 @@ Float32 = NDArray[np.float32]
 
 
 class _Shared(NamedTuple):
-    """Ratings that models are fitted to, the same the other way round and as they are decomposed, and their SVD."""
+    """Ratings that models are fitted to, the same as they are decomposed, and their SVD."""
 
     rows: NarrowRows
-    of_items: NarrowRows
     decomposed: NarrowRows
     counts: NDArray[np.int64]
     loadings: Float32
@@ -119,7 +118,7 @@ class CalibrateStage:
         decomposed = rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
         magnitude = float(np.abs(decomposed.values().astype(np.float64)).sum()) / max(1, len(rows.data))
         loadings, values = small.decompose(decomposed, self._models.factors)
-        return _Shared(rows, small.by_item(rows), decomposed, counts, loadings, values, magnitude)
+        return _Shared(rows, decomposed, counts, loadings, values, magnitude)
 
     def _near(self, shared: _Shared) -> Near:
         section = self._models.item_neighbors
@@ -134,8 +133,8 @@ class CalibrateStage:
         squares = float(np.square(rows.values().astype(np.float64)).sum())
         unit = deviation(squares, len(rows.data), bias_model.mean)
         objective = Residuals(bias_model, unit, residuals.strength)
-        start, sweeps, steps = shared.start(residuals.dims), residuals.sweeps, residuals.steps
-        items = small.alternate(objective, rows, shared.of_items, start, sweeps, steps)
+        items = shared.start(residuals.dims)
+        small.alternate(objective, rows, items, residuals.sweeps, residuals.steps)
         model = RatingModel(bias_model, Latent(items, unit, residuals.strength), near, self._models.predict.weights)
         n_users, sums = len(rows.indptr) - 1, []
         for first in range(0, n_users, PREDICT_USERS):
@@ -154,15 +153,15 @@ class CalibrateStage:
         if section.sweeps:
             shape = len(rows.indptr) - 1, rows.n_columns
             objective = preferences(section, self._preferred_from, self._implicit, *shape)
-            start, sweeps, steps = shared.start(self._models.factors.dims), section.sweeps, section.steps
-            item_vectors = small.alternate(objective, rows, shared.of_items, start, sweeps, steps)
+            item_vectors = shared.start(self._models.factors.dims)
+            small.alternate(objective, rows, item_vectors, section.sweeps, section.steps)
             vectors = small.user_vectors(objective, rows, item_vectors)
         else:
             vectors = unit_rows(times_dense(shared.decomposed, shared.loadings))
         ranking = Ranking.of(parameters, shared.counts, inverted, item_vectors)
         items = np.arange(rows.n_columns, dtype=np.int32)
         found_together = together(
-            self._models.cooccurrence, parameters.liked_from, rows, shared.counts, items, shared.of_items
+            self._models.cooccurrence, parameters.liked_from, rows, shared.counts, items, small.by_item(rows)
         )
         with_together = replace(ranking, together=together_rows(rows.n_columns, [found_together], 1))
         liked = held.values() >= parameters.liked_from

@@ -21,10 +21,11 @@ from engine import config
 from engine.artifacts.names import ITEM_FACTORS, VECTORS
 from engine.artifacts.records import is_implicit, settled_liked_from
 from engine.chunked import arrays
+from engine.chunked.csr import NarrowRows
 from engine.chunked.task import Round, TaskContext
 from engine.model.alternating import Float32, Objective, Side, fit_users, side
 from engine.model.factors import unit_rows
-from engine.model.refine import Preferences, preferences, starting_vectors
+from engine.model.refine import Preferences, preferences
 from engine.model.sizes import FOLD_STEPS
 from engine.stages.alternating import AlternatingStage
 
@@ -47,25 +48,29 @@ class RefineStage(AlternatingStage[config.Refine]):
         liked_from = settled_liked_from(self._section.liked_from, matrix)
         return preferences(self._section, liked_from, is_implicit(matrix), self._n_users, self._n_items)
 
-    def starting_vectors(self) -> Float32:
+    def weights(self, rows: NarrowRows) -> Float32 | None:
         """See `AlternatingStage`."""
-        magnitude, _ = self.sums()
-        mean = magnitude / max(1, self._train.nnz)
-        return starting_vectors(self._factors.loadings(), self._factors.singular_values(), mean)
+        return self.objective().weights(rows)
+
+    def leading(self) -> int:
+        """See `AlternatingStage`."""
+        return self._n_items
 
     def _load_collected(self) -> tuple[Objective, Side]:
         objective = self.objective()
         return objective, side(objective, np.load(self._own.path(ITEM_FACTORS)))
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
-        dims, size = int(np.load(self._own.path(ITEM_FACTORS), mmap_mode="r").shape[1]), self._section.users_per_chunk
+        dims, size = arrays.ArrayFile(self._own.path(ITEM_FACTORS)).shape[1], self._section.users_per_chunk
         shape = (self._n_users, dims)
         arrays.create_array(context.scratch, VECTORS, shape=shape, chunks=(size, dims), dtype=np.float32, fill=np.nan)
         return {"dims": dims, "n_users": self._n_users}
 
     def _vectors(self, block: int, context: TaskContext) -> None:
         objective, items = context.shared
-        start, stop = self.bounds(block)
-        found = self.users(self._section.sweeps - 1, block)
-        fit_users(objective, self._train.read(start, stop), np.arange(start, stop), items, FOLD_STEPS, found)
-        arrays.write_rows(self._own.root, context.scratch, VECTORS, start, unit_rows(found))
+        start = block * self._section.users_per_chunk
+        stop = min(start + self._section.users_per_chunk, self._n_users)
+        vectors = self.users(self._section.sweeps - 1, start, stop)
+        for first, last, rows in self.pieces(start, stop):
+            fit_users(objective, rows, np.arange(first, last), items, FOLD_STEPS, vectors[first - start : last - start])
+        arrays.write_rows(self._own.root, context.scratch, VECTORS, start, unit_rows(vectors))

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from engine import config
 from engine.artifacts.readers import read_biases
-from engine.model.alternating import Float32
-from engine.model.refine import starting_vectors
 from engine.model.residuals import Residuals, deviation
 from engine.stages.alternating import AlternatingStage
 
@@ -33,8 +31,6 @@ class ResidualsStage(AlternatingStage[config.Residuals]):
         objective = self.objective()
         return {"unit": objective.unit, "strength": objective.strength}
 
-    def starting_vectors(self) -> Float32:
+    def leading(self) -> int:
         """See `AlternatingStage`."""
-        magnitude, _ = self.sums()
-        loadings, values = self._factors.loadings(mmap_mode="r"), self._factors.singular_values()
-        return starting_vectors(loadings[:, : self._section.dims], values, magnitude / max(1, self._train.nnz))
+        return self._section.dims

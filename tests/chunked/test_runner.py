@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from engine.chunked.events import OnEvent, RoundBegan, WorkerEnded, WorkerReady
 from engine.chunked.executors.local import LocalExecutor
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import Job
-from engine.chunked.runner import Limits, StageRunner
+from engine.chunked.runner import Limits, StageRunner, rounds_needed
 from engine.chunked.store import StageStore
-from engine.chunked.task import Planned, Round
+from engine.chunked.task import Planned, Round, TaskContext
 from tests.support.toy import count_calls, toy_job
 
 TOTAL = sum(i**2 for i in range(6))
@@ -153,6 +155,76 @@ def test_a_round_that_is_temporary_until_no_round_is_refused(tmp_path: Path) -> 
     runner = StageRunner("toy", Stage(), StageStore(tmp_path), Journal(tmp_path), limits, print, threading.Event())
     with pytest.raises(UsageError, match=r"toy: rounds are temporary \(one until tow\)"):
         runner.run()
+
+
+class Chain:
+    """Rounds that add 1 to what the round before has left, each temporary until the next; ``last`` stays.
+
+    What ``far`` has left, the first, is there until ``last``.
+    """
+
+    NAMES = ("far", "a", "b", "c", "last")
+    UNTIL = {"far": "last", "a": "b", "b": "c", "c": "last", "last": None}  # noqa: RUF012
+
+    def __init__(self, root: Path, fails: str = "") -> None:
+        self._root, self._fails, self.calls = root, fails, []  # type: tuple[Path, str, list[str]]
+
+    def rounds(self) -> Iterator[Round]:
+        for name in self.NAMES:
+            yield Round(name, Planned(1, Cost(task=1)), partial(self._run, name), until=self.UNTIL[name])
+
+    def _run(self, name: str, index: int, context: TaskContext) -> dict[str, int]:
+        if name == self._fails:
+            raise RuntimeError("a bug")
+        self.calls.append(name)
+        before = self.NAMES[self.NAMES.index(name) - 1]
+        found = 0 if name == "far" else int((self._root / before).read_text())
+        if name == "last":
+            found += int((self._root / "far").read_text())
+        (context.scratch / name).write_text(str(found + 1))
+        return {"found": found + 1}
+
+
+def run_chain(root: Path, fails: str = "") -> list[str]:
+    stage = Chain(root, fails)
+    runner = StageRunner(
+        "chain", stage, StageStore(root), Journal(root), Limits(GIB, 0, 1), lambda event: None, threading.Event()
+    )
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        runner.run()
+    return stage.calls
+
+
+@pytest.mark.parametrize("fails", Chain.NAMES)
+def test_temporary_rounds_follow_each_other_and_none_is_done_again_that_none_needs(fails: str, root: Path) -> None:
+    done = Chain.NAMES[: Chain.NAMES.index(fails)]
+    assert run_chain(root, fails) == list(done)
+    there = {"far", *done[-1:]} & set(done)
+    assert {name for name in files(root) if "/" not in name} == there  # what the next needs, and no more
+    assert run_chain(root) == list(Chain.NAMES[len(done) :])
+    assert Journal(root).result("last.00000") == {"found": 6}
+    assert [name for name in files(root) if "/" not in name] == ["last"]
+    assert run_chain(root) == []
+    Journal(root).forget("last.00000")
+    assert run_chain(root) == list(Chain.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("missing", "needed"),
+    [
+        ({"last"}, {"last"}),
+        ({"a", "last"}, {"last"}),
+        ({"a", "b", "last"}, {"last"}),
+        ({"c", "last"}, {"c", "last"}),
+        ({"a", "c", "last"}, {"c", "last"}),
+        ({"b", "c", "last"}, {"b", "c", "last"}),
+        ({"far", "a", "b", "last"}, {"far", "last"}),
+        ({"a", "b"}, set()),
+        (set(), set()),
+    ],
+)
+def test_rounds_needed(missing: set[str], needed: set[str], root: Path) -> None:
+    assert rounds_needed(list(Chain(root).rounds()), missing) == needed
 
 
 def test_what_is_temporary_is_not_flushed_and_what_stays_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,8 @@ def test_vectors_are_those_of_refine(
 ) -> None:
     section, theirs = Refine(), Refined(run["refine"])
     objective = preferences(section, Scale.of(run["matrix"]).liked_from, False, 80, rows.n_columns)
-    items = small.alternate(
-        objective, rows, small.by_item(rows), starting_vectors(*decomposed), section.sweeps, section.steps
-    )
+    items = starting_vectors(*decomposed)
+    small.alternate(objective, rows, items, section.sweeps, section.steps)
     users = small.user_vectors(objective, rows, items)
     np.testing.assert_allclose(
         items @ items.T, theirs.item_factors() @ theirs.item_factors().T, atol=0.05 * (items**2).sum(axis=1).max()
@@ -82,9 +81,8 @@ def test_vectors_are_those_of_residuals(
     np.testing.assert_array_equal(biases.users, expected.users)
     np.testing.assert_array_equal(biases.items, expected.items)
     objective = Objective(biases, theirs.unit, theirs.strength)
-    items = small.alternate(
-        objective, rows, small.by_item(rows), starting_vectors(*decomposed), section.sweeps, section.steps
-    )
+    items = starting_vectors(*decomposed)
+    small.alternate(objective, rows, items, section.sweeps, section.steps)
     np.testing.assert_allclose(items @ items.T, theirs.items @ theirs.items.T, atol=0.03 * (items**2).sum(axis=1).max())
 
 

@@ -28,6 +28,13 @@ void times_dense(const AnyRows &rows, Vector<int32_t> order, Table<float> dense,
 void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Vector<float> ridges,
                 Table<float> others, Table<float> gram, size_t steps, OutTable<float> solutions);
 
+void add_left(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Table<float> row_vectors,
+              Table<float> column_vectors, OutTable<float> into);
+void begin_rows(Table<float> sums, Table<float> gram, Vector<float> ridges, OutTable<float> solutions,
+                OutTable<float> residuals, OutTable<float> directions, OutVector<float> lengths);
+void step_rows(Table<float> sums, Table<float> gram, Vector<float> ridges, OutTable<float> solutions,
+               OutTable<float> residuals, OutTable<float> directions, OutVector<float> lengths);
+
 void find_together(const AnyRows &rows, const AnyRows &of_items, Vector<int32_t> items, Vector<float> user_weights,
                    Vector<float> item_weights, float liked_from, float disliked, OutTable<int32_t> ids,
                    OutTable<float> similarities);

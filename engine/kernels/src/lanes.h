@@ -23,16 +23,42 @@ struct LeastSquares {
 // The dot product of two vectors, `dims` being a multiple of LANES.
 using Dot = float (*)(const float *one, const float *other, size_t dims);
 using Solve = void (*)(const LeastSquares &problem, float *solution);
+// What a row's vector leaves of its targets, for the vectors of its columns; see `add_left` in kernels.h.
+struct Left {
+  const float *row, *columns;  // (dims), (n x dims)
+  size_t dims;
+  const size_t *places;  // where each value's row starts in `columns`, and in what is added to
+  const float *targets, *weights;  // or none: all are 0, all weigh 1
+  size_t n_values;
+};
+using AddLeft = void (*)(const Left &of, float *into);
+
+// A vector on its way: conjugate gradients whose products with the other side come from outside, in sums.
+struct Descent {
+  const float *gram, *sums;  // (dims x dims) or none, (dims): what `add_left` has added
+  float ridge;
+  size_t dims;
+  float *solution, *residual, *direction, *product;  // (dims) each, the product is scratch
+};
+// The squared length of the residual; 0 where there is no way on.
+using Begin = float (*)(const Descent &of);
+using Step = float (*)(const Descent &of, float length);
 
 namespace baseline {
 void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
 void solve(const LeastSquares &problem, float *solution);
 float dot(const float *one, const float *other, size_t dims);
+void add_left(const Left &of, float *into);
+float begin(const Descent &of);
+float step(const Descent &of, float length);
 }  // namespace baseline
 namespace avx2 {
 void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
 void solve(const LeastSquares &problem, float *solution);
 float dot(const float *one, const float *other, size_t dims);
+void add_left(const Left &of, float *into);
+float begin(const Descent &of);
+float step(const Descent &of, float length);
 }  // namespace avx2
 
 inline bool has_avx2_lanes() {
@@ -63,4 +89,25 @@ inline Solve solve_of_this_machine() {
   if (has_avx2_lanes()) return avx2::solve;
 #endif
   return baseline::solve;
+}
+
+inline AddLeft add_left_of_this_machine() {
+#ifdef HAS_AVX2_LANES
+  if (has_avx2_lanes()) return avx2::add_left;
+#endif
+  return baseline::add_left;
+}
+
+inline Begin begin_of_this_machine() {
+#ifdef HAS_AVX2_LANES
+  if (has_avx2_lanes()) return avx2::begin;
+#endif
+  return baseline::begin;
+}
+
+inline Step step_of_this_machine() {
+#ifdef HAS_AVX2_LANES
+  if (has_avx2_lanes()) return avx2::step;
+#endif
+  return baseline::step;
 }
