@@ -61,7 +61,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     residuals = step(
         "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 3
     )
-    cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together")
+    cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together", 2)
     cooccurrence = replace(cooccurrence, params=_with_liked_from(settings.cooccurrence, settings))
     of_ratings, of_lists = costs.parts(settings)
     model = (

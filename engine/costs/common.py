@@ -228,29 +228,6 @@ def stored_train(settings: Config, shapes: Shapes) -> int:
     return total(data=shapes.value_bytes, indices=column_bytes(shapes)) * n_train(settings, shapes)
 
 
-def transposing(settings: Config, shapes: Shapes, n_parts: int, n_shares: int) -> int:
-    """Of a task that sorts a part of the ratings by item, items in so many shares."""
-    n = n_train(settings, shapes)
-    part = min(n, chunks(n, n_parts) + shapes.most_ratings)
-    places = chunks(shapes.n_items, n_shares) * n_shares
-    sorting = total(
-        read=4 + shapes.value_bytes,
-        scaled=scaled_value(settings),
-        place=4,
-        order=8,
-        users=8 + 4 + 4,
-        sorted=shapes.value_bytes,
-        values=4 + 8 + 8,
-    )
-    return total(
-        zarr=ZARR,
-        wide_values=wide_values(settings, shapes),
-        ratings=sorting * part,
-        item_arrays=total(places=4, counts=8, indptr=4) * places,
-        train_indptr=8 * shapes.n_users,
-    )
-
-
 def dims_of(settings: Config, shapes: Shapes) -> int:
     """Of user and item vectors: no more than the matrix has rows or columns."""
     return min(settings.factors.dims, shapes.n_users, shapes.n_items)

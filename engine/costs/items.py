@@ -18,7 +18,6 @@ from engine.costs.common import (
     n_train,
     residual_dims,
     total,
-    transposing,
     wide_values,
 )
 from engine.model.index import clusters_items
@@ -135,33 +134,52 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
 
 
 def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
-    """Sort by item; then the matrix of the users looked at, a piece of the ratings of a share of the items."""
+    """Users drawn; their ratings sorted by item; all of these, and a piece of those of a share of the items."""
     section, items, value = settings.cooccurrence, shapes.n_items, shapes.value_bytes
-    n = n_train(settings, shapes)
-    n_parts, n_tasks = chunks(n, section.ratings_per_part), chunks(items, section.items_per_task)
-    share, piece = chunks(items, n_tasks), min(n, JOINED_RATINGS + shapes.n_users)
-    found = total(ids=4, similarities=4) * section.k
-    search = total(
+    drawn = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
+    users = min(drawn, shapes.n_users)
+    n_parts, n_tasks = chunks(drawn, section.ratings_per_part), chunks(items, section.items_per_task)
+    share, piece = chunks(items, n_tasks), min(drawn, JOINED_RATINGS + users)
+    indptr, stored = 8 * shapes.n_users, total(data=value, indices=column_bytes(shapes))
+    draw = total(
+        zarr=ZARR,
+        users=total(lengths=8, there=1, numbers=8) * shapes.n_users,
+        read=total(indices=4, as_int64=8) * READ_RATINGS,
+        counts=2 * 8 * items,
+    )
+    part = min(drawn, chunks(drawn, max(1, n_parts)) + shapes.most_ratings)
+    transpose = total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
+        chunk=stored * min(settings.matrix.ratings_per_chunk, shapes.n_ratings),
+        ratings=total(read=stored, place=4, order=8, users=8 + 4 + 4, sorted=value) * part,
+        users=total(drawn=8, ends=3 * 8, rows=4 * 8) * users,
+        places=total(places=4, counts=8, indptr=4) * chunks(items, n_tasks) * n_tasks,
+    )
+    found = total(ids=4, similarities=4) * section.k
+    search = total(
         ratings=total(users=4, data=value, places=8, order=8, consecutive=8, stored=4 + value) * piece,
         parts=total(stored=4, lengths=8) * share * n_parts,
         sums=total(sums=4, seen=1, touched=4) * items,
         found=2 * found * share,
-        arrays=total(lengths=8, powers=8, weights=8 + 4) * shapes.n_users + total(known=8, weights=8 + 4) * items,
+        arrays=total(lengths=8, powers=8, weights=8 + 4) * users + total(known=8, weights=8 + 4) * items,
     )
-    some = min(n, max(section.ratings, shapes.most_ratings))
     shared = total(
-        train=total(data=value, indices=column_bytes(shapes)) * some,
-        users=total(train_indptr=8, lengths=3 * 8, drawn=3 * 8, indptr=8) * shapes.n_users,
+        zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
+        chunk=stored * min(settings.matrix.ratings_per_chunk, shapes.n_ratings),
+        train=stored * drawn,
+        users=total(drawn=8, rows=4 * 8, indptr=8) * users,
+        train_indptr=indptr,
         counts=8 * items,
     )
-    stored = total(indices=column_bytes(shapes), data=1) * section.k + total(scales=4, counts=8, indptr=8)
+    kept = total(indices=column_bytes(shapes), data=1) * section.k + total(scales=4, counts=8, indptr=8)
     of_share = found + total(there=1, places=8, ids=4, steps=3 * 4) * section.k
-    collect = total(numpy=4 * MIB, stored=stored * items, of_share=of_share * share)
+    collect = total(numpy=4 * MIB, kept=kept * items, of_share=of_share * share)
     needed = shapes.weighs_together
     return {
-        "transpose": Planned(n_parts if needed else 0, Cost(task=transposing(settings, shapes, n_parts, n_tasks))),
+        "draw": Planned(1 if needed else 0, Cost(task=draw, shared=indptr)),
+        "transpose": Planned(n_parts if needed else 0, Cost(task=transpose, shared=indptr)),
         "search": Planned(n_tasks if needed else 0, Cost(task=search, shared=shared)),
         "collect": Planned(1 if needed else 0, Cost(task=collect)),
     }

@@ -90,7 +90,8 @@ def _decomposed(settings: Config, shapes: Shapes) -> int:
 
 def _by_item(section: Cooccurrence, settings: Config, shapes: Shapes) -> int:
     """Ratings sorted by item, and where each item's are in each part."""
-    n, places = n_train(settings, shapes), shapes.n_items + section.items_per_task
+    n = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
+    places = shapes.n_items + section.items_per_task
     return total(users=4, data=shapes.value_bytes) * n + 4 * places * chunks(n, section.ratings_per_part)
 
 

@@ -23,6 +23,8 @@ Float64 = NDArray[np.float64]
 
 _DECIMALS = 3
 """Of weights that are solved for: more of them say nothing, and their last ones differ from machine to machine."""
+_DRAWN = 2**16
+"""Users whose ratings are added up at once."""
 
 
 def sample_users(lengths: NDArray[np.integer[Any]], most: int, most_users: int, seed: int) -> NDArray[np.int64]:
@@ -35,9 +37,14 @@ def sample_users(lengths: NDArray[np.integer[Any]], most: int, most_users: int, 
     most, most_users, seed : int
     """
     users = np.flatnonzero(lengths)
-    drawn = np.random.default_rng(seed).permutation(users)[:most_users]
-    n = int(np.searchsorted(np.cumsum(lengths[drawn]), most, side="right"))
-    return np.sort(drawn[: max(1, n)])
+    np.random.default_rng(seed).shuffle(users)
+    n, taken = 0, 0
+    for first in range(0, min(len(users), most_users), _DRAWN):
+        ends = taken + np.cumsum(lengths[users[first : min(first + _DRAWN, most_users)]])
+        n, taken = first + int(np.searchsorted(ends, most, side="right")), int(ends[-1])
+        if taken > most:
+            break
+    return np.sort(users[: max(1, n)])
 
 
 def without_rare(rows: NarrowRows, least: int, most_columns: int) -> NarrowRows:

@@ -1,4 +1,4 @@
-"""Train ratings sorted by item, out of core: a part of the users at a time, each a temporary file of its task."""
+"""Ratings of some users sorted by item, out of core: a part of the users at a time, in temporary files of its task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.chunked import arrays
-from engine.chunked.csr import CsrReader, NarrowRows
+from engine.chunked.csr import NarrowRows
 from engine.chunked.journal import Committed
 from engine.model.by_item import Ids, Part, Shares, StoredPart, by_place, cut_places, joined
 from engine.model.sizes import JOINED_RATINGS
@@ -19,40 +19,36 @@ class ByItem:
 
     Parameters
     ----------
-    train : CsrReader
     own : Committed
         What the stage has committed.
-    n_parts, n_shares : int
-        Tasks that sort, and tasks that items are shared out among.
+    shares : Shares
+        Items, and the tasks that they are shared out among.
+    n_parts : int
+        Tasks that sort.
     """
 
-    def __init__(self, train: CsrReader, own: Committed, n_parts: int, n_shares: int) -> None:
-        self._train = train
+    def __init__(self, own: Committed, shares: Shares, n_parts: int) -> None:
         self._own = own
-        self.ranges = train.split_rows(n_parts) if n_parts else []
-        self.shares = Shares(train.shape[1], n_shares)
+        self._shares = shares
+        self._n_parts = n_parts
 
-    def write(self, index: int, scratch: Path) -> None:
-        """Sort a part by item, as the files of a task."""
-        start, stop = self.ranges[index]
-        rows = self._train.read(start, stop)
-        part = by_place(rows, start, self.shares.places(), self.shares.each * self.shares.n_tasks)
+    def write(self, index: int, rows: NarrowRows, first_user: int, scratch: Path) -> None:
+        """Sort a part by item, as the files of a task; its users have consecutive numbers."""
+        part = by_place(rows, first_user, self._shares.places(), self._shares.each * self._shares.n_tasks)
         for name, array in vars(part).items():
             np.save(scratch / _part_path(name, index), array)
 
-    def pieces(self, share: int) -> Iterator[tuple[slice, Ids, NarrowRows]]:
-        """The items of a share, some at a time: which of them, their columns, and their ratings, items x users."""
-        parts, items = self._parts(), self.shares.items(share)
-        begin = share * self.shares.each
+    def pieces(self, share: int, n_users: int, step: float) -> Iterator[tuple[Ids, NarrowRows]]:
+        """The items of a share, some at a time: their columns, and their ratings, items x users."""
+        parts, items = self._parts(), self._shares.items(share)
+        begin = share * self._shares.each
         for first, last in cut_places(parts, begin, begin + len(items), JOINED_RATINGS):
-            rows = joined(parts, first, last, self._train.shape[0], self._train.value_step)
-            some = slice(first - begin, last - begin)
-            yield some, items[some], rows
+            yield items[first - begin : last - begin], joined(parts, first, last, n_users, step)
 
     def _parts(self) -> list[StoredPart]:
         """What each task that sorted ratings has left; on the disk."""
         names = Part.__dataclass_fields__
-        paths = ({name: self._own.path(_part_path(name, i)) for name in names} for i in range(len(self.ranges)))
+        paths = ({name: self._own.path(_part_path(name, i)) for name in names} for i in range(self._n_parts))
         return [StoredPart(**{name: arrays.ArrayFile(path) for name, path in each.items()}) for each in paths]
 
 

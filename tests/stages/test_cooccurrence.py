@@ -29,7 +29,7 @@ def found(folder: Path, *, workers: int = 2, **section: Any) -> dict[str, Commit
     return run_stages(path, folder / "run", "cooccurrence", preset="default", workers=workers, **sections)
 
 
-@pytest.mark.parametrize("most_ratings", [1024, 20])
+@pytest.mark.parametrize("most_ratings", [1024, 20, 1])
 def test_what_goes_together_is_that_of_a_matrix_product(most_ratings: int, tmp_path: Path) -> None:
     run, section = found(tmp_path, most_ratings=most_ratings), Cooccurrence()
     train = read_matrix(run).toarray().astype(np.float64)
