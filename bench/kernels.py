@@ -23,8 +23,11 @@ import numpy as np
 
 from engine import kernels
 from engine.chunked.csr import NarrowRows
+from engine.kernels.cooccurrence import find_together
+from engine.kernels.refinement import add_left, begin, solve_rows, step
 from engine.kernels.rows import lists_of
 from engine.kernels.scoring import Near, Votes
+from engine.model.small import by_item
 
 N_ITEMS = 56_000
 N_USERS = 16_384
@@ -35,6 +38,7 @@ NEAR = 30
 LIKED = 60
 WIDTH = 42
 DIMS = 32
+FITTED = 64
 
 
 class Case(NamedTuple):
@@ -120,6 +124,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         lambda: kernels.add_gram_product(rows, order, ones, basis, total),
     )
     yield Case("times_dense", "GB", len(rows.data) * (3 + row), lambda: kernels.times_dense(rows, basis))
+    yield from fitting(rng, rows)
     vectors = rng.standard_normal((8192, DIMS), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     codes = np.arange(len(vectors), dtype=np.int32)
@@ -136,6 +141,37 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         "GFLOP",
         2.0 * BLOCK * len(vectors) * DIMS,
         lambda: kernels.dot_products(vectors[:BLOCK], vectors),
+    )
+
+
+def fitting(rng: np.random.Generator, rows: NarrowRows) -> Iterator[Case]:
+    """Kernels of alternating least squares, and of items taken together."""
+    n, dims = len(rows.data), FITTED
+    users, items = (0.1 * rng.standard_normal((size, dims), dtype=np.float32) for size in (N_USERS, N_ITEMS))
+    targets, gram, ridges = np.ones(n, dtype=np.float32), np.eye(dims, dtype=np.float32), np.ones(N_ITEMS, np.float32)
+    # A step multiplies a vector twice with the user's, and each user's with the Gram matrix.
+    yield Case(
+        "solve_rows, 3 steps",
+        "GFLOP",
+        2.0 * dims * (n * (2 * (3 + 1) + 1) + N_USERS * dims * (3 + 1)),
+        lambda: solve_rows(rows, targets, ridges[:N_USERS], items, gram, 3, np.zeros_like(users)),
+    )
+    sums = np.zeros_like(items)
+    yield Case("add_left", "GFLOP", 2.0 * 2 * dims * n, lambda: add_left(rows, users, items, sums, targets))
+    descents = begin(sums, ridges, gram, items.copy())
+    yield Case("step", "GFLOP", 2.0 * N_ITEMS * dims * (dims + 5), lambda: step(sums, ridges, gram, descents))
+    asked = lists_of(rows)
+    yield Case("products_of_pairs", "GFLOP", 2.0 * n * dims, lambda: kernels.products_of_pairs(users, items, asked))
+    some = rng.choice(N_ITEMS, BLOCK, replace=False).astype(np.int32)
+    turned = by_item(rows).take(some)
+    # Of each rating of a user of the item: its column and value, whether it was seen, and the sum, read and written.
+    visited = float(np.diff(rows.indptr)[turned.indices].sum())
+    weights = np.ones(N_USERS, dtype=np.float32)
+    yield Case(
+        "find_together",
+        "GB",
+        visited * (2 + 1 + 1 + 4 + 4),
+        lambda: find_together(rows, turned, some, weights, ridges, 4.0, 0.3, 24),
     )
 
 

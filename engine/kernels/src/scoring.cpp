@@ -151,14 +151,27 @@ void add_together(Scores &scores, const Rows<I, uint8_t> &together, const Lists 
   }
 }
 
-// Numbers less their mean, over their standard deviation; 0 where all are the same.
-void standardise(std::vector<float> &numbers) {
-  double sum = 0.0, squares = 0.0;
-  for (float each : numbers) sum += each;
-  const double mean = numbers.empty() ? 0.0 : sum / static_cast<double>(numbers.size());
-  for (float each : numbers) squares += (each - mean) * (each - mean);
-  const double deviation = numbers.empty() ? 0.0 : std::sqrt(squares / static_cast<double>(numbers.size()));
-  for (float &each : numbers) each = deviation > 1e-12 ? static_cast<float>((each - mean) / deviation) : 0.0f;
+// What a candidate has of each part.
+typedef float Four __attribute__((vector_size(4 * sizeof(float))));
+typedef double WideFour __attribute__((vector_size(4 * sizeof(double))));
+
+// Each part less its mean, over its standard deviation; 0 where all are the same. Sums are in order.
+void standardise(std::vector<Four> &parts) {
+  if (parts.empty()) return;
+  const double n = static_cast<double>(parts.size());
+  WideFour sums{}, squares{}, deviations;
+  for (const Four &each : parts) sums += __builtin_convertvector(each, WideFour);
+  const WideFour means = sums / n;
+  for (const Four &each : parts) {
+    const WideFour left = __builtin_convertvector(each, WideFour) - means;
+    squares += left * left;
+  }
+  for (size_t part = 0; part < PARTS; ++part) deviations[part] = std::sqrt(squares[part] / n);
+  const auto differs = deviations > 1e-12;
+  for (Four &each : parts) {
+    const WideFour standard = (__builtin_convertvector(each, WideFour) - means) / deviations;
+    each = __builtin_convertvector(differs ? standard : WideFour{}, Four);
+  }
 }
 
 // Which items may be in a list: all, or those that are marked.
@@ -166,6 +179,13 @@ struct Offered {
   Vector<uint8_t> marks;
   bool operator()(size_t item) const { return marks.shape(0) == 0 || marks.data()[item] != 0; }
 };
+
+// Vectors that are on their way while others are multiplied, since candidates are anywhere.
+constexpr size_t AHEAD = 6;
+
+inline void prefetch(const float *vector, size_t dims) {
+  for (size_t i = 0; i < dims; i += LANES) __builtin_prefetch(vector + i);
+}
 
 // Candidates by the products of vectors, by their votes, by what goes together with the user's items and by their
 // popularity, each standardised and weighted: over all of them, whatever is offered.
@@ -178,34 +198,36 @@ class Blend {
   void look(const Scores &scores, size_t user) {
     static const auto dot = dot_of_this_machine();
     const size_t dims = items_.shape(1);
-    candidates_.clear(), votes_.clear(), products_.clear(), together_.clear(), popular_.clear();
+    candidates_.clear(), parts_.clear();
     scores.for_candidates([&](int32_t item, float score) {
       candidates_.push_back(item);
-      votes_.push_back(score);
-      together_.push_back(scores.together(static_cast<size_t>(item)));
-      popular_.push_back(popularity_.data()[item]);
-      products_.push_back(
-          dims ? dot(users_.data() + user * dims, items_.data() + static_cast<size_t>(item) * dims, dims) : 0.0f);
+      parts_.push_back({0.0f, score, scores.together(static_cast<size_t>(item)), popularity_.data()[item]});
     });
-    standardise(products_), standardise(votes_), standardise(together_), standardise(popular_);
+    for (size_t i = 0; dims && i < candidates_.size(); ++i) {
+      if (i + AHEAD < candidates_.size()) prefetch(vector_of(candidates_[i + AHEAD]), dims);
+      parts_[i][0] = dot(users_.data() + user * dims, vector_of(candidates_[i]), dims);
+    }
+    standardise(parts_);
   }
 
   // Offer them with the weights of a row; or, without `own` ones, by popularity alone.
   void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) const {
     const float alone[PARTS] = {0.0f, 0.0f, 0.0f, 1.0f}, *weights = own ? weights_.data() + PARTS * row : alone;
     for (size_t i = 0; i < candidates_.size(); ++i) {
-      const float score = weights[0] * products_[i] + weights[1] * votes_[i] + weights[2] * together_[i];
-      if (offered(static_cast<size_t>(candidates_[i])))
-        best.offer({score + weights[3] * popular_[i], candidates_[i]});
+      const Four &parts = parts_[i];
+      const float score = weights[0] * parts[0] + weights[1] * parts[1] + weights[2] * parts[2];
+      if (offered(static_cast<size_t>(candidates_[i]))) best.offer({score + weights[3] * parts[3], candidates_[i]});
     }
   }
 
  private:
+  const float *vector_of(int32_t item) const { return items_.data() + static_cast<size_t>(item) * items_.shape(1); }
+
   Table<float> users_, items_;
   Vector<float> popularity_;
   Table<float> weights_;
   std::vector<int32_t> candidates_;
-  std::vector<float> products_, votes_, together_, popular_;
+  std::vector<Four> parts_;  // of each: product, votes, what goes together, popularity
 };
 
 // Write down the best, and empty it; `scored`: whether their scores mean anything, which else are no numbers.
