@@ -201,7 +201,7 @@ class Blend {
     candidates_.clear(), parts_.clear();
     scores.for_candidates([&](int32_t item, float score) {
       candidates_.push_back(item);
-      parts_.push_back({0.0f, score, scores.together(static_cast<size_t>(item)), popularity_.data()[item]});
+      parts_.push_back(Four{0.0f, score, scores.together(static_cast<size_t>(item)), popularity_.data()[item]});
     });
     for (size_t i = 0; dims && i < candidates_.size(); ++i) {
       if (i + AHEAD < candidates_.size()) prefetch(vector_of(candidates_[i + AHEAD]), dims);
