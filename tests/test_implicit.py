@@ -177,6 +177,8 @@ def test_the_summary_and_the_report_say_so(clicks: Path) -> None:
     assert "implicit: what users took; every test item is relevant" in told
     assert "ratings predicted: no RMSE: implicit feedback has no ratings to predict" in told
     assert "users with a test item, all of which count as liked" in told
+    assert "weights of lists" in told
+    assert "weights of ratings" not in told
     rows = read_rows(metrics)
     assert "Predicted ratings" not in [table.title for table in make_tables(rows, 8)]
     assert definitions(rows, metrics["liked_from"])["Liked"].startswith("every test item: the feedback is implicit")

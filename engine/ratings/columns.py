@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -30,6 +31,21 @@ TIMES = (
     {"date"},
 )
 _REMEDY = f"say which of them to read with {COLUMNS_OPTION}"
+
+
+def in_python(message: str) -> str:
+    """A message of this module for who has no command line.
+
+    Examples
+    --------
+    >>> in_python("say so with --columns who,what,,when")
+    'say so with columns=["who", "what", "", "when"]'
+    """
+    return re.sub(
+        r"--columns (\S+)",
+        lambda found: f"columns={json.dumps(re.sub(r'[][]', '', found[1]).split(','), ensure_ascii=False)}",
+        message,
+    )
 
 
 def column_key(field: str) -> str:

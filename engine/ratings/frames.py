@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.chunked.errors import UsageError
-from engine.ratings.columns import checked, choose
+from engine.ratings.columns import checked, choose, in_python
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path, calle
 
     writer = None
     try:
-        names, batches = _batches(dataset, checked(columns), called)
+        names, batches = _batches(dataset, columns, called)
         for table in _regrouped(_unified(batch, names) for batch in batches):
             if writer is None:
                 writer = pq.ParquetWriter(target, table.schema, compression="zstd")
@@ -98,7 +98,10 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
 
 
 def _names(fields: Sequence[str], columns: Sequence[str] | None) -> list[str]:
-    chosen, _ = choose(_LABEL, list(fields), columns)
+    try:
+        chosen, _ = choose(_LABEL, list(fields), checked(columns))
+    except UsageError as error:
+        raise UsageError(in_python(str(error))) from None
     return [name for name in chosen if name]
 
 

@@ -63,10 +63,10 @@ def _weights(metrics: Mapping[str, Any]) -> list[str]:
     if not of_lists:
         return []
     ratings, lists = (", ".join(_weighed(part) for part in parts if part.weight) for parts in (of_ratings, of_lists))
-    return [
-        f"  weights of ratings    {ratings or 'the bias model alone'}",
-        f"  weights of lists      {lists}",
-    ]
+    of_ratings_told = (
+        [] if metrics["feedback"] == "implicit" else [f"  weights of ratings    {ratings or 'the bias model alone'}"]
+    )
+    return [*of_ratings_told, f"  weights of lists      {lists}"]
 
 
 def _weighed(part: Part) -> str:

@@ -18,6 +18,7 @@ from engine.chunked.budget import GIB, MIB
 from engine.chunked.errors import EngineError
 from engine.chunked.events import Event, TaskBegan
 from engine.chunked.executors.local import LocalExecutor
+from engine.chunked.executors.orders import Load, to_line
 from engine.chunked.executors.processes import ask
 from tests.support.toy import toy_job
 
@@ -97,6 +98,21 @@ def _count_each_its_own(small: LocalExecutor, large: LocalExecutor, tmp_path: Pa
     assert counted["large"] >= 200 * MIB
     assert 5 * MIB < counted["small"] < 150 * MIB
     assert max(measured) < 150 * MIB
+
+
+def test_a_worker_that_nobody_listens_to_ends_without_a_word(tmp_path: Path) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "engine.chunked.executors.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    worker.stdout.close()
+    worker.stdout = None
+    assert worker.communicate(to_line(Load([], str(tmp_path))), timeout=60) == (None, "")
+    assert worker.returncode == 1
 
 
 def test_memory_of_a_process_that_is_gone_is_none() -> None:

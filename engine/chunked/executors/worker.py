@@ -125,7 +125,10 @@ def main() -> int:
 
     def emit(event: WorkerEvent) -> None:
         with lock:
-            out.write(to_line(msgspec.structs.replace(event, measured=memory.peak_bytes())))
+            try:
+                out.write(to_line(msgspec.structs.replace(event, measured=memory.peak_bytes())))
+            except BrokenPipeError:
+                os._exit(1)  # who gave the orders has been killed: there is nobody to tell
 
     inbox = _Inbox()
     worker = _Worker(emit, inbox.stop)
