@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,19 @@ OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.cli
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A served run."""
+    with served(tmp_path_factory.mktemp("page")) as found:
+        yield found
+
+
+@contextmanager
+def served(folder: Path, **settings: Any) -> Iterator[str]:
+    """Serve a run, and tell its address."""
     from engine.serving.web.app import make_app
     from engine.serving.web.current import Current
 
-    folder = tmp_path_factory.mktemp("page")
     titles = [f'{7 * item + 1},"Item <b>{item}</b> of the many, with a long title"' for item in range(40)]
     folder.joinpath("movies.csv").write_text("\n".join(["movieId,title", *titles]) + "\n")
-    where: Path = run(folder, synthetic_ratings(60, 40))
+    where: Path = run(folder, synthetic_ratings(60, 40), **settings)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -67,6 +74,8 @@ def test_somebody_types_likes_and_sees_recommendations_with_reasons(
     page.locator("#best li").first.wait_for()
     assert "recommendations" in page.locator("#status").inner_text()
     assert "people nearest to you rated it" in page.locator("#best .why").first.inner_text()
+    heights = page.evaluate("[...document.querySelectorAll('#best button')].map(button => button.offsetHeight)")
+    assert max(heights) < 60  # a word on one line
     assert page.locator("b").count() == 0  # what others wrote is text
     assert page.evaluate("document.activeElement.id") == "text"
     first = page.locator("#best li span").first.inner_text()
@@ -88,3 +97,14 @@ def test_somebody_types_likes_and_sees_recommendations_with_reasons(
     assert all(url.startswith(address) for url in asked)
     assert [told for told in wrong if "404" not in told] == []
     context.close()
+
+
+def test_reasons_fit_where_nobody_rated(browser: Any, tmp_path: Path) -> None:
+    with served(tmp_path, matrix={"feedback": "implicit"}) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("#text").fill("5")
+        page.locator("#found button", has_text="for user 5").click()
+        page.locator("#best li").first.wait_for()
+        assert "people nearest to you took it" in page.locator("#best .why").first.inner_text()
+        page.close()

@@ -34,7 +34,8 @@ const shown = (item) => item.title || String(item.item);
 function why(item) {
   if (item.popular) return "one of the most popular";
   if (!item.n_raters) return "you like items near it";
-  return `${item.n_raters} of the ${item.n_neighbors} people nearest to you rated it, ${item.mean_rating.toFixed(1)} on average`;
+  const who = `${item.n_raters} of the ${item.n_neighbors} people nearest to you`;
+  return item.mean_rating === null ? `${who} took it` : `${who} rated it, ${item.mean_rating.toFixed(1)} on average`;
 }
 
 function show(list, head) {
