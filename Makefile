@@ -19,6 +19,8 @@ RUN_FLAGS = $(if $(DATASET),"$(DATASET)") $(if $(MEMORY),--memory "$(MEMORY)") \
 	$(if $(WORKDIR),--workdir "$(WORKDIR)") $(if $(PRESET),--preset $(PRESET)) $(if $(WORKERS),--workers $(WORKERS))
 
 INSTALLED_DOCS := $(VENV)/.installed-docs
+# Told file by file while the inner loops are compiled.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --verbose
 
 .PHONY: help pipeline wheel docs test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
 
@@ -117,19 +119,19 @@ KERNELS := $(wildcard engine/kernels/src/*) engine/kernels/CMakeLists.txt
 
 $(INSTALLED): $(BIN)/python pyproject.toml $(KERNELS)
 	@echo "installing the engine, its data sets and its report into $(VENV): some minutes, for the inner loops are compiled"
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[data,report,hnsw]'
+	$(INSTALL) -e '.[data,report,hnsw]'
 	@touch $@
 
 $(INSTALLED_DEV): $(BIN)/python pyproject.toml $(KERNELS)
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@ $(INSTALLED)
 
 $(INSTALLED_BENCH): $(BIN)/python pyproject.toml $(KERNELS)
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[bench]'
+	$(INSTALL) -e '.[bench]'
 	@touch $@ $(INSTALLED)
 
 $(INSTALLED_DOCS): $(INSTALLED)
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[docs]'
+	$(INSTALL) -e '.[docs]'
 	@touch $@
 
 clean:
