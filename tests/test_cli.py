@@ -100,6 +100,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     assert unused.count("neighbors-") == unused.count("evaluate-") == 1
     assert "--yes removes it" in unused
     assert "removed" in engine_here("clean", tmp_path / "w", "--yes").stdout
+    assert "nothing to remove" in engine_here("clean", tmp_path / "w", "--yes").stdout
     assert len(list((tmp_path / "w/stages").iterdir())) == len(STEPS)
     assert engine_here("verify", tmp_path / "w").returncode == 0
     fresh = engine_here(*arguments, "--fresh")

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from engine import cli
 from engine.chunked.events import StageEnded
 from engine.chunked.progress import EventLines
+from engine.cli import doctor
 from engine.cli.completion import commands_of
 from tests.support.pipeline import finish_run
 
@@ -140,6 +142,15 @@ def test_what_is_configured_is_told_with_where_it_comes_from(capsys: pytest.Capt
     table = said(capsys, *arguments)[0]
     assert re.search(r"^neighbors\.k +80 +--set$", table, re.MULTILINE)
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_the_doctor_looks_for_every_package_of_an_extra() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    users = [extra for name, extra in extras.items() if name not in ("bench", "dev", "docs")]
+    named = {re.split(r"[>=<\[]", each)[0] for extra in users for each in extra}
+    looked = {name.replace("_", "-") for name in doctor._OPTIONAL}
+    assert {name.removesuffix("-python") for name in named} - {"fsspec"} == looked
 
 
 def test_the_doctor_tells_what_there_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

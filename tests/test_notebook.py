@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,4 +23,7 @@ def test_the_notebook_runs_and_finds_more_than_nearest_neighbors(
         if cell["cell_type"] == "code":
             assert cell["outputs"] == []
             exec("".join(cell["source"]), names)
-    assert names["found"]["engine"] > names["found"]["NearestNeighbors"] > 0.05
+    found = names["found"]
+    assert found["engine"] > found["NearestNeighbors"] > 0.05
+    assert ("implicit" in found) == (find_spec("implicit") is not None)
+    assert found.get("implicit", 1) > 0.05

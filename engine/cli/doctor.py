@@ -27,6 +27,8 @@ _OPTIONAL = {
     "altair": "engine report",
     "jinja2": "engine report",
     "vl_convert": "engine report",
+    "starlette": "engine serve",
+    "uvicorn": "engine serve",
     "distributed": "--executor dask",
     "s3fs": "s3:// places",
 }

@@ -65,7 +65,8 @@ def _clean(options: argparse.Namespace) -> int:
     total = sum(folder.bytes for folder in unused)
     lines = [f"{printable(folder.path.name):<36} {format_size(folder.bytes):>10}" for folder in unused]
     what = "removed" if options.yes else "not used by the last run; --yes removes it"
+    told = [*lines, f"{format_size(total)} {what}" if unused else "nothing to remove: the last run uses all there is"]
     rows = [{"folder": folder.path.name, "stage": folder.stage, "bytes": folder.bytes} for folder in unused]
     mapping = {"removed": options.yes, "bytes": total, "folders": rows}
-    show(options, lambda: "\n".join([*lines, f"{format_size(total)} {what}"]), mapping, rows)
+    show(options, lambda: "\n".join(told), mapping, rows)
     return 0
