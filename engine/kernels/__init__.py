@@ -15,11 +15,14 @@ except ImportError as error:
         f"the compiled inner loops are not there or cannot be loaded ({error}): install the package again, on a "
         "machine with a C++ compiler; in a clone: make pipeline"
     ) from None
+from engine.kernels.built import refuse_other
 from engine.kernels.nearest import Best, dot_products
 from engine.kernels.prediction import mean_near_residuals, products_of_pairs
 from engine.kernels.products import add_gram_product, times_dense
 from engine.kernels.rows import Lists, lists_of
 from engine.kernels.scoring import Scored, count_opinions, find_in_rows, rank_items, rank_popular
+
+refuse_other(getattr(_native, "BUILT_OF", ""))
 
 BUILT = ", ".join(part for part in (*_native.BUILT[:2], f"{_native.LANES} registers", _native.BUILT[2]) if part)
 """How they were compiled: compiler, kind of build, width that this machine uses, sanitizers if any."""

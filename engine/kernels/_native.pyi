@@ -10,6 +10,7 @@ class Lists:
 
 LANES: str
 BUILT: tuple[str, str, str]
+BUILT_OF: str
 
 def rank_items(
     rows: Rows,
