@@ -99,7 +99,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted, *of_ratings, *of_lists, *weights),
         does="the best items for every user",
-        version=10,
+        version=11,
     )
 
 

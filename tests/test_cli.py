@@ -80,7 +80,7 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     assert told == [(stage, f"{done} tasks in" if done else "nothing to do") for stage, done in expected]
     assert "finished" in engine_here("status", tmp_path / "w").stdout
     shown = engine_here("recommend", tmp_path / "w", "--user", 3, "--include-test").stdout
-    assert "neighbours who rated it" in shown
+    assert "  why" in shown
 
 
 def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: Path) -> None:
@@ -478,15 +478,15 @@ def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -
     (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{i},Title {i}\n" for i in range(1, 13)))
     where = finish_run(good, tmp_path / "w", preset="default")
     shown = engine_here("recommend", where, "--user", 2, "--user", 5, "-k", 3, "--include-test").stdout
-    for words in ("user 2", "user 5", "rating", "   1  Title ", "neighbours who rated it"):
+    for words in ("user 2", "user 5", "rating", "   1  Title ", "score  why"):
         assert words in shown
     (tmp_path / "ids").write_text("2\n5\n")
     found = engine_here("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")
     answers = json.loads(found.stdout)
     assert [answer["user"] for answer in answers] == [2, 5]
-    assert {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating", "popular"} == set(
-        answers[0]["items"][0]
-    )
+    fields = {"rank", "item", "title", "predicted", "score", "n_raters", "n_neighbors", "mean_rating", "n_ratings"}
+    fields |= {"popular", "reason", "reason_item", "reason_title", "reason_rating"}
+    assert fields == set(answers[0]["items"][0])
     assert "both liked" in engine_here("similar", where, "--user", 2, "-k", 3).stdout
     alike = json.loads(engine_here("similar", where, "--user", 2, "-k", 3, "--json").stdout)
     assert len(alike["similar"]) == 3

@@ -128,9 +128,13 @@ def test_answers_have_scores_and_reasons_that_fit(clicks: Path, tmp_path: Path) 
     recommender = Recommender.open(clicks)
     listed = recommender.recommend([2, 5], 4)
     assert listed["predicted"].null_count() == listed["mean_rating"].null_count() == listed.height
-    shown = answers.describe_items(listed, [2, 5], recommender.predicts_ratings, recommender.implicit)
-    assert "score  neighbours who took it" in shown
-    assert f"{listed['score'][0]:.3f}  {listed['n_raters'][0]} of 7\n" in shown
+    n_users = len(recommender.users)
+    shown = answers.describe_items(listed, [2, 5], n_users, recommender.predicts_ratings, recommender.implicit)
+    assert "score  why" in shown
+    first = listed.row(0, named=True)
+    why = {"item": f"like {first['reason_item']}\n", "neighbors": f"{first['n_raters']} of your 7 neighbours took it\n"}
+    assert why[first["reason"]] in shown
+    assert listed["reason_rating"].null_count() == listed.height
     assert "rating" not in shown
     assert "rated" not in shown
     assert answers.items_as_mappings(listed, [2, 5])[0]["items"][0]["mean_rating"] is None

@@ -105,7 +105,9 @@ def _recommend(options: argparse.Namespace) -> int:
         note(recommender.no_titles)
     show(
         options,
-        lambda: answers.describe_items(items, asked, recommender.predicts_ratings, recommender.implicit),
+        lambda: answers.describe_items(
+            items, asked, len(recommender.users), recommender.predicts_ratings, recommender.implicit
+        ),
         answers.items_as_mappings(items, asked),
         items.to_dicts(),
     )

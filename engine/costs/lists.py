@@ -136,14 +136,22 @@ def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:
     k = min(section.k, items)
     lists = block * k
     scored = _scoring(settings, shapes, k)
-    record = 7 * 4 + 1
+    record = 10 * 4 + 2
     opinions = total(place=4 * items, n_raters=4 * k * SCORE_USERS, means=4 * k * SCORE_USERS)
+    # Why each is listed: what parts add, which is largest, and which item of the user's own adds most.
+    of_reasons = total(parts=4 * 4, votes=4, largest=8, masks=4, asked=2 * 4, strongest=2 * 4, sums=3 * 4, kinds=8 + 1)
+    of_reasons += total(items=8 + 4, places=8, ratings=4)
+    reasons = total(listed=of_reasons * k * SCORE_USERS, place=4 * items)
     popular = total(taken=items, lists=4 * k * SCORE_USERS)
     task = total(
-        scoring=scored.task, opinions=opinions, popular=popular, lists=total(parts=record, joined=record) * lists
+        scoring=scored.task,
+        opinions=opinions,
+        reasons=reasons,
+        popular=popular,
+        lists=total(parts=record, joined=record) * lists,
     )
     rank = replace(scored, task=task)
-    row = total(ranked=record, predicted=4, columns=5 * 4, user=8, item=8, written=52)
+    row = total(ranked=record, predicted=4, columns=7 * 4, user=8, item=8, reason=16, liked=4 + 8 + 8, written=84)
     task = total(zarr=ZARR, lists=row * lists)
     shared = total(
         polars=POLARS_LOADED + POLARS // 2,

@@ -20,7 +20,7 @@ from engine.kernels.nearest import Best, dot_products
 from engine.kernels.prediction import mean_near_residuals, products_of_pairs
 from engine.kernels.products import add_gram_product, times_dense
 from engine.kernels.rows import Lists, lists_of
-from engine.kernels.scoring import Scored, count_opinions, find_in_rows, rank_items, rank_popular
+from engine.kernels.scoring import Scored, count_opinions, find_in_rows, find_strongest, rank_items, rank_popular
 
 refuse_other(getattr(_native, "BUILT_OF", ""))
 
@@ -36,6 +36,7 @@ __all__ = [
     "count_opinions",
     "dot_products",
     "find_in_rows",
+    "find_strongest",
     "lists_of",
     "mean_near_residuals",
     "products_of_pairs",

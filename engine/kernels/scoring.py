@@ -15,6 +15,22 @@ Ids = NDArray[np.int32]
 Float32 = NDArray[np.float32]
 
 
+class Contributions(NamedTuple):
+    """What the scores of listed items are put together from.
+
+    Attributes
+    ----------
+    parts : float32 array, shape (users, k, 4)
+        What products, votes, what goes together and popularity add to the score; minus infinity where a part has no
+        weight or is the same for all candidates, and where no candidate is listed.
+    votes : float32 array, shape (users, k)
+        Votes as they are, before they are standardised; 0 where no candidate is listed.
+    """
+
+    parts: Float32
+    votes: Float32
+
+
 class Scored(NamedTuple):
     """The best items of some users.
 
@@ -28,11 +44,14 @@ class Scored(NamedTuple):
         popularity then.
     wanted : float32 array, shape (pairs,)
         Scores of the items that were asked for beside, whoever has rated them; 0 where there is none.
+    contributions : Contributions, optional
+        As many rows as ``items`` has; where they were asked for.
     """
 
     items: Ids
     scores: Float32
     wanted: Float32
+    contributions: Contributions | None = None
 
 
 class Votes(NamedTuple):
@@ -127,6 +146,7 @@ def rank_items(
     blended: Blended = NOT_BLENDED,
     offered: NDArray[np.bool_] | None = None,
     together: Together | None = None,
+    explain: bool = False,
 ) -> Scored:
     """The ``k`` best items of each user.
 
@@ -155,6 +175,8 @@ def rank_items(
     together : Together, optional
         ``together[i] = sum_j value[j] * similarity[j, i]`` over the user's items j, else 0; what has some is a
         candidate, too.
+    explain : bool
+        Whether contributions are wanted; with ``blended`` only.
 
     Raises
     ------
@@ -168,6 +190,9 @@ def rank_items(
     n_lists = n * max(1, len(blended.weights))
     items, scores = np.empty((n_lists, k), dtype=np.int32), np.empty((n_lists, k), dtype=np.float32)
     found = np.empty(len(wanted.columns), dtype=np.float32)
+    n_explained = items.size if explain else 0
+    parts = np.full((n_explained, 4), -np.inf, dtype=np.float32)
+    votes_of_listed = np.zeros(n_explained, dtype=np.float32)
     _native.rank_items(
         native_rows(rows),
         neighbors,
@@ -187,8 +212,14 @@ def rank_items(
         items,
         scores,
         found,
+        parts,
+        votes_of_listed,
     )
-    return Scored(items, scores, found)
+    if not explain:
+        return Scored(items, scores, found)
+    return Scored(
+        items, scores, found, Contributions(parts.reshape(*items.shape, 4), votes_of_listed.reshape(items.shape))
+    )
 
 
 def rank_popular(by_popularity: Ids, n_items: int, taken: Lists, k: int) -> Ids:
@@ -251,3 +282,33 @@ def count_opinions(rows: NarrowRows, neighbors: Ids, items: Ids) -> tuple[NDArra
     counts, means = np.empty(items.shape, dtype=np.uint32), np.empty(items.shape, dtype=np.float32)
     _native.count_opinions(native_rows(rows), neighbors, items, counts, means)
     return counts, means
+
+
+def find_strongest(rows: NarrowRows, own: Lists, values: Float32, items: Ids) -> tuple[Ids, Float32]:
+    """Which of each user's own items adds most to some items, and what all of them add together.
+
+    Item j of the user's own adds ``value[j] * rows[j, i]`` to item i.
+
+    Parameters
+    ----------
+    rows : NarrowRows
+        Similarities, items x items.
+    own : Lists
+        Items of each user.
+    values : float32 array, shape (own items,)
+    items : int32 array, shape (users, k)
+        -1 where there is none.
+
+    Returns
+    -------
+    int32 and float32 arrays, shape (users, k)
+        -1 and 0 where none adds more than 0; of equal ones the first.
+
+    Raises
+    ------
+    ValueError, IndexError
+        Where arrays do not fit together, or a number leads out of one.
+    """
+    strongest, sums = np.empty(items.shape, dtype=np.int32), np.empty(items.shape, dtype=np.float32)
+    _native.find_strongest(native_rows(rows), native_lists(own), values, items, strongest, sums)
+    return strongest, sums

@@ -103,6 +103,7 @@ class Ranking:
         offered: NDArray[np.bool_] | None = None,
         blends: Sequence[RankingWeights] | None = None,
         fill: bool = True,
+        explain: bool = False,
     ) -> Scored:
         """The ``k`` best items of each of some users; all items where there are fewer.
 
@@ -128,9 +129,10 @@ class Ranking:
         fill : bool
             Where candidates are too few for a list, the most popular items that are new to the user come after them,
             with NaN for a score; else the list is shorter.
+        explain : bool
+            Whether to say what each part adds to a score; not with the notebook's model, which has one.
         """
         k = min(k, len(self.factor))
-        near = None if self.near is None else Near(self.near, *self._liked(own))
         votes = Votes(not self.votes, self.parameters.liked_from, self.parameters.disliked_vote)
         blended = self._blended(vectors, blends or [self.parameters.blend]) if self.votes else NOT_BLENDED
         found = rank_items(
@@ -139,13 +141,14 @@ class Ranking:
             self.weights(similarities),
             self.factor,
             votes,
-            near,
+            self.near_of(own),
             taken,
             k,
             wanted,
             blended,
             offered,
-            None if self.together is None else self._together(self.together, own),
+            self.together_of(own),
+            explain and self.votes,
         )
         found.items[np.isnan(found.scores)] = -1  # of who has no candidates but what is popular
         if fill:
@@ -153,23 +156,27 @@ class Ranking:
             fill_lists(found, taken, order, len(self.by_popularity))
         return found
 
-    def _together(self, found: Companions, own: NarrowRows) -> Together:
+    def near_of(self, own: NarrowRows) -> Near | None:
+        """What the items that users liked add to those near them: of each in equal parts, together their share."""
+        if self.near is None:
+            return None
+        liked = own.values() >= self.parameters.liked_from
+        indptr = np.concatenate([[0], np.cumsum(liked)])[own.indptr]
+        counts = np.diff(indptr)
+        shares = np.repeat((self.parameters.liked_share / np.maximum(counts, 1)).astype(np.float32), counts)
+        return Near(self.near, Lists(indptr, own.indices[liked].astype(np.int32)), shares)
+
+    def together_of(self, own: NarrowRows) -> Together | None:
         """What each of the users' items adds to those that go together with it: its vote, in the item's scale."""
+        if self.together is None:
+            return None
         liked = own.values() >= self.parameters.liked_from
         values = np.where(liked, np.float32(1), np.float32(self.parameters.disliked_vote))
-        values *= found.scales[own.indices]
-        return Together(found.similarities, lists_of(own), values)
+        values *= self.together.scales[own.indices]
+        return Together(self.together.similarities, lists_of(own), values)
 
     def _blended(self, vectors: NDArray[np.float32] | None, blends: Sequence[RankingWeights]) -> Blended:
         weights = np.array([[getattr(each, part) for part in RANKING_PARTS] for each in blends], dtype=np.float32)
         if self.item_vectors is None or vectors is None:
             return Blended(_NO_VECTORS, _NO_VECTORS, self.popularity, self.by_popularity, POPULAR_ITEMS, weights)
         return Blended(vectors, self.item_vectors, self.popularity, self.by_popularity, POPULAR_ITEMS, weights)
-
-    def _liked(self, own: NarrowRows) -> tuple[Lists, NDArray[np.float32]]:
-        """The items each user liked, and the share of each: in equal parts, together as much as their share is."""
-        liked = own.values() >= self.parameters.liked_from
-        indptr = np.concatenate([[0], np.cumsum(liked)])[own.indptr]
-        counts = np.diff(indptr)
-        shares = np.repeat((self.parameters.liked_share / np.maximum(counts, 1)).astype(np.float32), counts)
-        return Lists(indptr, own.indices[liked].astype(np.int32)), shares

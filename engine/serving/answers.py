@@ -38,31 +38,43 @@ def each_as_mapping(items: pl.DataFrame, asked: Sequence[Any]) -> Iterator[dict[
         yield {"user": user, "items": rows.drop("user").to_dicts()}
 
 
-def describe_items(items: pl.DataFrame, asked: Sequence[Any], predicts_ratings: bool, implicit: bool = False) -> str:
-    """The same for people."""
+def describe_items(
+    items: pl.DataFrame, asked: Sequence[Any], n_users: int, predicts_ratings: bool, implicit: bool = False
+) -> str:
+    """The same for people; ``n_users`` are those of the run."""
     lines = []
+    rating = f"{'rating':>6}  " if predicts_ratings else ""
     for user, rows in _by_user(items, asked):
         head = "you" if user is None else f"user {printable(user)}"
         if rows.is_empty():
             lines += [head, f"      {_NOTHING}", ""]
             continue
-        rating = f"{'rating':>6}  " if predicts_ratings else ""
-        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  neighbours who {'took' if implicit else 'rated'} it")
-        lines += [_item_line(row, predicts_ratings) for row in rows.iter_rows(named=True)]
+        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  why")
+        for row in rows.iter_rows(named=True):
+            predicted = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
+            score = "" if row["score"] is None else f"{row['score']:.3f}"
+            shown = f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{predicted}{score:>6}"
+            lines.append(f"{shown}  {_why(row, n_users, implicit)}")
         lines.append("")
     if not predicts_ratings and not implicit:
         lines.append("This run has the notebook's model. Its score is not on the scale of the ratings.")
     return "\n".join(lines).rstrip()
 
 
-def _item_line(row: Mapping[str, Any], predicts_ratings: bool) -> str:
-    rating = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
-    score = "" if row["score"] is None else f"{row['score']:.3f}"
-    why = "one of the most popular" if row["popular"] else "near items are liked"
-    neighbors = f"{row['n_raters']} of {row['n_neighbors']}"
-    if row["n_raters"]:
-        why = neighbors if row["mean_rating"] is None else f"{neighbors}, {row['mean_rating']:.1f} on average"
-    return f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{rating}{score:>6}  {why}"
+def _why(row: Mapping[str, Any], n_users: int, implicit: bool) -> str:
+    """What added most to the score, in words that are true of it."""
+    did = "took" if implicit else "rated"
+    neighbors = f"{row['n_raters']} of your {row['n_neighbors']} neighbours {did} it"
+    match row["reason"]:
+        case "neighbors":
+            return neighbors if row["mean_rating"] is None else f"{neighbors}, {row['mean_rating']:.1f} on average"
+        case "item":
+            gave = "" if row["reason_rating"] is None else f", which you gave {row['reason_rating']:g}"
+            return f"like {_short(row['reason_title'] or row['reason_item'])}{gave}"
+        case "vectors":
+            return f"fits your taste as a whole; {neighbors}"
+        case _:
+            return f"popular: {row['n_ratings']:,} of {n_users:,} users {did} it"
 
 
 def users_as_mapping(user: str, users: pl.DataFrame) -> dict[str, Any]:

@@ -180,7 +180,8 @@ class OpenedRun:
         nobody = pl.Series("user", [None], dtype=self.users.dtype)
         bias = np.array([person.bias], dtype=np.float32)
         vector = person.vector[None]
-        return People(nobody, narrow(person.rated), person.neighbors[None], person.similarities[None], bias, vector)
+        rated, neighbors, similarities = narrow(person.rated), person.neighbors[None], person.similarities[None]
+        return People(nobody, rated, neighbors, similarities, bias, vector, person.rates)
 
     def strangers(self, ids: pl.Series) -> People:
         """Users of whom nothing is known, so that they are as everybody."""

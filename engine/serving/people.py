@@ -29,6 +29,8 @@ class Newcomer:
         How far these are from what is expected of their items, damped.
     left_out : tuple
         Ids of items rated that the run knows no rating of.
+    rates : bool
+        Whether the ratings are this person's own; else they stand for likes.
     """
 
     vector: NDArray[np.float32]
@@ -37,6 +39,7 @@ class Newcomer:
     rated: csr_matrix
     bias: float
     left_out: tuple[Any, ...]
+    rates: bool = True
 
     def __repr__(self) -> str:
         left_out = f", {len(self.left_out)} left out" if self.left_out else ""
@@ -58,6 +61,8 @@ class People(NamedTuple):
         How far they are from the mean; zeros where the run has no bias model.
     vectors : float32 array, shape (n, dims), optional
         Refined ones.
+    rate : bool
+        Whether ``rated`` are ratings that they gave.
     """
 
     ids: pl.Series
@@ -66,6 +71,7 @@ class People(NamedTuple):
     similarities: NDArray[np.float32]
     biases: NDArray[np.float32]
     vectors: NDArray[np.float32] | None
+    rate: bool = True
 
 
 def narrow(rows: csr_matrix) -> NarrowRows:

@@ -5,129 +5,47 @@ This is the face: it checks what is asked, and says what is wrong. Answers are w
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from engine.chunked.budget import parse_size
-from engine.chunked.errors import DamagedError, EngineError, UsageError
+from engine.chunked.errors import UsageError
 from engine.chunked.plain import at_least_one, one_of, truth
 from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
-from engine.chunked.store import RECORDS
 from engine.config import load
 from engine.driver import run
 from engine.ratings.person import read_person
 from engine.serving import alike, folding, given, predicting, recommending
 from engine.serving import ids as lookup
-from engine.serving.finished import FinishedRun, open_finished, refuse_damage
+from engine.serving.asked import OnEmpty, OnUnknown, offered, who
+from engine.serving.finished import open_finished
 from engine.serving.forks import refuse_forked
 from engine.serving.given import Table
 from engine.serving.opened import OpenedRun
 from engine.serving.people import Newcomer
-
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
-
-
-def _telling_damage(
-    answer: Callable[Concatenate[Recommender, Asked], Answer],
-) -> Callable[Concatenate[Recommender, Asked], Answer]:
-    """Where a file cannot be read, say that it is damaged, if it is: comparing digests first would take seconds."""
-
-    @functools.wraps(answer)
-    def told(self: Recommender, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        refuse_forked()
-        opened = self._opened
-        try:
-            answered = answer(self, *args, **kwargs)
-        except EngineError:
-            raise
-        except Exception as error:
-            _refuse_removed(opened.run, error)
-            refuse_damage(opened.run, error)
-            raise
-        if not opened.reads_nothing:
-            _refuse_removed(opened.run)  # chunks that are not there look like empty ones
-        return answered
-
-    return told
-
-
-OnUnknown = Literal["error", "skip", "popular"]
-OnEmpty = Literal["popular", "skip"]
-
-
-def _offered(opened: OpenedRun, candidates: ArrayLike | None, exclude: ArrayLike | None) -> NDArray[np.bool_] | None:
-    """Which items may be recommended; None where all may."""
-    if candidates is None and exclude is None:
-        return None
-    offered = np.full(len(opened.items), candidates is None)
-    if candidates is not None:
-        offered[_columns(opened, candidates)] = True
-        if not offered.any():
-            raise UsageError(f"none of the candidates is known: {lookup.describe(opened.items, 'item')}")
-    if exclude is not None:
-        offered[_columns(opened, exclude)] = False
-    return offered
-
-
-def _columns(opened: OpenedRun, items: ArrayLike) -> NDArray[np.int64]:
-    """Columns of those of some items that are known; there may be none."""
-    if not np.size(items):
-        return np.empty(0, dtype=np.int64)
-    columns, known = lookup.places(lookup.as_ids(items, "item"), opened.items)
-    return columns[known]
-
-
-@contextmanager
-def _damage_told(run: FinishedRun) -> Iterator[None]:
-    """Where a run cannot be read, say what of it is damaged."""
-    try:
-        yield
-    except EngineError:
-        raise
-    except Exception as error:
-        refuse_damage(run, error)
-        raise
+from engine.serving.telling import damage_told, telling_damage
 
 
 def _opened(where: Place, memory: int, unpack: bool) -> OpenedRun:
     """The newest finished run of a work directory, of which nothing is held yet."""
     run = open_finished(where).located()
-    with _damage_told(run):
+    with damage_told(run):
         opened = OpenedRun(run)
         if unpack:
             opened.unpack(memory)
         return opened
-
-
-def _nothing() -> None:
-    """What is removed when a Recommender of a work directory is closed."""
-
-
-def _refuse_removed(run: FinishedRun, cause: Exception | None = None) -> None:
-    """Where files are missing since a newer run has taken the place of this, say so: it is no damage."""
-    try:
-        kept = run.fingerprint in names(run.workdir)
-    except DamagedError:
-        kept = False
-    if not kept and not all((stage.root / RECORDS).exists() for stage in run.stages.values()):
-        raise UsageError(
-            f"{run.workdir}: a newer run has removed what this Recommender reads: reload() it, and let runs keep more "
-            "with --keep"
-        ) from cause
 
 
 class Recommender:
@@ -170,9 +88,9 @@ class Recommender:
         self._where = opened.run.workdir
         self._memory, self._unpack = memory, unpack
         self._answering: OpenedRun | None = opened
-        with _damage_told(opened.run):
+        with damage_told(opened.run):
             opened.hold(memory)
-        self._remove: Callable[[], object] = _nothing
+        self._remove: Callable[[], object] = lambda: None
 
     @classmethod
     def open(cls, workdir: Place, *, memory: str | int | None = "64MiB", unpack: bool = False) -> Self:
@@ -252,30 +170,26 @@ class Recommender:
         [7]
         """
         refuse_forked()
-        folder = Path(tempfile.mkdtemp(prefix="recsys-"))
+        folder = Path(tempfile.mkdtemp(prefix="recsys-")) if workdir is None else None
+        where = str(workdir if folder is None else folder / "run")
         try:
-            named = None if columns is None else tuple(columns)
-            where = str(folder / "run") if workdir is None else str(workdir)
             asked = {
                 "dataset": given.as_dataset(data),
-                "columns": named,
+                "columns": None if columns is None else tuple(columns),
                 "memory": memory,
                 "workers": workers,
                 "workdir": where,
             }
             told = {name: value for name, value in asked.items() if value is not None}
-            layers = ({"split": {"method": "none"}}, given.sections(settings), told)
-            run(load(*layers), progress=progress)
+            run(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
-            if workdir is None:
-                fitted._remove = weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)
-            return fitted
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            if workdir is not None:
+            if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if folder is not None:
+            fitted._remove = weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)
+        return fitted
 
     @property
     def newer(self) -> bool:
@@ -298,7 +212,7 @@ class Recommender:
         run = None if before is None else before.run
         del before
         try:
-            with _damage_told(fresh.run):
+            with damage_told(fresh.run):
                 fresh.hold(self._memory)
         except Exception:
             self._answering = None if run is None else OpenedRun(run)
@@ -338,7 +252,7 @@ class Recommender:
         """Ids of all items with a train rating, ascending: those that can be predicted and recommended."""
         return self._opened.items
 
-    @_telling_damage
+    @telling_damage
     def known_users(self, users: ArrayLike, on_unknown: OnUnknown = "error") -> pl.Series:
         """Those of some users who get a list from `recommend`, in the order given, in the type of the run's ids.
 
@@ -347,24 +261,7 @@ class Recommender:
         UsageError
             For an id that is not known, unless told otherwise.
         """
-        return self._who(self._opened, users, on_unknown)[0]
-
-    def _who(
-        self, opened: OpenedRun, users: ArrayLike, on_unknown: OnUnknown
-    ) -> tuple[pl.Series, NDArray[np.int64], NDArray[np.bool_]]:
-        """Ids of those who get a list, their codes, and whether these are known."""
-        if one_of(on_unknown, "on_unknown", get_args(OnUnknown)) == "error":
-            codes = lookup.find(users, opened.users, "user", self._where)
-            return lookup.take(opened.users, codes), codes, np.ones(len(codes), dtype=np.bool_)
-        given = lookup.as_ids(users, "user")
-        codes, known = lookup.places(given, opened.users)
-        if on_unknown == "skip":
-            return lookup.take(opened.users, codes[known]), codes[known], known[known]
-        ids = lookup.as_type(given, opened.users.dtype)
-        if ids.has_nulls():
-            odd = given.filter(ids.is_null())[0]
-            raise UsageError(f"user {odd!r}: {lookup.describe(opened.users, 'user')}, and this is no such id")
-        return ids, codes, known
+        return who(self._opened, users, on_unknown)[0]
 
     @property
     def predicts_ratings(self) -> bool:
@@ -376,7 +273,7 @@ class Recommender:
         """Whether the run is of implicit feedback: no ratings are known or predicted."""
         return self._opened.implicit
 
-    @_telling_damage
+    @telling_damage
     def recommend(
         self,
         users: ArrayLike | Newcomer,
@@ -420,7 +317,12 @@ class Recommender:
             feedback, as is ``mean_rating``). ``score``:
             float32, without unit, comparable within a user only. ``n_raters`` of the user's ``n_neighbors``, both
             uint32, rated the item, and ``mean_rating``, float32, is the mean of their ratings, null where none did.
+            ``n_ratings``: uint32, train ratings of the item.
             ``popular``: bool, whether it is in the list for being popular; it has no score then.
+            ``reason``: text, what added most to the score: ``neighbors``; ``item``, one of the user's own that this one
+            is like; ``vectors``, those of user and item, which stand for all that was rated; ``popularity``.
+            ``reason_item``, ``reason_title`` and ``reason_rating`` (float32): that item of the user's own, and what the
+            user gave it, null with implicit feedback and for `likes`; null for all other reasons.
 
         Raises
         ------
@@ -431,11 +333,11 @@ class Recommender:
         k, include_test = at_least_one(k, "items"), truth(include_test, "include_test")
         opened = self._opened
         popular = one_of(on_empty, "on_empty", get_args(OnEmpty)) == "popular"
-        wanted = recommending.Wanted(k, _offered(opened, candidates, exclude))
+        wanted = recommending.Wanted(k, offered(opened, candidates, exclude))
         if isinstance(users, Newcomer):
             asked = recommending.newcomer_asked(opened, users)
             return recommending.together(recommending.recommend(opened, wanted, asked, popular))
-        ids, codes, known = self._who(opened, users, on_unknown)
+        ids, codes, known = who(opened, users, on_unknown)
         strange, familiar = np.flatnonzero(~known), np.flatnonzero(known)
         asked = recommending.users_asked(opened, familiar, codes[familiar], include_test)
         lists = recommending.recommend(opened, wanted, asked, popular)
@@ -444,7 +346,7 @@ class Recommender:
             lists = chain(lists, recommending.recommend(opened, wanted, asked, popular=True))
         return given.like(users, recommending.together(lists))
 
-    @_telling_damage
+    @telling_damage
     def predict(
         self, users: ArrayLike | Newcomer, items: ArrayLike, *, on_unknown: Literal["error", "mean"] = "error"
     ) -> Table:
@@ -509,7 +411,7 @@ class Recommender:
         answer = {"user": ids, "item": wanted, "predicted": found.values, "near": found.covered}
         return given.like(items, pl.DataFrame(answer))
 
-    @_telling_damage
+    @telling_damage
     def similar_users(self, user: int | str | Newcomer, k: int = 10) -> pl.DataFrame:
         """The users nearest to one, and what they share.
 
@@ -541,7 +443,7 @@ class Recommender:
             people = opened.known(lookup.find([user], opened.users, "user", self._where))
         return alike.near_users(opened, people, k)
 
-    @_telling_damage
+    @telling_damage
     def similar_items(self, item: int | str, k: int = 10) -> pl.DataFrame:
         """The items nearest to one.
 
@@ -571,7 +473,7 @@ class Recommender:
         column = lookup.find([item], opened.items, "item", self._where)
         return alike.near_items(opened, opened.near_items, column, k)
 
-    @_telling_damage
+    @telling_damage
     def find_items(self, text: str, k: int = 10) -> pl.DataFrame:
         """Items whose title has a text in it, or their id where there is no title; upper and lower case are one.
 
@@ -599,9 +501,10 @@ class Recommender:
             Where no item is known.
         """
         given = lookup.as_ids(items, "item")
-        return self.fold_in(items, np.full(len(given), 1.0 if self.implicit else self._opened.profile.rating_max))
+        highest = 1.0 if self.implicit else self._opened.profile.rating_max
+        return replace(self.fold_in(items, np.full(len(given), highest)), rates=False)
 
-    @_telling_damage
+    @telling_damage
     def fold_in(self, items: ArrayLike, ratings: ArrayLike) -> Newcomer:
         """Place someone who is not in the data among its users.
 
@@ -620,7 +523,7 @@ class Recommender:
         """
         return folding.fold_in(self._opened, items, ratings)
 
-    @_telling_damage
+    @telling_damage
     def read_newcomer(self, path: str | os.PathLike[str]) -> Newcomer:
         """`fold_in` the ratings of a file: CSV, TSV or ``::``-separated, with columns of items and ratings.
 

@@ -10,13 +10,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.kernels.rows import Lists, joined, lists_of
-from engine.kernels.scoring import Scored, count_opinions
+from engine.kernels.scoring import count_opinions
+from engine.model.reasons import REASONS, explain
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import ASK_RATINGS, SCORE_USERS
 from engine.serving.ids import take
 from engine.serving.opened import OpenedRun
 from engine.serving.people import Newcomer, People
 from engine.serving.predicting import predict
+
+_REASONS = pl.Series(REASONS)
 
 
 class Wanted(NamedTuple):
@@ -91,6 +94,7 @@ def together(lists: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -> pl.DataFrame:
+    """A row an item."""
     people = asked.people
     ratings, neighbors = opened.ratings_of_neighbors(people)
     found = opened.ranking.rank(
@@ -103,40 +107,50 @@ def _recommend(opened: OpenedRun, wanted: Wanted, asked: Asked, popular: bool) -
         vectors=people.vectors,
         offered=wanted.offered,
         fill=popular,
+        explain=True,
     )
-    return _frame(opened, asked, found, *count_opinions(ratings, neighbors, found.items))
-
-
-def _frame(
-    opened: OpenedRun,
-    asked: Asked,
-    found: Scored,
-    n_raters: NDArray[np.uint32],
-    mean_ratings: NDArray[np.float32],
-) -> pl.DataFrame:
-    """A row an item; what neighbours say of it has shape (people, k)."""
-    items, scores = found.items, found.scores
-    rows, ranks = np.nonzero(items >= 0)
-    columns = items[rows, ranks]
-    n_neighbors = (asked.people.neighbors >= 0).sum(axis=1).astype(np.uint32)
-    predicted = scores[rows, ranks]  # the notebook's model has one for both
+    rows, ranks = np.nonzero(found.items >= 0)
+    columns, scores = found.items[rows, ranks], found.scores[rows, ranks]
+    n_raters, means = (each[rows, ranks] for each in count_opinions(ratings, neighbors, found.items))
     if opened.implicit:
-        mean_ratings = np.full(items.shape, np.nan, dtype=np.float32)
-        predicted = mean_ratings[rows, ranks]
-    elif opened.ranking.votes:
-        predicted = predict(opened, asked.people, rows, columns).values
+        means = np.full(len(rows), np.nan, dtype=np.float32)
+    reasons = explain(opened.ranking, people.rated, found)
+    own, given = reasons.items[rows, ranks], reasons.ratings[rows, ranks]
+    if opened.implicit or not people.rate:
+        given = np.full(len(rows), np.nan, dtype=np.float32)
+    liked = np.maximum(own, 0)
+    titles = opened.titles.at(np.concatenate([columns, liked]))  # of both at once: they may be read for it
+    absent = pl.Series(own < 0)
     return pl.DataFrame(
         {
             "place": asked.places[rows],
-            "user": take(asked.people.ids, rows),
+            "user": take(people.ids, rows),
             "rank": (ranks + 1).astype(np.uint32),
             "item": take(opened.items, columns),
-            "title": opened.titles.at(columns),
-            "predicted": pl.Series(predicted, nan_to_null=True),
-            "score": pl.Series(scores[rows, ranks], nan_to_null=True),
-            "n_raters": n_raters[rows, ranks],
-            "n_neighbors": n_neighbors[rows],
-            "mean_rating": pl.Series(mean_ratings[rows, ranks], nan_to_null=True),
-            "popular": np.isnan(scores[rows, ranks]),
+            "title": titles[: len(rows)],
+            "predicted": pl.Series(_predicted(opened, people, rows, columns, scores), nan_to_null=True),
+            "score": pl.Series(scores, nan_to_null=True),
+            "n_raters": n_raters,
+            "n_neighbors": (people.neighbors >= 0).sum(axis=1).astype(np.uint32)[rows],
+            "mean_rating": pl.Series(means, nan_to_null=True),
+            "n_ratings": opened.counts[columns].astype(np.uint32),
+            "popular": np.isnan(scores),
+            "reason": take(_REASONS, reasons.kinds[rows, ranks]),
+            "reason_item": opened.items[pl.Series(own).cast(pl.UInt32, strict=False)],  # null for -1
+            "reason_title": titles[len(rows) :].set(absent, None),
+            "reason_rating": pl.Series(given, nan_to_null=True),
         }
     )
+
+
+def _predicted(
+    opened: OpenedRun,
+    people: People,
+    rows: NDArray[np.intp],
+    columns: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Ratings to expect, not a number where none are predicted; the notebook's model has one score for both."""
+    if opened.implicit:
+        return np.full(len(rows), np.nan, dtype=np.float32)
+    return predict(opened, people, rows, columns).values if opened.ranking.votes else scores

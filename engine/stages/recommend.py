@@ -8,9 +8,11 @@ Files
 ``recommended.parquet``
     A row an item, users in order of code, best first: ``user`` and ``item`` (original ids), ``rank`` (uint32, from 1),
     ``predicted`` (float32, rating; with the notebook's model the score), ``score`` (float32), ``n_raters`` of the
-    user's ``n_neighbors`` (uint32) who rated the item, ``mean_rating`` (float32) of theirs, and ``popular`` (bool):
-    whether it is there for being popular, in the list of who would have none; it has no score then. With implicit
-    feedback ``predicted`` and ``mean_rating`` are null.
+    user's ``n_neighbors`` (uint32) who rated the item, ``mean_rating`` (float32) of theirs, ``n_ratings`` (uint32), the
+    item's train ratings, and ``popular`` (bool): whether it is there for being popular, in the list of who would have
+    none; it has no score then. ``reason`` (one of `engine.model.reasons.REASONS`): what added most to the score;
+    ``reason_item`` (original id) and ``reason_rating`` (float32): the item of the user's own and what the user gave it,
+    where that is the reason. With implicit feedback ``predicted``, ``mean_rating`` and ``reason_rating`` are null.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from engine.kernels.rows import joined, lists_of
 from engine.kernels.scoring import count_opinions
 from engine.model.prediction import Near, RatingModel, predict_ratings
 from engine.model.ranking import Ranking
+from engine.model.reasons import REASONS, explain
 from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP
 from engine.stages.gathering import Block, RatingsOfNeighbors
 
@@ -46,7 +49,11 @@ _RANKED = np.dtype(
         ("n_raters", "u4"),
         ("n_neighbors", "u4"),
         ("mean_rating", "f4"),
+        ("n_ratings", "u4"),
         ("popular", "?"),
+        ("reason", "u1"),
+        ("reason_item", "i4"),
+        ("reason_rating", "f4"),
     ]
 )
 
@@ -54,6 +61,7 @@ _RANKED = np.dtype(
 class _Shared(NamedTuple):
     ratings: RatingsOfNeighbors
     ranking: Ranking
+    counts: NDArray[np.int64]
 
 
 class _Known(NamedTuple):
@@ -95,7 +103,7 @@ class RecommendStage:
         counts = self._train.count_columns(READ_RATINGS)
         together = read_together(self._upstream, parameters.blend.together) if parameters.votes else None
         ranking = Ranking.of(parameters, counts, near, item_vectors, together)
-        return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking)
+        return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking, counts)
 
     def _bounds(self, index: int) -> tuple[int, int]:
         start = index * self._section.users_per_task
@@ -114,8 +122,9 @@ class RecommendStage:
         vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
         k, fill = self._section.k, self._section.on_empty == "popular"
         found = shared.ranking.rank(
-            block.ratings, neighbors, block.similarities, own, taken, k, vectors=vectors, fill=fill
+            block.ratings, neighbors, block.similarities, own, taken, k, vectors=vectors, fill=fill, explain=True
         )
+        reasons = explain(shared.ranking, own, found)
         n_raters, mean_ratings = count_opinions(block.ratings, neighbors, found.items)
         users, ranks = np.nonzero(found.items >= 0)
         lists = np.empty(len(users), dtype=_RANKED)
@@ -123,7 +132,9 @@ class RecommendStage:
         lists["n_neighbors"] = (neighbors >= 0).sum(axis=1)[users]
         lists["item"], lists["score"] = found.items[users, ranks], found.scores[users, ranks]
         lists["n_raters"], lists["mean_rating"] = n_raters[users, ranks], mean_ratings[users, ranks]
-        lists["popular"] = np.isnan(lists["score"])
+        lists["n_ratings"], lists["popular"] = shared.counts[lists["item"]], np.isnan(lists["score"])
+        lists["reason"], lists["reason_item"] = reasons.kinds[users, ranks], reasons.items[users, ranks]
+        lists["reason_rating"] = reasons.ratings[users, ranks]
         return lists
 
     def _load_known(self) -> _Known:
@@ -143,9 +154,9 @@ class RecommendStage:
         ranked = np.load(self._own.path(_ranked_path(index)))
         start, stop = self._bounds(index)
         predicted = ranked["score"] if known.model is None else self._ratings(known.model, start, stop, ranked)
-        plain = {
-            name: np.ascontiguousarray(ranked[name]) for name in _RANKED.names or () if name not in ("user", "item")
-        }
+        coded = ("user", "item", "reason", "reason_item")
+        plain = {name: np.ascontiguousarray(ranked[name]) for name in _RANKED.names or () if name not in coded}
+        liked = np.ascontiguousarray(ranked["reason_item"])
         rows = pl.DataFrame(
             {
                 "user": known.users.gather(ranked["user"]),
@@ -153,10 +164,13 @@ class RecommendStage:
                 "item": known.items.gather(ranked["item"]),
                 "predicted": np.ascontiguousarray(predicted),
                 **plain,
+                "reason": pl.Series(REASONS).gather(ranked["reason"].astype(np.uint32)),
+                "reason_item": known.items.gather(np.maximum(liked, 0)).set(pl.Series(liked < 0), None),
             }
-        ).with_columns(pl.col("predicted", "score", "mean_rating").fill_nan(None))
+        ).with_columns(pl.col("predicted", "score", "mean_rating", "reason_rating").fill_nan(None))
         if self._implicit:
-            rows = rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in ("predicted", "mean_rating"))
+            of_ratings = ("predicted", "mean_rating", "reason_rating")
+            rows = rows.with_columns(pl.lit(None, pl.Float32).alias(name) for name in of_ratings)
         rows.write_parquet(context.scratch / _part_path(index))
 
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:

@@ -114,8 +114,13 @@ def test_blends_are_sums_of_standardised_parts(seed: int, k: int, dims: int, n_b
     users, items = (rng.standard_normal((n, dims), dtype=np.float32) for n in (5, 20))
     popularity, order = rng.random(20, dtype=np.float32), rng.permutation(20)[: rng.integers(21)].astype(np.int32)
     weights = rng.choice(np.array([0, 0.25, 1], dtype=np.float32), (n_blends, 4))
-    found = kernels.rank_items(**asked, k=k, blended=Blended(users, items, popularity, order, 3, weights))
+    blended = Blended(users, items, popularity, order, 3, weights)
+    found = kernels.rank_items(**asked, k=k, blended=blended, explain=True)
+    plain = kernels.rank_items(**asked, k=k, blended=blended)
+    assert plain.contributions is None
+    assert (found.items.tobytes(), found.scores.tobytes()) == (plain.items.tobytes(), plain.scores.tobytes())
     assert found.items.shape == (5 * n_blends, k)
+    assert found.contributions is not None
     for user in range(5):
         scores, taken = scores_of(asked, user), of_row(asked["taken"], user)
         together = together_of(asked.get("together"), user)
@@ -124,9 +129,18 @@ def test_blends_are_sums_of_standardised_parts(seed: int, k: int, dims: int, n_b
         open_ = sorted((scored | {*popular}) - {*taken})
         sums = ([each.get(item, 0) for item in open_] for each in (scores, together))
         parts = [items[open_] @ users[user], *sums, popularity[open_]]
-        blended = weights @ np.array([standardised(np.array(each, dtype=float)) for each in parts])
+        standard = np.array([standardised(np.array(each, dtype=float)) for each in parts])
         has_own = bool(scored - {*taken})
-        for row, expected in zip(range(user * n_blends, (user + 1) * n_blends), blended, strict=True):
+        for row, own in zip(range(user * n_blends, (user + 1) * n_blends), weights, strict=True):
+            expected, listed = own @ standard, found.items[row][found.items[row] >= 0].tolist()
+            added, votes = found.contributions.parts[row], found.contributions.votes[row]
+            assert np.isneginf(added[len(listed) :]).all()
+            assert votes.tolist() == [scores.get(item, 0) for item in listed] + [0] * (k - len(listed))
+            by = (own if has_own else np.array([0, 0, 0, 1])) * (np.ptp(standard, axis=1) > 0 if open_ else 1)
+            if listed:
+                places = [open_.index(item) for item in listed]
+                true = np.where(by[:, None], by[:, None] * standard[:, places], -np.inf)
+                np.testing.assert_allclose(added[: len(listed)], true.T, atol=1e-4)
             if not has_own:
                 assert np.isnan(found.scores[row][: len(open_)]).all()
                 best = sorted(open_, key=lambda item: (-popularity[item], item))[:k]
@@ -279,3 +293,29 @@ def test_no_array_leads_out_of_another(broken: dict[str, Any]) -> None:
     asked = case(1) | {"near": None}
     with pytest.raises((ValueError, IndexError, TypeError)):
         kernels.rank_items(**(asked | {name: change(asked) for name, change in broken.items()}), k=3)
+
+
+@quick
+@given(seeds, st.integers(1, 8), value_types)
+def test_the_own_item_that_adds_most_is_that_of_a_plain_loop(seed: int, k: int, dtype: str) -> None:
+    rng = np.random.default_rng(seed)
+    rows, own = rows_of(rng, 20, 20, dtype), lists(rng, 5, 20)
+    values = rng.choice(np.array([0, 0.3, 1], dtype=np.float32), len(own.columns))
+    items = np.array([rng.permutation(20)[:k] for _ in range(5)], dtype=np.int32)
+    items[rng.random(items.shape) < 0.2] = -1
+    strongest, sums = kernels.find_strongest(rows, own, values, items)
+    similarities = np.nan_to_num(dense(rows))
+    for user, place in np.ndindex(*items.shape):
+        item, first = items[user, place], own.indptr[user]
+        added = [values[first + at] * similarities[j, item] for at, j in enumerate(of_row(own, user)) if item >= 0]
+        most = max(added, default=0)
+        assert strongest[user, place] == (of_row(own, user)[added.index(most)] if most > 0 else -1)
+        assert sums[user, place] == sum(added, np.float32(0))
+    for broken in (
+        (rows, Lists(own.indptr[:-1], own.columns), values, items),
+        (rows, Lists(own.indptr, own.columns + np.int32(20)), values, items),
+        (rows, own, values[:-1], items),
+        (rows, own, values, items + np.int32(20)),
+    ):
+        with pytest.raises((ValueError, IndexError)):
+            kernels.find_strongest(*broken)

@@ -33,7 +33,7 @@ KNOWN = {
     "matrix": (3, "691836531422"),
     "neighbors": (5, "4b29f970e1c8"),
     "predict": (3, "747e8607befa"),
-    "recommend": (10, "c97d71e74f49"),
+    "recommend": (11, "c97d71e74f49"),
     "refine": (3, "a1329dcf466f"),
     "residuals": (3, "968371314d61"),
 }

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,23 +18,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.artifacts.readers import compared, read_biases, read_latent, read_together
-from engine.artifacts.records import Calibrated
+from engine.artifacts.readers import compared
 from engine.chunked import arrays, publishing, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
-from engine.config import Evaluate, ItemNeighbors, Predict
 from engine.model import ranking
-from engine.model.sizes import POPULAR_ITEMS
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import open_finished
 from engine.serving.ids import read_ids
 from engine.serving.recommender import Recommender
 from tests.chunked.test_lock import hold_elsewhere
+from tests.support.loops import Loops
 from tests.support.pipeline import SMALL, finish_run
 from tests.support.ratings import synthetic_ratings, write_ratings
 
-LIKED_FROM = 4.0  # the top quarter of half stars
 SECTIONS: dict[str, Any] = {
     "factors": SMALL,
     "neighbors": {"k": 7},
@@ -85,91 +81,6 @@ def with_somebody_who_knows_all(ratings: pl.DataFrame) -> pl.DataFrame:
     rare = pl.DataFrame({"userId": [9001, 9002], "movieId": [9001, 9002], "rating": [5.0, 1.0]})
     known = ratings.select(userId=pl.lit(9003), movieId="movieId", rating=pl.lit(4.0)).unique(maintain_order=True)
     return pl.concat([each.cast(ratings.schema) for each in (ratings, rare, known)])
-
-
-class Loops:
-    """What the run left, dense, and the model in plain loops."""
-
-    def __init__(self, where: Path) -> None:
-        stages = open_finished(where).stages
-        matrix = stages["matrix"].root
-        readers = [CsrReader(matrix, kind) for kind in ("train", "test")]
-        self.train, self.test = (each.read(0, each.shape[0]).widen().toarray().astype(np.float64) for each in readers)
-        self.ids, self.similarities = self._pair(stages["neighbors"].path("."))
-        self.near, self.near_similarities = self._pair(stages["item_neighbors"].path("."))
-        self.biases, self.chosen = read_biases(stages["biases"]), Calibrated.of(stages["calibrate"])
-        self.latent = read_latent(stages, self.chosen.rating.weights.latent)
-        together = read_together(stages, self.chosen.ranking.weights.together)
-        self.together = np.zeros((self.train.shape[1],) * 2)
-        if together is not None:
-            self.together = together.similarities.widen().toarray() * together.scales[:, None]
-        self.vectors = np.asarray(arrays.open_array(stages["refine"].root, "vectors")[:]).astype(np.float64)
-        self.item_vectors = np.load(stages["refine"].path("item-factors.npy")).astype(np.float64)
-
-    def _pair(self, root: Path) -> tuple[Any, Any]:
-        ids, similarities = (arrays.open_array(root, name)[:] for name in ("ids", "similarities"))
-        return np.asarray(ids), np.asarray(similarities)
-
-    def predicted(self, user: int, item: int) -> float:
-        base = self.biases.mean + self.biases.users[user] + self.biases.items[item]
-        above = below = 0.0
-        for other, similarity in zip(self.near[item], self.near_similarities[item], strict=True):
-            if other >= 0 and self.train[user, other]:
-                expected = self.biases.mean + self.biases.users[user] + self.biases.items[other]
-                above += similarity * (self.train[user, other] - expected)
-                below += similarity
-        near = above / (below + Predict().shrink) if below else 0
-        value = base + self.of_vectors(user, item) + self.chosen.rating.weights.near * near
-        return float(np.clip(value, self.biases.low, self.biases.high))
-
-    def of_vectors(self, user: int, item: int) -> float:
-        weight = self.chosen.rating.weights.latent
-        if self.latent is None:
-            return 0.0
-        rated = np.flatnonzero(self.train[user])
-        items = self.latent.items[rated].astype(np.float64)
-        expected = self.biases.mean + self.biases.users[user] + self.biases.items[rated]
-        ridge = self.latent.strength * len(rated) ** 0.5 * np.eye(items.shape[1])
-        own = np.linalg.solve(
-            items.T @ items + ridge, items.T @ (self.train[user, rated] - expected) / self.latent.unit
-        )
-        return float(weight * self.latent.unit * own @ self.latent.items[item])
-
-    def scores(self, user: int, items: list[int]) -> dict[int, float]:
-        """Of the candidates among some items: those with votes, and the most popular."""
-        counts = (self.train > 0).sum(axis=0)
-        popular = sorted(items, key=lambda item: (-counts[item], item))[:POPULAR_ITEMS]
-        own = [self.vote(user, item) for item in range(self.train.shape[1])]
-        beside = np.array(own) @ self.together
-        votes = {item: score for item in items if (score := self.votes(user, item)) or beside[item] or item in popular}
-        together = {item: float(beside[item]) for item in votes}
-        products = {item: float(self.vectors[user] @ self.item_vectors[item]) for item in votes}
-        popularity = {item: float(np.log1p(counts[item])) for item in votes}
-        parts = [
-            {
-                item: float((value - np.mean([*part.values()])) / (np.std([*part.values()]) or 1))
-                for item, value in part.items()
-            }
-            for part in (products, votes, together, popularity)
-        ]
-        weights = asdict(self.chosen.ranking.weights).values()
-        return {item: sum(w * part[item] for w, part in zip(weights, parts, strict=True)) for item in votes}
-
-    def votes(self, user: int, item: int) -> float:
-        section, total, weights = Evaluate(), 0.0, 0.0
-        for other, cosine in zip(self.ids[user], self.similarities[user], strict=True):
-            weight = max(float(cosine), 0) ** section.amplification
-            weights += weight
-            total += weight * self.vote(other, item)
-        score = total / weights / (self.train[:, item] > 0).sum() ** section.popularity_penalty
-        pairs = list(zip(self.near[item], self.near_similarities[item], strict=True))[: ItemNeighbors().ranking_k]
-        liked = self.train[user] >= LIKED_FROM
-        near = sum(similarity for other, similarity in pairs if other >= 0 and liked[other])
-        return float(score + section.liked_share * near / max(1, liked.sum()))
-
-    def vote(self, user: int, item: int) -> float:
-        rating = self.train[user, item]
-        return 0 if not rating else 1 if rating >= LIKED_FROM else Evaluate().disliked_vote
 
 
 def test_a_list_is_what_loops_over_neighbours_and_items_give(small: Path) -> None:
@@ -500,7 +411,7 @@ def test_everybodys_lists_are_each_ones(tmp_path: Path, more: dict[str, Any]) ->
             memory="1GiB",
             workers=2,
         )
-        expected = recommender.recommend(recommender.users, 4, include_test=include_test).drop("title")
+        expected = recommender.recommend(recommender.users, 4, include_test=include_test).drop("title", "reason_title")
         found = pl.read_parquet(out)
         assert found.equals(expected.select(found.columns))
         assert not found["mean_rating"].is_nan().any()
@@ -563,7 +474,8 @@ def test_who_likes_items_is_one_who_rated_them_highest(small: Path) -> None:
     recommender = Recommender.open(small)
     liked = recommender.recommend(recommender.likes([1, 8]), k=4)
     rated = recommender.recommend(recommender.fold_in([1, 8], [5.0, 5.0]), k=4)
-    assert liked.equals(rated)
+    assert liked.drop("reason_rating").equals(rated.drop("reason_rating"))
+    assert liked["reason_rating"].null_count() == liked.height  # nobody gave these ratings
     assert not set(liked["item"]) & {1, 8}
 
 

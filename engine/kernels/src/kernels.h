@@ -10,11 +10,14 @@ void rank_items(const AnyRows &rows, Table<int32_t> neighbors, Table<float> weig
                 Vector<float> shares, const std::optional<AnyRows> &together, const Lists &own_items,
                 Vector<float> own_values, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
                 Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
-                Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found);
+                Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found,
+                OutTable<float> contributions, OutVector<float> votes_of_listed);
 void rank_popular(Vector<int32_t> by_popularity, size_t n_items, const Lists &taken, OutTable<int32_t> items);
 void find_in_rows(const Lists &rows, Table<int32_t> items, OutTable<int64_t> places);
 void count_opinions(const AnyRows &rows, Table<int32_t> neighbors, Table<int32_t> items, OutTable<uint32_t> counts,
                     OutTable<float> means);
+void find_strongest(const AnyRows &rows, const Lists &own, Vector<float> values, Table<int32_t> items,
+                    OutTable<int32_t> strongest, OutTable<float> sums);
 
 void mean_near_residuals(const Lists &own, Vector<float> residuals, size_t n_items, const Lists &asked,
                          Table<int32_t> near, Table<float> similarities, double shrink, OutVector<float> means,

@@ -17,10 +17,11 @@ NB_MODULE(_native, module) {
       }, nb::arg("indptr").noconvert(), nb::arg("columns").noconvert());
   module.def("rank_items", &rank_items, nb::arg("rows"), nb::arg("neighbors").noconvert(), nb::arg("weights").noconvert(), nb::arg("factor").noconvert(), nb::arg("is_rating"), nb::arg("liked_from"), nb::arg("disliked"), nb::arg("near").none(), nb::arg("liked"), nb::arg("shares").noconvert(),
              nb::arg("together").none(), nb::arg("own_items"), nb::arg("own_values").noconvert(), nb::arg("user_vectors").noconvert(), nb::arg("item_vectors").noconvert(), nb::arg("popularity").noconvert(),
-             nb::arg("by_popularity").noconvert(), nb::arg("n_popular"), nb::arg("blends").noconvert(), nb::arg("taken"), nb::arg("wanted"), nb::arg("offered").noconvert(), nb::arg("items").noconvert(), nb::arg("ranked").noconvert(), nb::arg("found").noconvert());
+             nb::arg("by_popularity").noconvert(), nb::arg("n_popular"), nb::arg("blends").noconvert(), nb::arg("taken"), nb::arg("wanted"), nb::arg("offered").noconvert(), nb::arg("items").noconvert(), nb::arg("ranked").noconvert(), nb::arg("found").noconvert(), nb::arg("contributions").noconvert(), nb::arg("votes_of_listed").noconvert());
   module.def("rank_popular", &rank_popular, nb::arg("by_popularity").noconvert(), nb::arg("n_items"), nb::arg("taken"), nb::arg("items").noconvert());
   module.def("find_in_rows", &find_in_rows, nb::arg("rows"), nb::arg("items").noconvert(), nb::arg("places").noconvert());
   module.def("count_opinions", &count_opinions, nb::arg("rows"), nb::arg("neighbors").noconvert(), nb::arg("items").noconvert(), nb::arg("counts").noconvert(), nb::arg("means").noconvert());
+  module.def("find_strongest", &find_strongest, nb::arg("rows"), nb::arg("own"), nb::arg("values").noconvert(), nb::arg("items").noconvert(), nb::arg("strongest").noconvert(), nb::arg("sums").noconvert());
   module.def("mean_near_residuals", &mean_near_residuals, nb::arg("own"), nb::arg("residuals").noconvert(), nb::arg("n_items"), nb::arg("asked"), nb::arg("near").noconvert(), nb::arg("similarities").noconvert(), nb::arg("shrink"), nb::arg("means").noconvert(), nb::arg("covered").noconvert());
   module.def("products_of_pairs", &products_of_pairs, nb::arg("users").noconvert(), nb::arg("items").noconvert(),
              nb::arg("asked"), nb::arg("products").noconvert());

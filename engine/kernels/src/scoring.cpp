@@ -155,24 +155,36 @@ void add_together(Scores &scores, const Rows<I, uint8_t> &together, const Lists 
 typedef float Four __attribute__((vector_size(4 * sizeof(float))));
 typedef double WideFour __attribute__((vector_size(4 * sizeof(double))));
 
-// Each part less its mean, over its standard deviation; 0 where all are the same. Sums are in order.
-void standardise(std::vector<Four> &parts) {
-  if (parts.empty()) return;
-  const double n = static_cast<double>(parts.size());
-  WideFour sums{}, squares{}, deviations;
-  for (const Four &each : parts) sums += __builtin_convertvector(each, WideFour);
-  const WideFour means = sums / n;
-  for (const Four &each : parts) {
-    const WideFour left = __builtin_convertvector(each, WideFour) - means;
-    squares += left * left;
+// How the parts of a user's candidates are standardised: less their means, over their standard deviations.
+class Standard {
+ public:
+  // Sums are in order.
+  explicit Standard(const std::vector<Four> &parts) {
+    if (parts.empty()) return;
+    const double n = static_cast<double>(parts.size());
+    WideFour sums{}, squares{};
+    for (const Four &each : parts) sums += __builtin_convertvector(each, WideFour);
+    means_ = sums / n;
+    for (const Four &each : parts) {
+      const WideFour left = __builtin_convertvector(each, WideFour) - means_;
+      squares += left * left;
+    }
+    for (size_t part = 0; part < PARTS; ++part) deviations_[part] = std::sqrt(squares[part] / n);
   }
-  for (size_t part = 0; part < PARTS; ++part) deviations[part] = std::sqrt(squares[part] / n);
-  const auto differs = deviations > 1e-12;
-  for (Four &each : parts) {
-    const WideFour standard = (__builtin_convertvector(each, WideFour) - means) / deviations;
-    each = __builtin_convertvector(differs ? standard : WideFour{}, Four);
+
+  // Whether a part tells candidates apart.
+  bool tells(size_t part) const { return deviations_[part] > SAME; }
+
+  // Of a part that is the same for all candidates, 0.
+  Four of(const Four &parts) const {
+    const WideFour standard = (__builtin_convertvector(parts, WideFour) - means_) / deviations_;
+    return __builtin_convertvector(deviations_ > SAME ? standard : WideFour{}, Four);
   }
-}
+
+ private:
+  static constexpr double SAME = 1e-12;
+  WideFour means_{}, deviations_{};
+};
 
 // Which items may be in a list: all, or those that are marked.
 struct Offered {
@@ -196,23 +208,23 @@ class Blend {
 
   // Look at a user's candidates.
   void look(const Scores &scores, size_t user) {
-    static const auto dot = dot_of_this_machine();
     const size_t dims = items_.shape(1);
     candidates_.clear(), parts_.clear();
     scores.for_candidates([&](int32_t item, float score) {
       candidates_.push_back(item);
-      parts_.push_back(Four{0.0f, score, scores.together(static_cast<size_t>(item)), popularity_.data()[item]});
+      parts_.push_back(without_product(scores, item, score));
     });
     for (size_t i = 0; dims && i < candidates_.size(); ++i) {
       if (i + AHEAD < candidates_.size()) prefetch(vector_of(candidates_[i + AHEAD]), dims);
-      parts_[i][0] = dot(users_.data() + user * dims, vector_of(candidates_[i]), dims);
+      parts_[i][0] = product(user, candidates_[i]);
     }
-    standardise(parts_);
+    standard_ = Standard(parts_);
+    for (Four &each : parts_) each = standard_.of(each);
   }
 
   // Offer them with the weights of a row; or, without `own` ones, by popularity alone.
   void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) const {
-    const float alone[PARTS] = {0.0f, 0.0f, 0.0f, 1.0f}, *weights = own ? weights_.data() + PARTS * row : alone;
+    const float *weights = weights_of(row, own);
     for (size_t i = 0; i < candidates_.size(); ++i) {
       const Four &parts = parts_[i];
       const float score = weights[0] * parts[0] + weights[1] * parts[1] + weights[2] * parts[2];
@@ -220,14 +232,41 @@ class Blend {
     }
   }
 
+  // What each part adds to the score of an item of the user looked at; nothing, not even 0, where it has no weight or
+  // does not tell candidates apart.
+  void explain(const Scores &scores, size_t user, int32_t item, size_t row, bool own, float *contributions) const {
+    const float *weights = weights_of(row, own);
+    Four parts = without_product(scores, item, scores.of(static_cast<size_t>(item)));
+    parts[0] = product(user, item);
+    const Four standard = standard_.of(parts);
+    for (size_t part = 0; part < PARTS; ++part)
+      if (weights[part] != 0.0f && standard_.tells(part)) contributions[part] = weights[part] * standard[part];
+  }
+
  private:
   const float *vector_of(int32_t item) const { return items_.data() + static_cast<size_t>(item) * items_.shape(1); }
+
+  float product(size_t user, int32_t item) const {
+    static const auto dot = dot_of_this_machine();
+    const size_t dims = items_.shape(1);
+    return dims ? dot(users_.data() + user * dims, vector_of(item), dims) : 0.0f;
+  }
+
+  Four without_product(const Scores &scores, int32_t item, float score) const {
+    return Four{0.0f, score, scores.together(static_cast<size_t>(item)), popularity_.data()[item]};
+  }
+
+  const float *weights_of(size_t row, bool own) const {
+    static constexpr float ALONE[PARTS] = {0.0f, 0.0f, 0.0f, 1.0f};
+    return own ? weights_.data() + PARTS * row : ALONE;
+  }
 
   Table<float> users_, items_;
   Vector<float> popularity_;
   Table<float> weights_;
   std::vector<int32_t> candidates_;
   std::vector<Four> parts_;  // of each: product, votes, what goes together, popularity
+  Standard standard_{{}};
 };
 
 // Write down the best, and empty it; `scored`: whether their scores mean anything, which else are no numbers.
@@ -259,13 +298,18 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
                 Vector<float> shares, const std::optional<AnyRows> &together, const Lists &own_items,
                 Vector<float> own_values, Table<float> user_vectors, Table<float> item_vectors, Vector<float> popularity,
                 Vector<int32_t> by_popularity, size_t n_popular, Table<float> blends, const Lists &taken, const Lists &wanted,
-                Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found) {
+                Vector<uint8_t> offered, OutTable<int32_t> items, OutTable<float> ranked, OutVector<float> found,
+                OutTable<float> contributions, OutVector<float> votes_of_listed) {
   const size_t n = neighbors.shape(0), n_items = any.n_columns, k = items.shape(1);
   require(weights.shape(0) == n && weights.shape(1) == neighbors.shape(1), "weights of other neighbours");
   require(factor.shape(0) == n_items, "factors of other items");
   const size_t n_blends = blends.shape(0), n_lists = n_blends ? n_blends : 1;
   require(items.shape(0) == n * n_lists && ranked.shape(0) == n * n_lists && ranked.shape(1) == k && k > 0,
           "lists of another shape");
+  const bool explained = contributions.shape(0) > 0;
+  require(!explained || (n_blends > 0 && contributions.shape(0) == n * n_lists * k && contributions.shape(1) == PARTS),
+          "contributions of other items, or parts");
+  require(votes_of_listed.shape(0) == contributions.shape(0), "votes of other items");
   require(shares.shape(0) == liked.columns.shape(0), "shares of other items");
   require(found.shape(0) == wanted.columns.shape(0), "scores of other items");
   require(!near || near->n_columns == n_items, "similarities of other items");
@@ -309,6 +353,13 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
         for (size_t row = 0; row < n_blends; ++row) {
           blend.offer_to(best, is_offered, row, own);
           write_best(best, list + row * k, score_list + row * k, k, own);
+          if (!explained) continue;
+          for (size_t place = 0; place < k && list[row * k + place] >= 0; ++place) {
+            const int32_t item = list[row * k + place];
+            const size_t at = (user * n_lists + row) * k + place;
+            blend.explain(scores, user, item, row, own, contributions.data() + at * PARTS);
+            votes_of_listed.data()[at] = scores.of(static_cast<size_t>(item));
+          }
         }
       } else {
         scores.for_candidates([&](int32_t item, float score) {
@@ -384,6 +435,42 @@ void count_opinions(const AnyRows &any, Table<int32_t> neighbors, Table<int32_t>
         if (list[j] >= 0) place[list[j]] = -1;
         means.data()[user * k + j] = count[j] ? static_cast<float>(sums[j] / count[j]) : std::numeric_limits<float>::quiet_NaN();
       }
+    }
+  });
+}
+
+void find_strongest(const AnyRows &any, const Lists &own, Vector<float> values, Table<int32_t> items,
+                    OutTable<int32_t> strongest, OutTable<float> sums) {
+  const size_t n = items.shape(0), k = items.shape(1), n_items = any.n_columns;
+  own.check(n);
+  require(values.shape(0) == own.columns.shape(0), "values of other items");
+  for (const auto shape : {std::pair{strongest.shape(0), strongest.shape(1)}, {sums.shape(0), sums.shape(1)}})
+    require(shape.first == n && shape.second == k, "lists of another shape");
+  with_rows(any, [&](auto rows) {
+    nb::gil_scoped_release released;
+    std::vector<int32_t> place(n_items, -1);
+    std::vector<float> most(k);
+    for (size_t user = 0; user < n; ++user) {
+      const int32_t *list = items.data() + user * k;
+      int32_t *best = strongest.data() + user * k;
+      float *sum = sums.data() + user * k;
+      std::fill(best, best + k, -1), std::fill(sum, sum + k, 0.0f), std::fill(most.begin(), most.end(), 0.0f);
+      for (size_t j = 0; j < k; ++j)
+        if (list[j] >= 0) place[within("item", list[j], n_items)] = static_cast<int32_t>(j);
+      const auto [start, stop] = own.row(user);
+      for (size_t j = start; j < stop; ++j) {
+        const int32_t item = own.columns.data()[j];
+        const Span row = rows.row(within("own item", item, rows.n_rows));
+        for (size_t at = row.first; at < row.last; ++at) {
+          const int32_t found = place[rows.column(at)];
+          if (found < 0) continue;
+          const float added = values.data()[j] * rows.value(at);
+          sum[found] += added;
+          if (added > most[static_cast<size_t>(found)]) most[static_cast<size_t>(found)] = added, best[found] = item;
+        }
+      }
+      for (size_t j = 0; j < k; ++j)
+        if (list[j] >= 0) place[list[j]] = -1;
     }
   });
 }

@@ -31,11 +31,17 @@ function listed(parent, ...children) {
 
 const shown = (item) => item.title || String(item.item);
 
+// What added most to the score; without ratings there is no mean, and users took items.
 function why(item) {
-  if (item.popular) return "one of the most popular";
-  if (!item.n_raters) return "you like items near it";
-  const who = `${item.n_raters} of the ${item.n_neighbors} people nearest to you`;
-  return item.mean_rating === null ? `${who} took it` : `${who} rated it, ${item.mean_rating.toFixed(1)} on average`;
+  const did = item.predicted === null ? "took" : "rated";
+  const neighbors = `${item.n_raters} of the ${item.n_neighbors} people nearest to you ${did} it`;
+  if (item.reason === "neighbors") return item.mean_rating === null ? neighbors : `${neighbors}, ${item.mean_rating.toFixed(1)} on average`;
+  if (item.reason === "item") {
+    const gave = item.reason_rating === null ? "" : `, which you gave ${item.reason_rating}`;
+    return `like ${item.reason_title || item.reason_item}${gave}`;
+  }
+  if (item.reason === "vectors") return `fits your taste as a whole; ${neighbors}`;
+  return `popular: ${item.n_ratings} people ${did} it`;
 }
 
 function show(list, head) {
