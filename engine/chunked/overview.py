@@ -27,7 +27,8 @@ def status(where: Place) -> dict[str, Any]:
     dict
         JSON values. ``published`` says whether a finished run answers, though the last one may be unfinished;
         ``kept`` of a stage, whether a finished run uses it. ``damaged`` has what was seen to be wrong with records and
-        other small files; the others are not read (`engine.chunked.upkeep.verify` does that).
+        other small files; the others are not read (`engine.chunked.upkeep.verify` does that). ``seconds_left`` is null
+        where the pipeline does not say what its tasks take.
 
     Raises
     ------
@@ -54,6 +55,7 @@ def status(where: Place) -> dict[str, Any]:
     kept = publishing.used(place)
     for stage in stages:
         stage["kept"] = stage["folder"] in kept
+    each_left = [stage["seconds_left"] for stage in stages]
     return {
         "workdir": str(where),
         "running": running,
@@ -62,7 +64,7 @@ def status(where: Place) -> dict[str, Any]:
         "damaged": [] if running else damaged,  # a run removes records, and figures, while one looks
         "stages": stages,
         "bytes": sum(stage["bytes"] for stage in stages),
-        "seconds_left": round(sum(stage["seconds_left"] for stage in stages), 1),
+        "seconds_left": None if None in each_left else round(sum(each_left), 1),
     }
 
 
@@ -141,7 +143,7 @@ def _inspect_stage(
         "tasks_done": max(planned - left, len(done)),  # records of temporary tasks are dropped
         "tasks_left": left,
         "seconds": round(seconds, 3),
-        "seconds_left": round(estimated * left / planned, 1) if planned else 0.0,
+        "seconds_left": None if left and not estimated else round(estimated * left / max(1, planned), 1),
         "bytes": folder.bytes,
     }
 

@@ -147,6 +147,11 @@ def test_a_run_is_planned_and_told_for_people(tmp_path: Path) -> None:
     assert chunked.status(tmp_path / "w")["finished"]
     assert chunked.verify(tmp_path / "w") == {}
     assert chunked.clean(tmp_path / "w") == []
+    assert chunked.status(tmp_path / "w")["seconds_left"] == 0
+    (record,) = tmp_path.glob("w/stages/toy-*/records/total.00000*")
+    record.unlink()
+    left = chunked.status(tmp_path / "w")
+    assert (left["stages"][0]["tasks_left"], left["seconds_left"]) == (1, None)  # nobody has said how long it takes
 
 
 def test_what_does_not_fit_is_refused_with_a_budget_that_does_in_the_words_of_whoever_asks(tmp_path: Path) -> None:
