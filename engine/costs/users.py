@@ -151,6 +151,7 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
     reading = total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
+        stored=read * min(n_train(settings, shapes), READ_RATINGS + shapes.most_ratings),
         lengths=3
         * 8
         * min(users, chunks(chunks(work, max(1, n_parts)), PART_USER)),  # of a part's users, and their ends
@@ -160,12 +161,12 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
     tall, some = 4 * dims * items, 4 * dims * own
     add_up = total(
         reading=reading,
-        ratings=total(read=read, scaled=2 * 4, values=4, widened=2 * 8, columns=8) * piece,
+        ratings=total(scaled=2 * 4, values=4, widened=2 * 8, columns=8) * piece,
         totals=2 * 8 * items,
     )
     fit = total(
         reading=reading,
-        ratings=total(read=read, places=8, targets=target_bytes(settings, shapes)) * piece,
+        ratings=total(places=8, targets=target_bytes(settings, shapes)) * piece,
         vectors=total(stored=4, found=4, written=4) * dims * min(PIECE_USERS, users),
         sums=tall,
         widened=widened,

@@ -9,6 +9,7 @@ vectors at the end is temporary.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -40,7 +41,7 @@ from engine.model.factors import gram
 from engine.model.refine import starting_vectors
 from engine.model.scale import scaled
 from engine.model.scoring import cut_by_work
-from engine.model.sizes import PART_USER, PIECE_RATINGS, PIECE_USERS
+from engine.model.sizes import PART_USER, PIECE_RATINGS, PIECE_USERS, READ_RATINGS
 
 
 class Sweeps(Protocol):
@@ -120,8 +121,13 @@ class AlternatingStage(Generic[Section]):
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, NarrowRows]]:
         """Ratings of a range of users, some at a time; which users these are."""
         lengths = np.diff(self._train.indptr[start : stop + 1])
-        for first, last in cut_by_work(lengths, PIECE_RATINGS, PIECE_USERS):
-            yield start + first, start + last, self._train.read(start + first, start + last)
+        edges = [start, *(start + last for _, last in cut_by_work(lengths, PIECE_RATINGS, PIECE_USERS))]
+        # Several pieces are read at once: of a stored chunk, which is larger, all is unpacked for what is read of it.
+        work = np.diff(self._train.indptr[edges])
+        for first, last in cut_by_work(work, READ_RATINGS, len(work)):
+            rows = self._train.read(edges[first], edges[last])
+            for begin, end in itertools.pairwise(edges[first : last + 1]):
+                yield begin, end, rows.part(begin - edges[first], end - edges[first])
 
     def _add_up(self, part: int, context: TaskContext) -> dict[str, float]:
         totals = np.zeros(self._n_items)
