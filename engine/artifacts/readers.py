@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from engine.artifacts import names
-from engine.artifacts.records import Fit, Fitted, Shard, predicted_blocks, shards
+from engine.artifacts.records import Fit, Fitted, PredictedBlock, Shard, predicted_blocks, shards
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
@@ -265,19 +265,34 @@ def read_latent(stages: Mapping[str, Committed], weight: float) -> Latent | None
     return Latent(np.load(stage.path(names.ITEM_FACTORS)), fitted.unit, fitted.strength)
 
 
-def read_predictions(stage: Committed, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:
-    """predict: what is predicted for users ``start`` to ``stop``; ``indptr`` is that of the whole test matrix."""
-    from engine.model.prediction import Predicted
+class Predictions:
+    """predict: what is predicted for the test ratings.
 
-    values, covered = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=bool)]
-    for number, block in enumerate(predicted_blocks(stage)):
-        first, last = max(start, block.first_user), min(stop, block.last_user)
-        if first < last:
-            offset = indptr[block.first_user]
-            some = slice(indptr[first] - offset, indptr[last] - offset)
-            values.append(np.load(stage.path(names.predicted_path(number)))[some])
-            covered.append(np.unpackbits(np.load(stage.path(names.covered_path(number))))[some].astype(bool))
-    return Predicted(np.concatenate(values), np.concatenate(covered))
+    Parameters
+    ----------
+    stage : Committed
+    """
+
+    def __init__(self, stage: Committed) -> None:
+        self._stage = stage
+
+    @cached_property
+    def _blocks(self) -> list[PredictedBlock]:
+        return predicted_blocks(self._stage)
+
+    def read(self, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:
+        """Of users ``start`` to ``stop``; ``indptr`` is that of the whole test matrix."""
+        from engine.model.prediction import Predicted
+
+        values, covered = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=bool)]
+        for number, block in enumerate(self._blocks):
+            first, last = max(start, block.first_user), min(stop, block.last_user)
+            if first < last:
+                offset = indptr[block.first_user]
+                some = slice(indptr[first] - offset, indptr[last] - offset)
+                values.append(np.load(self._stage.path(names.predicted_path(number)))[some])
+                covered.append(np.unpackbits(np.load(self._stage.path(names.covered_path(number))))[some].astype(bool))
+        return Predicted(np.concatenate(values), np.concatenate(covered))
 
 
 def read_times(evaluate: Committed) -> NDArray[np.int64] | None:

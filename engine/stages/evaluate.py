@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
-from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_biases, read_predictions, read_together
+from engine.artifacts.readers import Matrix, Nearest, NearItems, Predictions, Refined, read_biases, read_together
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
@@ -64,6 +64,7 @@ class EvaluateStage:
         self._train, self._test = matrix.train, matrix.test
         self._neighbors = Nearest(inputs.upstream["neighbors"])
         self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
+        self._predictions = Predictions(inputs.upstream["predict"]) if "predict" in inputs.upstream else None
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -115,7 +116,8 @@ class EvaluateStage:
         if self._implicit:
             pass
         elif self._votes:
-            predicted = read_predictions(self._upstream["predict"], self._test.indptr, start, stop)
+            assert self._predictions is not None
+            predicted = self._predictions.read(self._test.indptr, start, stop)
         else:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
         return measure_users(ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, counts)
