@@ -22,6 +22,7 @@ from engine.chunked import overview, upkeep, workdir
 from engine.chunked.events import Note, TaskBegan
 from engine.chunked.storage import Remote
 from engine.config import Config, load
+from tests.support.here import in_this_process
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data" / "movies.csv").write_text(
         "movieId,title,genres\n" + "".join(f"{i},Film {i},\n" for i in range(150))
     )
-    engine.run(settings(folder / "data" / "ratings.csv", folder / "run"))
+    with in_this_process():
+        engine.run(settings(folder / "data" / "ratings.csv", folder / "run"))
     return folder / "run"
 
 
@@ -119,8 +121,9 @@ def test_it_is_looked_at_and_read_as_a_local_one(
     assert_frame_equal(there.similar_users(3, k=4), here.similar_users(3, k=4))
     me = there.fold_in([1, 2, 3], [5, 4, 1])
     assert_frame_equal(there.recommend(me, k=3), here.recommend(here.fold_in([1, 2, 3], [5, 4, 1]), k=3))
-    for where, name in ((local, "here.parquet"), (remote, "there.parquet")):
-        engine.recommend_all(str(where), tmp_path / name, memory="1GiB")
+    with in_this_process():
+        for where, name in ((local, "here.parquet"), (remote, "there.parquet")):
+            engine.recommend_all(str(where), tmp_path / name, memory="1GiB")
     assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
     assert pl.read_parquet(tmp_path / "there.parquet").height == 2400
     assert cli.main(["clean", str(local), "--yes"]) == cli.main(["clean", str(remote), "--yes"]) == 0
@@ -150,10 +153,11 @@ def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path)
     assert f"{gone}: No such object" in faults
     assert cli.main(["verify", str(remote)]) == 5
     notes: list[str] = []
-    engine.run(
-        settings(remote.parent / "data" / "ratings.csv", remote),
-        lambda event: notes.append(event.text) if isinstance(event, Note) else None,
-    )
+    with in_this_process():
+        engine.run(
+            settings(remote.parent / "data" / "ratings.csv", remote),
+            lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+        )
     assert sum("is done again" in note for note in notes) == 2
     assert upkeep.verify(remote) == {}
     assert left_in(remote, tmp_path) == contents(local / "stages")

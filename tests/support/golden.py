@@ -50,9 +50,12 @@ def machine() -> dict[str, str]:
 
 
 def make(data: Path, folder: Path, name: str) -> dict[str, Any]:
-    """Run a variant; return the digest of each stage's contents, of everybody's lists, and figures."""
+    """Run a variant; return the digest of each stage's contents, of everybody's lists, and figures.
+
+    Variants of the same data share a work directory: what their configurations have in common is made once.
+    """
     dataset, sections = RUNS[name]
-    where = folder / name.replace(", ", "-").replace(" ", "-")
+    where = folder / dataset
     asked = {"dataset": str(data / "twin") if dataset == "twin" else dataset, "data_dir": str(data)}
     result = engine.run(config.load(asked, {"workdir": str(where), "memory": "1GiB"}, sections))
     found: dict[str, Any] = {stage: digest(Path(str(at))) for stage, at in result.artifacts.items()}
