@@ -29,6 +29,7 @@ from engine.pipeline import pipeline_of
 from engine.ratings.converted import with_converted
 from engine.ratings.frames import is_frame, write_frame
 from engine.ratings.resolve import resolve
+from engine.results import recorded
 
 RunResult = chunked.RunResult
 
@@ -92,7 +93,9 @@ def run(
     where = _workdir(settings, pipeline)
     if refit:
         evaluated = _evaluated(where)
-        pipeline = pipeline_of(_refitted(settings, evaluated), found, evaluated.metrics)
+        of_evaluated = recorded.read_figures(evaluated, locate(where))
+        before = recorded.read(evaluated.run, locate(where)).settings
+        pipeline = pipeline_of(_refitted(settings, before, of_evaluated["weights"]), found, of_evaluated)
     pipeline = with_converted(with_news(pipeline, where), where)
     with following(on_event, progress) as told:
         result = chunked.run(pipeline, where, on_event=told, fresh=fresh, keep=settings.keep, **_resources(settings))
@@ -132,16 +135,15 @@ def _checked(settings: Config) -> Config:
     return settings
 
 
-def _refitted(settings: Config, evaluated: publishing.Finished) -> Config:
-    """The configuration that makes the model of an evaluated run of all ratings."""
+def _refitted(settings: Config, before: Config, weights: Mapping[str, Any] | None) -> Config:
+    """The configuration that makes the model of an evaluated run of all ratings, by its configuration and weights."""
     own = [name for name in _sections(Config()) if getattr(settings, name) != getattr(Config(), name)]
     if own or settings.preset != Config().preset:
         what = ", ".join(own) or "preset"
         raise UsageError(f"{what}: a refit has the parameters of the evaluated run: leave yours out, or run without")
-    before = msgspec.convert(evaluated.run.details["settings"], Config)
     sections = {name: getattr(before, name) for name in _sections(before)}
     sections["split"] = msgspec.structs.replace(before.split, method="none")
-    sections |= _with_weights(before, evaluated.metrics["weights"])
+    sections |= _with_weights(before, weights)
     return _checked(msgspec.structs.replace(settings, preset=before.preset, **sections))
 
 

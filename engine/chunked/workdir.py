@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -21,6 +21,9 @@ FINISHED = "finished"
 LOCK = "lock"
 MARKER = "workdir.json"
 VERSION = 2
+Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,16 +59,16 @@ class StageEntry(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     params: dict[str, Any] = {}
     reads: list[str] = []
-    rounds: list[tuple[str, int]] = []
-    estimated_seconds: float = 0.0
+    rounds: list[tuple[str, Count]] = []
+    estimated_seconds: Amount = 0.0
     skipped: bool = False
     idle: bool = False
-    projected: int = 0
-    measured: int = 0
-    seconds: float = 0.0
-    stored: int = 0
-    kept: int = 0
-    samples: list[tuple[float, int]] = []
+    projected: Count = 0
+    measured: Count = 0
+    seconds: Amount = 0.0
+    stored: Count = 0
+    kept: Count = 0
+    samples: list[tuple[Amount, Count]] = []
 
 
 class LastRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +88,9 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
         SHA-256 of ``metrics.json``; empty until there is one.
     """
 
-    allowed: int
-    workers: int
-    processes: int = 1
+    allowed: AtLeastOne
+    workers: AtLeastOne
+    processes: AtLeastOne = 1
     stages: list[StageEntry]
     details: dict[str, Any] = {}
     origin: str = ""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from engine.chunked import publishing
-from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
-from engine.ratings.source import KINDS, Source
+from engine.ratings.source import Source
+from engine.results import recorded
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,16 @@ def open_finished(place: Place) -> FinishedRun:
     Raises
     ------
     UsageError
-        Where it is no work directory, no run of it is finished, or another version of this program ran it.
+        Where it is no work directory, or no run of it is finished.
     DamagedError
-        Where records or files of it are missing, or not of the recorded size.
+        Where records or files of it are missing, or not of the recorded size, or as `engine.results.recorded.read`.
     """
     where = locate(place).enclosed()
     found = publishing.opened(where)
-    last = found.run
-    try:
-        settings = msgspec.convert(last.details["settings"], Config)
-        source = Source.from_json(dict(last.details["source"]))
-        size, *digests = last.details["identity"]
-        identity = [str(int(size)), *map(str, digests)]
-        if not digests or not source.files or any(len(file.columns) != len(KINDS) for file in source.files):
-            raise ValueError("it does not say what it read")
-    except (msgspec.ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UsageError(f"{where}: another version ran it ({error}): run it again") from None
+    last, of = found.run, recorded.read(found.run, where)
     roots = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
     stages = {name: Committed(root) for name, root in roots.items()}
-    run = FinishedRun(where, found.fingerprint, settings, identity, source, stages)
+    run = FinishedRun(where, found.fingerprint, of.settings, of.identity, of.source, stages)
     for root in roots.values():
         fault = Journal(root).fault_of_stage(complete=True)
         if fault is not None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,12 +14,12 @@ from numpy.typing import NDArray
 from engine.artifacts.readers import Matrix, read_times
 from engine.artifacts.tables import measured_users
 from engine.chunked import publishing
-from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import STAGES
 from engine.chunked.storage import Place, locate
 from engine.config import Config
 from engine.model.sizes import READ_RATINGS
+from engine.results import recorded
 from engine.results.report.reproduce import changed, command
 
 RECALL_BINS = 20
@@ -172,18 +171,13 @@ def collect(place: Place) -> Content:
     """
     where = locate(place).enclosed()
     finished = publishing.opened(where)
-    last, metrics = finished.run, finished.metrics
-    try:
-        settings = msgspec.convert(last.details["settings"], Config)
-        size, sha256 = last.details["identity"][:2]
-        ratings_bytes = int(size)
-    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
-        raise DamagedError(f"{where}: configured by another version of this program ({error})") from None
+    last, metrics = finished.run, recorded.read_figures(finished, where)
+    of = recorded.read(last, where)
     stages = {entry.stage: Committed(where / STAGES / entry.folder) for entry in last.stages}
     evaluate = stages.get("evaluate")
     return Content(
         metrics=metrics,
-        settings=settings,
+        settings=of.settings,
         allowed=last.allowed,
         workers=last.workers,
         stages=[
@@ -192,12 +186,12 @@ def collect(place: Place) -> Content:
             if entry.seconds
         ],
         unknown=[entry.stage for entry in last.stages if not entry.seconds],
-        recall=None if evaluate is None else _recall(evaluate, settings.evaluate.k),
+        recall=None if evaluate is None else _recall(evaluate, of.settings.evaluate.k),
         popularity=None if evaluate is None else _popularity(evaluate, stages["matrix"]),
-        command=command(settings, metrics["dataset"], last.allowed),
-        changed=dict(changed(settings)),
-        ratings_bytes=ratings_bytes,
-        ratings_sha256=sha256,
+        command=command(of.settings, metrics["dataset"], last.allowed),
+        changed=dict(changed(of.settings)),
+        ratings_bytes=of.ratings_bytes,
+        ratings_sha256=of.identity[1],
     )
 
 
