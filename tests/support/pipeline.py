@@ -103,8 +103,9 @@ def run_stage(
         limits = Limits(allowed=4 * GIB, reserved=0, max_workers=workers)
         store, journal = StageStore(root), Journal(root)
         runner = StageRunner(step.name, stage, store, journal, limits, lambda event: None, threading.Event())
-        # One BLAS thread as in a worker process; and no waiting for the disk, which would be most of the time.
-        with threadpool_limits(1), mock.patch("os.fsync"):
+        # One BLAS thread as in a worker process; no waiting for the disk, and no handing memory back before each round,
+        # which would be most of the time.
+        with threadpool_limits(1), mock.patch("os.fsync"), mock.patch("engine.chunked.memory.give_back"):
             runner.run()
 
 
