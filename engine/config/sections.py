@@ -209,7 +209,7 @@ class Cooccurrence(Section, frozen=True):
     most_ratings: Positive = 1024
     """Who has more ratings is passed over: that says little of what goes together, and takes most of the time."""
     ratings: Positive = 2**24
-    """Ratings looked at, at most: of users drawn at random, of all where they have no more."""
+    """Ratings looked at, at most: of users drawn at random, of all where they have no more; a 16th as many users."""
     seed: Seed = 19
     """Seed of the users drawn."""
     liked_from: LikedFrom | None = None

@@ -137,7 +137,7 @@ def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
     """Users drawn; their ratings sorted by item; all of these, and a piece of those of a share of the items."""
     section, items, value = settings.cooccurrence, shapes.n_items, shapes.value_bytes
     drawn = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
-    users = min(drawn, shapes.n_users)
+    users = min(section.ratings // PART_USER + 1, shapes.n_users)
     n_parts, n_tasks = chunks(drawn, section.ratings_per_part), chunks(items, section.items_per_task)
     share, piece = chunks(items, n_tasks), min(drawn, JOINED_RATINGS + users)
     indptr, stored = 8 * shapes.n_users, total(data=value, indices=column_bytes(shapes))

@@ -58,7 +58,7 @@ BIAS_RATINGS = 2**18
 """biases: ratings whose sums are added at once."""
 PART_USER = 16
 """biases, refine, residuals: what a user counts beside the ratings where users are cut into parts, so that none has too
-many users."""
+many users. cooccurrence: of so many ratings one user is drawn at most."""
 PIECE_RATINGS = 2**18
 """refine, residuals: ratings of users whose vectors are fitted, and added to sums, at once."""
 PIECE_USERS = 4096
@@ -87,7 +87,7 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "POPULAR_ITEMS": ("calibrate", "evaluate", "recommend"),
     "FOLD_STEPS": ("refine", "predict", "calibrate", "recommend"),
     "BIAS_RATINGS": ("biases", "calibrate"),
-    "PART_USER": ("biases", "refine", "residuals"),
+    "PART_USER": ("biases", "refine", "residuals", "cooccurrence"),
     "PIECE_RATINGS": ("refine", "residuals"),
     "PIECE_USERS": ("refine", "residuals"),
     "RECOMMEND_ROW_GROUP": ("recommend",),

@@ -29,7 +29,7 @@ from engine.chunked.task import Round, TaskContext
 from engine.model.by_item import Shares
 from engine.model.calibration import sample_users
 from engine.model.cooccurrence import Float32, Ids, together, together_rows
-from engine.model.sizes import READ_RATINGS
+from engine.model.sizes import PART_USER, READ_RATINGS
 from engine.stages.by_item import ByItem
 
 
@@ -78,7 +78,8 @@ class CooccurrenceStage:
     def _draw(self, index: int, context: TaskContext) -> None:
         section, lengths = self._section, np.diff(self._train.indptr)
         lengths[lengths > section.most_ratings] = 0
-        np.save(context.scratch / _USERS, sample_users(lengths, section.ratings, len(lengths), section.seed))
+        most_users = section.ratings // PART_USER
+        np.save(context.scratch / _USERS, sample_users(lengths, section.ratings, most_users, section.seed))
         np.save(context.scratch / _COUNTS, self._train.count_columns(READ_RATINGS))
 
     def _drawn(self) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ from tests.support.ratings import synthetic_ratings, write_ratings
 KNOWN = {
     "biases": (3, "3b1dfdc492c7"),
     "calibrate": (5, "f24170af263e"),
+    "cooccurrence": (2, "e17ed8618237"),
     "evaluate": (9, "ebe79eeedbcc"),
     "factors": (5, "d50b4112a37c"),
     "index": (3, "9e6fcf8c6bee"),
