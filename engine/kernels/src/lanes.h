@@ -6,9 +6,6 @@
 
 constexpr size_t QUERIES = 4, LANES = 16;
 
-// products[q][j] = sum over d of queries[q][d] * others[d][j], d ascending; `others` has `stride` values a dimension.
-using Multiply = void (*)(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
-
 // One row of a half-sweep of alternating least squares; see `solve_rows` in kernels.h.
 struct LeastSquares {
   const float *gram, *others;  // (dims x dims) or none, (n x dims); dims is a multiple of LANES
@@ -20,9 +17,7 @@ struct LeastSquares {
   float ridge;
   float *residual, *direction, *product;  // scratch, (dims) each
 };
-// The dot product of two vectors, `dims` being a multiple of LANES.
-using Dot = float (*)(const float *one, const float *other, size_t dims);
-using Solve = void (*)(const LeastSquares &problem, float *solution);
+
 // What a row's vector leaves of its targets, for the vectors of its columns; see `add_left` in kernels.h.
 struct Left {
   const float *row, *columns;  // (dims), (n x dims)
@@ -31,7 +26,6 @@ struct Left {
   const float *targets, *weights;  // or none: all are 0, all weigh 1
   size_t n_values;
 };
-using AddLeft = void (*)(const Left &of, float *into);
 
 // A vector on its way: conjugate gradients whose products with the other side come from outside, in sums.
 struct Descent {
@@ -40,26 +34,24 @@ struct Descent {
   size_t dims;
   float *solution, *residual, *direction, *product;  // (dims) each, the product is scratch
 };
-// The squared length of the residual; 0 where there is no way on.
-using Begin = float (*)(const Descent &of);
-using Step = float (*)(const Descent &of, float length);
+
+#define FUNCTIONS_OF_LANES                                                                                       \
+  /* products[q][j] = sum over d of queries[q][d] * others[d][j], d ascending, `stride` values of others a d. */ \
+  void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products); \
+  /* The dot product of two vectors, `dims` being a multiple of LANES. */                                        \
+  float dot(const float *one, const float *other, size_t dims);                                                  \
+  void solve(const LeastSquares &problem, float *solution);                                                      \
+  void add_left(const Left &of, float *into);                                                                    \
+  /* The squared length of the residual; 0 where there is no way on. */                                          \
+  float begin(const Descent &of);                                                                                \
+  float step(const Descent &of, float length);
 
 namespace baseline {
-void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
-void solve(const LeastSquares &problem, float *solution);
-float dot(const float *one, const float *other, size_t dims);
-void add_left(const Left &of, float *into);
-float begin(const Descent &of);
-float step(const Descent &of, float length);
-}  // namespace baseline
+FUNCTIONS_OF_LANES
+}
 namespace avx2 {
-void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products);
-void solve(const LeastSquares &problem, float *solution);
-float dot(const float *one, const float *other, size_t dims);
-void add_left(const Left &of, float *into);
-float begin(const Descent &of);
-float step(const Descent &of, float length);
-}  // namespace avx2
+FUNCTIONS_OF_LANES
+}
 
 inline bool has_avx2_lanes() {
 #ifdef HAS_AVX2_LANES
@@ -70,44 +62,9 @@ inline bool has_avx2_lanes() {
 #endif
 }
 
-inline Multiply multiply_of_this_machine() {
+// Which of the two this machine runs; a kernel asks once.
 #ifdef HAS_AVX2_LANES
-  if (has_avx2_lanes()) return avx2::multiply;
+#define OF_THIS_MACHINE(function) (has_avx2_lanes() ? avx2::function : baseline::function)
+#else
+#define OF_THIS_MACHINE(function) (baseline::function)
 #endif
-  return baseline::multiply;
-}
-
-inline Dot dot_of_this_machine() {
-#ifdef HAS_AVX2_LANES
-  if (has_avx2_lanes()) return avx2::dot;
-#endif
-  return baseline::dot;
-}
-
-inline Solve solve_of_this_machine() {
-#ifdef HAS_AVX2_LANES
-  if (has_avx2_lanes()) return avx2::solve;
-#endif
-  return baseline::solve;
-}
-
-inline AddLeft add_left_of_this_machine() {
-#ifdef HAS_AVX2_LANES
-  if (has_avx2_lanes()) return avx2::add_left;
-#endif
-  return baseline::add_left;
-}
-
-inline Begin begin_of_this_machine() {
-#ifdef HAS_AVX2_LANES
-  if (has_avx2_lanes()) return avx2::begin;
-#endif
-  return baseline::begin;
-}
-
-inline Step step_of_this_machine() {
-#ifdef HAS_AVX2_LANES
-  if (has_avx2_lanes()) return avx2::step;
-#endif
-  return baseline::step;
-}

@@ -24,7 +24,7 @@ struct Tile {
 // Go through all products of queries and a tile, a few at a time: consume(query, first other, products, how many).
 template <class Consume>
 void for_products(const float *queries, size_t dims, const int64_t *rows, size_t n, const Tile &tile, Consume consume) {
-  static const auto multiply = multiply_of_this_machine();
+  static const auto multiply = OF_THIS_MACHINE(multiply);
   float products[QUERIES * LANES];
   for (size_t start = 0; start < n; start += QUERIES) {
     const size_t here = std::min(QUERIES, n - start);

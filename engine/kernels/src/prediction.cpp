@@ -48,7 +48,7 @@ void products_of_pairs(Table<float> users, Table<float> items, const Lists &aske
   require(products.shape(0) == asked.columns.shape(0), "results of other pairs");
   asked.check(n);
   nb::gil_scoped_release released;
-  static const auto dot = dot_of_this_machine();
+  static const auto dot = OF_THIS_MACHINE(dot);
   for (size_t user = 0; user < n; ++user) {
     const auto [first, last] = asked.row(user);
     for (size_t pair = first; pair < last; ++pair) {

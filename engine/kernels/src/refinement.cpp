@@ -19,7 +19,7 @@ void solve_rows(const AnyRows &any, Vector<float> targets, Vector<float> weights
     require(targets.shape(0) == any.indices.shape(0), "targets of other values");
     require(!weighed || weights.shape(0) == any.indices.shape(0), "weights of other values");
     nb::gil_scoped_release released;
-    static const auto solve = solve_of_this_machine();
+    static const auto solve = OF_THIS_MACHINE(solve);
     std::vector<size_t> places;
     std::vector<float> scratch(3 * dims);
     for (size_t row = 0; row < rows.n_rows; ++row) {
@@ -50,7 +50,7 @@ void add_left(const AnyRows &any, Vector<float> targets, Vector<float> weights, 
     require(!aims || targets.shape(0) == any.indices.shape(0), "targets of other values");
     require(!weighed || weights.shape(0) == any.indices.shape(0), "weights of other values");
     nb::gil_scoped_release released;
-    static const auto add = add_left_of_this_machine();
+    static const auto add = OF_THIS_MACHINE(add_left);
     std::vector<size_t> places;
     for (size_t row = 0; row < rows.n_rows; ++row) {
       const auto [first, last] = rows.row(row);
@@ -85,14 +85,14 @@ static void with_descents(Table<float> sums, Table<float> gram, Vector<float> ri
 
 void begin_rows(Table<float> sums, Table<float> gram, Vector<float> ridges, OutTable<float> solutions,
                 OutTable<float> residuals, OutTable<float> directions, OutVector<float> lengths) {
-  static const auto begin = begin_of_this_machine();
+  static const auto begin = OF_THIS_MACHINE(begin);
   with_descents(sums, gram, ridges, solutions, residuals, directions, lengths,
                 [&](size_t row, const Descent &of) { lengths.data()[row] = begin(of); });
 }
 
 void step_rows(Table<float> sums, Table<float> gram, Vector<float> ridges, OutTable<float> solutions,
                OutTable<float> residuals, OutTable<float> directions, OutVector<float> lengths) {
-  static const auto step = step_of_this_machine();
+  static const auto step = OF_THIS_MACHINE(step);
   with_descents(sums, gram, ridges, solutions, residuals, directions, lengths, [&](size_t row, const Descent &of) {
     lengths.data()[row] = step(of, lengths.data()[row]);
   });

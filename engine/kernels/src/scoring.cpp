@@ -247,7 +247,7 @@ class Blend {
   const float *vector_of(int32_t item) const { return items_.data() + static_cast<size_t>(item) * items_.shape(1); }
 
   float product(size_t user, int32_t item) const {
-    static const auto dot = dot_of_this_machine();
+    static const auto dot = OF_THIS_MACHINE(dot);
     const size_t dims = items_.shape(1);
     return dims ? dot(users_.data() + user * dims, vector_of(item), dims) : 0.0f;
   }
