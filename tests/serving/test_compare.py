@@ -136,4 +136,7 @@ def test_the_page_fits_its_window(browser: Any, runs: dict[str, Path], tmp_path:
     page.goto(out.as_uri())
     assert page.locator("tbody tr").count() >= 6
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    verdict = page.locator("tbody tr").first.locator("td").last
+    assert verdict.inner_text() in ("not sure", "better", "worse")
+    assert verdict.bounding_box()["x"] + verdict.bounding_box()["width"] <= width  # seen without scrolling
     page.close()
