@@ -109,14 +109,15 @@ def made(values: list[float], difference: float, error: float, name: str = "reca
         ("recall_at_6", 0.02, 0.011, "not sure"),
         ("rmse", -0.02, 0.009, "better"),
         ("rmse", 0.02, 0.009, "worse"),
-        ("rmse", 0.0, 0.0, "not sure"),
+        ("rmse", 0.0, 0.0, "the same"),
+        ("rmse", 0.0, 0.01, "not sure"),
     ],
 )
 def test_the_page_says_what_is_better_only_beyond_two_standard_errors(
     name: str, difference: float, error: float, verdict: str
 ) -> None:
     page = render(made([0.4, 0.4 + difference], difference, error, name))
-    said = [word for word in ("better", "worse", "not sure") if f">{word}</td>" in page]
+    said = [word for word in ("better", "worse", "not sure", "the same") if f">{word}</td>" in page]
     assert said == [verdict]
 
 
@@ -137,6 +138,6 @@ def test_the_page_fits_its_window(browser: Any, runs: dict[str, Path], tmp_path:
     assert page.locator("tbody tr").count() >= 6
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     verdict = page.locator("tbody tr").first.locator("td").last
-    assert verdict.inner_text() in ("not sure", "better", "worse")
+    assert verdict.inner_text() in ("not sure", "better", "worse", "the same")
     assert verdict.bounding_box()["x"] + verdict.bounding_box()["width"] <= width  # seen without scrolling
     page.close()
