@@ -16,6 +16,8 @@ from engine.config import Config, load
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 def made_up(values: trials.Values) -> Trial:
     """Best at 64 dimensions and, with those, at 7 neighbours."""

@@ -19,6 +19,8 @@ from sklearn.utils import estimator_checks
 from engine import RecommenderEstimator
 from tests.support.ratings import synthetic_ratings
 
+pytestmark = pytest.mark.usefixtures("here")
+
 RATINGS = synthetic_ratings(40, 30)
 X, Y = RATINGS.select("userId", "movieId").to_numpy(), RATINGS["rating"].to_numpy()
 SMALL: dict[str, Any] = {"n_neighbors": 7, "dims": 12, "memory": "512MiB"}

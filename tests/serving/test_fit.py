@@ -16,6 +16,8 @@ from engine import Recommender
 from engine.chunked.errors import UsageError
 from tests.support.ratings import synthetic_ratings, write_ratings
 
+pytestmark = pytest.mark.usefixtures("here")
+
 RATINGS = synthetic_ratings(40, 30)
 SMALL: dict[str, Any] = {"factors": {"dims": 12, "oversamples": 4, "passes": 2}, "neighbors": {"k": 7}}
 GIVEN: dict[str, Callable[[Path], Any]] = {
