@@ -1,19 +1,45 @@
 """What each part of the default model brings on test: ``python -m bench.ablation`` (the sample: about two minutes).
 
 First the way from the notebook's model to the default one, a change at a time, each kept for the next; then the default
-model with one part switched off, and with one part changed. The defaults were fixed beforehand (`bench.search`):
-nothing here is to be chosen by. Results go to ``bench/results/ablation.json``; ``python -m bench.report`` shows them.
+model with one part switched off, and with one part changed. The defaults were fixed beforehand: nothing here is to be
+chosen by. Differences are taken user by user, as `engine compare` does, which gives their standard errors. Results go
+to ``bench/results/ablation-NAME.json``; ``python -m bench.report`` shows them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+import engine
 from bench.measure import HERE, write_result
-from bench.trials import Values, default, figures
-from engine.config import PRESETS
+from engine.config import PRESETS, Config, load, parse_assignment
+from engine.serving.compare import figures_of, users_of
+from engine.serving.finished import open_finished
+
+Values = Mapping[str, Any]
+"""Parameters by their key, such as ``neighbors.k``, and their values."""
+
+Row = dict[str, Any]
+
+FIGURES = ("rmse", "recall_at_50")
+
+
+def settings(values: Values, **layer: Any) -> Config:
+    """The configuration with some parameters set; ``layer`` has whole sections or keys beside them."""
+    return load(layer, *(parse_assignment(f"{key}={json.dumps(value)}") for key, value in values.items()))
+
+
+def default(key: str) -> Any:
+    """A parameter's value in the default preset."""
+    section, name = key.split(".")
+    return getattr(getattr(Config(), section), name)
+
 
 # Beside what the preset says: the parts that have a value with which they do nothing, or as much as alone.
 OFF: Values = {
@@ -96,27 +122,55 @@ def way() -> list[tuple[str, dict[str, Any]]]:
     return steps
 
 
+def measure(dataset: str, work: Path, values: Values) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Run the pipeline, or what of it these values touch: what was measured of each user, and the metrics."""
+    metrics = engine.run(settings(values, dataset=dataset, workdir=str(work))).metrics
+    return users_of(open_finished(work)), metrics
+
+
+def compared(what: str, values: Values, users: pl.DataFrame, base: pl.DataFrame) -> Row:
+    """A row of the results: the figures of a trial, and their differences from another's with standard errors."""
+    found = {each.name: each for each in figures_of([base, users])}
+    figures = {
+        name: {"value": each.values[1], "difference": each.differences[0], "error": each.standard_errors[0]}
+        for name, each in found.items()
+        if name in FIGURES
+    }
+    return {"what": what, "values": dict(values), "defaults": {key: default(key) for key in values}, **figures}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", nargs="?", default="sample", help="(default: the sample)")
+    parser.add_argument("--name", help="what the results are called (default: as the data set)")
     parser.add_argument(
         "--work", type=Path, default=HERE / "data" / "ablation", metavar="DIR", help="kept between runs"
     )
     options = parser.parse_args()
-    cases: dict[str, list[tuple[str, Values]]] = {
-        "way": list(way()),
-        "without": list(WITHOUT.items()),
-        "other": list(OTHER.items()),
-    }
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for name, trials in cases.items():
-        rows[name] = []
-        for what, values in trials:
-            measured = figures(options.dataset, options.work, values)
-            row = {"what": what, "values": dict(values), **measured, "defaults": {key: default(key) for key in values}}
-            rows[name].append(row)
-            print(f"{row['rmse']:.4f}  {row['recall_at_50']:.4f}  {what}")
-    print(write_result("ablation", {"dataset": options.dataset, **rows}))
+    rows: dict[str, list[Row]] = {"way": [], "without": [], "other": []}
+
+    def run(part: str, what: str, values: Values, base: pl.DataFrame | None = None) -> tuple[pl.DataFrame, Any]:
+        users, metrics = measure(options.dataset, options.work, values)
+        rows[part].append(row := compared(what, values, users, users if base is None else base))
+        print(line(row), flush=True)
+        return users, metrics
+
+    users: pl.DataFrame | None = None
+    for what, values in way():
+        users, metrics = run("way", what, values, users)
+    for part, trials in (("without", WITHOUT), ("other", OTHER)):
+        for what, changed in trials.items():
+            run(part, what, changed, users)
+    counts = {name: metrics[name] for name in ("n_users", "n_items", "n_train", "n_test", "weights")}
+    baselines = {name: metrics["figures"][name] for name in ("bias_model", "most_popular")}
+    name = options.name or Path(options.dataset).stem
+    print(write_result(f"ablation-{name}", {"dataset": name, **counts, "baselines": baselines, **rows}))
+
+
+def line(row: Row) -> str:
+    """A row for people."""
+    cells = (f"{row[name]['value']:.4f} {row[name]['difference']:+.4f} ±{row[name]['error']:.4f}" for name in FIGURES)
+    return "   ".join((*cells, row["what"]))
 
 
 if __name__ == "__main__":

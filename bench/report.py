@@ -184,7 +184,22 @@ def neighbors_section(results: dict[str, Any], name: str) -> str:
     )
 
 
-NAMES = {"rmse": "RMSE", "recall_at_50": "Recall@50"}
+NAMES = ("rmse", "recall_at_50")
+ABLATED = ("sample", "ml-1m", "ciao", "epinions")
+"""Data sets whose results are shown, as they were named, in this order."""
+
+TUNING = """## Other parameters
+
+Weights are chosen by a run; dimensions, numbers of neighbours, regularisation and the like have defaults. `engine
+tune WORKDIR --minutes 30` tries others, one parameter at a time, and ends with what to set. It judges a configuration
+as a run judges weights: a small model is fitted to some users' train ratings without a fifth of them, twice, and
+asked for that fifth; the figure is what it reaches with the weights that it chooses. Users and held-out ratings are
+the same for all configurations, so that they can be compared user by user, and a value is kept where it is better by
+more than the standard error of the difference. Test ratings have no part in it. Only the step `calibrate` is run for
+each, in the budget; what was tried is kept in the work directory until `engine clean`, and not tried again. With
+`--by rmse` ratings predicted are what counts. The sample is of `calibrate.ratings` ratings at most, and the best of
+many trials looks a little better than it is: run what is proposed in another work directory, and `engine compare` the
+two."""
 
 
 def values_of(values: dict[str, Any]) -> str:
@@ -192,85 +207,74 @@ def values_of(values: dict[str, Any]) -> str:
     return " ".join(f"`{key}={value}`" for key, value in values.items())
 
 
+def measured(row: dict[str, Any]) -> list[str]:
+    """Both figures of a trial, and their differences with standard errors."""
+    cells = [f"{row[name]['value']:.4f}" for name in NAMES]
+    return cells + [f"{row[name]['difference']:+.4f} ±{row[name]['error']:.4f}" for name in NAMES]
+
+
 def ablation_section(results: dict[str, Any]) -> str:
-    """What each part of the model brings on test."""
-    way = results["way"]
-    usual = way[-1]
-    head = ["RMSE", "Recall@50"]
-    changes = ["change of RMSE", "of Recall@50"]
-    steps, before = [], way[0]
-    for row in way:
-        gains = [f"{row[name] - before[name]:+.4f}" if row is not way[0] else "" for name in NAMES]
+    """What each part of the model brings on the test part of a data set."""
+    changes = ["RMSE", "Recall@50", "change of RMSE", "of Recall@50"]
+    steps, before = [], results["way"][0]
+    for row in results["way"]:
         changed = {key: value for key, value in before["defaults"].items() if key not in row["values"]}
-        steps.append([row["what"], values_of(changed), *(f"{row[name]:.4f}" for name in NAMES), *gains])
+        steps.append([row["what"], values_of(changed), *measured(row)])
         before = row
-
-    def against_usual(rows: list[dict[str, Any]]) -> list[list[str]]:
-        return [
-            [row["what"], values_of(row["values"]), *(f"{row[name]:.4f}" for name in NAMES)]
-            + [f"{row[name] - usual[name]:+.4f}" for name in NAMES]
-            for row in rows
-        ]
-
+    lists = [
+        [[row["what"], values_of(row["values"]), *measured(row)] for row in results[part]]
+        for part in ("without", "other")
+    ]
+    size = f"{results['n_users']:,} users, {results['n_items']:,} items, {results['n_train']:,} train ratings"
     return "\n\n".join(
         [
-            "## What each part brings",
-            f"On the test part of {results['dataset']}, split as the notebook does; {where(results)}. From the "
-            "notebook's model to the default one, each change kept for the next:",
-            table(["change", "set", *head, *changes], steps),
+            f"## {results['dataset']}",
+            f"{size}; {where(results)}. From the notebook's model to the default one, each change kept for the next:",
+            table(["change", "set", *changes], steps),
             "The default model without one of its parts:",
-            table(["without", "set", *head, *changes], against_usual(results["without"])),
+            table(["without", "set", *changes], lists[0]),
             "The default model with one part changed:",
-            table(["with", "set", *head, *changes], against_usual(results["other"])),
+            table(["with", "set", *changes], lists[1]),
         ]
     )
 
 
-def search_section(results: dict[str, Any], most: int = 12) -> str:
-    """How trials ranked on validation parts."""
-    figure, defaults = results["figure"], results["defaults"]
-    rows: list[list[str]] = []
-    for trial in results["trials"]:
-        other = {key: value for key, value in trial["values"].items() if value != defaults[key]}
-        if len(rows) >= most and other:
-            continue
-        means = [f"{trial[name]['mean']:.4f} ± {trial[name]['error']:.4f}" for name in NAMES]
-        gain = f"{trial[figure]['gain']:+.4f} ± {trial[figure]['gain_error']:.4f}"
-        rows.append([values_of(other) or "the defaults", *means, gain])
-    space = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in results["space"].items())
-    return "\n\n".join(
-        [
-            f"## Search by {NAMES[figure]}",
-            f"{len(results['trials'])} trials on {results['seeds']} splits of the train part of {results['dataset']} "
-            f"({results['n_train']:,} ratings), in {results['seconds']} s on {where(results)}. Tried: {space}; one "
-            "parameter at a time, the best value kept for those that follow.",
-            f"The best {min(most, len(rows))}, and the defaults; means over the splits ± standard errors, and the "
-            f"difference of {NAMES[figure]} to the defaults on the same splits:",
-            table(["other than the defaults", *NAMES.values(), "difference"], rows),
-        ]
-    )
+def summary_rows(results: dict[str, Any]) -> list[list[str]]:
+    """The default model of a data set beside the simple ones, and the weights that it chose."""
+    bias, popular = results["baselines"]["bias_model"]["rmse"], results["baselines"]["most_popular"]["recall_at_50"]
+    usual, weights = results["way"][-1], results["weights"]
+    chosen = [
+        ", ".join(f"{part} {weight:g}" for part, weight in weights[kind]["weights"].items() if weight)
+        for kind in ("rating", "ranking")
+    ]
+    cells = [f"{usual['rmse']['value']:.4f}", f"{bias['value']:.4f}", chosen[0]]
+    cells += [f"{usual['recall_at_50']['value']:.4f}", f"{popular['value']:.4f}", chosen[1]]
+    return [[results["dataset"], *cells]]
 
 
 def model_page() -> str | None:
-    """How the default model was chosen and what its parts bring, or None without results."""
-    ablation = read_result("ablation")
-    searches = [results for name in NAMES if (results := read_result(f"search-{name}")) is not None]
-    sections = [ablation_section(ablation)] if ablation else []
-    sections += [search_section(results) for results in searches]
-    if not sections:
+    """What the parts of the default model bring on each data set, or None without results."""
+    found = [results for name in ABLATED if (results := read_result(f"ablation-{name}")) is not None]
+    if not found:
         return None
-    head = [
-        "# The default model",
-        "Written by `python -m bench.report` from what `python -m bench.search` and `python -m bench.ablation` left in "
-        "`bench/results/`. Parameters are chosen on validation parts held out of *train*; on test they are only shown.",
-        "The defaults weigh these figures against time. More neighbours, near items and dimensions are a little better "
-        "in the searches below, but scoring takes longer in proportion to the first two.",
-        "The searches are of the model without refined vectors (`refine.sweeps=0`), with 32 dimensions as the default. "
-        "The defaults of `refine`, of `residuals` and of weights come from trials on validation parts of train, of the "
-        "sample and of two other real data sets, which no script here repeats. With the default `calibrate.method` "
-        "a run chooses the weights itself.",
-    ]
-    return "\n\n".join(head + sections) + "\n"
+    head = ["data", "RMSE", "of the bias model", "weights", "Recall@50", "of the most popular", "weights"]
+    return (
+        "\n\n".join(
+            [
+                "# The default model",
+                "Written by `python -m bench.report --scales` from what `python -m bench.ablation` (for other data "
+                "`python -m bench.ablation FILE --name NAME`) left in `bench/results/`, on test parts, each data set "
+                "split as the notebook does. Nothing was chosen by these figures: weights are chosen by each run, and "
+                "other parameters were, on ratings held out of train. After ± is the standard error of a difference, "
+                "taken user by user.",
+                "## Beside simple models",
+                table(head, [row for results in found for row in summary_rows(results)]),
+                *(ablation_section(results) for results in found),
+                TUNING,
+            ]
+        )
+        + "\n"
+    )
 
 
 def main() -> None:

@@ -121,3 +121,13 @@ def covered_path(block: int) -> str:
 def user_table_path(block: int) -> str:
     """evaluate: what is measured of a block of users."""
     return f"{USER_TABLES}/{block:05d}.parquet"
+
+
+def fold_ratings_path(fold: int) -> str:
+    """calibrate: sums that squared errors follow from, and ratings held out, of each user of a fold."""
+    return f"ratings-{fold}.npz"
+
+
+def fold_recalls_path(fold: int) -> str:
+    """calibrate: recall of each user of a fold, with each choice of weights."""
+    return f"recalls-{fold}.npy"

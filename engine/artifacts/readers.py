@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import zarr
@@ -301,3 +301,30 @@ def read_times(evaluate: Committed) -> NDArray[np.int64] | None:
         return None
     times: NDArray[np.int64] = np.load(evaluate.path(names.TIMES))
     return times
+
+
+class HeldOut(NamedTuple):
+    """calibrate: what was measured on the ratings held out of train.
+
+    Attributes
+    ----------
+    sums : list of float64 arrays, shape (users, 3, 3)
+        Of each fold; see `engine.model.calibration.rating_sums`. With implicit feedback of nobody.
+    counts : list of int64 arrays, shape (users,)
+        Ratings held out of each of them.
+    recalls : float32 array, shape (users of all folds, choices of weights)
+    """
+
+    sums: list[NDArray[np.float64]]
+    counts: list[NDArray[np.int64]]
+    recalls: NDArray[np.float32]
+
+
+def read_held_out(calibrate: Committed, n_folds: int) -> HeldOut:
+    """What was measured in the folds of a calibration."""
+    found = []
+    for fold in range(n_folds):
+        with np.load(calibrate.path(names.fold_ratings_path(fold))) as held:
+            found.append((held["sums"], held["counts"]))
+    recalls = [np.load(calibrate.path(names.fold_recalls_path(fold))) for fold in range(n_folds)]
+    return HeldOut([sums for sums, _ in found], [counts for _, counts in found], np.concatenate(recalls))

@@ -24,13 +24,14 @@ from engine.cli import (
     run,
     serve,
     similar,
+    tune,
     workdirs,
 )
 from engine.cli.parsing import Parser, nearest_option
 from engine.cli.showing import complain
 
 _COMMANDS = (
-    run, workdirs, report, recommend, similar, compare, exchange, serve, data, configuration, doctor, completion,
+    run, workdirs, report, recommend, similar, compare, tune, exchange, serve, data, configuration, doctor, completion,
 )  # fmt: skip
 _JSON = re.compile(r"(^| )--(json|(log-)?format[ =]json)( |$)")
 

@@ -159,19 +159,19 @@ def _gain(
     differences = []
     for i, fold in enumerate(folds):
         others = [each for j, each in enumerate(folds) if j != i] or [fold]
-        errors = [_squared_errors(fold, _fitted(others, parts)) for parts in (less, more)]
+        errors = [squared_errors(fold, _fitted(others, parts)) for parts in (less, more)]
         differences.append(errors[0] - errors[1])
-    return _mean_over_pairs(np.concatenate(differences), np.concatenate(counts))
+    return mean_over_pairs(np.concatenate(differences), np.concatenate(counts))
 
 
-def _squared_errors(sums: Float64, weights: Float64) -> Float64:
-    """Of each user."""
+def squared_errors(sums: Float64, weights: Float64) -> Float64:
+    """Sum of squared errors of each user, shape (users,), by `rating_sums` and the two parts' weights, shape (2,)."""
     signed = np.array([1.0, *-weights])
     errors: Float64 = (sums @ signed) @ signed
     return errors
 
 
-def _mean_over_pairs(sums: Float64, counts: NDArray[np.int64]) -> Worth:
+def mean_over_pairs(sums: Float64, counts: NDArray[np.int64]) -> Worth:
     """Mean of pairs by the sums of users, who are a random sample."""
     n = max(1, int(counts.sum()))
     mean = float(sums.sum()) / n

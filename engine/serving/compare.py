@@ -89,7 +89,7 @@ def compare(places: Sequence[Any]) -> Comparison:
             raise UsageError(f"{run.workdir}: held nothing out, so it has no figures to compare: run it with a split")
     for run in runs[1:]:
         _refuse_other_split(runs[0], run)
-    tables = [_table(run) for run in runs]
+    tables = [users_of(run) for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         if not table.select("user", "n_test").equals(tables[0].select("user", "n_test")):
             raise UsageError(f"{run.workdir}: other test ratings than in {runs[0].workdir}: they cannot be compared")
@@ -97,7 +97,7 @@ def compare(places: Sequence[Any]) -> Comparison:
         [str(run.workdir) for run in runs],
         len(tables[0]),
         int(tables[0]["n_test"].sum()),
-        list(_figures(tables)),
+        list(figures_of(tables)),
         dict(_settings_that_differ(runs)),
     )
 
@@ -112,13 +112,14 @@ def _refuse_other_split(first: FinishedRun, run: FinishedRun) -> None:
         )
 
 
-def _table(run: FinishedRun) -> pl.DataFrame:
+def users_of(run: FinishedRun) -> pl.DataFrame:
     """What was measured of each user."""
     folder = run.stages["evaluate"].path(USER_TABLES)
     return pl.read_parquet(sorted(folder.iterdir()), glob=False)
 
 
-def _figures(tables: Sequence[pl.DataFrame]) -> Iterator[Figure]:
+def figures_of(tables: Sequence[pl.DataFrame]) -> Iterator[Figure]:
+    """Figures of several `users_of`, of the same users and test ratings; differences are from the first."""
     n_test = tables[0]["n_test"].to_numpy()
     rated = all("squared_error" in table.columns for table in tables)  # with implicit feedback there are no errors
     if rated and n_test.sum():

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
-from engine.artifacts.readers import Matrix
+from engine.artifacts.names import fold_ratings_path, fold_recalls_path
+from engine.artifacts.readers import Matrix, read_held_out
 from engine.artifacts.records import Scale, is_implicit, settled_liked_from
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
@@ -110,8 +111,8 @@ class CalibrateStage:
             if not self._implicit:
                 sums, counts = self._rate(shared, near, held)
             recalls = self._rank(shared, near, held, fold)
-        np.savez(context.scratch / _ratings_path(fold), sums=sums, counts=counts)
-        np.save(context.scratch / _recalls_path(fold), recalls)
+        np.savez(context.scratch / fold_ratings_path(fold), sums=sums, counts=counts)
+        np.save(context.scratch / fold_recalls_path(fold), recalls)
 
     def _fit(self, rows: NarrowRows) -> _Shared:
         counts = np.bincount(rows.indices, minlength=rows.n_columns)
@@ -197,13 +198,7 @@ class CalibrateStage:
         return recalls
 
     def _choose(self, index: int, context: TaskContext) -> dict[str, Any]:
-        folds = range(self._inputs.plan()["fold"].n_tasks)
-        sums, counts = [], []
-        for fold in folds:
-            with np.load(self._own.path(_ratings_path(fold))) as found:
-                sums.append(found["sums"])
-                counts.append(found["counts"])
-        recalls = np.concatenate([np.load(self._own.path(_recalls_path(fold))) for fold in folds])
+        sums, counts, recalls = read_held_out(self._own, self._inputs.plan()["fold"].n_tasks)
         rating, ranking = choose_rating(sums, counts), choose_ranking(self._blends, recalls)
         return {
             "rating": msgspec.to_builtins(rating),
@@ -211,11 +206,3 @@ class CalibrateStage:
             "n_users": len(recalls),
             "n_ratings": int(sum(each.sum() for each in counts)),
         }
-
-
-def _ratings_path(fold: int) -> str:
-    return f"ratings-{fold}.npz"
-
-
-def _recalls_path(fold: int) -> str:
-    return f"recalls-{fold}.npy"
