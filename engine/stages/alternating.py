@@ -189,10 +189,11 @@ class AlternatingStage(Generic[Section]):
 
     # Items, by ranges.
 
-    def _ranges(self) -> Iterator[slice]:
-        size = self._section.items_per_task
-        for start in range(0, self._n_items, size):
-            yield slice(start, min(start + size, self._n_items))
+    def _ranges(self) -> list[slice]:
+        """Items of each task, as many as are planned; items that only test knows are none of them."""
+        n_tasks = self._inputs.plan()["begin-0"].n_tasks
+        edges = [self._n_items * task // n_tasks for task in range(n_tasks + 1)]
+        return [slice(*each) for each in itertools.pairwise(edges)]
 
     def _items(self, sweep: int) -> Float32:
         """Item vectors after a sweep; those it starts from before the first."""
@@ -223,7 +224,7 @@ class AlternatingStage(Generic[Section]):
         return sums, arrays.ArrayFile(self._own.path(_TOTALS))[some], products
 
     def _begin(self, sweep: int, index: int, context: TaskContext) -> None:
-        some = list(self._ranges())[index]
+        some = self._ranges()[index]
         if sweep:
             solutions = np.load(self._own.path(_descent_paths(sweep - 1, self._section.steps, index)[_SOLUTIONS]))
         else:
@@ -234,7 +235,7 @@ class AlternatingStage(Generic[Section]):
     def _step(self, sweep: int, number: int, index: int, context: TaskContext) -> None:
         paths = _descent_paths(sweep, number, index)
         descents = Descents(*(np.load(self._own.path(path)) for path in paths))
-        gathered = self._gathered(sweep, number + 1, list(self._ranges())[index])
+        gathered = self._gathered(sweep, number + 1, self._ranges()[index])
         step_items(context.shared, *gathered, descents)
         self._save(descents, sweep, number + 1, index, context)
 

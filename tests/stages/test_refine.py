@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
@@ -91,6 +92,22 @@ def test_workers_and_the_sizes_of_tasks_change_no_byte(other: dict[str, Any], tm
         (tmp_path / name).mkdir()
     one, two = vectors(refined(tmp_path / "one")), vectors(refined(tmp_path / "two", **other))
     for mine, others in zip(one, two, strict=True):
+        assert mine.tobytes() == others.tobytes()
+
+
+def test_items_that_only_test_knows_have_no_vectors_and_no_tasks(tmp_path: Path) -> None:
+    frame = synthetic_ratings(70, 60, seed=3)
+    own = pl.DataFrame({"userId": range(1, 71), "movieId": range(1000, 1070), "rating": 4.0})
+    mixed = pl.concat([frame, own.with_columns(pl.col(name).cast(frame.schema[name]) for name in own.columns)])
+    found = []
+    for size in (1, 10**6):
+        (tmp_path / str(size)).mkdir()
+        path = write_ratings(tmp_path / str(size), mixed)
+        sections: Any = {"factors": SMALL, "refine": {"items_per_task": size}, "matrix": {"feedback": "explicit"}}
+        run = run_stages(path, tmp_path / str(size) / "run", "refine", preset="default", **sections)
+        assert read_matrix(run).shape[1] < mixed["movieId"].n_unique()
+        found.append(vectors(run))
+    for mine, others in zip(*found, strict=True):
         assert mine.tobytes() == others.tobytes()
 
 
