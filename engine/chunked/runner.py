@@ -133,21 +133,21 @@ class StageRunner:
             Where ``stop`` was set.
         """
         self._store.sweep()
-        temporary: list[Round] = []
+        rounds: list[Round] = []
         kept: list[str] = []
         for each in self._stage.rounds():
-            temporary.append(each)
+            rounds.append(each)
             if each.until is not None:
                 continue
-            self._run_needed(temporary)
-            passed = {old.name for old in temporary}
-            self._drop([old for old in temporary if old.until in passed])
-            temporary = [old for old in temporary if old.until is not None and old.until not in passed]
+            self._run_needed(rounds)
+            passed = {old.name for old in rounds}
+            self._drop([old for old in rounds if old.until in passed])
             kept += each.task_ids()
             # A stage that was complete, but for what has just been mended, is gone through to the end.
             if each.name == upto and not self._journal.finished():
                 return
-        if temporary:
+        passed = {each.name for each in rounds}
+        if temporary := [each for each in rounds if each.until is not None and each.until not in passed]:
             told = ", ".join(f"{each.name} until {each.until}" for each in temporary)
             raise UsageError(
                 f"{self._name}: rounds are temporary ({told}), but no later round that stays has that name"
@@ -159,8 +159,13 @@ class StageRunner:
         self._journal.finish(kept)
 
     def _run_needed(self, rounds: Sequence[Round]) -> None:
-        """Run what is missing of the last of some rounds, and of temporary ones before it that it takes to do so."""
-        needed = rounds_needed(rounds, {each.name for each in rounds if self._missing(each)})
+        """Run what is missing of the last of some rounds, and of temporary ones before it that it takes to do so.
+
+        Those before may have been dropped at an earlier round that stays: one that outlives it may need them again.
+        """
+        done = set(self._journal.task_ids())
+        missing = {each.name for each in rounds if not done.issuperset(each.task_ids())}
+        needed = rounds_needed(rounds, missing)
         for number, each in enumerate(rounds):
             if each.name in needed:
                 self._run_round(each)

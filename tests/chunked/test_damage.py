@@ -123,6 +123,20 @@ def test_only_what_is_damaged_is_done_again(
     assert contents(run) == whole
 
 
+@pytest.mark.parametrize(
+    "victim", ["vectors/c/0/0", "vectors/zarr.json", "item-factors.npy", "records/collect.00000.json"]
+)
+def test_what_temporary_rounds_were_for_is_made_again_with_them(
+    settings: Config, whole: dict[str, str], victim: str
+) -> None:
+    run = Path(settings.workdir or "")
+    (path,) = run.glob(f"stages/refine-*/{victim}")
+    flip(path)
+    engine.run(settings)
+    assert contents(run) == whole
+    assert upkeep.verify(run) == {}
+
+
 def test_with_marker_and_last_run_gone_nothing_is_touched(settings: Config, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(settings.workdir or "", run)
