@@ -80,7 +80,7 @@ def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp
     assert told == [(stage, f"{done} tasks in" if done else "nothing to do") for stage, done in expected]
     assert "finished" in engine_here("status", tmp_path / "w").stdout
     shown = engine_here("recommend", tmp_path / "w", "--user", 3, "--include-test").stdout
-    assert "  why" in shown
+    assert "score\n   1  " in shown
 
 
 def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_people_and_programs_are_recommended_items(good: Path, tmp_path: Path) -
     (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{i},Title {i}\n" for i in range(1, 13)))
     where = finish_run(good, tmp_path / "w", preset="default")
     shown = engine_here("recommend", where, "--user", 2, "--user", 5, "-k", 3, "--include-test").stdout
-    for words in ("user 2", "user 5", "rating", "   1  Title ", "score  why"):
+    for words in ("user 2", "user 5", "rating", "   1  Title ", " score\n"):
         assert words in shown
     (tmp_path / "ids").write_text("2\n5\n")
     found = engine_here("recommend", where, "--users", tmp_path / "ids", "--json", "--include-test")

@@ -84,7 +84,8 @@ def test_a_mistake_is_answered_with_the_nearest_word(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "verify", "clean", "recommend --user 3 -k 2", "similar --item 3", "compare"]
+    "command",
+    ["status", "verify", "clean", "recommend --user 3 -k 2", "similar --item 3", "compare", "tune --minutes 0"],
 )
 def test_rows_in_every_format(
     command: str, runs: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch

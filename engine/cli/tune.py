@@ -78,13 +78,15 @@ def _describe(found: Any) -> str:
     for trial in found.trials:
         mark = "  best" if trial is found.best else ""
         if trial.value is None:
-            lines.append(f"{'':>10}  {'':>17}  {_set(trial.changed)}: {trial.why_not}")
+            lines.append(f"{'':>10}  {'':>17}  {_set(trial.changed)}  does not fit")
             continue
         gain = f"{trial.gain.gain:+.4f} ±{trial.gain.error:.4f}" if trial.changed else ""
         lines.append(f"{trial.value:>10.4f}  {gain:>17}  {_set(trial.changed) or 'as the run'}{mark}")
     lines.append("")
+    if any(trial.why_not for trial in found.trials):
+        lines.append("what does not fit needs more --memory; --json says how much")
     if not found.complete:
-        lines.append("there was no time for all: give more --minutes, and what was tried is not tried again")
+        lines.append("no time was left for all: more --minutes go on from here")
     if found.best.changed:
         lines.append(f"run it again with {_set(found.best.changed, '--set ')}")
     else:

@@ -49,12 +49,12 @@ def describe_items(
         if rows.is_empty():
             lines += [head, f"      {_NOTHING}", ""]
             continue
-        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}  why")
+        lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}")
         for row in rows.iter_rows(named=True):
             predicted = f"{row['predicted']:>6.1f}  " if predicts_ratings else ""
             score = "" if row["score"] is None else f"{row['score']:.3f}"
             shown = f"{row['rank']:>4}  {_short(row['title'] or row['item']):<{_TITLE}}{predicted}{score:>6}"
-            lines.append(f"{shown}  {_why(row, n_users, implicit)}")
+            lines += [shown.rstrip(), f"      {_why(row, n_users, implicit)}"]
         lines.append("")
     if not predicts_ratings and not implicit:
         lines.append("This run has the notebook's model. Its score is not on the scale of the ratings.")
