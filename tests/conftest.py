@@ -24,24 +24,24 @@ from tests.support.pipeline import finish_run, run_stages
 
 # Files that take longest, the longest first: one of them begun last would keep one process at work alone.
 _LONGEST = [
-    "test_cli",
+    "test_dask",
     "test_memory_promise",
+    "test_cli",
     "test_golden",
     "test_storage",
-    "test_driver",
-    "test_pipeline",
+    "test_docs",
     "test_package",
+    "test_elsewhere",
     "test_tutorial",
     "test_twin",
+    "test_recommender",
+    "test_any_scale",
+    "test_damage",
+    "test_gathering",
+    "test_neighbors",
+    "test_pipeline",
+    "test_split_time",
     "test_kill",
-    "test_estimator",
-    "test_dask",
-    "test_elsewhere",
-    "test_disk_full",
-    "test_trials",
-    "test_docs",
-    "test_notebook",
-    "test_engine_guide",
 ]
 
 
