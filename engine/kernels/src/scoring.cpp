@@ -169,21 +169,22 @@ class Standard {
       const WideFour left = __builtin_convertvector(each, WideFour) - means_;
       squares += left * left;
     }
-    for (size_t part = 0; part < PARTS; ++part) deviations_[part] = std::sqrt(squares[part] / n);
+    for (size_t part = 0; part < PARTS; ++part) {
+      const double deviation = std::sqrt(squares[part] / n);
+      scales_[part] = deviation > 1e-12 ? 1.0 / deviation : 0.0;
+    }
   }
 
   // Whether a part tells candidates apart.
-  bool tells(size_t part) const { return deviations_[part] > SAME; }
+  bool tells(size_t part) const { return scales_[part] != 0.0; }
 
   // Of a part that is the same for all candidates, 0.
   Four of(const Four &parts) const {
-    const WideFour standard = (__builtin_convertvector(parts, WideFour) - means_) / deviations_;
-    return __builtin_convertvector(deviations_ > SAME ? standard : WideFour{}, Four);
+    return __builtin_convertvector((__builtin_convertvector(parts, WideFour) - means_) * scales_, Four);
   }
 
  private:
-  static constexpr double SAME = 1e-12;
-  WideFour means_{}, deviations_{};
+  WideFour means_{}, scales_{};  // a scale of 0: the part is the same for all
 };
 
 // Which items may be in a list: all, or those that are marked.
