@@ -113,6 +113,12 @@ class NarrowRows:
         pointers = self.indptr[start : stop + 1] - first
         return NarrowRows(pointers, self.indices[first:last], self.data[first:last], self.n_columns, self.value_step)
 
+    def columns(self, some: slice, there: NDArray[np.bool_]) -> NarrowRows:
+        """Some consecutive columns, numbered from 0; ``there`` says which values are of these, shape (nnz,)."""
+        before = np.concatenate([[0], np.cumsum(there)])
+        indices = self.indices[there] - self.indices.dtype.type(some.start)
+        return NarrowRows(before[self.indptr], indices, self.data[there], some.stop - some.start, self.value_step)
+
     def take(self, rows: NDArray[np.integer[Any]]) -> NarrowRows:
         """Some rows, in the order given."""
         starts = self.indptr[rows]

@@ -30,6 +30,7 @@ from engine.costs.common import (
 from engine.model.index import choose
 from engine.model.sizes import (
     CENTRE_SAMPLE,
+    FEW_RANGES,
     GRAM_ROWS,
     GROUP_USERS,
     LEAST_PASS_RATINGS,
@@ -187,8 +188,23 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
         "sums": Planned(n_parts, Cost(task=add_up, shared=indptr)),
         "start": Planned(1, Cost(task=start, shared=indptr)),
     }
+    restricted = total(there=1, before=8, columns=column_bytes(shapes), data=shapes.value_bytes, targets=4, weights=4)
+    # One part of the users is gone through for each of a few ranges of the items.
+    n_ranges = min(chunks(items, own), FEW_RANGES)
+    fit_items = Cost(
+        task=total(
+            ratings=total(restricted=restricted, places=8, targets=target_bytes(settings, shapes)) * piece,
+            vectors=total(stored=4, found=4) * dims * min(PIECE_USERS, users),
+            items=total(descents=descents, totals=8, ridges=3 * 4) * chunks(items, n_ranges),
+            products=2 * 8 * dims * dims,
+        ),
+        shared=total(zarr=ZARR, rows=read * n_train(settings, shapes), train_indptr=2 * indptr),
+    )
     for sweep in range(section.sweeps):
         plan[f"users-{sweep}"] = Planned(n_parts, fit_users)
+        if n_parts == 1:
+            plan[f"items-{sweep}"] = Planned(n_ranges, fit_items)
+            continue
         plan[f"begin-{sweep}"] = Planned(chunks(items, own), of_range)
         for number in range(section.steps):
             plan[f"more-{sweep}-{number}"] = Planned(n_parts, add_more)

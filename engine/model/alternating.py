@@ -116,6 +116,43 @@ def add_more(objective: Objective, rows: NarrowRows, vectors: Float32, direction
     add_left(rows, vectors, directions, into, weights=objective.weights(rows))
 
 
+def add_some(
+    objective: Objective,
+    rows: NarrowRows,
+    users: Ids,
+    vectors: Float32,
+    some: slice,
+    items: Float32,
+    into: Float32,
+    *,
+    first: bool,
+) -> None:
+    """Add to the sums of some consecutive items, in place, what these need of some users with their vectors.
+
+    Parameters
+    ----------
+    objective : Objective
+    rows : NarrowRows
+        Ratings of the users.
+    users : int64 array, shape (users,)
+        Their codes.
+    vectors : float32 array, shape (users, dims)
+    some : slice
+        The items.
+    items, into : float32 array, shape (items, dims)
+        Vectors or directions of the items, and the sums.
+    first : bool
+        Whether the sums are for `begin_items`, and not for `step_items`.
+    """
+    wanted = objective.of_users(rows, users) if first else None
+    weights = objective.weights(rows) if wanted is None else wanted.weights
+    there = (rows.indices >= some.start) & (rows.indices < some.stop)
+    targets = None if wanted is None else wanted.targets[there]
+    add_left(
+        rows.columns(some, there), vectors, items, into, targets, weights=None if weights is None else weights[there]
+    )
+
+
 def begin_items(
     objective: Objective, sums: Float32, totals: Float64, products: Float64, solutions: Float32
 ) -> Descents:

@@ -104,6 +104,8 @@ CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
 JOINED_RATINGS = 2**19
 """cooccurrence: ratings of items that are put together at a time."""
+FEW_RANGES = 4
+"""refine, residuals: ranges that items are cut into, at most, where users are one part."""
 SCALED_RATINGS = 2**16
 """Ratings that are scaled at once."""
 PASS_ROWS = 4096
@@ -151,6 +153,7 @@ FREE = (
     "HELD_IDS",
     "CUT_BINS",
     "JOINED_RATINGS",
+    "FEW_RANGES",
     "SCALED_RATINGS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",

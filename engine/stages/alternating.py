@@ -30,6 +30,7 @@ from engine.model.alternating import (
     Objective,
     Side,
     add_more,
+    add_some,
     begin_items,
     fit_users,
     padded,
@@ -101,10 +102,14 @@ class AlternatingStage(Generic[Section]):
         yield Round("start", plan["start"], self._start, until="collect")
         for sweep in range(sweeps):
             last = sweep == sweeps - 1
-            users, begin = f"users-{sweep}", f"begin-{sweep}"
+            users, begin, items = f"users-{sweep}", f"begin-{sweep}", f"items-{sweep}"
             until = self.users_needed_until if last else f"users-{sweep + 1}"
             load = partial(self._load_items, sweep - 1)
             yield Round(users, plan[users], partial(self._fit_users, sweep), load, until=until)
+            if items in plan:
+                then = "collect" if last else f"items-{sweep + 1}"
+                yield Round(items, plan[items], partial(self._fit_items, sweep), self._load_ratings, until=then)
+                continue
             yield Round(begin, plan[begin], partial(self._begin, sweep), self.objective, until=f"step-{sweep}-0")
             for number in range(steps):
                 more, step = f"more-{sweep}-{number}", f"step-{sweep}-{number}"
@@ -120,14 +125,18 @@ class AlternatingStage(Generic[Section]):
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, NarrowRows]]:
         """Ratings of a range of users, some at a time; which users these are."""
-        lengths = np.diff(self._train.indptr[start : stop + 1])
-        edges = [start, *(start + last for _, last in cut_by_work(lengths, PIECE_RATINGS, PIECE_USERS))]
+        edges = self._edges(start, stop)
         # Several pieces are read at once: of a stored chunk, which is larger, all is unpacked for what is read of it.
         work = np.diff(self._train.indptr[edges])
         for first, last in cut_by_work(work, READ_RATINGS, len(work)):
             rows = self._train.read(edges[first], edges[last])
             for begin, end in itertools.pairwise(edges[first : last + 1]):
                 yield begin, end, rows.part(begin - edges[first], end - edges[first])
+
+    def _edges(self, start: int, stop: int) -> list[int]:
+        """The first user of each piece of a range, and the end."""
+        lengths = np.diff(self._train.indptr[start : stop + 1])
+        return [start, *(start + last for _, last in cut_by_work(lengths, PIECE_RATINGS, PIECE_USERS))]
 
     def _add_up(self, part: int, context: TaskContext) -> dict[str, float]:
         totals = np.zeros(self._n_items)
@@ -167,7 +176,8 @@ class AlternatingStage(Generic[Section]):
                 fit_users(objective, rows, np.arange(first, last), items, self._section.steps, found, sums)
                 products += gram(found)
                 write(found)
-        np.save(context.scratch / _sums_path(sweep, 0, part), sums)
+        if self._n_parts > 1:
+            np.save(context.scratch / _sums_path(sweep, 0, part), sums)
         np.save(context.scratch / _products_path(sweep, part), products)
 
     def _add_more(self, sweep: int, number: int, part: int, context: TaskContext) -> None:
@@ -191,7 +201,8 @@ class AlternatingStage(Generic[Section]):
 
     def _ranges(self) -> list[slice]:
         """Items of each task, as many as are planned; items that only test knows are none of them."""
-        n_tasks = self._inputs.plan()["begin-0"].n_tasks
+        plan = self._inputs.plan()
+        n_tasks = plan["begin-0" if "begin-0" in plan else "items-0"].n_tasks
         edges = [self._n_items * task // n_tasks for task in range(n_tasks + 1)]
         return [slice(*each) for each in itertools.pairwise(edges)]
 
@@ -214,23 +225,54 @@ class AlternatingStage(Generic[Section]):
 
     def _gathered(self, sweep: int, number: int, some: slice) -> tuple[Float32, Float64, Float64]:
         """What fitting some items takes: sums of all parts, what the items' ratings weigh, the users' Gram matrix."""
-        sums, products = (
-            np.zeros((some.stop - some.start, self._dims), dtype=np.float32),
-            np.zeros((self._dims, self._dims)),
-        )
+        sums = np.zeros((some.stop - some.start, self._dims), dtype=np.float32)
         for part in range(self._n_parts):
             sums += arrays.ArrayFile(self._own.path(_sums_path(sweep, number, part)))[some]
+        return sums, *self._weights_and_products(sweep, some)
+
+    def _weights_and_products(self, sweep: int, some: slice) -> tuple[Float64, Float64]:
+        products = np.zeros((self._dims, self._dims))
+        for part in range(self._n_parts):
             products += np.load(self._own.path(_products_path(sweep, part)))
-        return sums, arrays.ArrayFile(self._own.path(_TOTALS))[some], products
+        return arrays.ArrayFile(self._own.path(_TOTALS))[some], products
+
+    def _load_ratings(self) -> tuple[Objective, NarrowRows]:
+        return self.objective(), self._train.read(0, self._n_users)
+
+    def _fit_items(self, sweep: int, index: int, context: TaskContext) -> None:
+        """Fit some items wholly: where users are one part, going through it again takes less than passing sums on."""
+        objective, rows = context.shared
+        some = self._ranges()[index]
+        totals, products = self._weights_and_products(sweep, some)
+        solutions = self._before(sweep, index)
+        sums = self._sums_of(objective, rows, sweep, some, solutions, first=True)
+        descents = begin_items(objective, sums, totals, products, solutions)
+        for _ in range(self._section.steps):
+            sums = self._sums_of(objective, rows, sweep, some, descents.directions, first=False)
+            step_items(objective, sums, totals, products, descents)
+        np.save(context.scratch / _descent_paths(sweep, self._section.steps, index)[_SOLUTIONS], descents.solutions)
+
+    def _sums_of(
+        self, objective: Objective, rows: NarrowRows, sweep: int, some: slice, vectors: Float32, *, first: bool
+    ) -> Float32:
+        """What all users add for some items with these vectors: what beginning takes, or a step."""
+        sums = np.zeros_like(vectors)
+        for start, stop in itertools.pairwise(self._edges(0, self._n_users)):
+            users, codes = self.users(sweep, start, stop), np.arange(start, stop)
+            add_some(objective, rows.part(start, stop), codes, users, some, vectors, sums, first=first)
+        return sums
+
+    def _before(self, sweep: int, index: int) -> Float32:
+        """Vectors of a task's items before a sweep."""
+        if sweep:
+            path = _descent_paths(sweep - 1, self._section.steps, index)[_SOLUTIONS]
+            before: Float32 = np.load(self._own.path(path))
+            return before
+        return arrays.ArrayFile(self._own.path(_START))[self._ranges()[index]]
 
     def _begin(self, sweep: int, index: int, context: TaskContext) -> None:
-        some = self._ranges()[index]
-        if sweep:
-            solutions = np.load(self._own.path(_descent_paths(sweep - 1, self._section.steps, index)[_SOLUTIONS]))
-        else:
-            solutions = arrays.ArrayFile(self._own.path(_START))[some]
-        descents = begin_items(context.shared, *self._gathered(sweep, 0, some), solutions)
-        self._save(descents, sweep, 0, index, context)
+        gathered = self._gathered(sweep, 0, self._ranges()[index])
+        self._save(begin_items(context.shared, *gathered, self._before(sweep, index)), sweep, 0, index, context)
 
     def _step(self, sweep: int, number: int, index: int, context: TaskContext) -> None:
         paths = _descent_paths(sweep, number, index)

@@ -34,8 +34,9 @@ def solved(left: NDArray[Any], others: NDArray[Any], strength: float) -> NDArray
     return np.array(rows)
 
 
-def test_vectors_are_those_of_alternating_least_squares(tmp_path: Path) -> None:
-    run, section = fitted(tmp_path), Residuals(**EXACT)
+@pytest.mark.parametrize("ratings_per_part", [300, 10**6])
+def test_vectors_are_those_of_alternating_least_squares(ratings_per_part: int, tmp_path: Path) -> None:
+    run, section = fitted(tmp_path, ratings_per_part=ratings_per_part), Residuals(**EXACT)
     train, biases = read_matrix(run).toarray().astype(np.float64), read_biases(run["biases"])
     expected = biases.mean + biases.users[:, None] + biases.items[None, :]
     unit = train[train > 0].std()
