@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import hypothesis
 import pytest
 
 from engine.chunked.journal import Committed
@@ -21,6 +22,10 @@ from engine.ratings import datasets
 from tests.support.browser import launched
 from tests.support.here import in_this_process
 from tests.support.pipeline import finish_run, run_stages
+
+# Machines are shared: how long an example takes says nothing.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Files that take longest, the longest first: one of them begun last would keep one process at work alone.
 _LONGEST = [
