@@ -91,7 +91,7 @@ def test_more_data_never_needs_less(n_users: int, per_user: int, n_items: int, m
     )
     before, after = COSTS[step](Config(), small), COSTS[step](Config(), large)
     # Where users are one part, items are fitted in another way.
-    assert before.keys() == after.keys() or (step in ("refine", "residuals") and "items-0" in before)
+    assert before.keys() <= after.keys() or (step in ("refine", "residuals") and "items-0" in before)
     both = before.keys() & after.keys()
     assert all(before[name].cost.least() <= after[name].cost.least() for name in both)
     assert all(before[name].n_tasks <= after[name].n_tasks for name in both)
