@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import config
@@ -211,7 +211,6 @@ def test_no_assignment_is_refused(text: str) -> None:
         parse_assignment(text)
 
 
-@settings(deadline=None)
 @given(key=st.sampled_from(["workers", "neighbors.k"]), value=st.integers() | st.booleans())
 def test_an_assignment_of_a_number_or_truth_value_keeps_it(key: str, value: int) -> None:
     parsed: Any = parse_assignment(f"{key}={str(value).lower()}")

@@ -98,8 +98,9 @@ def _by_item(section: Cooccurrence, settings: Config, shapes: Shapes) -> int:
 def _refined(settings: Config, section: Refine | Residuals, dims: int, shapes: Shapes) -> int:
     """Users' vectors of two sweeps; items' of one step, and of the next; what two rounds of parts have added up."""
     parts = chunks(n_train(settings, shapes) + PART_USER * shapes.n_users, section.ratings_per_part)
-    users, items = 2 * 4 * dims * shapes.n_users, (2 * 3 + 2) * 4 * dims * shapes.n_items
-    return users + items + parts * total(sums=3 * 4 * dims, totals=8) * shapes.n_items
+    tables = total(start=1, descents=2 * 3, sums=3 * parts) if parts > 1 else total(start=1, solutions=2)
+    users, items = 2 * 4 * dims * shapes.n_users, tables * 4 * dims * shapes.n_items
+    return users + items + total(totals=8) * (parts + 1) * shapes.n_items + 4 * dims * shapes.n_items
 
 
 def _indexed(settings: Config, shapes: Shapes) -> int:

@@ -63,6 +63,8 @@ PIECE_RATINGS = 2**18
 """refine, residuals: ratings of users whose vectors are fitted, and added to sums, at once."""
 PIECE_USERS = 4096
 """refine, residuals: such users."""
+FEW_RANGES = 4
+"""refine, residuals: ranges that items are cut into, at most, where users are one part."""
 RECOMMEND_ROW_GROUP = 2**17
 """recommend: rows of the result that are written together."""
 
@@ -90,6 +92,7 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "PART_USER": ("biases", "refine", "residuals", "cooccurrence"),
     "PIECE_RATINGS": ("refine", "residuals"),
     "PIECE_USERS": ("refine", "residuals"),
+    "FEW_RANGES": ("refine", "residuals"),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""
@@ -104,8 +107,6 @@ CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
 JOINED_RATINGS = 2**19
 """cooccurrence: ratings of items that are put together at a time."""
-FEW_RANGES = 4
-"""refine, residuals: ranges that items are cut into, at most, where users are one part."""
 SCALED_RATINGS = 2**16
 """Ratings that are scaled at once."""
 PASS_ROWS = 4096
@@ -153,7 +154,6 @@ FREE = (
     "HELD_IDS",
     "CUT_BINS",
     "JOINED_RATINGS",
-    "FEW_RANGES",
     "SCALED_RATINGS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",

@@ -3,8 +3,9 @@
 In a sweep users' vectors are fitted to those of the items, a part of the users a task. While it has them, a task adds
 up what the items need of its users: a sum for each item. Then items' vectors are fitted, by steps of conjugate
 gradients: tasks of items add up the parts' sums, in the order of the parts, and take a step; tasks of users add up what
-the next step needs. So nothing is held of all users, and the ratings are read as they lie, by user. All but the item
-vectors at the end is temporary.
+the next step needs. Where users are one part, tasks of items do all steps, and go through the users at each of them.
+So nothing is held of all users, and the ratings are read as they lie, by user. All but the item vectors at the end is
+temporary.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from engine.artifacts.names import ITEM_FACTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import FactorsLayout, Scale
-from engine.chunked import arrays
+from engine.chunked.array_files import ArrayFile, array_file
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext, task_id
@@ -77,6 +78,7 @@ class AlternatingStage(Generic[Section]):
         self._dims = padded(min(self.leading(), FactorsLayout.of(factors).dims))
         self._n_parts = inputs.plan()["sums"].n_tasks
         self._parts = self._train.split_rows(self._n_parts, PART_USER) if self._n_parts else []
+        self._is_one_part = "items-0" in inputs.plan()
 
     def objective(self) -> Objective:
         """What products of vectors are fitted to; after the round ``start``."""
@@ -97,29 +99,36 @@ class AlternatingStage(Generic[Section]):
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        plan, sweeps, steps = self._inputs.plan(), self._section.sweeps, self._section.steps
+        plan = self._inputs.plan()
         yield Round("sums", plan["sums"], self._add_up, until="start")
         yield Round("start", plan["start"], self._start, until="collect")
-        for sweep in range(sweeps):
-            last = sweep == sweeps - 1
-            users, begin, items = f"users-{sweep}", f"begin-{sweep}", f"items-{sweep}"
-            until = self.users_needed_until if last else f"users-{sweep + 1}"
-            load = partial(self._load_items, sweep - 1)
+        for sweep in range(self._section.sweeps):
+            users, load = f"users-{sweep}", partial(self._load_items, sweep - 1)
+            until = self._then(sweep, "users", self.users_needed_until)
             yield Round(users, plan[users], partial(self._fit_users, sweep), load, until=until)
-            if items in plan:
-                then = "collect" if last else f"items-{sweep + 1}"
-                yield Round(items, plan[items], partial(self._fit_items, sweep), self._load_ratings, until=then)
-                continue
-            yield Round(begin, plan[begin], partial(self._begin, sweep), self.objective, until=f"step-{sweep}-0")
-            for number in range(steps):
-                more, step = f"more-{sweep}-{number}", f"step-{sweep}-{number}"
-                directions = partial(self._load_directions, sweep, number)
-                yield Round(more, plan[more], partial(self._add_more, sweep, number), directions, until=step)
-                then = (
-                    f"step-{sweep}-{number + 1}" if number < steps - 1 else "collect" if last else f"begin-{sweep + 1}"
-                )
-                yield Round(step, plan[step], partial(self._step, sweep, number), self.objective, until=then)
+            yield from self._at_once(sweep) if self._is_one_part else self._step_by_step(sweep)
         yield Round("collect", plan["collect"], self._collect)
+
+    def _then(self, sweep: int, name: str, end: str) -> str:
+        """The round of a name in the next sweep, or ``end`` after the last."""
+        return f"{name}-{sweep + 1}" if sweep < self._section.sweeps - 1 else end
+
+    def _at_once(self, sweep: int) -> Iterator[Round]:
+        """Fit items where users are one part: going through it again takes less than passing sums on."""
+        name = f"items-{sweep}"
+        until, planned = self._then(sweep, "items", "collect"), self._inputs.plan()[name]
+        yield Round(name, planned, partial(self._fit_items, sweep), self._load_ratings, until=until)
+
+    def _step_by_step(self, sweep: int) -> Iterator[Round]:
+        """Fit items by sums that the parts of the users leave."""
+        plan, steps = self._inputs.plan(), [f"step-{sweep}-{number}" for number in range(self._section.steps)]
+        untils = [*steps[1:], self._then(sweep, "begin", "collect")]
+        begin = f"begin-{sweep}"
+        yield Round(begin, plan[begin], partial(self._begin, sweep), self.objective, until=steps[0])
+        for number, (step, until) in enumerate(zip(steps, untils, strict=True)):
+            more, load = f"more-{sweep}-{number}", partial(self._load_directions, sweep, number)
+            yield Round(more, plan[more], partial(self._add_more, sweep, number), load, until=step)
+            yield Round(step, plan[step], partial(self._step, sweep, number), self.objective, until=until)
 
     # Users, by parts.
 
@@ -168,15 +177,16 @@ class AlternatingStage(Generic[Section]):
     def _fit_users(self, sweep: int, part: int, context: TaskContext) -> None:
         objective, items = context.shared
         start, stop = self._parts[part]
-        sums, products = np.zeros_like(items.vectors), np.zeros((self._dims, self._dims))
+        sums = None if self._is_one_part else np.zeros_like(items.vectors)
+        products = np.zeros((self._dims, self._dims))
         path = context.scratch / _users_path(sweep, part)
-        with arrays.array_file(path, np.float32, (stop - start, self._dims)) as write:
+        with array_file(path, np.float32, (stop - start, self._dims)) as write:
             for first, last, rows in self.pieces(start, stop):
                 found = self.users(sweep - 1, first, last)
                 fit_users(objective, rows, np.arange(first, last), items, self._section.steps, found, sums)
                 products += gram(found)
                 write(found)
-        if self._n_parts > 1:
+        if sums is not None:
             np.save(context.scratch / _sums_path(sweep, 0, part), sums)
         np.save(context.scratch / _products_path(sweep, part), products)
 
@@ -192,7 +202,7 @@ class AlternatingStage(Generic[Section]):
         found = np.zeros((stop - start, self._dims), dtype=np.float32)
         for part, (first, last) in enumerate(self._parts) if sweep >= 0 else ():
             if first < stop and last > start:
-                stored = arrays.ArrayFile(self._own.path(_users_path(sweep, part)))
+                stored = ArrayFile(self._own.path(_users_path(sweep, part)))
                 some = slice(max(first, start), min(last, stop))
                 found[some.start - start : some.stop - start] = stored[some.start - first : some.stop - first]
         return found
@@ -201,8 +211,7 @@ class AlternatingStage(Generic[Section]):
 
     def _ranges(self) -> list[slice]:
         """Items of each task, as many as are planned; items that only test knows are none of them."""
-        plan = self._inputs.plan()
-        n_tasks = plan["begin-0" if "begin-0" in plan else "items-0"].n_tasks
+        n_tasks = self._inputs.plan()["items-0" if self._is_one_part else "begin-0"].n_tasks
         edges = [self._n_items * task // n_tasks for task in range(n_tasks + 1)]
         return [slice(*each) for each in itertools.pairwise(edges)]
 
@@ -227,20 +236,20 @@ class AlternatingStage(Generic[Section]):
         """What fitting some items takes: sums of all parts, what the items' ratings weigh, the users' Gram matrix."""
         sums = np.zeros((some.stop - some.start, self._dims), dtype=np.float32)
         for part in range(self._n_parts):
-            sums += arrays.ArrayFile(self._own.path(_sums_path(sweep, number, part)))[some]
+            sums += ArrayFile(self._own.path(_sums_path(sweep, number, part)))[some]
         return sums, *self._weights_and_products(sweep, some)
 
     def _weights_and_products(self, sweep: int, some: slice) -> tuple[Float64, Float64]:
         products = np.zeros((self._dims, self._dims))
         for part in range(self._n_parts):
             products += np.load(self._own.path(_products_path(sweep, part)))
-        return arrays.ArrayFile(self._own.path(_TOTALS))[some], products
+        return ArrayFile(self._own.path(_TOTALS))[some], products
 
     def _load_ratings(self) -> tuple[Objective, NarrowRows]:
         return self.objective(), self._train.read(0, self._n_users)
 
     def _fit_items(self, sweep: int, index: int, context: TaskContext) -> None:
-        """Fit some items wholly: where users are one part, going through it again takes less than passing sums on."""
+        """Fit some items, to all users."""
         objective, rows = context.shared
         some = self._ranges()[index]
         totals, products = self._weights_and_products(sweep, some)
@@ -268,7 +277,7 @@ class AlternatingStage(Generic[Section]):
             path = _descent_paths(sweep - 1, self._section.steps, index)[_SOLUTIONS]
             before: Float32 = np.load(self._own.path(path))
             return before
-        return arrays.ArrayFile(self._own.path(_START))[self._ranges()[index]]
+        return ArrayFile(self._own.path(_START))[self._ranges()[index]]
 
     def _begin(self, sweep: int, index: int, context: TaskContext) -> None:
         gathered = self._gathered(sweep, 0, self._ranges()[index])

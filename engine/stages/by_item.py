@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.chunked import arrays
+from engine.chunked.array_files import ArrayFile
 from engine.chunked.csr import NarrowRows
 from engine.chunked.journal import Committed
 from engine.model.by_item import Ids, Part, Shares, StoredPart, by_place, cut_places, joined
@@ -49,7 +49,7 @@ class ByItem:
         """What each task that sorted ratings has left; on the disk."""
         names = Part.__dataclass_fields__
         paths = ({name: self._own.path(_part_path(name, i)) for name in names} for i in range(self._n_parts))
-        return [StoredPart(**{name: arrays.ArrayFile(path) for name, path in each.items()}) for each in paths]
+        return [StoredPart(**{name: ArrayFile(path) for name, path in each.items()}) for each in paths]
 
 
 def _part_path(name: str, part: int) -> str:

@@ -21,6 +21,7 @@ from engine import config
 from engine.artifacts.names import ITEM_FACTORS, VECTORS
 from engine.artifacts.records import is_implicit, settled_liked_from
 from engine.chunked import arrays
+from engine.chunked.array_files import ArrayFile
 from engine.chunked.csr import NarrowRows
 from engine.chunked.task import Round, TaskContext
 from engine.model.alternating import Float32, Objective, Side, fit_users, side
@@ -61,7 +62,7 @@ class RefineStage(AlternatingStage[config.Refine]):
         return objective, side(objective, np.load(self._own.path(ITEM_FACTORS)))
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
-        dims, size = arrays.ArrayFile(self._own.path(ITEM_FACTORS)).shape[1], self._section.users_per_chunk
+        dims, size = ArrayFile(self._own.path(ITEM_FACTORS)).shape[1], self._section.users_per_chunk
         shape = (self._n_users, dims)
         arrays.create_array(context.scratch, VECTORS, shape=shape, chunks=(size, dims), dtype=np.float32, fill=np.nan)
         return {"dims": dims, "n_users": self._n_users}

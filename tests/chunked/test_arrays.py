@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.chunked import arrays, memory
-from engine.chunked.arrays import ArrayFile, Unpacked
+from engine.chunked.array_files import ArrayFile, array_file
+from engine.chunked.arrays import Unpacked
 from engine.chunked.budget import MIB
 from engine.chunked.errors import DamagedError
 
@@ -95,16 +96,16 @@ def test_a_disk_without_room_is_told_while_unpacking(tmp_path: Path, monkeypatch
 def test_an_array_written_in_pieces_is_as_one_that_is_saved(tmp_path: Path) -> None:
     whole = np.arange(24, dtype=np.float32).reshape(8, 3)
     np.save(tmp_path / "saved.npy", whole)
-    with arrays.array_file(tmp_path / "written.npy", np.float32, (8, 3)) as write:
+    with array_file(tmp_path / "written.npy", np.float32, (8, 3)) as write:
         for some in (whole[:0], whole[:5], np.asfortranarray(whole[5:])):
             write(some)
     assert (tmp_path / "written.npy").read_bytes() == (tmp_path / "saved.npy").read_bytes()
-    assert arrays.ArrayFile(tmp_path / "written.npy")[4:6].tolist() == whole[4:6].tolist()
+    assert ArrayFile(tmp_path / "written.npy")[4:6].tolist() == whole[4:6].tolist()
 
 
 def test_an_array_written_in_pieces_has_as_many_rows_as_it_says(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"9 numbers were written of an array of shape \(4, 3\)"),
-        arrays.array_file(tmp_path / "short.npy", np.float32, (4, 3)) as write,
+        array_file(tmp_path / "short.npy", np.float32, (4, 3)) as write,
     ):
         write(np.ones((3, 3)))

@@ -68,7 +68,7 @@ def same(found: scipy.sparse.csr_matrix, expected: scipy.sparse.csr_matrix) -> N
     np.testing.assert_array_equal(found.data, expected.data.astype(np.float32))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(matrix=matrices(half_stars), chunk=st.integers(1, 12))
 def test_half_stars_come_back_from_one_byte_each(matrix: scipy.sparse.csr_matrix, chunk: int) -> None:
     with TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def test_half_stars_come_back_from_one_byte_each(matrix: scipy.sparse.csr_matrix
         assert (reader.shape, reader.nnz) == (matrix.shape, matrix.nnz)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(matrix=matrices(st.floats(-1e6, 1e6, width=32)), dtype=st.sampled_from(["float32", "float64"]))
 def test_float_values_come_back_as_they_were(matrix: scipy.sparse.csr_matrix, dtype: str) -> None:
     with TemporaryDirectory() as folder:
@@ -131,14 +131,13 @@ def test_half_stars_are_stored_as_their_number(stored: Stored) -> None:
     np.testing.assert_array_equal(narrow.part(1, 3).widen().toarray(), matrix[1:3].toarray())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(edges=st.tuples(st.integers(0, 40), st.integers(0, 40)).map(sorted))
 def test_a_range_of_rows_is_what_scipy_slices(stored: Stored, edges: list[int]) -> None:
     matrix, reader = stored
     same(reader.read(*edges).widen(), matrix[edges[0] : edges[1]])
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.integers(0, 39), max_size=50))
 def test_taken_rows_are_those_rows_in_the_order_asked_for(
     stored_rows: tuple[scipy.sparse.csr_matrix, NarrowRows], rows: list[int]
@@ -147,7 +146,7 @@ def test_taken_rows_are_those_rows_in_the_order_asked_for(
     same(whole.take(np.array(rows, dtype=np.int64)).widen(), matrix[np.array(rows, dtype=np.int64)])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.sets(st.integers(0, 39)).map(sorted))
 def test_some_rows_are_read_from_the_chunks_that_hold_them(stored: Stored, rows: list[int]) -> None:
     matrix, reader = stored

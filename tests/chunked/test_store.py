@@ -94,7 +94,7 @@ class Sealed(msgspec.Struct):
     share: float = 0.0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_altered_byte_of_a_sealed_file_is_noticed(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

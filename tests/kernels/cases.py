@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=80)
 seeds = st.integers(0, 2**32 - 1)
 value_types = st.sampled_from(["uint8", "float32", "float64"])
 # The least number of columns that is stored in a type, or beyond.

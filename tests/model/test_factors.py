@@ -20,7 +20,7 @@ from engine.model.factors import gram, orthonormalise, ritz, unit_rows
 from tests.support.pipeline import SMALL, read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 
 

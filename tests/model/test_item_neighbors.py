@@ -11,7 +11,7 @@ from engine.model import item_neighbors as itemknn
 from engine.model.factors import unit_rows
 from engine.model.item_neighbors import cluster_items, near_rows, significance
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @quick

@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -70,7 +70,6 @@ def close(expected: float | None) -> object:
     return None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(recommended())
 def test_ranking_figures_are_those_of_plain_loops(
     lists: tuple[NDArray[np.bool_], NDArray[np.int64], list[int]],
@@ -150,7 +149,6 @@ def test_ranking_figures_are_those_of_trec_eval() -> None:
     np.testing.assert_allclose(ours[f"mrr_at_{length}"], theirs["recip_rank"], rtol=0, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(batched_shares, st.randoms(use_true_random=False))
 def test_merged_means_over_users_are_those_of_all_users_in_any_order(values: list[list[float]], random: Random) -> None:
     together = [value for batch in values for value in batch]
@@ -161,7 +159,6 @@ def test_merged_means_over_users_are_those_of_all_users_in_any_order(values: lis
     assert merged.standard_error == close(plain_standard_error(together))
 
 
-@settings(deadline=None)
 @given(batched_users, st.randoms(use_true_random=False))
 def test_merged_means_over_pairs_are_those_of_all_pairs_in_any_order(
     batches: list[list[list[float]]], random: Random
@@ -217,7 +214,6 @@ def test_without_two_users_there_is_no_standard_error() -> None:
     assert Mean.over_users(np.zeros(3)).root() == {"value": 0.0, "standard_error": 0.0, "n_users": 3}
 
 
-@settings(deadline=None)
 @given(item_counts, st.randoms(use_true_random=False))
 def test_coverage_and_gini_are_those_of_plain_loops_in_any_order(counts: list[int], random: Random) -> None:
     apart = sum(abs(one - other) for one in counts for other in counts)

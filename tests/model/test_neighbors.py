@@ -14,7 +14,7 @@ from engine.kernels.nearest import NO_NEIGHBOR, Best
 from engine.model import neighbors as knn
 from engine.model.neighbors import merge_nearest
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 # Few distinct values, so that ties are the rule.
 scores = st.sampled_from([-1.5, 0.0, 0.25, 0.5, 1.0, 3.0])
 

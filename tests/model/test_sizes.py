@@ -35,8 +35,8 @@ KNOWN = {
     "neighbors": (5, "4b29f970e1c8"),
     "predict": (4, "747e8607befa"),
     "recommend": (12, "c97d71e74f49"),
-    "refine": (4, "a1329dcf466f"),
-    "residuals": (4, "968371314d61"),
+    "refine": (4, "96ea3eaea0c0"),
+    "residuals": (4, "3248810c5567"),
 }
 VERSIONS = {step.name: step.version for step in (*STEPS, recommend_step(Config(), Recommend()))}
 

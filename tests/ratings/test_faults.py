@@ -181,7 +181,7 @@ def test_an_id_far_down_is_a_fault_unless_it_is_the_text_of_its_number(write: Wr
         assert (locate_fault(source) is None) is sound, repr(odd)
 
 
-quiet = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quiet = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ratings = st.lists(
     st.tuples(st.integers(-5, 10**12), st.integers(0, 99), st.sampled_from(["0.5", "3", "5.0", ".5", "1e1"])),
     min_size=1,

@@ -227,7 +227,7 @@ def test_times_written_otherwise_than_at_the_top_are_faults(write: Write, good: 
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(moments, st.sampled_from(["", "Z", "+02:00", "-0930"]), st.sampled_from(["T", " "]))
 def test_iso_times_are_those_of_the_standard_library(moment: datetime, zone: str, between: str) -> None:
     written = moment.isoformat(between) + zone
@@ -238,7 +238,7 @@ def test_iso_times_are_those_of_the_standard_library(moment: datetime, zone: str
     assert found == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text("0123456789-: TZ.+", min_size=8, max_size=26) | st.from_regex(times._ISO_TIME, fullmatch=True))
 def test_reading_and_judging_times_agree(written: str) -> None:
     found = pl.select(times.in_unit(pl.lit(written), "text", "us", "us")).item()

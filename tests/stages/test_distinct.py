@@ -12,7 +12,7 @@ from engine.chunked.errors import EngineError
 from engine.stages.ingest import distinct as ids
 from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 Pieces = list[list[int]]
 near = st.integers(0, 20)
 far = st.integers(-(2**63), 2**63 - 1)

@@ -292,7 +292,7 @@ def unpacked(measured: NDArray[np.void], k: int) -> list[dict[str, Any]]:
 ERROR_KINDS = ("squared", "absolute")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     users=st.lists(
         st.tuples(list_of_a_user, said_of_a_user, ratings_of_a_user, ratings_of_a_user), min_size=1, max_size=5

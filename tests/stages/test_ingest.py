@@ -21,7 +21,7 @@ from engine.stages.ingest.stage import codes
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 
 
 @quick

@@ -34,7 +34,7 @@ def draw(counts: list[int], seed: int, test_fraction: float = 0.2, min_ratings: 
     return [bool(held) for held in mask]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts=counts_of_users, seed=seeds, test_fraction=fractions, min_ratings=st.integers(2, 10))
 def test_the_rows_drawn_are_those_the_notebook_draws(
     counts: list[int], seed: int, test_fraction: float, min_ratings: int
@@ -62,7 +62,7 @@ def test_users_with_many_ratings_are_drawn_as_numpy_does(known: bool, monkeypatc
     assert holdout._numpy_is_known()
     monkeypatch.setattr(holdout, "_numpy_is_known", lambda: known)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(counts=some_with_many_ratings, seed=seeds, test_fraction=fractions)
     def check(counts: list[int], seed: int, test_fraction: float) -> None:
         mine, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
@@ -86,7 +86,6 @@ def test_another_numpy_is_seen_to_draw_otherwise(monkeypatch: pytest.MonkeyPatch
     assert not check()
 
 
-@settings(deadline=None)
 @given(counts=counts_of_users, seed=seeds, data=st.data())
 def test_drawing_part_by_part_draws_the_same(counts: list[int], seed: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(counts)))
@@ -95,7 +94,6 @@ def test_drawing_part_by_part_draws_the_same(counts: list[int], seed: int, data:
     assert np.concatenate([draw_held_out(rng, part, 0.2, 5) for part in parts]).tolist() == draw(counts, seed)
 
 
-@settings(deadline=None)
 @given(counts=counts_of_users, seed=seeds, test_fraction=st.floats(0.01, 0.99), min_ratings=st.integers(2, 10))
 def test_every_user_keeps_a_rating_and_gives_a_fifth_or_one_or_none(
     counts: list[int], seed: int, test_fraction: float, min_ratings: int
@@ -153,7 +151,7 @@ def test_the_sample_splits_as_the_notebook(sample_dir: Path, sample_run: dict[st
     assert (sum(p["n_train"] for p in parts), sum(p["n_test"] for p in parts)) == (80251, 19753)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts=counts_of_users, seed=seeds, folds=st.integers(2, 7), min_ratings=st.integers(2, 10))
 def test_each_rating_is_in_one_fold_and_a_users_folds_are_as_large(
     counts: list[int], seed: int, folds: int, min_ratings: int

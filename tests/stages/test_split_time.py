@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import engine
@@ -28,7 +28,6 @@ PAIR = ("userId", "movieId")
 int64s = st.integers(-(2**63), 2**63 - 1)
 
 
-@settings(deadline=None)
 @given(values=st.lists(int64s | st.integers(-3, 3), min_size=1, max_size=60), data=st.data())
 def test_the_value_of_a_rank_is_that_of_the_sorted_values(values: list[int], data: st.DataObject) -> None:
     rank = data.draw(st.integers(0, len(values) - 1))
@@ -39,7 +38,6 @@ def test_the_value_of_a_rank_is_that_of_the_sorted_values(values: list[int], dat
     assert smallest(lambda: iter(pieces), rank, low, high) == sorted(values)[rank]
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=40),
     size=st.integers(0, 3),

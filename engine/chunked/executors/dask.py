@@ -24,7 +24,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from engine.chunked import memory
 from engine.chunked.budget import GIB, Allotment, format_size
-from engine.chunked.errors import EngineError, Interrupted, UsageError, describe, rebuilt
+from engine.chunked.errors import EngineError, Interrupted, UsageError, describe, rebuilt, refuse_little_address_space
 from engine.chunked.events import (
     Failed,
     OnEvent,
@@ -123,6 +123,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _local_cluster(workers: int, allowed: int) -> Iterator[LocalCluster]:
+    refuse_little_address_space()
     settings = {
         "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
         "distributed.scheduler.worker-saturation": 1.0,  # a task waits with the scheduler, not with a busy worker
