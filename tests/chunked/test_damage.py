@@ -195,6 +195,7 @@ def test_without_a_last_run_nothing_is_cleaned(settings: Config, whole: dict[str
         upkeep.unused(run)
 
 
+@pytest.mark.usefixtures("whole")
 def test_figures_of_results_that_are_gone_are_not_believed(settings: Config, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(settings.workdir or "", run)
