@@ -98,7 +98,7 @@ def reset_peak() -> None:
 
 
 # Parameters of glibc's mallopt, and what they are set to: what `engine.chunked.executors.base` has in the environment.
-_KEEP_LITTLE = {"arenas": (-8, 2), "mmap threshold": (-3, MIB), "trim threshold": (-1, 8 * MIB)}
+_KEEP_LITTLE = {"arenas": (-8, 2), "mmap threshold": (-3, 4 * MIB), "trim threshold": (-1, 8 * MIB)}
 
 
 def keep_little() -> None:
