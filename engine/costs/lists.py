@@ -51,7 +51,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     k = min(k, items)
     ratings = shapes.ratings_of(users)
     stored = total(columns=column_bytes(shapes), values=shapes.value_bytes)
-    neighbor = total(ids=4, similarities=4, known=4, powers=4, weights=4, rows=4, codes=2 * 4, work=2 * 8)
+    neighbor = total(known=4, powers=4, weights=4, rows=4, codes=2 * 4, work=2 * 8)
     own = total(stored=stored, values=4, liked=1, votes=4, liked_so_far=8, columns=4 + 4, liked_columns=4, shares=4 + 8)
     test = total(
         columns=4 + 4,
@@ -67,12 +67,13 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         zarr=ZARR,
         scores=total(sums=4, states=4, touched=4, together=4) * items,
         wide_values=wide_values(settings, shapes),
-        neighbors=neighbor * n_near_users(settings, shapes) * users,
+        neighbors=n_near_users(settings, shapes) * (neighbor * users + total(ids=4, similarities=4) * block),
         needed=shapes.n_users,
         own=own * ratings,
-        vectors=4 * dims * users,
-        blended=total(candidates=4, votes=4, products=4, together=4, popularity=4) * items,
+        vectors=4 * dims * block,
+        blended=total(candidates=4, votes=4, products=4, together=4, popularity=4, ranked=4) * items,
         test=test * n_test_of(settings, ratings, users),
+        stored_test=stored * n_test_of(settings, shapes.ratings_of(block), block),
         lists=listed * k * users,
         times=2 * 8 * items,  # recommended by each of what ranks
         of_block=8 * items,  # the same of a block

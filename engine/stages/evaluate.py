@@ -29,6 +29,7 @@ from engine.artifacts.readers import Matrix, Nearest, NearItems, Predictions, Re
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
+from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import lists_of
@@ -47,6 +48,20 @@ class _Shared(NamedTuple):
     ratings: RatingsOfNeighbors
     ranking: Ranking
     baselines: Baselines
+
+
+class _OfTask(NamedTuple):
+    """What is read once of a task's users, from user ``start`` on, and what is counted of them."""
+
+    start: int
+    test: NarrowRows
+    vectors: NDArray[np.float32] | None
+    counts: NDArray[np.int64]
+
+    def of(self, start: int, stop: int) -> tuple[NarrowRows, NDArray[np.float32] | None]:
+        """Test ratings and vectors of some users."""
+        first, last = start - self.start, stop - self.start
+        return self.test.part(first, last), None if self.vectors is None else self.vectors[first:last]
 
 
 class EvaluateStage:
@@ -90,17 +105,18 @@ class EvaluateStage:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
         counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
-        measure = partial(self._measure, context.shared, counts)
+        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
+        of_task = _OfTask(start, self._test.read(start, stop), vectors, counts)
+        measure = partial(self._measure, context.shared, of_task)
         measured = context.shared.ratings.each(start, stop, context.batch_rows, context.reads, measure)
         np.save(context.scratch / _measured_path(index), np.concatenate(measured))
         np.save(context.scratch / _counts_path(index), counts)
 
-    def _measure(self, shared: _Shared, counts: NDArray[np.int64], block: Block) -> NDArray[np.void]:
+    def _measure(self, shared: _Shared, of_task: _OfTask, block: Block) -> NDArray[np.void]:
         """Measure a block of users, and count the items recommended to them."""
         start, stop, own = block.start, block.stop, block.own
-        test = self._test.read(start, stop)
+        test, vectors = of_task.of(start, stop)
         wanted = None if self._votes else lists_of(test)
-        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
         ranked = shared.ranking.rank(
             block.ratings,
             block.neighbors,
@@ -120,7 +136,7 @@ class EvaluateStage:
             predicted = self._predictions.read(self._test.indptr, start, stop)
         else:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
-        return measure_users(ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, counts)
+        return measure_users(ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, of_task.counts)
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
         from engine.stages.tables import write_users  # Polars, which scoring has no room for

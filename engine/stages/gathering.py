@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.artifacts.readers import Nearest
-from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Reads
 from engine.model.scoring import cut_by_work
@@ -37,6 +36,20 @@ class Block(NamedTuple):
     ratings: NarrowRows
     neighbors: NDArray[np.int32]
     similarities: NDArray[np.float32]
+
+
+class _Users(NamedTuple):
+    """Users ``start`` to ``stop``, and the neighbours of each, read at once: stored chunks hold many users."""
+
+    start: int
+    stop: int
+    ids: NDArray[np.int32]
+    similarities: NDArray[np.float32]
+
+    def of(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Neighbours of some of them, and their cosines."""
+        some = slice(first - self.start, last - self.start)
+        return self.ids[some], self.similarities[some]
 
 
 class _Gathered(NamedTuple):
@@ -81,31 +94,34 @@ class RatingsOfNeighbors:
             Counts what is read.
         work : callable
         """
+        users = _Users(start, stop, *self._neighbors.read(start, stop))
         if self._all is None:
-            parts = (self._gather(each, reads, work) for each in self._cut(start, stop, most))
+            parts = (self._gather(users, each, reads, work) for each in self._cut(users, most))
             return [each for part in parts for each in part]
         return [
-            work(Block(first, last, self._all.part(first, last), self._all, *self._neighbors.read(first, last)))
+            work(Block(first, last, self._all.part(first, last), self._all, *users.of(first, last)))
             for first, last in _units(start, stop)
         ]
 
-    def _gather(self, users: _Gathered, reads: Reads, work: Callable[[Block], NDArray[Any]]) -> list[NDArray[Any]]:
+    def _gather(
+        self, users: _Users, some: _Gathered, reads: Reads, work: Callable[[Block], NDArray[Any]]
+    ) -> list[NDArray[Any]]:
         """Read what the neighbours of some users have rated, and do the work for them."""
-        ratings = self._train.read_some(users.codes, self._chunks, reads)
+        ratings = self._train.read_some(some.codes, self._chunks, reads)
         done = []
-        for first, last in _units(users.start, users.stop):
-            neighbors, similarities = self._neighbors.read(first, last)
-            rows = np.searchsorted(users.codes, neighbors).astype(np.int32)
+        for first, last in _units(some.start, some.stop):
+            neighbors, similarities = users.of(first, last)
+            rows = np.searchsorted(some.codes, neighbors).astype(np.int32)
             rows[neighbors < 0] = -1
             own = self._train.read_some(np.arange(first, last), self._chunks, reads)
             done.append(work(Block(first, last, own, ratings, rows, similarities)))
         return done
 
-    def _cut(self, start: int, stop: int, most: int) -> Iterator[_Gathered]:
+    def _cut(self, users: _Users, most: int) -> Iterator[_Gathered]:
         """Cut users into those whose neighbours' ratings are held together."""
         needed = np.zeros(self._train.shape[0], dtype=bool)
-        held, begin = 0, start
-        for first, neighbors in self._pieces(start, stop, most):
+        held, begin = 0, users.start
+        for first, neighbors in self._pieces(users, most):
             codes = np.unique(neighbors)
             work = self._work(codes)
             more = int(work[~needed[codes]].sum())
@@ -115,12 +131,12 @@ class RatingsOfNeighbors:
                 held, begin, more = 0, first, int(work.sum())
             needed[codes] = True
             held += more
-        yield _Gathered(begin, stop, np.flatnonzero(needed))
+        yield _Gathered(begin, users.stop, np.flatnonzero(needed))
 
-    def _pieces(self, start: int, stop: int, most: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    def _pieces(self, users: _Users, most: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """The first of some users and their neighbours, who have no more than ``most`` unless it is one user."""
-        for first, last in _units(start, stop):
-            neighbors = arrays.read_rows(self._neighbors.ids, first, last)
+        for first, last in _units(users.start, users.stop):
+            neighbors = users.of(first, last)[0]
             work = np.where(neighbors >= 0, self._work(neighbors), 0).sum(axis=1)
             for low, high in cut_by_work(work, most, SCORE_USERS):
                 some = neighbors[low:high]

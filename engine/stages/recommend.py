@@ -111,15 +111,18 @@ class RecommendStage:
 
     def _rank(self, index: int, context: TaskContext) -> None:
         start, stop = self._bounds(index)
-        rank = partial(self._lists, context.shared)
+        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
+        rank = partial(self._lists, context.shared, start, vectors)
         lists = context.shared.ratings.each(start, stop, context.batch_rows, context.reads, rank)
         np.save(context.scratch / _ranked_path(index), np.concatenate(lists))
 
-    def _lists(self, shared: _Shared, block: Block) -> NDArray[np.void]:
-        """Rank items for a block of users."""
+    def _lists(
+        self, shared: _Shared, first: int, of_task: NDArray[np.float32] | None, block: Block
+    ) -> NDArray[np.void]:
+        """Rank items for a block of users; ``of_task`` are the vectors of a task's users, from user ``first`` on."""
         start, stop, own, neighbors = block.start, block.stop, block.own, block.neighbors
         taken = lists_of(own) if self._section.include_test else joined(own, self._test.read(start, stop))
-        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
+        vectors = None if of_task is None else of_task[start - first : stop - first]
         k, fill = self._section.k, self._section.on_empty == "popular"
         found = shared.ranking.rank(
             block.ratings, neighbors, block.similarities, own, taken, k, vectors=vectors, fill=fill, explain=True
