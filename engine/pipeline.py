@@ -39,7 +39,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 6)
-    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 4)
+    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 5)
     refine = replace(refine, params=_with_liked_from(settings.refine, settings))
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
@@ -51,15 +51,15 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 5),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 3),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 10)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 11)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}
-    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 6)
+    calibrate = step("calibrate", "CalibrateStage", ("matrix",), "weights of the model's parts, on a part of train", 7)
     calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
     weights = ("calibrate",) if costs.calibrates(settings) else ()
     residuals = step(
-        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 4
+        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 5
     )
     cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together", 2)
     cooccurrence = replace(cooccurrence, params=_with_liked_from(settings.cooccurrence, settings))
@@ -99,7 +99,7 @@ def recommend_step(settings: Config, section: Recommend) -> Step:
         section,
         (*found, *predicted, *of_ratings, *of_lists, *weights),
         does="the best items for every user",
-        version=12,
+        version=13,
     )
 
 

@@ -136,7 +136,9 @@ class EvaluateStage:
             predicted = self._predictions.read(self._test.indptr, start, stop)
         else:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
-        return measure_users(ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, of_task.counts)
+        return measure_users(
+            ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, of_task.counts
+        )
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
         from engine.stages.tables import write_users  # Polars, which scoring has no room for

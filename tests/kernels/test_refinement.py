@@ -15,7 +15,9 @@ from tests.kernels.cases import quick, rows_of, seeds, value_types
 
 
 @quick
-@given(seeds, value_types, st.sampled_from([16, 32]), st.sets(st.integers(0, 9)), st.booleans(), st.booleans())
+@given(
+    seeds, value_types, st.sampled_from([16, 32, 48, 64, 80]), st.sets(st.integers(0, 9)), st.booleans(), st.booleans()
+)
 def test_vectors_are_those_of_least_squares(
     seed: int, dtype: str, dims: int, cuts: set[int], of_all: bool, weighed: bool
 ) -> None:
@@ -70,7 +72,9 @@ def test_a_direction_without_a_ridge_that_no_row_has_is_left_alone() -> None:
 
 
 @quick
-@given(seeds, value_types, st.sampled_from([16, 32]), st.sets(st.integers(0, 9)), st.booleans(), st.booleans())
+@given(
+    seeds, value_types, st.sampled_from([16, 32, 48, 64, 80]), st.sets(st.integers(0, 9)), st.booleans(), st.booleans()
+)
 def test_what_rows_leave_is_added_for_their_columns(
     seed: int, dtype: str, dims: int, cuts: set[int], aims: bool, weighed: bool
 ) -> None:
@@ -95,7 +99,7 @@ def test_what_rows_leave_is_added_for_their_columns(
 
 
 @quick
-@given(seeds, st.sampled_from([16, 32]), st.integers(0, 5), st.booleans(), st.booleans())
+@given(seeds, st.sampled_from([16, 32, 48, 64, 80]), st.integers(0, 5), st.booleans(), st.booleans())
 def test_columns_are_fitted_while_rows_go_by_as_they_are_with_all_at_hand(
     seed: int, dims: int, steps: int, of_all: bool, weighed: bool
 ) -> None:

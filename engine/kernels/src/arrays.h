@@ -7,6 +7,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -45,6 +46,11 @@ template <class P> Span span_of(const P *indptr, size_t row, size_t n) {
   return {static_cast<size_t>(first), static_cast<size_t>(last)};
 }
 
+inline void prefetch_lines(const void *from, size_t n_bytes) {
+  constexpr size_t LINE = 64;
+  for (size_t at = 0; at < n_bytes; at += LINE) __builtin_prefetch(static_cast<const char *>(from) + at);
+}
+
 // Rows of a sparse matrix. Values are multiples of `step`.
 template <class I, class V> struct Rows {
   const int64_t *indptr;
@@ -54,6 +60,17 @@ template <class I, class V> struct Rows {
   float step;
 
   Span row(size_t number) const { return span_of(indptr, number, n_values); }
+
+  // Let a row, and where the row after it is written down, be on their way: rows are asked for from here and there.
+  void prefetch(int64_t number, int64_t after) const {
+    constexpr size_t LINE = 64, LINES = 4;  // what comes after these, the processor fetches by itself
+    if (after >= 0 && static_cast<size_t>(after) < n_rows) __builtin_prefetch(indptr + after);
+    if (number < 0 || static_cast<size_t>(number) >= n_rows) return;
+    const auto [first, last] = row(static_cast<size_t>(number));
+    prefetch_lines(indices + first, std::min((last - first) * sizeof(I), LINES * LINE));
+    prefetch_lines(data + first, std::min((last - first) * sizeof(V), LINES * LINE));
+  }
+
   size_t column(size_t at) const { return within("column", static_cast<int64_t>(indices[at]), n_columns); }
   float value(size_t at) const { return static_cast<float>(data[at]) * step; }
 };

@@ -2,7 +2,10 @@
 // registers (lanes.inc); the operations and their order are the same, so the results are, too.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdlib>
+#include <string>
 
 constexpr size_t QUERIES = 4, LANES = 16;
 
@@ -35,6 +38,11 @@ struct Descent {
   float *solution, *residual, *direction, *product;  // (dims) each, the product is scratch
 };
 
+// Of some numbers; 0 where there are none.
+struct Moments {
+  double mean = 0.0, deviation = 0.0;
+};
+
 #define FUNCTIONS_OF_LANES                                                                                       \
   /* products[q][j] = sum over d of queries[q][d] * others[d][j], d ascending, `stride` values of others a d. */ \
   void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products); \
@@ -44,7 +52,10 @@ struct Descent {
   void add_left(const Left &of, float *into);                                                                    \
   /* The squared length of the residual; 0 where there is no way on. */                                          \
   float begin(const Descent &of);                                                                                \
-  float step(const Descent &of, float length);
+  float step(const Descent &of, float length);                                                                   \
+  Moments moments_of(const float *numbers, size_t n);                                                            \
+  /* ranked[i] += times * (numbers[i] - mean) */                                                                 \
+  void add_standardised(const float *numbers, size_t n, float mean, float times, float *ranked);
 
 namespace baseline {
 FUNCTIONS_OF_LANES
@@ -52,19 +63,33 @@ FUNCTIONS_OF_LANES
 namespace avx2 {
 FUNCTIONS_OF_LANES
 }
-
-inline bool has_avx2_lanes() {
-#ifdef HAS_AVX2_LANES
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2");
-#else
-  return false;
-#endif
+namespace avx512 {
+FUNCTIONS_OF_LANES
 }
 
-// Which of the two this machine runs; a kernel asks once.
-#ifdef HAS_AVX2_LANES
-#define OF_THIS_MACHINE(function) (has_avx2_lanes() ? avx2::function : baseline::function)
+// Registers that this machine has, and that there is code for.
+enum class Width { BASELINE, AVX2, AVX512 };
+constexpr std::array<const char *, 3> WIDTHS{"baseline", "AVX2", "AVX-512"};
+
+// No wider than what ENGINE_LANES names, so that tests can compare widths.
+inline Width width_of_this_machine() {
+#ifdef HAS_WIDE_LANES
+  const char *named = std::getenv("ENGINE_LANES");
+  const std::string most = named ? named : "";
+  __builtin_cpu_init();
+  if (most == WIDTHS[0]) return Width::BASELINE;
+  if (most != WIDTHS[1] && __builtin_cpu_supports("avx512f")) return Width::AVX512;
+  if (__builtin_cpu_supports("avx2")) return Width::AVX2;
+#endif
+  return Width::BASELINE;
+}
+
+// Which of them this machine runs; a kernel asks once.
+#ifdef HAS_WIDE_LANES
+#define OF_THIS_MACHINE(function)                                      \
+  (width_of_this_machine() == Width::AVX512 ? avx512::function         \
+   : width_of_this_machine() == Width::AVX2 ? avx2::function           \
+                                            : baseline::function)
 #else
 #define OF_THIS_MACHINE(function) (baseline::function)
 #endif

@@ -1,4 +1,5 @@
 // Items scored and ranked for users, straight from the stored rows.
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -11,7 +12,7 @@
 namespace {
 
 // Parts of a blend.
-constexpr size_t PARTS = 4;
+constexpr size_t PRODUCTS = 0, VOTES = 1, TOGETHER = 2, POPULARITY = 3, PARTS = 4;
 constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2, POPULAR = 3;
 
 // Scores of one user: a number for each item, and which items have one. Both lie together, since both are fetched from
@@ -109,6 +110,8 @@ class Scores {
   size_t n_touched_ = 0;
 };
 
+constexpr size_t ROWS_AHEAD = 3;
+
 struct Asked {
   Table<int32_t> neighbors;
   Table<float> weights;
@@ -122,6 +125,7 @@ void add_votes(Scores &scores, const Rows<I, V> &rows, const Asked &asked, const
   const int32_t *neighbors = asked.neighbors.data() + user * k;
   const float *weights = asked.weights.data() + user * k;
   for (size_t j = 0; j < k; ++j) {
+    rows.prefetch(j + ROWS_AHEAD < k ? neighbors[j + ROWS_AHEAD] : -1, j + 2 * ROWS_AHEAD < k ? neighbors[j + 2 * ROWS_AHEAD] : -1);
     if (neighbors[j] < 0) continue;
     const Span row = rows.row(within("neighbour", neighbors[j], rows.n_rows));
     const float weight = weights[j];
@@ -133,8 +137,10 @@ void add_votes(Scores &scores, const Rows<I, V> &rows, const Asked &asked, const
 template <class I>
 void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, const float *shares, size_t user) {
   const auto [start, stop] = liked.row(user);
+  const int32_t *items = liked.columns.data();
   for (size_t j = start; j < stop; ++j) {
-    const Span row = near.row(within("liked item", liked.columns.data()[j], near.n_rows));
+    near.prefetch(j + ROWS_AHEAD < stop ? items[j + ROWS_AHEAD] : -1, j + 2 * ROWS_AHEAD < stop ? items[j + 2 * ROWS_AHEAD] : -1);
+    const Span row = near.row(within("liked item", items[j], near.n_rows));
     const float share = shares[j];
     scores.add(row, [&](size_t at) { return near.column(at); }, [&](size_t at) { return share * near.data[at]; });
   }
@@ -143,48 +149,25 @@ void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, co
 template <class I>
 void add_together(Scores &scores, const Rows<I, uint8_t> &together, const Lists &own, const float *values, size_t user) {
   const auto [start, stop] = own.row(user);
+  const int32_t *items = own.columns.data();
   for (size_t j = start; j < stop; ++j) {
-    const Span row = together.row(within("own item", own.columns.data()[j], together.n_rows));
+    together.prefetch(j + ROWS_AHEAD < stop ? items[j + ROWS_AHEAD] : -1, j + 2 * ROWS_AHEAD < stop ? items[j + 2 * ROWS_AHEAD] : -1);
+    const Span row = together.row(within("own item", items[j], together.n_rows));
     const float value = values[j];
     scores.add_together(
         row, [&](size_t at) { return together.column(at); }, [&](size_t at) { return value * static_cast<float>(together.data[at]); });
   }
 }
 
-// What a candidate has of each part.
-typedef float Four __attribute__((vector_size(4 * sizeof(float))));
-typedef double WideFour __attribute__((vector_size(4 * sizeof(double))));
+// How the numbers of a user's candidates are standardised: less their mean, over their standard deviation.
+struct Standard {
+  float mean = 0.0f, scale = 0.0f;  // a scale of 0: the number is the same for all
 
-// How the parts of a user's candidates are standardised: less their means, over their standard deviations.
-class Standard {
- public:
-  // Sums are in order.
-  explicit Standard(const std::vector<Four> &parts) {
-    if (parts.empty()) return;
-    const double n = static_cast<double>(parts.size());
-    WideFour sums{}, squares{};
-    for (const Four &each : parts) sums += __builtin_convertvector(each, WideFour);
-    means_ = sums / n;
-    for (const Four &each : parts) {
-      const WideFour left = __builtin_convertvector(each, WideFour) - means_;
-      squares += left * left;
-    }
-    for (size_t part = 0; part < PARTS; ++part) {
-      const double deviation = std::sqrt(squares[part] / n);
-      scales_[part] = deviation > 1e-12 ? 1.0 / deviation : 0.0;
-    }
+  static Standard of(const std::vector<float> &numbers, size_t n) {
+    static const auto moments_of = OF_THIS_MACHINE(moments_of);
+    const Moments moments = moments_of(numbers.data(), n);
+    return {static_cast<float>(moments.mean), moments.deviation > 1e-12 ? static_cast<float>(1.0 / moments.deviation) : 0.0f};
   }
-
-  // Whether a part tells candidates apart.
-  bool tells(size_t part) const { return scales_[part] != 0.0; }
-
-  // Of a part that is the same for all candidates, 0.
-  Four of(const Four &parts) const {
-    return __builtin_convertvector((__builtin_convertvector(parts, WideFour) - means_) * scales_, Four);
-  }
-
- private:
-  WideFour means_{}, scales_{};  // a scale of 0: the part is the same for all
 };
 
 // Which items may be in a list: all, or those that are marked.
@@ -196,55 +179,64 @@ struct Offered {
 // Vectors that are on their way while others are multiplied, since candidates are anywhere.
 constexpr size_t AHEAD = 6;
 
-inline void prefetch(const float *vector, size_t dims) {
-  for (size_t i = 0; i < dims; i += LANES) __builtin_prefetch(vector + i);
-}
-
 // Candidates by the products of vectors, by their votes, by what goes together with the user's items and by their
 // popularity, each standardised and weighted: over all of them, whatever is offered.
 class Blend {
  public:
-  Blend(Table<float> users, Table<float> items, Vector<float> popularity, Table<float> weights)
-      : users_(users), items_(items), popularity_(popularity), weights_(weights) {}
+  Blend(size_t n_items, Table<float> users, Table<float> items, Vector<float> popularity, Table<float> weights)
+      : users_(users), items_(items), popularity_(popularity), weights_(weights) {
+    for (size_t row = 0; row < weights.shape(0); ++row)
+      for (size_t part = 0; part < PARTS; ++part) weighs_[part] |= weights.data()[PARTS * row + part] != 0.0f;
+    if (weights.shape(0) == 0) return;
+    candidates_.resize(n_items), ranked_.resize(n_items);
+    for (auto &part : parts_) part.resize(n_items);
+  }
 
-  // Look at a user's candidates.
-  void look(const Scores &scores, size_t user) {
-    const size_t dims = items_.shape(1);
-    candidates_.clear(), parts_.clear();
+  // Look at a user's candidates; without `own` ones, at their popularity alone.
+  void look(const Scores &scores, size_t user, bool own) {
+    n_ = 0;
+    const auto asked = [&](size_t part) { return own ? weighs_[part] : part == POPULARITY; };
     scores.for_candidates([&](int32_t item, float score) {
-      candidates_.push_back(item);
-      parts_.push_back(without_product(scores, item, score));
+      parts_[VOTES][n_] = score;
+      candidates_[n_++] = item;
     });
-    for (size_t i = 0; dims && i < candidates_.size(); ++i) {
-      if (i + AHEAD < candidates_.size()) prefetch(vector_of(candidates_[i + AHEAD]), dims);
-      parts_[i][0] = product(user, candidates_[i]);
-    }
-    standard_ = Standard(parts_);
-    for (Four &each : parts_) each = standard_.of(each);
+    if (asked(PRODUCTS)) multiply(user);
+    for (size_t i = 0; asked(TOGETHER) && i < n_; ++i) parts_[TOGETHER][i] = scores.together(static_cast<size_t>(candidates_[i]));
+    for (size_t i = 0; asked(POPULARITY) && i < n_; ++i) parts_[POPULARITY][i] = popularity_.data()[candidates_[i]];
+    for (size_t part = 0; part < PARTS; ++part)
+      standards_[part] = asked(part) ? Standard::of(parts_[part], n_) : Standard{};
   }
 
   // Offer them with the weights of a row; or, without `own` ones, by popularity alone.
-  void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) const {
+  void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) {
+    static const auto add_standardised = OF_THIS_MACHINE(add_standardised);
     const float *weights = weights_of(row, own);
-    for (size_t i = 0; i < candidates_.size(); ++i) {
-      const Four &parts = parts_[i];
-      const float score = weights[0] * parts[0] + weights[1] * parts[1] + weights[2] * parts[2];
-      if (offered(static_cast<size_t>(candidates_[i]))) best.offer({score + weights[3] * parts[3], candidates_[i]});
-    }
+    std::fill_n(ranked_.begin(), n_, 0.0f);
+    for (size_t part = 0; part < PARTS; ++part)
+      if (tells(part, weights)) add_standardised(parts_[part].data(), n_, standards_[part].mean, times(part, weights), ranked_.data());
+    for (size_t i = 0; i < n_; ++i)
+      if (offered(static_cast<size_t>(candidates_[i]))) best.offer({ranked_[i], candidates_[i]});
   }
 
   // What each part adds to the score of an item of the user looked at; nothing, not even 0, where it has no weight or
   // does not tell candidates apart.
   void explain(const Scores &scores, size_t user, int32_t item, size_t row, bool own, float *contributions) const {
     const float *weights = weights_of(row, own);
-    Four parts = without_product(scores, item, scores.of(static_cast<size_t>(item)));
-    parts[0] = product(user, item);
-    const Four standard = standard_.of(parts);
+    const size_t number = static_cast<size_t>(item);
+    const float parts[PARTS] = {product(user, item), scores.of(number), scores.together(number), popularity_.data()[item]};
     for (size_t part = 0; part < PARTS; ++part)
-      if (weights[part] != 0.0f && standard_.tells(part)) contributions[part] = weights[part] * standard[part];
+      if (tells(part, weights)) contributions[part] = times(part, weights) * (parts[part] - standards_[part].mean);
   }
 
  private:
+  void multiply(size_t user) {
+    const size_t dims = items_.shape(1);
+    for (size_t i = 0; i < n_; ++i) {
+      if (dims && i + AHEAD < n_) prefetch_lines(vector_of(candidates_[i + AHEAD]), dims * sizeof(float));
+      parts_[PRODUCTS][i] = product(user, candidates_[i]);
+    }
+  }
+
   const float *vector_of(int32_t item) const { return items_.data() + static_cast<size_t>(item) * items_.shape(1); }
 
   float product(size_t user, int32_t item) const {
@@ -253,21 +245,24 @@ class Blend {
     return dims ? dot(users_.data() + user * dims, vector_of(item), dims) : 0.0f;
   }
 
-  Four without_product(const Scores &scores, int32_t item, float score) const {
-    return Four{0.0f, score, scores.together(static_cast<size_t>(item)), popularity_.data()[item]};
-  }
-
   const float *weights_of(size_t row, bool own) const {
     static constexpr float ALONE[PARTS] = {0.0f, 0.0f, 0.0f, 1.0f};
     return own ? weights_.data() + PARTS * row : ALONE;
   }
 
+  // Whether a part tells candidates apart, and counts.
+  bool tells(size_t part, const float *weights) const { return weights[part] != 0.0f && standards_[part].scale != 0.0f; }
+  float times(size_t part, const float *weights) const { return weights[part] * standards_[part].scale; }
+
   Table<float> users_, items_;
   Vector<float> popularity_;
   Table<float> weights_;
+  std::array<bool, PARTS> weighs_{};  // in any row
+  size_t n_ = 0;
   std::vector<int32_t> candidates_;
-  std::vector<Four> parts_;  // of each: product, votes, what goes together, popularity
-  Standard standard_{{}};
+  std::array<std::vector<float>, PARTS> parts_;  // of each candidate
+  std::vector<float> ranked_;
+  std::array<Standard, PARTS> standards_;
 };
 
 // Write down the best, and empty it; `scored`: whether their scores mean anything, which else are no numbers.
@@ -334,7 +329,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
     const Votes<Value> votes(asked.vote, rows.step);
     Scores scores(n_items, together.has_value());
     BestOf best(k);
-    Blend blend(user_vectors, item_vectors, popularity, blends);
+    Blend blend(n_items, user_vectors, item_vectors, popularity, blends);
     const Offered is_offered{offered};
     for (size_t user = 0; user < n; ++user) {
       add_votes(scores, rows, asked, votes, user);
@@ -350,7 +345,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
       if (blended) {
         const bool own = scores.has_candidates();
         scores.add_popular(by_popularity, n_popular);
-        blend.look(scores, user);
+        blend.look(scores, user, own);
         for (size_t row = 0; row < n_blends; ++row) {
           blend.offer_to(best, is_offered, row, own);
           write_best(best, list + row * k, score_list + row * k, k, own);
@@ -445,7 +440,7 @@ void find_strongest(const AnyRows &any, const Lists &own, Vector<float> values, 
   const size_t n = items.shape(0), k = items.shape(1), n_items = any.n_columns;
   own.check(n);
   require(values.shape(0) == own.columns.shape(0), "values of other items");
-  for (const auto shape : {std::pair{strongest.shape(0), strongest.shape(1)}, {sums.shape(0), sums.shape(1)}})
+  for (const auto &shape : {std::pair{strongest.shape(0), strongest.shape(1)}, {sums.shape(0), sums.shape(1)}})
     require(shape.first == n && shape.second == k, "lists of another shape");
   with_rows(any, [&](auto rows) {
     nb::gil_scoped_release released;
