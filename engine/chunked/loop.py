@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, TypedDict, Unpack, get_args
 
@@ -99,8 +100,11 @@ class _Run:
 
     def costs(self, step: Step) -> Costs:
         """What a step will take, by what is known now."""
-        known = Known(step.name, step.given_params(), self.pipeline.json_details(), self.folders)
-        return checked.costs(step.name, step.planner(known))
+        return checked.costs(step.name, step.planner(self._known.of(step.name, step.given_params())))
+
+    @cached_property
+    def _known(self) -> Known:
+        return Known("", None, self.pipeline.json_details(), self.folders)
 
     def planned(self, step: Step, costs: Costs, reserved: int) -> StagePlan:
         """What a step gets of the budget."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -45,11 +46,21 @@ class Known:
     params: Any
     details: Mapping[str, Any]
     folders: Mapping[str, Location]
+    # What was read is not read again: every round is planned anew, and in a store each look is a request.
+    _results: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def result(self, step: str, task: str) -> dict[str, Any] | None:
         """What a task of some step returned; None while it is not done."""
-        journal = Journal(self.folders[step])
-        return journal.result(task) if journal.done(task) else None
+        if (step, task) not in self._results:
+            journal = Journal(self.folders[step])
+            if not journal.done(task):
+                return None
+            self._results[step, task] = journal.result(task)
+        return deepcopy(self._results[step, task])
+
+    def of(self, step: str, params: Any) -> Known:
+        """The same for another step of the pipeline."""
+        return replace(self, step=step, params=params)
 
 
 Planner = Callable[[Known], Costs]

@@ -15,7 +15,7 @@ from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
 from engine.chunked.explain import explain
 from engine.chunked.journal import Journal, Record
-from engine.chunked.pipeline import Pipeline
+from engine.chunked.pipeline import Known, Pipeline
 from engine.chunked.planning import RunPlan, StagePlan, refuse_misfits
 from engine.chunked.storage import locate
 from engine.chunked.task import Costs, Planned
@@ -141,3 +141,14 @@ def test_what_is_done_goes_on_or_is_damaged_says_so(tmp_path: Path) -> None:
     found = why(tmp_path, Config(), Config(), ["1", "x"])
     assert (found["ingest"], found["split"]) == ("skipped, done", "goes on, 1 of its tasks are done")
     assert why(tmp_path, Config(), Config(), ["1", "x"], "split")["split"] == "runs, 1 damaged tasks are done again"
+
+
+def test_what_is_known_is_asked_for_until_it_is_there_and_then_no_more(tmp_path: Path) -> None:
+    known = Known("two", None, {}, {"one": locate(tmp_path / "one-0123")})
+    assert known.result("one", "look.00000") is None
+    Journal(tmp_path / "one-0123").write(Record("look.00000", [], {"sizes": [1, 2]}))
+    for asked in (known, known.of("three", None)):
+        told = asked.result("one", "look.00000")
+        assert told == {"sizes": [1, 2]}
+        told["sizes"].clear()  # what a plan does to it is its own affair
+        Journal(tmp_path / "one-0123").forget("look.00000")
