@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from engine import cli
+from engine.chunked import memory
 from engine.chunked.budget import GIB, MIB
 from engine.chunked.errors import EngineError
 from engine.chunked.events import Event, TaskBegan
 from engine.chunked.executors.local import LocalExecutor
 from engine.chunked.executors.orders import Load, to_line
 from engine.chunked.executors.processes import ask
+from engine.chunked.references import refer
+from engine.chunked.storage import locate
 from tests.support.toy import toy_job
 
 
@@ -39,6 +42,27 @@ def test_a_process_that_gives_no_answer_is_told_by_what_it_did(code: str, how: s
     assert said.endswith("; run again")
     assert "import" not in said
     assert sys.executable not in said
+
+
+@pytest.mark.parametrize(("measured", "processes"), [(True, 2), (False, 1)])
+def test_what_is_the_same_is_tried_out_once(
+    measured: bool, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of stages of one module, and of all stages where nothing can be measured."""
+    started: list[Any] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *given, **named: started.append(popen(*given, **named)) or started[-1]
+    )
+    monkeypatch.setattr(memory, "is_measured", lambda: measured)
+    names = ("tests.support.toy:ToyStage", "tests.support.leaving:LeavingStage", "tests.support.toy:toy_job")
+    stages = [refer(name) for name in names]
+    with LocalExecutor(GIB, 2) as executor:
+        held = executor.reserved_bytes(stages, locate(tmp_path))
+        assert held[0] == held[2]
+        assert len(started) == processes
+        with pytest.raises(EngineError, match=r"loading tests\.support\.toy"):  # what is not there is missed
+            executor.reserved_bytes([*stages, refer("tests.support.toy:Nothing")], locate(tmp_path))
 
 
 @pytest.mark.parametrize("which", [1, 2])

@@ -70,17 +70,19 @@ class LocalExecutor:
         self._end_child()
         among = Asked()
         probe = partial(_loaded_apart, where=where, environment=self._environment, among=among)
-        first = probe(stages[0]) if stages else 0
+        groups = _tried_out_together(stages)
+        first = probe(groups[0]) if groups else 0
         # Probes are within the budget, too: as many at a time as fit beside this process, by what the first took.
         at_a_time = (self.allowed - self._own_bytes()) // max(1, first + _PROBES_DIFFER)
         with ThreadPoolExecutor(max(1, min(self.max_workers, at_a_time))) as pool:
             try:
-                others = list(pool.map(probe, stages[1:]))
+                others = list(pool.map(probe, groups[1:]))
             except BaseException:
                 among.end()  # the pool would wait for them
                 raise
         own = self._own_bytes()
-        return [own + held for held in [first, *others][: len(stages)]]
+        held = {stage: own + each for group, each in zip(groups, [first, *others], strict=False) for stage in group}
+        return [held[stage] for stage in stages]
 
     def reserved_together(self, stages: Sequence[Reference], where: Location) -> int | None:
         """See `engine.chunked.executors.base.Executor`; the process that tries it out then runs the stages."""
@@ -96,7 +98,7 @@ class LocalExecutor:
         """Have the child load a stage; return what it holds then."""
         child = self._running_child()
         try:
-            last = next(child.ask(_load(stage, where)), None)
+            last = next(child.ask(_load([stage], where)), None)
         except BaseException:
             self._end_child(kill=True)
             raise
@@ -166,15 +168,25 @@ class LocalExecutor:
         return EngineError(f"the process of stage {job.step} {ended(code)}; {remedy}")
 
 
-def _load(stage: Reference, where: Location) -> Load:
-    return Load([stage], str(where.absolute()))
+def _tried_out_together(stages: Sequence[Reference]) -> list[list[Reference]]:
+    """Stages whose processes hold the same: to load one is to load its module. Unmeasured, the same is assumed of all."""
+    groups: dict[tuple[str, str], list[Reference]] = {}
+    for stage in stages:
+        module = (stage.module, stage.file) if memory.is_measured() else ("", "")
+        groups.setdefault(module, []).append(stage)
+    return list(groups.values())
 
 
-def _loaded_apart(stage: Reference, where: Location, environment: dict[str, str], among: Asked) -> int:
-    """What a process holds that has loaded nothing but a stage: tried out by one that then ends."""
-    told = from_line(ask(f"loading {stage.text}", COMMAND, to_line(_load(stage, where)), environment, among))
+def _load(stages: Sequence[Reference], where: Location) -> Load:
+    return Load(list(stages), str(where.absolute()))
+
+
+def _loaded_apart(stages: Sequence[Reference], where: Location, environment: dict[str, str], among: Asked) -> int:
+    """What a process holds that has loaded nothing but some stages: tried out by one that then ends."""
+    doing = f"loading {stages[0].text}"
+    told = from_line(ask(doing, COMMAND, to_line(_load(stages, where)), environment, among))
     if not isinstance(told, WorkerEnded):
-        raise _not_loaded(stage, told, 0)
+        raise _not_loaded(stages[0], told, 0)
     return told.measured or memory.ASSUMED_RESERVED
 
 
