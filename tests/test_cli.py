@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -56,6 +57,22 @@ def good(tmp_path: Path) -> Path:
     path = tmp_path / "good.csv"
     path.write_text(GOOD)
     return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with these ratings, and a run of them: to be copied by whoever changes it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "good.csv").write_text(GOOD)
+    assert engine_here("run", "good.csv", "--workdir", "w", cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def ready(finished: Path, tmp_path: Path) -> Path:
+    """A finished run of `good`, of one's own."""
+    shutil.copytree(finished / "w", tmp_path / "w")
+    return tmp_path / "w"
 
 
 def test_a_run_prints_its_figures_and_status_tells_what_is_there(good: Path, tmp_path: Path) -> None:
@@ -161,8 +178,7 @@ print(max(stage.measured for stage in found.stages))
         assert 0 < int(result.stdout) < 400 << 20
 
 
-def test_verify_names_what_is_damaged(good: Path, tmp_path: Path) -> None:
-    engine_here("run", good, "--workdir", tmp_path / "w")
+def test_verify_names_what_is_damaged(ready: Path, tmp_path: Path) -> None:
     (victim,) = (tmp_path / "w").glob("stages/factors-*/loadings.npy")
     victim.write_bytes(b"x" + victim.read_bytes()[1:])
     refused(engine_here("verify", tmp_path / "w"), 5, "1 damaged")
@@ -281,8 +297,7 @@ def test_a_budget_that_is_too_small_is_refused_with_one_that_works(good: Path, t
     assert not (tmp_path / "w/metrics.json").exists()
 
 
-def test_a_second_run_is_refused_and_names_the_holder(good: Path, tmp_path: Path) -> None:
-    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
+def test_a_second_run_is_refused_and_names_the_holder(ready: Path, good: Path, tmp_path: Path) -> None:
     with hold_elsewhere(tmp_path / "w/lock") as other:
         try:
             refused(engine_here("run", good, "--workdir", tmp_path / "w"), 4, str(other.pid))
@@ -348,10 +363,13 @@ def test_ctrl_c_ends_soon_a_run_whose_first_processes_are_stopped(good: Path, tm
 
 def test_without_hnswlib_the_notebooks_model_is_refused_with_what_to_install(good: Path, tmp_path: Path) -> None:
     path = f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"
+    only_where_it_is_loaded = "if 'worker' in sys.orig_argv[-1]: sys.modules['hnswlib'] = None"
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\n{only_where_it_is_loaded}\n")
     for asked in (("--preset", "notebook"), ("--set", "index.method=hnsw")):
-        for which in ("True", "'worker' in sys.orig_argv[-1]"):  # nowhere, or only where it is loaded
-            (tmp_path / "sitecustomize.py").write_text(f"import sys\nif {which}: sys.modules['hnswlib'] = None\n")
-            result = engine("run", good, "--workdir", tmp_path / "w", *asked, "--quiet", PYTHONPATH=path)
+        arguments = ("run", good, "--workdir", tmp_path / "w", *asked, "--quiet")
+        with mock.patch.dict(sys.modules, {"hnswlib": None}):
+            nowhere = engine_here(*arguments)
+        for result in (nowhere, engine(*arguments, PYTHONPATH=path)):
             refused(result, 2, "pip install hnswlib", "index.method auto")
             assert result.stderr.count("\n") == 1
 
@@ -409,8 +427,7 @@ def test_ctrl_c_at_any_early_moment_prints_no_traceback(sample_dir: Path, tmp_pa
         assert "Traceback" not in errors
 
 
-def test_an_unwritable_work_directory_is_named(good: Path, tmp_path: Path) -> None:
-    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
+def test_an_unwritable_work_directory_is_named(ready: Path, good: Path, tmp_path: Path) -> None:
     (tmp_path / "w/lock").unlink()
     (tmp_path / "w/lock").mkdir()
     refused(engine_here("run", good, "--workdir", tmp_path / "w"), 5, "lock")
@@ -429,8 +446,9 @@ def test_a_folder_of_a_run_killed_while_it_made_it_is_used(good: Path, tmp_path:
     assert not (tmp_path / "w/.workdir.json.77.tmp").exists()
 
 
-def test_a_stage_whose_last_word_is_missing_is_finished_without_a_traceback(good: Path, tmp_path: Path) -> None:
-    engine_here("run", good, "--workdir", tmp_path / "w")
+def test_a_stage_whose_last_word_is_missing_is_finished_without_a_traceback(
+    ready: Path, good: Path, tmp_path: Path
+) -> None:
     (victim,) = (tmp_path / "w").glob("stages/split-*/records/stage.json")
     victim.unlink()
     result = engine_here("run", good, "--workdir", tmp_path / "w")
@@ -462,8 +480,7 @@ def test_a_plan_that_cannot_even_count_is_told_as_json(good: Path, tmp_path: Pat
     assert planned["stages"][0]["needed"] > planned["allowed"]
 
 
-def test_removing_the_lock_file_lets_nobody_in(good: Path, tmp_path: Path) -> None:
-    engine_here("run", good, "--workdir", tmp_path / "w")
+def test_removing_the_lock_file_lets_nobody_in(ready: Path, good: Path, tmp_path: Path) -> None:
     with hold_elsewhere(tmp_path / "w/lock") as other:
         try:
             (tmp_path / "w/lock").unlink()
@@ -533,10 +550,10 @@ def test_everybody_asked_is_answered_in_the_order_asked(tmp_path: Path) -> None:
     assert json.loads(newcomer.stdout) == [{"user": None, "items": []}]
 
 
-@pytest.fixture
-def hostile(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of text ids, with titles, that would act on a terminal; in a folder that would, too."""
-    folder = tmp_path / "a\x1b[2Jb\u202e"
+    folder = tmp_path_factory.mktemp("hostile") / "a\x1b[2Jb\u202e"
     folder.mkdir()
     ratings = "".join(f"u\x9b{u},i\x1b]0;{i},{1 + (u * i) % 5}\n" for u in range(8) for i in range(12) if (u + i) % 3)
     (folder / "ratings.csv").write_text("userId,movieId,rating\n" + ratings)
@@ -574,8 +591,7 @@ def test_what_others_wrote_does_nothing_to_a_terminal_and_stays_exact_in_json(ho
     assert all(re.fullmatch("\u00c9t\u00e9\x1b\\[31m\\d+\u202e", item["title"]) for item in found[0]["items"])
 
 
-def test_a_stream_that_cannot_encode_gets_replacements(hostile: Path, good: Path, tmp_path: Path) -> None:
-    assert engine_here("run", good, "--workdir", tmp_path / "w").returncode == 0
+def test_a_stream_that_cannot_encode_gets_replacements(hostile: Path, ready: Path, good: Path, tmp_path: Path) -> None:
     for encoding in ("ascii", "latin-1"):
         ran = engine("run", good, "--workdir", tmp_path / "w", PYTHONIOENCODING=encoding)
         assert ran.returncode == 0, ran.stderr

@@ -39,7 +39,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.unpack_archive(folder / sdist, folder, filter="data")
     unpacked = folder / sdist.removesuffix(".tar.gz")
     # What builds is installed here already: pip reads "no isolation: false" as none.
-    run("make", "wheel", f"BIN={Path(sys.executable).parent}", cwd=unpacked, PIP_NO_BUILD_ISOLATION="false")
+    # Not optimised: to compile the inner loops is most of the time, and what is tried is that they are there.
+    quick = {"SKBUILD_CMAKE_BUILD_TYPE": "Debug", "SKBUILD_CMAKE_DEFINE": "CMAKE_CXX_FLAGS_DEBUG="}
+    run("make", "wheel", f"BIN={Path(sys.executable).parent}", cwd=unpacked, PIP_NO_BUILD_ISOLATION="false", **quick)
     (wheel,) = (unpacked / "dist").glob("*.whl")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)

@@ -51,9 +51,12 @@ def test_what_is_the_same_is_tried_out_once(
     """Of stages of one module, and of all stages where nothing can be measured."""
     started: list[Any] = []
     popen = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda *given, **named: started.append(popen(*given, **named)) or started[-1]
-    )
+
+    def start(*arguments: Any, **named: Any) -> Any:
+        started.append(popen(*arguments, **named))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(memory, "is_measured", lambda: measured)
     names = ("tests.support.toy:ToyStage", "tests.support.leaving:LeavingStage", "tests.support.toy:toy_job")
     stages = [refer(name) for name in names]

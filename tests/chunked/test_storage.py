@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -23,6 +24,14 @@ from engine.chunked.events import Note, TaskBegan
 from engine.chunked.storage import Remote
 from engine.config import Config, load
 from tests.support.here import in_this_process
+
+# A request takes ten milliseconds here, and a task some dozen of them.
+FEWER: dict[str, Any] = {
+    "factors": {"passes": 1, "partial_sums": 2},
+    "refine": {"sweeps": 1},
+    "neighbors": {"users_per_chunk": 80},
+    "predict": {"users_per_task": 120},
+}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +97,7 @@ def records(where: Remote) -> list[str]:
 
 
 def settings(dataset: Path | Remote, where: Path | Remote) -> Config:
-    return load({"dataset": str(dataset), "workdir": str(where), "memory": "1GiB", **SETTINGS})
+    return load({"dataset": str(dataset), "workdir": str(where), "memory": "1GiB"}, SETTINGS, FEWER)
 
 
 def left_in(where: Remote, scratch: Path) -> dict[str, str]:

@@ -169,7 +169,7 @@ class LocalExecutor:
 
 
 def _tried_out_together(stages: Sequence[Reference]) -> list[list[Reference]]:
-    """Stages whose processes hold the same: to load one is to load its module. Unmeasured, the same is assumed of all."""
+    """Stages whose processes hold the same: those of one module; all, where nothing is measured and it is assumed."""
     groups: dict[tuple[str, str], list[Reference]] = {}
     for stage in stages:
         module = (stage.module, stage.file) if memory.is_measured() else ("", "")
