@@ -282,18 +282,23 @@ def parts(settings: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def vector_dims(settings: Config, shapes: Shapes) -> int:
     """Of the user vectors that neighbours are found with: those of the SVD, or as many as kernels take."""
     dims = dims_of(settings, shapes)
-    return chunks(dims, LANES) * LANES if refines(settings) else dims
+    return filled_up(dims) if refines(settings) else dims
 
 
 def residual_dims(settings: Config, shapes: Shapes) -> int:
     """Of the item vectors that ratings are predicted with."""
     dims = min(settings.residuals.dims, dims_of(settings, shapes))
-    return chunks(dims, LANES) * LANES
+    return filled_up(dims)
 
 
 def width_of(settings: Config, shapes: Shapes) -> int:
     """Columns of the bases that the SVD works with."""
     return min(settings.factors.dims + settings.factors.oversamples, shapes.n_users, shapes.n_items)
+
+
+def filled_up(width: int) -> int:
+    """Columns that kernels take so many in."""
+    return chunks(width, LANES) * LANES
 
 
 def graph_bytes(settings: Config, shapes: Shapes) -> int:

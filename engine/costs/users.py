@@ -16,6 +16,7 @@ from engine.costs.common import (
     clusters_of,
     column_bytes,
     dims_of,
+    filled_up,
     graph_bytes,
     n_near_users,
     n_train,
@@ -69,15 +70,17 @@ def factors(settings: Config, shapes: Shapes) -> Plan:
 
 def _decompose(settings: Config, shapes: Shapes) -> Plan:
     section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
-    tall = 4 * items * width
-    shared = total(basis=tall, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items)
+    tall, as_multiplied = 4 * items * width, 4 * items * filled_up(width)
+    shared = total(
+        basis=as_multiplied, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items
+    )
     rating = total(columns=4, values=8, scaled=scaled_value(settings))
     most = shapes.ratings_of(min(PASS_ROWS, shapes.n_users))
     pass_ = Cost(
         task=total(
             zarr=ZARR,
             wide_values=wide_values(settings, shapes),
-            partial_sum=tall,
+            partial_sum=as_multiplied,
             row=total(place=8, value=4) * shapes.most_ratings,
         ),
         shared=shared,
@@ -104,7 +107,7 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
             zarr=ZARR,
             wide_values=wide_values(settings, shapes),
             ratings=rating * shapes.ratings_of(min(PROJECT_ROWS, shapes.n_users)),
-            products=total(product=4 * width, projected=projected) * PROJECT_ROWS,
+            products=total(product=4 * filled_up(width), projected=projected) * PROJECT_ROWS,
         ),
         shared=shared,
     )

@@ -42,10 +42,12 @@ from engine.artifacts.names import LOADINGS, SINGULAR_VALUES, VECTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import Scale
 from engine.chunked import arrays
+from engine.chunked.array_files import ArrayFile
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.products import add_gram_product, times_dense
+from engine.model.alternating import padded
 from engine.model.factors import gram, orthonormalise, ritz, unit_rows
 from engine.model.scale import scaled
 from engine.model.scoring import cut_by_work
@@ -53,7 +55,7 @@ from engine.model.sizes import PASS_ROWS, PROJECT_ROWS, READ_RATINGS, VECTOR_RAT
 
 
 class _Basis(NamedTuple):
-    """Where each column's row is, and the rows times their items' scale."""
+    """Where each column's row is, and the rows times their items' scale, filled up with zeros for the kernels."""
 
     order: NDArray[np.int32]
     rows: NDArray[np.float32]
@@ -110,12 +112,15 @@ class FactorsStage:
     def _load(self, p: int) -> _Basis:
         """Load the basis after pass ``p``; before the first pass it is random."""
         order = np.load(self._own.path("order.npy"))
+        shape = self._matrix.shape[1], self._width
+        rows = np.zeros((shape[0], padded(self._width)), dtype=np.float32)
         if p >= 0:
-            rows = np.load(self._own.path(f"basis-{p}.npy"))
+            stored = ArrayFile(self._own.path(f"basis-{p}.npy"))
+            for first in range(0, shape[0], PROJECT_ROWS):
+                rows[first : first + PROJECT_ROWS, : self._width] = stored[first : first + PROJECT_ROWS]
         else:
             rng = np.random.default_rng(self._section.seed)
-            rows = np.empty((self._matrix.shape[1], self._width), dtype=np.float32)
-            rows[order] = rng.standard_normal(rows.shape, dtype=np.float32)
+            rows[order, : self._width] = rng.standard_normal(shape, dtype=np.float32)
         rows *= self._item_scale()
         return _Basis(order, rows)
 
@@ -138,7 +143,7 @@ class FactorsStage:
         total = np.zeros_like(basis)
         for first, last in self._pieces(start, stop, context.batch_rows, PASS_ROWS):
             add_gram_product(self._read(first, last), order, self._user_weights(first, last), basis, total)
-        np.save(context.scratch / f"partial-{p}.{index}.npy", total)
+        np.save(context.scratch / f"partial-{p}.{index}.npy", total[:, : self._width])
 
     def _reduce(self, p: int, index: int, context: TaskContext) -> None:
         total = np.load(self._own.path(f"partial-{p}.0.npy"))
@@ -155,7 +160,8 @@ class FactorsStage:
         for first in range(start, stop, PROJECT_ROWS):
             last = min(first + PROJECT_ROWS, stop)
             scale = np.sqrt(self._user_weights(first, last))
-            total += gram(times_dense(self._read(first, last), basis, order) * scale[:, None])
+            product = times_dense(self._read(first, last), basis, order)[:, : self._width]
+            total += gram(product * scale[:, None])
         np.save(context.scratch / f"gram.{index}.npy", total)
 
     def _rotate(self, index: int, context: TaskContext) -> None:
@@ -169,7 +175,7 @@ class FactorsStage:
         loadings = np.empty((len(order), self._dims), dtype=np.float32)
         for first in range(0, len(order), PROJECT_ROWS):
             some = order[first : first + PROJECT_ROWS]
-            loadings[first : first + PROJECT_ROWS] = basis[some] @ rotation
+            loadings[first : first + PROJECT_ROWS] = basis[some, : self._width] @ rotation
         np.save(context.scratch / LOADINGS, loadings)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:

@@ -38,6 +38,13 @@ struct Descent {
   float *solution, *residual, *direction, *product;  // (dims) each, the product is scratch
 };
 
+// Rows of a dense matrix, and what each is multiplied by.
+struct Terms {
+  const size_t *places;  // where each row starts
+  const float *values;
+  size_t n;
+};
+
 // Of some numbers; 0 where there are none.
 struct Moments {
   double mean = 0.0, deviation = 0.0;
@@ -53,6 +60,10 @@ struct Moments {
   /* The squared length of the residual; 0 where there is no way on. */                                          \
   float begin(const Descent &of);                                                                                \
   float step(const Descent &of, float length);                                                                   \
+  /* product = sum of value * row of `dense`, in the order of the values; rows start at `places`. */              \
+  void gather(const Terms &of, const float *dense, size_t width, float *product);                                \
+  /* Row of `total` += value * product, for each value. */                                                       \
+  void scatter(const Terms &of, const float *product, size_t width, float *total);                               \
   Moments moments_of(const float *numbers, size_t n);                                                            \
   /* ranked[i] += times * (numbers[i] - mean) */                                                                 \
   void add_standardised(const float *numbers, size_t n, float mean, float times, float *ranked);

@@ -2,8 +2,8 @@
 #include <vector>
 
 #include "arrays.h"
-#include "clones.h"
 #include "kernels.h"
+#include "lanes.h"
 
 namespace {
 
@@ -11,6 +11,8 @@ namespace {
 struct Row {
   std::vector<size_t> rows;  // where the row of each column starts in the dense matrix
   std::vector<float> values;
+
+  Terms terms() const { return {rows.data(), values.data(), values.size()}; }
 };
 
 template <class I, class V>
@@ -22,25 +24,6 @@ void widen(const Rows<I, V> &rows, size_t number, const int32_t *order, size_t w
     if (order) column = within("place of a column", order[column], rows.n_columns);
     row.rows.push_back(column * width);
     row.values.push_back(rows.value(at));
-  }
-}
-
-// product = sum of value * row, in the order of the values.
-CLONED void gather(const size_t *rows, const float *values, size_t n, const float *dense, size_t width,
-                   float *__restrict product) {
-  for (size_t j = 0; j < width; ++j) product[j] = 0.0f;
-  for (size_t i = 0; i < n; ++i) {
-    const float *row = dense + rows[i], value = values[i];
-    for (size_t j = 0; j < width; ++j) product[j] += value * row[j];
-  }
-}
-
-// row += value * product, for each row.
-CLONED void scatter(const size_t *rows, const float *values, size_t n, const float *__restrict product, size_t width,
-                    float *total) {
-  for (size_t i = 0; i < n; ++i) {
-    float *row = total + rows[i], value = values[i];
-    for (size_t j = 0; j < width; ++j) row[j] += value * product[j];
   }
 }
 
@@ -61,13 +44,15 @@ void add_gram_product(const AnyRows &any, Vector<int32_t> order, Vector<float> w
   with_rows(any, [&](auto rows) {
     require(weights.shape(0) == rows.n_rows, "weights of other rows");
     nb::gil_scoped_release released;
+    static const auto gather = OF_THIS_MACHINE(gather);
+    static const auto scatter = OF_THIS_MACHINE(scatter);
     Row row;
     std::vector<float> product(width);
     for (size_t i = 0; i < rows.n_rows; ++i) {
       widen(rows, i, places, width, row);
-      gather(row.rows.data(), row.values.data(), row.values.size(), basis.data(), width, product.data());
+      gather(row.terms(), basis.data(), width, product.data());
       for (float &each : product) each *= weights.data()[i];
-      scatter(row.rows.data(), row.values.data(), row.values.size(), product.data(), width, total.data());
+      scatter(row.terms(), product.data(), width, total.data());
     }
   });
 }
@@ -79,10 +64,11 @@ void times_dense(const AnyRows &any, Vector<int32_t> order, Table<float> dense, 
   with_rows(any, [&](auto rows) {
     require(product.shape(0) == rows.n_rows, "a product of other rows");
     nb::gil_scoped_release released;
+    static const auto gather = OF_THIS_MACHINE(gather);
     Row row;
     for (size_t i = 0; i < rows.n_rows; ++i) {
       widen(rows, i, places, width, row);
-      gather(row.rows.data(), row.values.data(), row.values.size(), dense.data(), width, product.data() + i * width);
+      gather(row.terms(), dense.data(), width, product.data() + i * width);
     }
   });
 }
