@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <string>
 
-constexpr size_t QUERIES = 4, LANES = 16;
+constexpr size_t QUERIES = 8, LANES = 16;
 
 // One row of a half-sweep of alternating least squares; see `solve_rows` in kernels.h.
 struct LeastSquares {
@@ -53,6 +53,8 @@ struct Moments {
 #define FUNCTIONS_OF_LANES                                                                                       \
   /* products[q][j] = sum over d of queries[q][d] * others[d][j], d ascending, `stride` values of others a d. */ \
   void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products); \
+  /* LANES products times the lesser of two trusts, where there are any; whether one of them reaches a bound. */   \
+  bool weigh(float *products, float own_trust, const float *trust, float bound);                                 \
   /* The dot product of two vectors, `dims` being a multiple of LANES. */                                        \
   float dot(const float *one, const float *other, size_t dims);                                                  \
   void solve(const LeastSquares &problem, float *solution);                                                      \

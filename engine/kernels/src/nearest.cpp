@@ -91,22 +91,18 @@ void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, 
     if (worst.data()[rows.data()[i]] <= most) asking.push_back(rows.data()[i]);
   if (asking.empty()) return;
   const Tile tile(vectors);
+  std::vector<float> trusts;  // filled up as the tile is
+  if (trusted) trusts.assign(tile.stride, 0.0f), std::copy_n(trust.data(), tile.n, trusts.begin());
+  static const auto weigh = OF_THIS_MACHINE(weigh);
   std::vector<Candidate> scratch;
   scratch.reserve(room);
-  for_products(queries.data(), dims, asking.data(), asking.size(), tile, [&](size_t at, size_t first, const float *products, size_t wide) {
+  for_products(queries.data(), dims, asking.data(), asking.size(), tile, [&](size_t at, size_t first, float *products, size_t wide) {
     const size_t row = static_cast<size_t>(asking[at]);
     Kept kept{numbers.data() + row * room, scores.data() + row * room, used.data()[row], worst.data()[row],
               worst_number.data()[row], static_cast<size_t>(k), room};
-    if (!trusted) {
-      bool any = false;
-      for (size_t j = 0; j < wide; ++j) any |= products[j] >= kept.worst;
-      if (!any) return;
-    }
-    for (size_t j = 0; j < wide; ++j) {
-      float score = products[j];
-      if (trusted) score *= std::min(own_trust.data()[row], trust.data()[first + j]);
-      if (codes.data()[first + j] != own.data()[row]) kept.offer(score, codes.data()[first + j], scratch);
-    }
+    if (!weigh(products, trusted ? own_trust.data()[row] : 0.0f, trusted ? trusts.data() + first : nullptr, kept.worst)) return;
+    for (size_t j = 0; j < wide; ++j)
+      if (codes.data()[first + j] != own.data()[row]) kept.offer(products[j], codes.data()[first + j], scratch);
   });
 }
 
