@@ -16,6 +16,10 @@ KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 
+# What processes reserve differs a little from one start to the next; a remedy must hold all the same.
+MARGIN = 4 * MIB
+_ROUND_UP = 8 * MIB
+
 _UNITS = {
     "": 1,
     "b": 1,
@@ -51,6 +55,17 @@ def parse_size(text: str | int) -> int:
     if size < 1:
         raise UsageError(f"'{text}' is no memory at all: write a size such as 512MiB")
     return size
+
+
+def enough_for(needed: int) -> int:
+    """A budget in which what was projected to need so many bytes runs the next time, too: more, and a round number.
+
+    Examples
+    --------
+    >>> format_size(enough_for(parse_size("200 MiB")))
+    '208 MiB'
+    """
+    return -(-(needed + MARGIN) // _ROUND_UP) * _ROUND_UP
 
 
 def format_size(n_bytes: int) -> str:
@@ -147,7 +162,7 @@ def allot(cost: Cost, *, allowed: int, reserved: int, n_tasks: int, max_workers:
         needed = reserved + cost.least()
         raise BudgetError(
             f"needs {format_size(needed)} ({format_size(reserved)} reserved), but {format_size(allowed)} are allowed",
-            needed,
+            enough_for(needed),
         )
     wanted = max(1, min(n_tasks, max_workers))
     if 0 < cost.cache <= free - cost.total(1, 0):

@@ -6,15 +6,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from engine.chunked.budget import MIB, Allotment, allot, format_size
+from engine.chunked.budget import MARGIN, MIB, Allotment, allot, enough_for, format_size
 from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
 from engine.chunked.storage import Location
 from engine.chunked.task import Costs, Planned
-
-# What processes reserve differs a little from one start to the next; a remedy must hold all the same.
-_MARGIN = 4 * MIB
-_ROUND_UP = 8 * MIB
 
 
 @dataclass(frozen=True)
@@ -118,8 +114,7 @@ class RunPlan:
     @property
     def floor(self) -> int:
         """A budget, in bytes, in which every stage runs: the least and a margin, or the present one if that is less."""
-        needed = max((stage.needed for stage in self.stages), default=0) + _MARGIN
-        rounded = -(-needed // _ROUND_UP) * _ROUND_UP
+        rounded = enough_for(max((stage.needed for stage in self.stages), default=0))
         return rounded if self.misfits else min(rounded, self.allowed)
 
 
@@ -183,7 +178,7 @@ def refuse_misfits(plan: RunPlan) -> None:
     """
     if plan.misfits:
         worst = max(plan.misfits, key=lambda stage: stage.needed)
-        more = f" or more to {plan.survey} with; what the rest needs is told then" if plan.survey else ""
+        more = f" or more to begin to {plan.survey} with; what the rest needs is told then" if plan.survey else ""
         raise BudgetError(
             f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
             f"but {format_size(plan.allowed)} are allowed",
@@ -196,7 +191,7 @@ def refuse_misfits(plan: RunPlan) -> None:
 
 
 def _refuse_limit(plan: RunPlan, limit: WorkerLimit, most: StagePlan) -> None:
-    enough = -(-(most.projected + _MARGIN) * limit.bytes // limit.usable // MIB)
+    enough = -(-(most.projected + MARGIN) * limit.bytes // limit.usable // MIB)
     less = limit.usable // MIB * MIB if not plan.survey and plan.floor <= limit.usable else None
     raise BudgetError(
         f"{most.stage} is projected to take {format_size(most.projected)} of a worker, but the Dask worker "
