@@ -16,9 +16,11 @@ from typing import Any, Literal
 import msgspec
 
 from engine import chunked, config
+from engine.artifacts.doubts import doubted
 from engine.chunked import publishing, workdir
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.events import OnEvent, Preparing, ignore
+from engine.chunked.journal import Committed
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
@@ -52,9 +54,10 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     on_event(Preparing("finding the ratings, and hashing them"))
     pipeline = pipeline_of(settings, resolve(settings))
     where = _workdir(settings, pipeline)
-    return chunked.plan(
-        with_converted(with_news(pipeline, where), where), where, on_event=on_event, **_resources(settings)
-    )
+    with doubted(lambda: _left(pipeline, where)):
+        return chunked.plan(
+            with_converted(with_news(pipeline, where), where), where, on_event=on_event, **_resources(settings)
+        )
 
 
 def run(
@@ -97,7 +100,7 @@ def run(
         before = recorded.read(evaluated.run, locate(where)).settings
         pipeline = pipeline_of(_refitted(settings, before, of_evaluated["weights"]), found, of_evaluated)
     pipeline = with_converted(with_news(pipeline, where), where)
-    with following(on_event, progress) as told:
+    with following(on_event, progress) as told, doubted(lambda: _left(pipeline, where)):
         result = chunked.run(pipeline, where, on_event=told, fresh=fresh, keep=settings.keep, **_resources(settings))
     _remove_other_frames(settings, where)
     return result
@@ -117,6 +120,11 @@ def ratings_changed(where: Place) -> str | None:
         if not same:
             return f"the ratings have changed since this run: {path}; the next run reads them again"
     return None
+
+
+def _left(pipeline: Pipeline, where: str) -> dict[str, Committed]:
+    """What the steps of a pipeline have left in a work directory."""
+    return {name: Committed(folder) for name, folder in pipeline.folders(locate(where)).items()}
 
 
 def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str]]:

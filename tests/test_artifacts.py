@@ -7,14 +7,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 import engine
-from engine.chunked.errors import UsageError
+from engine.artifacts.sound import faults
+from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Record
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import locate
+from engine.config import load
 
 ROOT = Path(engine.__file__).parent
 HEAVY = ("numpy", "scipy", "polars", "zarr", "pyarrow", "hnswlib")
@@ -87,5 +92,30 @@ def test_what_another_version_left_is_told_in_a_sentence(default_run: Path, tmp_
     assert record.result is not None
     del record.result["ranking"]["weights"]["votes"]
     write_sealed(locate(path), record)
-    with pytest.raises(UsageError, match=r"another version of this program left it .*votes.*run it again"):
+    with pytest.raises(DamagedError, match=r"another version of this program left it, .*votes.*begin afresh"):
         engine.Recommender.open(where)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"index": {"method": "pruned"}},
+        {"preset": "notebook"},
+        {"split": {"method": "global-time"}, "text": True},
+        {"split": {"method": "none"}, "evaluate": {"together_weight": 0.5}, "calibrate": {"method": "fixed"}},
+        {"matrix": {"feedback": "implicit"}, "ingest": {"ratings_per_partition": 1000}},
+    ],
+)
+def test_what_steps_leave_is_sound(settings: dict[str, Any], tmp_path: Path) -> None:
+    """A fault named where there is none would hide one of the program."""
+    rng, n = np.random.default_rng(3), 3000
+    columns = {name: rng.integers(0, most, n) for name, most in (("user", 150), ("item", 80), ("timestamp", 10**9))}
+    ratings = pl.DataFrame(columns | {"rating": rng.integers(1, 11, n) / 2})
+    if settings.pop("text", False):
+        ratings = ratings.with_columns(pl.format("ä{}", "user"), pl.format("z {}", "item"))
+    ratings.write_csv(tmp_path / "ratings.csv")
+    result = engine.run(load({"dataset": str(tmp_path / "ratings.csv"), "workdir": str(tmp_path / "w"), **settings}))
+    stages = {entry.stage: result.committed(entry.stage) for entry in result.stages}
+    assert len(stages) > 7
+    assert list(faults(stages)) == []

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from engine.artifacts import names
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed
 from engine.model.parameters import RankingChoice, RankingParameters, RatingChoice, RatingWeights
 
@@ -33,7 +33,9 @@ def _converted(stage: Committed, result: Any, kind: type[R]) -> R:
     try:
         return msgspec.convert(result, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{stage.root}: another version of this program left it ({error}): run it again") from None
+        raise DamagedError(
+            f"{stage.root}: another version of this program left it, or it was altered ({error}): begin afresh"
+        ) from None
 
 
 def implicit_because(feedback: str, values: str, rating_min: float, rating_max: float) -> str:

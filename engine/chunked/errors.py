@@ -82,6 +82,10 @@ class DamagedError(EngineError):
     exit_code = 5
 
 
+class ProgramError(EngineError):
+    """A fault of the program, unless what it read is at fault."""
+
+
 class Interrupted(EngineError):  # noqa: N818  (a state, not a fault)
     """The user stopped the run; it can go on later."""
 
@@ -110,7 +114,7 @@ def refuse_no_utf8(text: str, what: str) -> None:
         raise UsageError(f"{what} {text}: is not UTF-8: rename it, or give another")
 
 
-_KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Interrupted)
+_KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, ProgramError, Interrupted)
 # Rust libraries name the system's error only in their text; NumPy says how much of a write it got rid of.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
@@ -184,7 +188,7 @@ def rebuilt(failed: Failed, doing: str) -> EngineError:
     for kind in _KINDS:
         if kind.__name__ == failed.kind:
             return BudgetError(failed.message, failed.enough) if kind is BudgetError else kind(failed.message)
-    return EngineError(f"{doing} failed; this is a fault of the program:\n{failed.message}")
+    return ProgramError(f"{doing} failed; this is a fault of the program:\n{failed.message}")
 
 
 def unreachable(error: BaseException) -> bool:

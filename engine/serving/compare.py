@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -22,7 +23,7 @@ from engine.chunked.errors import UsageError
 from engine.chunked.printable import printable
 from engine.config import Section
 from engine.model.metrics import Mean
-from engine.serving.finished import FinishedRun, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_finished
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,13 @@ def compare(places: Sequence[Any]) -> Comparison:
             raise UsageError(f"{run.workdir}: held nothing out, so it has no figures to compare: run it with a split")
     for run in runs[1:]:
         _refuse_other_split(runs[0], run)
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(damage_told(run))
+        return _compared(runs)
+
+
+def _compared(runs: Sequence[FinishedRun]) -> Comparison:
     tables = [users_of(run) for run in runs]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         if not table.select("user", "n_test").equals(tables[0].select("user", "n_test")):

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, Unpack
 
+from engine.artifacts.doubts import doubted
 from engine.artifacts.records import Joined
 from engine.artifacts.tables import recommended
 from engine.chunked import RunResult
@@ -99,7 +100,8 @@ def recommend_all(
     pipeline = pipeline_from(run.settings, run.source, run.identity)
     step = recommend_step(run.settings, section)
     pipeline = replace(pipeline, steps=[*pipeline.steps, step], notes=())
-    made = run_beside(pipeline, step.name, run.workdir, on_event=on_event, **resources)
+    with doubted(lambda: run.stages):
+        made = run_beside(pipeline, step.name, run.workdir, on_event=on_event, **resources)
     lists = made.committed(step.name)
     joined = Joined.of(lists)
     _copy(recommended(lists), target)

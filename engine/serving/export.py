@@ -18,7 +18,7 @@ from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.storage import Place, on_this_machine
 from engine.serving.everybody import recommend_all
-from engine.serving.finished import FinishedRun, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_finished
 
 LISTS = "lists.parquet"
 
@@ -62,7 +62,8 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}): name a folder") from None
-    n_train, n_test = (_write(run, kind, folder / f"{kind}.parquet") for kind in (TRAIN, TEST))
+    with damage_told(run):
+        n_train, n_test = (_write(run, kind, folder / f"{kind}.parquet") for kind in (TRAIN, TEST))
     k = run.settings.evaluate.k
     lists = recommend_all(where, folder / LISTS, k=k, include_test=True, on_event=on_event, **resources)
     return Exported(folder, n_train, n_test, lists.n_items)

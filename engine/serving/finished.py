@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from engine.artifacts.doubts import refuse_doubtful
 from engine.chunked import publishing
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, EngineError, ProgramError
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.storage import Location, Place, locate
@@ -68,18 +71,25 @@ def open_finished(place: Place) -> FinishedRun:
         fault = Journal(root).fault_of_stage(complete=True)
         if fault is not None:
             raise DamagedError(f"{fault}; the next run mends it")
-    refuse_damage(run, content=False)
+    for stage in stages.values():
+        for fault in Journal(stage.root).damaged(content=False).values():
+            raise DamagedError(f"{fault}; the next run mends it")
     return run
 
 
-def refuse_damage(run: FinishedRun, cause: Exception | None = None, *, content: bool = True) -> None:
-    """Compare the files of a run with their records; without ``content`` only their sizes.
+@contextmanager
+def damage_told(run: FinishedRun) -> Iterator[None]:
+    """Where a run cannot be read, say what of it is damaged.
 
     Raises
     ------
     DamagedError
-        Where one differs; ``cause`` is what came of it.
+        As `engine.artifacts.doubts.refuse_doubtful`, in the place of errors that are nobody's to mend.
     """
-    for stage in run.stages.values():
-        for fault in Journal(stage.root).damaged(content=content).values():
-            raise DamagedError(f"{fault}; the next run mends it") from cause
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, EngineError) and not isinstance(error, ProgramError):
+            raise
+        refuse_doubtful(run.stages, error)
+        raise

@@ -29,7 +29,7 @@ from engine.ratings.records import open_bytes
 from engine.ratings.source import BLANKS, RatingsFile
 from engine.ratings.text_head import compression_of, read_head, read_magic
 from engine.serving import ids
-from engine.serving.finished import FinishedRun, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_finished
 
 _ORDERS = (("rank", False), ("score", True))
 """Columns that put a list in order, and whether the greatest is first; without one the order is that of rows."""
@@ -76,8 +76,13 @@ def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
         Where it cannot be read, or an item is twice in a list.
     """
     run = open_finished(where)
+    with damage_told(run):
+        return _measured(run, on_this_machine(lists))
+
+
+def _measured(run: FinishedRun, lists: Path) -> Measured:
     section, matrix = run.settings.evaluate, Matrix(run.stages["matrix"])
-    codes, n_lists, unknown_users, unknown_items = _coded(on_this_machine(lists), run, section.k)
+    codes, n_lists, unknown_users, unknown_items = _coded(lists, run, section.k)
     counts = matrix.train.count_columns(READ_RATINGS)
     n_users, n_items = matrix.train.shape
     baselines = Baselines(by_popularity(counts), None, self_information(counts, n_users))

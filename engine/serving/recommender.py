@@ -30,12 +30,12 @@ from engine.ratings.person import read_person
 from engine.serving import alike, folding, given, predicting, recommending
 from engine.serving import ids as lookup
 from engine.serving.asked import OnEmpty, OnUnknown, offered, who
-from engine.serving.finished import open_finished
+from engine.serving.finished import damage_told, open_finished
 from engine.serving.forks import refuse_forked
 from engine.serving.given import Table
 from engine.serving.opened import OpenedRun
 from engine.serving.people import Newcomer
-from engine.serving.telling import damage_told, telling_damage
+from engine.serving.telling import telling_damage
 
 
 def _opened(where: Place, memory: int, unpack: bool) -> OpenedRun:

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from engine.chunked.errors import DamagedError, EngineError, UsageError
 from engine.chunked.publishing import names
 from engine.chunked.store import RECORDS
-from engine.serving.finished import FinishedRun, refuse_damage
+from engine.serving.finished import FinishedRun, damage_told
 from engine.serving.forks import refuse_forked
 from engine.serving.opened import OpenedRun
 
@@ -36,14 +36,8 @@ def telling_damage(
     def told(self: Self, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         refuse_forked()
         opened = self._opened
-        try:
+        with damage_told(opened.run), _removal_told(opened.run):
             answered = answer(self, *args, **kwargs)
-        except EngineError:
-            raise
-        except Exception as error:
-            _refuse_removed(opened.run, error)
-            refuse_damage(opened.run, error)
-            raise
         if not opened.reads_nothing:
             _refuse_removed(opened.run)  # chunks that are not there look like empty ones
         return answered
@@ -52,14 +46,13 @@ def telling_damage(
 
 
 @contextmanager
-def damage_told(run: FinishedRun) -> Iterator[None]:
-    """Where a run cannot be read, say what of it is damaged."""
+def _removal_told(run: FinishedRun) -> Iterator[None]:
     try:
         yield
     except EngineError:
         raise
     except Exception as error:
-        refuse_damage(run, error)
+        _refuse_removed(run, error)
         raise
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import costs
+from engine.artifacts.doubts import doubted
 from engine.artifacts.readers import read_held_out
 from engine.artifacts.records import Calibrated, settled_liked_from
 from engine.chunked.errors import BudgetError, UsageError
@@ -219,8 +220,9 @@ def _measure(
     """The figure of a configuration, and whether it was there already."""
     settings = _with(run.settings, changed)
     pipeline = pipeline_from(settings, run.source, run.identity)
-    made = run_beside(pipeline, "calibrate", run.workdir, on_event=on_event, **resources)
-    return _figure(run, settings, made.committed("calibrate"), by), made.stages[0].skipped
+    with doubted(lambda: run.stages):
+        made = run_beside(pipeline, "calibrate", run.workdir, on_event=on_event, **resources)
+        return _figure(run, settings, made.committed("calibrate"), by), made.stages[0].skipped
 
 
 def _figure(run: FinishedRun, settings: Config, calibrate: Committed, by: By) -> _Figure:

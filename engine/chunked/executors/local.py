@@ -12,7 +12,7 @@ import msgspec
 
 from engine.chunked import memory
 from engine.chunked.budget import MIB, format_size
-from engine.chunked.errors import EngineError, Interrupted, address_space_limit, rebuilt
+from engine.chunked.errors import EngineError, Interrupted, ProgramError, address_space_limit, rebuilt
 from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, WorkerFull, from_line
 from engine.chunked.executors.base import WorkerLimit, environment
 from engine.chunked.executors.child import COMMAND, Child
@@ -165,7 +165,7 @@ class LocalExecutor:
         if isinstance(last, Failed):
             return rebuilt(last, f"stage {job.step}")
         remedy = address_space_limit() or "run again to go on"
-        return EngineError(f"the process of stage {job.step} {ended(code)}; {remedy}")
+        return ProgramError(f"the process of stage {job.step} {ended(code)}; {remedy}")
 
 
 def _tried_out_together(stages: Sequence[Reference]) -> list[list[Reference]]:

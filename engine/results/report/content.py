@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.artifacts.doubts import doubted
 from engine.artifacts.readers import Matrix, read_times
 from engine.artifacts.tables import measured_users
 from engine.chunked import publishing
@@ -175,24 +176,25 @@ def collect(place: Place) -> Content:
     of = recorded.read(last, where)
     stages = {entry.stage: Committed(where / STAGES / entry.folder) for entry in last.stages}
     evaluate = stages.get("evaluate")
-    return Content(
-        metrics=metrics,
-        settings=of.settings,
-        allowed=last.allowed,
-        workers=last.workers,
-        stages=[
-            Stage(entry.stage, entry.seconds, entry.measured, entry.projected, entry.samples)
-            for entry in last.stages
-            if entry.seconds
-        ],
-        unknown=[entry.stage for entry in last.stages if not entry.seconds],
-        recall=None if evaluate is None else _recall(evaluate, of.settings.evaluate.k),
-        popularity=None if evaluate is None else _popularity(evaluate, stages["matrix"]),
-        command=command(of.settings, metrics["dataset"], last.allowed),
-        changed=dict(changed(of.settings)),
-        ratings_bytes=of.ratings_bytes,
-        ratings_sha256=of.identity[1],
-    )
+    with doubted(lambda: stages):
+        return Content(
+            metrics=metrics,
+            settings=of.settings,
+            allowed=last.allowed,
+            workers=last.workers,
+            stages=[
+                Stage(entry.stage, entry.seconds, entry.measured, entry.projected, entry.samples)
+                for entry in last.stages
+                if entry.seconds
+            ],
+            unknown=[entry.stage for entry in last.stages if not entry.seconds],
+            recall=None if evaluate is None else _recall(evaluate, of.settings.evaluate.k),
+            popularity=None if evaluate is None else _popularity(evaluate, stages["matrix"]),
+            command=command(of.settings, metrics["dataset"], last.allowed),
+            changed=dict(changed(of.settings)),
+            ratings_bytes=of.ratings_bytes,
+            ratings_sha256=of.identity[1],
+        )
 
 
 def recall_over_users(recall: pl.LazyFrame) -> Recall | None:

@@ -1,0 +1,59 @@
+"""What is said where something could not be done that finished steps should allow: which file of theirs is at fault.
+
+Comparing all files takes seconds, so that nobody does it before an error that should not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from engine.chunked.errors import DamagedError, EngineError, ProgramError, UsageError
+from engine.chunked.journal import Committed, Journal
+
+
+def refuse_doubtful(stages: Mapping[str, Committed], cause: Exception | None = None) -> None:
+    """Compare the files of finished steps with their records, and then with what these steps write.
+
+    Parameters
+    ----------
+    stages : mapping of str to Committed
+        By name of the step.
+    cause : Exception, optional
+        What made that necessary.
+
+    Raises
+    ------
+    DamagedError
+        Where one differs, and nothing where none does: then the cause is a fault of the program.
+    """
+    for stage in stages.values():
+        for fault in Journal(stage.root).damaged().values():
+            raise DamagedError(f"{fault}; the next run mends it") from cause
+    from engine.artifacts.sound import faults  # loads numerical libraries
+
+    for fault in faults(stages):
+        raise DamagedError(f"{fault}, though its record says that it is whole: begin afresh") from cause
+
+
+@contextmanager
+def doubted(stages: Callable[[], Mapping[str, Committed]]) -> Iterator[None]:
+    """Where a run fails, say whether what it read is at fault.
+
+    Parameters
+    ----------
+    stages : callable
+        Gives what may be read: the finished steps, or more.
+
+    Raises
+    ------
+    DamagedError
+        As `refuse_doubtful`, in the place of errors that are nobody's to mend, and of results that are no numbers.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, EngineError) and not isinstance(error, ProgramError | UsageError):
+            raise
+        refuse_doubtful({name: stage for name, stage in stages().items() if Journal(stage.root).finished()}, error)
+        raise
