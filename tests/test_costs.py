@@ -104,6 +104,7 @@ def test_more_of_something_than_there_is_costs_nothing() -> None:
         sections: dict[str, tuple[str, ...]] = {
             "neighbors": ("k", "sample_users", "probe_users"),
             "item_neighbors": ("k", "ranking_k", "probe_items"),
+            "cooccurrence": ("k",),
         }
         sections |= {"evaluate": ("k",), "factors": ("dims",), "residuals": ("dims",)}
         settings = load({section: dict.fromkeys(keys, most) for section, keys in sections.items()})

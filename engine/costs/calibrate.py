@@ -65,7 +65,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
         vectors=vector_dims(settings, shapes) * total(items=4, users=4, unit=4) * max(items, users),
         of_items=turning,
         together=total(ids=4, similarities=4, stored=4 + 1, places=8 + 1, ids_there=4, steps=3 * 4)
-        * settings.cooccurrence.k
+        * nearest_kept(settings.cooccurrence.k, items)
         * items,
         scores=total(cells=8, touched=4) * items,
         asking=asking,

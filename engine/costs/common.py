@@ -243,6 +243,11 @@ def n_near_items(settings: Config, shapes: Shapes) -> int:
     return nearest_kept(settings.item_neighbors.k, shapes.n_items)
 
 
+def n_together(settings: Config, shapes: Shapes) -> int:
+    """Items that are kept of an item as taken together with it."""
+    return nearest_kept(settings.cooccurrence.k, shapes.n_items)
+
+
 def n_ranking_items(settings: Config, shapes: Shapes) -> int:
     """Those of them that items are ranked by."""
     return min(settings.item_neighbors.ranking_k, n_near_items(settings, shapes))

@@ -15,6 +15,7 @@ from engine.costs.common import (
     dims_of,
     n_near_items,
     n_ranking_items,
+    n_together,
     n_train,
     residual_dims,
     total,
@@ -156,7 +157,8 @@ def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
         users=total(drawn=8, ends=3 * 8, rows=4 * 8) * users,
         places=total(places=4, counts=8, indptr=4) * chunks(items, n_tasks) * n_tasks,
     )
-    found = total(ids=4, similarities=4) * section.k
+    k = n_together(settings, shapes)
+    found = total(ids=4, similarities=4) * k
     search = total(
         ratings=total(users=4, data=value, places=8, order=8, consecutive=8, stored=4 + value) * piece,
         parts=total(stored=4, lengths=8) * share * n_parts,
@@ -173,8 +175,8 @@ def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
         train_indptr=indptr,
         counts=8 * items,
     )
-    kept = total(indices=column_bytes(shapes), data=1) * section.k + total(scales=4, counts=8, indptr=8)
-    of_share = found + total(there=1, places=8, ids=4, steps=3 * 4) * section.k
+    kept = total(indices=column_bytes(shapes), data=1) * k + total(scales=4, counts=8, indptr=8)
+    of_share = found + total(there=1, places=8, ids=4, steps=3 * 4) * k
     collect = total(numpy=4 * MIB, kept=kept * items, of_share=of_share * share)
     needed = shapes.weighs_together
     return {

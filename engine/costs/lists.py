@@ -20,6 +20,7 @@ from engine.costs.common import (
     n_near_users,
     n_ranking_items,
     n_test_of,
+    n_together,
     n_train,
     parts,
     refines,
@@ -79,7 +80,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         of_block=8 * items,  # the same of a block
         measured=measured_bytes(settings, shapes) * 2 * block,
     )
-    together = settings.cooccurrence.k if "cooccurrence" in parts(settings)[1] and shapes.weighs_together else 0
+    together = n_together(settings, shapes) if "cooccurrence" in parts(settings)[1] and shapes.weighs_together else 0
     near_stored = total(columns=column_bytes(shapes), similarities=4) * near
     near_stored += total(columns=column_bytes(shapes), steps=1) * together
     item_arrays = total(

@@ -44,7 +44,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     texts = total(kept=1, sorted=1) * (shapes.user_text_bytes + shapes.item_text_bytes)
     profile = total(
         streaming=POLARS_STREAM,
-        row_groups=16 * MIB,
+        row_groups=24 * MIB,
         text_columns=text_columns,
         group=group,
         distinct=distinct,

@@ -14,6 +14,7 @@ from engine.costs.common import (
     n_near_items,
     n_near_users,
     n_test,
+    n_together,
     n_train,
     residual_dims,
     total,
@@ -50,7 +51,7 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
         "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
         "item_neighbors": near * items * (n_near_items(settings, shapes) + 1),  # one more: counts and row pointers
         "cooccurrence": _by_item(settings.cooccurrence, settings, shapes)
-        + total(found=4 + 4, together=4 + 1) * settings.cooccurrence.k * (items + 1)
+        + total(found=4 + 4, together=4 + 1) * n_together(settings, shapes) * (items + 1)
         + total(indptr=8, scales=4) * items,
         "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
         "calibrate": total(sums=9 * 8 + 8, recalls=4 * N_BLENDS) * users * settings.calibrate.folds,

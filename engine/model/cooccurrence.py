@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.chunked.csr import NarrowRows, narrowest_index
 from engine.chunked.ranges import consecutive
 from engine.kernels.cooccurrence import find_together
+from engine.model.index import nearest_kept
 
 Ids = NDArray[np.int32]
 Float32 = NDArray[np.float32]
@@ -81,7 +82,7 @@ def together(
 
     Returns
     -------
-    int32 and float32 arrays, shape (n, k)
+    int32 and float32 arrays, shape (n, k), ``k`` being no more than there are others
         By descending similarity; -1 and 0 where there are fewer.
     """
     lengths = np.diff(rows.indptr)
@@ -95,7 +96,7 @@ def together(
         (known**-section.item_power).astype(np.float32),
         liked_from,
         section.disliked_vote,
-        section.k,
+        nearest_kept(section.k, len(counts)),
     )
     similarities *= (known[items] ** (section.item_power - 1)).astype(np.float32)[:, None]
     return ids, similarities
