@@ -14,6 +14,8 @@ from msgspec import Meta
 from engine.model.parameters import RankingParameters, RankingWeights, RatingWeights
 
 Positive = Annotated[int, Meta(ge=1)]
+# Each is a round of tasks, or several: a plan lists them all.
+Repeats = Annotated[int, Meta(ge=1, le=1000)]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 LikedFrom = float | Literal["auto"]
@@ -97,7 +99,7 @@ class Factors(Section, frozen=True):
     of the ratings nor on their zero. ``raw``: ratings count as they are."""
     oversamples: Annotated[int, Meta(ge=0)] = 10
     """Extra dimensions carried along for accuracy."""
-    passes: Positive = 5
+    passes: Repeats = 5
     """Power iterations, each one pass over the matrix."""
     partial_sums: Positive = 8
     """Tasks a pass is cut into; each leaves a partial sum of items x (dims + oversamples) floats."""
@@ -114,9 +116,9 @@ class Factors(Section, frozen=True):
 class Refine(Section, frozen=True):
     """Vectors refined by alternating least squares for implicit feedback (Hu, Koren and Volinsky 2008)."""
 
-    sweeps: Annotated[int, Meta(ge=0)] = 3
+    sweeps: Annotated[int, Meta(ge=0, le=1000)] = 3
     """Times that users' vectors, then items', are fitted, from those of the SVD; 0 leaves the step out."""
-    steps: Positive = 3
+    steps: Repeats = 3
     """Steps of conjugate gradients for each vector of a sweep."""
     liked_from: LikedFrom | None = None
     """Ratings from there on are a preference of 1. None: ``evaluate.liked_from``."""
@@ -143,7 +145,7 @@ class Refine(Section, frozen=True):
 class Biases(Section, frozen=True):
     """How far each user and item is from the mean."""
 
-    passes: Positive = 5
+    passes: Repeats = 5
     """Number of times that the users' biases, then the items', are fitted."""
     user_damping: Annotated[float, Meta(ge=0)] = 5.0
     """Number of ratings equal to the mean that are added to a user's."""
@@ -158,9 +160,9 @@ class Residuals(Section, frozen=True):
 
     dims: Positive = 32
     """Dimensions of the vectors: the leading ones of the SVD, where they start."""
-    sweeps: Positive = 2
+    sweeps: Repeats = 2
     """Times that users' vectors, then items', are fitted. More of them fit what is chance."""
-    steps: Positive = 3
+    steps: Repeats = 3
     """Steps of conjugate gradients for each vector of a sweep."""
     strength: Annotated[float, Meta(ge=0)] = 1.0
     """Of the regularisation, times the root of the number of a vector's ratings."""

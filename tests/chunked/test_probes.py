@@ -32,5 +32,5 @@ def test_no_more_are_tried_at_a_time_than_fit(
 
     monkeypatch.setattr(local, "_loaded_apart", probe)
     with local.LocalExecutor(allowed, workers=10) as executor:
-        assert len(executor.reserved_bytes([Reference("m", "s")] * 20, locate(tmp_path))) == 20
+        assert len(executor.reserved_bytes([Reference(f"m{n}", "s") for n in range(20)], locate(tmp_path))) == 20
     assert seen == most
