@@ -32,7 +32,7 @@ help:
 	@echo "make lint       ruff, ruff format and mypy"
 	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
 	@echo "make bench-full the same at the size of ml-25m and at four times that (hours); writes docs/benchmarks.md"
-	@echo "make bench-model  show what each part of the model brings on the sample; docs/model.md"
+	@echo "make bench-model  what each part of the model brings on the sample, and what other models reach; docs/model.md"
 	@echo "make bench-kernels   the compiled inner loops beside what the machine can do"
 	@echo "make kernels-sanitized   the kernels' tests, built with address and undefined-behaviour sanitizers"
 	@echo "make data       download MovieLens 25M (250 MB)"
@@ -94,6 +94,7 @@ bench-full: $(INSTALLED_BENCH)
 
 bench-model: $(INSTALLED_BENCH)
 	$(BIN)/python -m bench.ablation
+	$(BIN)/python -m bench.peers
 	$(BIN)/python -m bench.report --scales
 
 bench-kernels: $(INSTALLED_BENCH)

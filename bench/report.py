@@ -252,11 +252,34 @@ def summary_rows(results: dict[str, Any]) -> list[list[str]]:
     return [[results["dataset"], *cells]]
 
 
+def peers_section(found: list[dict[str, Any]]) -> list[str]:
+    """Recall@50 of other models on the same splits, each with the parameters that validation chose."""
+    if not found:
+        return []
+    head = ["data", "model", "chosen on validation", "Recall@50", "standard error"]
+    rows = []
+    for results in found:
+        own = [("this engine's default", "", results["model"]), ("the most popular items", "", results["most_popular"])]
+        peers = [(each["name"], each["parameters"], each) for each in results["peers"]]
+        for name, parameters, figure in sorted([*own, *peers], key=lambda row: -row[2]["value"]):
+            error = figure["standard_error"]
+            rows.append([results["dataset"], name, parameters, f"{figure['value']:.4f}", f"{error:.4f}"])
+    return [
+        "## Beside other models",
+        "`python -m bench.peers FILE --name NAME`, on the run's own split. A fifth of train was held out to choose "
+        "each model's parameters from a small grid; then it learned from all of train. Ratings below what counts as "
+        "liked are a preference of 0.5, as they are here. EASE is left out where its "
+        "matrix of items would take more than 4 GB.",
+        table(head, rows),
+    ]
+
+
 def model_page() -> str | None:
     """What the parts of the default model bring on each data set, or None without results."""
     found = [results for name in ABLATED if (results := read_result(f"ablation-{name}")) is not None]
     if not found:
         return None
+    peers = [results for name in ABLATED if (results := read_result(f"peers-{name}")) is not None]
     head = ["data", "RMSE", "of the bias model", "weights", "Recall@50", "of the most popular", "weights"]
     return (
         "\n\n".join(
@@ -269,6 +292,7 @@ def model_page() -> str | None:
                 "taken user by user.",
                 "## Beside simple models",
                 table(head, [row for results in found for row in summary_rows(results)]),
+                *peers_section(peers),
                 *(ablation_section(results) for results in found),
                 TUNING,
             ]

@@ -90,7 +90,7 @@ def _installation() -> list[tuple[str, str]]:
 def _blas() -> str:
     """What numpy computes with."""
     import numpy as np  # noqa: F401  (loads it)
-    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_info
 
     found = [each for each in threadpool_info() if each["user_api"] == "blas"]
     return ", ".join(f"{each['internal_api']} {each['version']} ({each.get('architecture')})" for each in found)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import zarr
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info
 
 import engine
 from engine import config

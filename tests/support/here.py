@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from engine import cli
 from engine.chunked.budget import GIB, MIB

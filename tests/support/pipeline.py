@@ -11,7 +11,7 @@ from unittest import mock
 
 import polars as pl
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from engine import config
 from engine.chunked import publishing, workdir
