@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.chunked.executors.base import environment
 from tests.test_tutorial import plain, said, shown
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,14 @@ def test_the_readme_is_short() -> None:
 def test_the_page_of_keys_is_that_of_the_code() -> None:
     found = runpy.run_path(str(ROOT / "docs/configuration.py"))
     assert found["PAGE"].read_text() == found["page"](), "run python docs/configuration.py"
+
+
+def test_the_variables_of_a_worker_are_those_of_the_code() -> None:
+    (block,) = re.findall(r"export (OMP_NUM_THREADS.*?)\n\n", (ROOT / "docs/scaling.md").read_text(), re.DOTALL)
+    shown_there = dict(each.split("=") for each in block.replace("\\\n", " ").split())
+    wanted = environment(1)
+    assert {name: wanted.get(name) for name in shown_there} == shown_there
+    assert set(wanted) - set(shown_there) == {"MALLOC_TRIM_THRESHOLD_"}, "Dask sets that one itself"
 
 
 def test_the_guides(sample_dir: Path, tmp_path: Path) -> None:
