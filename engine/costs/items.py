@@ -27,6 +27,7 @@ from engine.model.sizes import (
     CENTRE_SAMPLE,
     JOINED_RATINGS,
     PART_USER,
+    PREDICT_RATINGS,
     PREDICT_USERS,
     QUERY_USERS,
     READ_RATINGS,
@@ -198,12 +199,14 @@ def predict(settings: Config, shapes: Shapes) -> Plan:
 
 def predicting(settings: Config, shapes: Shapes, block: int, pairs: int) -> int:
     """Of a task that predicts so many ``pairs`` of a ``block`` of users."""
-    some = shapes.ratings_of(min(PREDICT_USERS, block))
+    of_block = shapes.ratings_of(block)
+    some = min(shapes.ratings_of(min(PREDICT_USERS, block)), PREDICT_RATINGS + shapes.most_ratings)
+    read = min(of_block, 2 * PREDICT_RATINGS + shapes.most_ratings)
     return total(
         residuals=total(residual=4, rated=1) * shapes.n_items,
         wide_values=wide_values(settings, shapes),
-        ratings=total(train=4 + 4, test=4 + 4) * shapes.ratings_of(block),
-        results=total(values=4, covered=1) * min(pairs, shapes.ratings_of(block)),
+        ratings=total(train=4 + 4, test=4 + 4) * read,
+        results=total(values=4, covered=1) * (min(pairs, of_block) + min(pairs, read)),
         own=total(values=4, columns=4, rows=8, users=8, expected=3 * 4) * some,
         vectors=4 * residual_dims(settings, shapes) * min(PREDICT_USERS, block),
         asked=total(places=8 + 4, items=4, parts=3 * 4, covered=1, rows=8, users=8, expected=4 * 4) * min(pairs, some),

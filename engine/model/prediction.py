@@ -14,8 +14,8 @@ from engine.kernels.rows import Lists, lists_of
 from engine.model.biases import Biases, expected, remove_bias
 from engine.model.parameters import RatingWeights
 from engine.model.residuals import ridges
-from engine.model.scoring import row_numbers
-from engine.model.sizes import FOLD_STEPS, PREDICT_USERS
+from engine.model.scoring import cut_by_work, row_numbers
+from engine.model.sizes import FOLD_STEPS, PREDICT_RATINGS, PREDICT_USERS
 
 
 class Near(NamedTuple):
@@ -78,6 +78,11 @@ class Predicted(NamedTuple):
     values: NDArray[np.float32]
     covered: NDArray[np.bool_]
 
+    @classmethod
+    def nothing(cls, n: int) -> Predicted:
+        """Room for so many pairs."""
+        return cls(np.empty(n, dtype=np.float32), np.empty(n, dtype=bool))
+
     def part(self, some: slice) -> Predicted:
         """Those of some pairs, sharing memory."""
         return Predicted(self.values[some], self.covered[some])
@@ -116,11 +121,9 @@ def predict_ratings(
     Predicted
         In the order of ``items``.
     """
-    n_users = len(indptr) - 1
-    found = Predicted(np.empty(len(items), dtype=np.float32), np.empty(len(items), dtype=bool))
+    found = Predicted.nothing(len(items))
     latent, near = (np.float32(weight) for weight in (model.weights.latent, model.weights.near))
-    for first in range(0, n_users, PREDICT_USERS):
-        last = min(first + PREDICT_USERS, n_users)
+    for first, last in cut_by_work(np.diff(own.indptr) + np.diff(indptr), PREDICT_RATINGS, PREDICT_USERS):
         some = slice(int(indptr[first]), int(indptr[last]))
         asked = indptr[first : last + 1] - indptr[first]
         parts = rating_parts(model, own.part(first, last), first_user + first, asked, items[some])

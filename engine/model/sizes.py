@@ -124,7 +124,9 @@ TILE_ITEMS = 1024
 SMALL_ITEMS = 4096
 """calibrate: items whose nearest are looked for at once."""
 PREDICT_USERS = 2048
-"""Users whose ratings are read, and their pairs predicted, at once."""
+"""Users whose pairs are predicted at once."""
+PREDICT_RATINGS = 2**20
+"""Their ratings and pairs together, at most, unless one user has more; twice as many are read at once."""
 SCORE_USERS = 768
 """Users read and scored at once, since a read unpacks whole chunks of many more."""
 GATHER_RATINGS = 2**25
@@ -145,6 +147,7 @@ FREE = (
     "TILE_ITEMS",
     "SMALL_ITEMS",
     "PREDICT_USERS",
+    "PREDICT_RATINGS",
     "SCORE_USERS",
     "GATHER_RATINGS",
     "LEAST_GATHERED",

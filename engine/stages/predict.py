@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import covered_path, predicted_path
@@ -24,7 +25,8 @@ from engine.artifacts.readers import Matrix, Nearest, read_biases, read_latent
 from engine.artifacts.records import chosen_rating
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.prediction import Near, RatingModel, predict_ratings
+from engine.model.prediction import Near, RatingModel
+from engine.stages.predicting import predict_block
 
 
 class PredictStage:
@@ -49,8 +51,12 @@ class PredictStage:
     def _predict(self, index: int, context: TaskContext) -> dict[str, Any]:
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
-        train, test = self._train.read(start, stop), self._test.read(start, stop)
-        found = predict_ratings(context.shared, train, start, test.indptr, test.indices)
+        pointers = self._test.indptr[start : stop + 1] - self._test.indptr[start]
+        found = predict_block(context.shared, self._train, start, pointers, self._asked)
         np.save(context.scratch / predicted_path(index), found.values)
         np.save(context.scratch / covered_path(index), np.packbits(found.covered))
         return {"first_user": start, "last_user": stop}
+
+    def _asked(self, first: int, last: int) -> NDArray[np.integer[Any]]:
+        """Items of the test ratings of some users."""
+        return self._test.read(first, last).indices

@@ -34,11 +34,12 @@ from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import joined, lists_of
 from engine.kernels.scoring import count_opinions
-from engine.model.prediction import Near, RatingModel, predict_ratings
+from engine.model.prediction import Near, RatingModel
 from engine.model.ranking import Ranking
 from engine.model.reasons import REASONS, explain
 from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP
 from engine.stages.gathering import Block, RatingsOfNeighbors
+from engine.stages.predicting import predict_block
 
 _RANKED = np.dtype(
     [
@@ -178,9 +179,12 @@ class RecommendStage:
 
     def _ratings(self, model: RatingModel, start: int, stop: int, ranked: NDArray[np.void]) -> NDArray[np.float32]:
         """Predicted ratings of a block's lists."""
-        train = self._train.read(start, stop)
-        indptr = np.searchsorted(ranked["user"], np.arange(start, stop + 1))
-        return predict_ratings(model, train, start, indptr, ranked["item"]).values
+        indptr, items = np.searchsorted(ranked["user"], np.arange(start, stop + 1)), ranked["item"]
+
+        def listed(first: int, last: int) -> NDArray[np.int32]:
+            return np.ascontiguousarray(items[indptr[first - start] : indptr[last - start]])
+
+        return predict_block(model, self._train, start, indptr, listed).values
 
     def _join(self, index: int, context: TaskContext) -> dict[str, Any]:
         import polars as pl

@@ -48,12 +48,13 @@ def loops(model: RatingModel, train: csr_matrix, user: int, item: int) -> float:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("users", [1, 3, 64])
+@pytest.mark.parametrize(("users", "ratings"), [(1, 99), (3, 99), (64, 1), (64, 9), (64, 999)])
 @pytest.mark.parametrize("has_latent", [True, False])
 def test_predictions_are_those_of_loops(
-    seed: int, users: int, has_latent: bool, monkeypatch: pytest.MonkeyPatch
+    seed: int, users: int, ratings: int, has_latent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prediction, "PREDICT_USERS", users)
+    monkeypatch.setattr(prediction, "PREDICT_RATINGS", ratings)
     model, train, asked = case(seed)
     model = model if has_latent else model._replace(latent=None)
     own = NarrowRows(train.indptr.astype(np.int64), train.indices.astype(np.uint8), train.data, N_ITEMS, 1.0)
