@@ -38,7 +38,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
 
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
-    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 6)
+    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 7)
     refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 5)
     refine = replace(refine, params=_with_liked_from(settings.refine, settings))
     neighbors_and_baseline = (
@@ -173,10 +173,13 @@ def pipeline_from(
 
 
 def _conversions(ingest: Step, settings: Config, source: Source, contents: Sequence[str]) -> list[str]:
-    """What identifies what each file becomes, before all are put together."""
+    """What identifies what each piece of a file becomes, before all are put together."""
     of_all = [ingest.version, settings.ingest.times, settings.test is not None]
-    each = zip(contents, source.files, strict=False)
-    read = [[*of_all, sha256, file.values, *file.reading] for sha256, file in each]
+    files = [
+        (file, [*of_all, sha256, file.values, *file.reading])
+        for sha256, file in zip(contents, source.files, strict=False)
+    ]
+    read = [[*parts, piece, file.pieces] for file, parts in files for piece in range(file.pieces)]
     return [hashlib.sha256(msgspec.json.encode(parts)).hexdigest() for parts in read]
 
 
@@ -206,7 +209,7 @@ def known_shapes(known: Known, settings: Config) -> Shapes:
         texts,
         source.parsed,
         source.values != "ratings",
-        len(source.files),
+        len(source.pieces),
     )
     if survey := known.result("ingest", names.SURVEY):
         shapes = shapes.surveyed(survey)

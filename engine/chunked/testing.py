@@ -127,6 +127,14 @@ class StorageContract:
         (place / "file").put(b"1")
         assert (place / "file").read_bytes() == b"1"
 
+    def test_a_range_of_a_file_is_read(self, place: Location) -> None:
+        """Up to its end, if that is before."""
+        file = place / "file"
+        raised(FileNotFoundError, lambda: file.read_range(0, 1))
+        file.put(b"abcdef")
+        found = [file.read_range(*bounds) for bounds in ((0, 6), (2, 4), (4, 9), (3, 3), (6, 9), (8, 9))]
+        assert found == [b"abcdef", b"cd", b"ef", b"", b"", b""]
+
     def test_scratch_is_made_and_cleared(self, place: Location) -> None:
         """One folder or all."""
         made = [place.new_scratch(name) for name in ("a.1", "b.1")]

@@ -35,8 +35,8 @@ class Shapes:
         Whether it is gzip or zstd, or Parquet.
     group_bytes : int
         Of a Parquet file's largest row group, decoded.
-    n_files : int
-        Of ratings.
+    n_pieces : int
+        That ratings files are converted in.
     parsed : bool
         Whether times or ratings are read as text and then taken apart.
     counted : bool
@@ -70,7 +70,7 @@ class Shapes:
     texts: bool = False
     parsed: bool = False
     counted: bool = False
-    n_files: int = 1
+    n_pieces: int = 1
     implicit: bool = False
     n_rows: int = 0
     n_ratings: int = 0

@@ -55,7 +55,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     summed = total(mask=1, taken=4 + 4 + 4, wide=8, ordered_wide=8, sums=8) * shapes.counted
     row = parted + _partitioned_row(times, shapes.value_bytes) + summed
     return {
-        "convert": Planned(shapes.n_files, Cost(task=convert)),
+        "convert": Planned(shapes.n_pieces, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),
         "profile": Planned(1, Cost(task=profile)),
         "partition": Planned(

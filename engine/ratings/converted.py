@@ -25,12 +25,12 @@ def with_converted(pipeline: Pipeline, where: Place) -> Pipeline:
     Parameters
     ----------
     pipeline : Pipeline
-        Its detail ``conversions`` identifies what each of its files becomes.
+        Its detail ``conversions`` identifies what each piece of its files becomes.
     where : path or URL
         The work directory.
     """
     wanted = pipeline.details["conversions"]
-    if len(wanted) < 2:  # what is made of a single file does not stay
+    if len(pipeline.details["source"]["files"]) < 2:  # what is made of a single file does not stay
         return pipeline
     own = pipeline.folders(locate(where))[_STEP].name
     known: dict[str, list[Any]] = {}

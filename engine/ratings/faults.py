@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location
@@ -57,8 +58,17 @@ def locate_fault(file: RatingsFile) -> Fault | None:
     return first_fault(file, islice(read_records(file, _sound_line(file)), file.skip, None))
 
 
-def measured_digest(file: RatingsFile) -> tuple[int, str, str]:
-    """`digest`, and the encoding by all of the content; refuse a record of a text file that is too long to be held.
+class Measured(NamedTuple):
+    """A file's size in bytes and SHA-256, and what all of its content says: the encoding, whether there are quotes."""
+
+    size: int
+    sha256: str
+    encoding: str
+    quoted: bool
+
+
+def measured_digest(file: RatingsFile) -> Measured:
+    """`digest`, and what else is seen on the way; refuse a record of a text file that is too long to be held.
 
     Raises
     ------
@@ -66,7 +76,7 @@ def measured_digest(file: RatingsFile) -> tuple[int, str, str]:
         Where there is one, found without holding it.
     """
     if file.format == "parquet":
-        return (*digest(file), file.encoding)
+        return Measured(*digest(file), file.encoding, quoted=False)
     lengths, encoding = Lengths(file.quotes), Encoding()
 
     def look(piece: bytes) -> None:
@@ -83,7 +93,7 @@ def measured_digest(file: RatingsFile) -> tuple[int, str, str]:
     if lengths.too_long is not None:
         problem = f"a line of more than {MOST_RECORD >> 20} MiB, or a stray quote; mend or delete it"
         raise UsageError(str(_fault_at(file, lengths.too_long, problem)))
-    return (*found, encoding.found if file.encoding == UTF8 else file.encoding)
+    return Measured(*found, encoding.found if file.encoding == UTF8 else file.encoding, lengths.quoted)
 
 
 def _pieces(file: RatingsFile) -> Iterator[bytes]:

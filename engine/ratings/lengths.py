@@ -10,7 +10,7 @@ MOST_RECORD = 1 << 20
 
 
 class Lengths:
-    r"""Watches for a record longer than `MOST_RECORD`.
+    r"""Watches for a record longer than `MOST_RECORD`, and for quotes.
 
     Parameters
     ----------
@@ -28,6 +28,7 @@ class Lengths:
 
     def __init__(self, quotes: bool) -> None:
         self.too_long: int | None = None
+        self.quoted = False
         self._quotes = quotes
         self._open = False
         self._at = self._start = 0
@@ -38,6 +39,7 @@ class Lengths:
         So a record that begins and ends in a piece needs no look, only one that goes from piece to piece.
         """
         n_quotes = piece.count(b'"') if self._quotes else 0
+        self.quoted |= n_quotes > 0
         open_after = self._open ^ bool(n_quotes % 2)
         first = self._first_end(piece)
         end = self._at + (len(piece) if first < 0 else first)

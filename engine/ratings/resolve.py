@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +21,10 @@ from engine.chunked.executors.processes import PYTHON, ask
 from engine.config import Config
 from engine.ratings import datasets
 from engine.ratings.encodings import LATIN1
-from engine.ratings.faults import measured_digest
+from engine.ratings.faults import Measured, measured_digest
 from engine.ratings.opening import with_test
-from engine.ratings.source import Source
+from engine.ratings.pieces import n_pieces
+from engine.ratings.source import RatingsFile, Source
 from engine.ratings.text_head import encoding_note
 
 _DOING = "finding the ratings"
@@ -69,15 +71,19 @@ def _find(asked: dict[str, Any]) -> dict[str, Any]:
             source = with_test(source, datasets.resolve(**how | {"dataset": test, "titles": None}), asked["times"])
         states = [file.path.state() for file in source.files]  # first: what changes while it is hashed is noticed, too
         measured = [measured_digest(file) for file in source.files]
-        source = _encoded(source, [encoding for *_, encoding in measured])
-        return {"source": source.to_json(), "content": [content for *content, _ in measured], "states": states}
+        content = [(each.size, each.sha256) for each in measured]
+        return {"source": settled(source, measured).to_json(), "content": content, "states": states}
     except Exception as error:
         return {"failed": msgspec.to_builtins(describe(error))}
 
 
-def _encoded(source: Source, encodings: list[str]) -> Source:
-    """The same with what all of the content, and not only the head, says of its encoding."""
-    files = tuple(replace(file, encoding=found) for file, found in zip(source.files, encodings, strict=True))
-    if files == source.files:
-        return source
-    return replace(source, files=files, notes=(*source.notes, encoding_note(LATIN1)))
+def settled(source: Source, measured: Sequence[Measured]) -> Source:
+    """The same with what all of the content of its files, and not only the head, says of how they are read."""
+    pairs = list(zip(source.files, measured, strict=True))
+    notes = [encoding_note(LATIN1)] if any(file.encoding != found.encoding for file, found in pairs) else []
+    return replace(source, files=tuple(_read_as(file, found) for file, found in pairs), notes=(*source.notes, *notes))
+
+
+def _read_as(file: RatingsFile, found: Measured) -> RatingsFile:
+    encoded = replace(file, encoding=found.encoding)
+    return replace(encoded, pieces=n_pieces(encoded, found.size, found.quoted))

@@ -15,7 +15,7 @@ from engine.ratings.times import in_unit
 _LEAST: dict[Values, float] = {"ratings": -MOST_RATING, "counts": 0, "pairs": 0}
 
 
-def scan(file: RatingsFile, *, timestamp: bool = False, text: Path | None = None) -> pl.LazyFrame:
+def scan(file: RatingsFile, *, timestamp: bool = False, text: Path | bytes | None = None) -> pl.LazyFrame:
     """Read ``user``, ``item``, ``rating`` and, if asked, ``timestamp``; lazily, streaming, in the order of the file.
 
     Every fault shows as a null in user, item or rating, or as an error: PolarsError, OSError for a damaged archive, and
@@ -30,7 +30,7 @@ def scan(file: RatingsFile, *, timestamp: bool = False, text: Path | None = None
     timestamp
         Whether timestamps are wanted, too.
     text
-        Where its text is in UTF-8, if it is not itself (`engine.ratings.records.write_utf8`).
+        Where its text is in UTF-8, if it is not itself (`engine.ratings.records.write_utf8`); or the text, not empty.
     """
     raw, read, sound = _scan_parquet(file) if file.format == "parquet" else _scan_text(file, text or file.local)
     sound += [read[c.kind].str.len_bytes().is_between(1, MOST_ID) for c in file.layout if c.type == "string"]
@@ -60,13 +60,13 @@ def _scan_parquet(file: RatingsFile) -> tuple[pl.LazyFrame, dict[str, pl.Expr], 
     return scan_raw(file), read, []
 
 
-def _scan_text(file: RatingsFile, path: Path) -> tuple[pl.LazyFrame, dict[str, pl.Expr], list[pl.Expr]]:
+def _scan_text(file: RatingsFile, text: Path | bytes) -> tuple[pl.LazyFrame, dict[str, pl.Expr], list[pl.Expr]]:
     """Return the same of a text file. Its columns go by their places: names may occur twice."""
     # Ids are read as text: the parser of numbers takes 007 and +7 for 7.
     columns: dict[str, type[pl.DataType]] = {str(k): pl.String for k in range(file.width)}
     columns |= {str(c.place): _text_type(file, c.type) for c in file.layout if c.kind not in IDS}
     raw = pl.scan_csv(
-        path,
+        text,
         schema=columns,
         separator=file.separator[0],
         quote_char='"' if file.quotes else None,

@@ -79,6 +79,8 @@ class RatingsFile:
         Those of the largest row group of a Parquet file.
     held_out
         Whether it is of a test part that was made elsewhere.
+    pieces
+        That it is converted in, one by one (`engine.ratings.pieces`).
     """
 
     path: Location
@@ -99,6 +101,7 @@ class RatingsFile:
     row_bytes: int = 0
     group_rows: int = 0
     held_out: bool = False
+    pieces: int = 1
 
     @property
     def local(self) -> Path:
@@ -227,6 +230,11 @@ class Source:
     def parsed(self) -> bool:
         """Whether times or ratings of any file are read as text and then taken apart."""
         return any(file.decimal == "," or (file.columns[3] and file.time_type == "text") for file in self.files)
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        """The pieces that its files are converted in, in order: the number of the file, and that of the piece in it."""
+        return [(number, piece) for number, file in enumerate(self.files) for piece in range(file.pieces)]
 
     @property
     def copied_bytes(self) -> int:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from engine.chunked.errors import UsageError
 from engine.ratings import lengths
-from engine.ratings.faults import locate_fault, measured_digest
+from engine.ratings.faults import Measured, locate_fault, measured_digest
 from engine.ratings.scan import scan
 from engine.ratings.source import RatingsFile, digest
 from engine.ratings.text_head import HEAD_ROWS
@@ -306,13 +306,14 @@ def test_long_records_are_those_a_loop_finds(quotes: bool, parts: list[bytes], s
         for at in range(0, len(text), size):
             found.add(text[at : at + size])
     assert found.too_long == expected
+    assert found.quoted is (quotes and b'"' in text)
 
 
 def test_sound_files_are_measured_as_they_are_hashed(write: Write) -> None:
     quoted = HEADER + '"1",31,2.5,1260759144\n' * 100_000
     for content in (GOOD, quoted, HEADER + ROWS * 50_000):
         source = open_file(write(content))
-        assert measured_digest(source) == (*digest(source), "utf-8")
+        assert measured_digest(source) == Measured(*digest(source), "utf-8", quoted=content == quoted)
 
 
 def test_ids_are_of_a_few_thousand_bytes_at_most(write: Write, tmp_path: Path) -> None:

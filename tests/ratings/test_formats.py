@@ -130,9 +130,9 @@ def test_what_can_separate_nothing_is_refused(write: Write, separator: str) -> N
 def test_latin_1_far_below_the_head_is_found_with_the_digest(write: Write) -> None:
     many = "user,item,rating\n" + "ann,bread,3\n" * 200_000
     file = open_file(write((many + "bob,caf\u00e9,4\n").encode("latin-1")))
-    assert (file.encoding, measured_digest(file)[2]) == ("utf-8", "latin-1")
+    assert (file.encoding, measured_digest(file).encoding) == ("utf-8", "latin-1")
     damaged = open_file(write((many + "bob,caf\u00e9\u00e9\u00e9,4\n").encode() + b"bob,\xe9,4\n"))
-    assert measured_digest(damaged)[2] == "utf-8"
+    assert measured_digest(damaged).encoding == "utf-8"
     assert "line 200003: not UTF-8" in str(locate_fault(damaged))
 
 

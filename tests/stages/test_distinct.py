@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.chunked.errors import EngineError
 from engine.stages.ingest import distinct as ids
-from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
+from engine.stages.ingest.distinct import IdCounts, IdSample, Samples, Texts
 
 quick = settings(max_examples=100)
 Pieces = list[list[int]]
@@ -71,11 +73,20 @@ def test_two_texts_with_one_key_are_refused() -> None:
         texts.add(key, pl.Series(["b"]))
 
 
-@quick
-@given(pieces)
-def test_a_column_ascends_where_each_piece_does_and_follows_the_last(parts: Pieces) -> None:
-    order = Ascending()
-    for part in parts:
-        order.add(pl.Series(part, dtype=pl.Int64))
-    whole = [value for part in parts for value in part]
-    assert order.so_far == (whole == sorted(whole))
+@pytest.mark.parametrize("texts", [False, True], ids=["numbers", "texts"])
+def test_samples_of_pieces_are_those_of_all_rows(texts: bool, tmp_path: Path) -> None:
+    whole = pl.DataFrame({"user": np.arange(3000) // 2, "item": 7 * np.arange(3000) % 1000})
+    columns = {"user": "user_text", "item": "item_text"}
+    if texts:
+        whole = whole.with_columns(pl.format("{}", kind).alias(name) for kind, name in columns.items())
+        whole = whole.with_columns(pl.col(name).hash().alias(kind) for kind, name in columns.items())
+    together, at_once = Samples(), Samples()
+    at_once.add(whole, columns)
+    for number, rows in enumerate(whole.iter_slices(700)):
+        piece = Samples()
+        piece.add(rows, columns)
+        piece.write(tmp_path / f"{number}.npz")
+        together.read(tmp_path / f"{number}.npz")
+    assert together.estimates() == at_once.estimates()
+    assert at_once.estimates()["about_n_users"] == pytest.approx(1500, rel=0.3)
+    assert (at_once.estimates()["user_text_bytes"] > 0) is texts

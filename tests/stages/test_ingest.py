@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from engine.artifacts.records import partition_counts
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.journal import Committed
+from engine.chunked.pipeline import Pipeline
 from engine.model.ingest import first_users, latest_by_user, summed_by_pair
+from engine.ratings import pieces
 from engine.stages.ingest.stage import codes
 from tests.support.pipeline import read_partitions, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -184,6 +186,92 @@ def test_many_files_give_what_one_gives(tmp_path: Path, texts: bool) -> None:
     one = run_stages(write_ratings(tmp_path, whole), tmp_path / "b", "ingest", **options)
     assert partition_bytes(parts) == partition_bytes(one)
     assert parts["ingest"].result("profile.00000") == one["ingest"].result("profile.00000")
+
+
+def in_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Cut text files into pieces of so many bytes."""
+    monkeypatch.setattr(pieces, "INGEST_PIECE_BYTES", size)
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n\r\n"])
+@pytest.mark.parametrize("texts", [False, True], ids=["numbers", "texts"])
+@pytest.mark.parametrize("shuffled", [False, True], ids=["ordered", "shuffled"])
+def test_a_file_in_pieces_gives_what_it_gives_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: bool, shuffled: bool, ending: str
+) -> None:
+    ratings = synthetic_ratings(20, 20).with_columns(timestamp=pl.int_range(pl.len()) * 7 % 1000)
+    if shuffled:
+        ratings = ratings.sample(fraction=1, shuffle=True, seed=3)
+    if texts:
+        ids = pl.format("u{}", pl.col("userId") + 100), pl.format("\u00e9{}", "movieId")
+        ratings = ratings.with_columns(userId=ids[0], movieId=ids[1])
+    converted: list[int] = []
+
+    def watch(pipeline: Pipeline) -> Pipeline:
+        converted.append(len(pipeline.details["conversions"]))
+        return pipeline
+
+    path = tmp_path / "ratings.csv"
+    text = ratings.write_csv(line_terminator="\r\n" if "\r" in ending else "\n").rstrip() + ending
+    path.write_bytes(text.encode())
+    options: dict[str, Any] = {"ingest": {"ratings_per_partition": 50, "times": True}, "prepare": watch}
+    whole = run_stages(path, tmp_path / "whole", "ingest", **options)
+    known = whole["ingest"].result("survey.00000")
+    assert known["sorted_by_user"] is not shuffled
+    for size in (60, 500, 3001):
+        in_pieces(monkeypatch, size)
+        cut = run_stages(path, tmp_path / f"{size}", "ingest", **options)
+        assert partition_bytes(cut) == partition_bytes(whole)
+        assert cut["ingest"].result("profile.00000") == whole["ingest"].result("profile.00000")
+        assert cut["ingest"].result("survey.00000") == known
+        assert converted.pop() == -(-path.stat().st_size // size)
+
+
+def test_a_file_with_quotes_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_pieces(monkeypatch, 30)
+    titles = ['"one\ntwo, 5,5,0.5\n"', "three"]
+    path = tmp_path / "ratings.csv"
+    path.write_text("user,item,rating,title\n" + "".join(f"{k},{k},3.0,{titles[k % 2]}\n" for k in range(20)))
+    run = run_stages(path, tmp_path / "run", "ingest")
+    assert read_partitions(run, "ingest", "ratings").rows() == [(k, k, 3.0) for k in range(20)]
+
+
+def test_each_partition_is_read_from_the_pieces_that_have_its_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_pieces(monkeypatch, 100)
+    read: list[int] = []
+    scan_parquet = pl.scan_parquet
+
+    def watched(source: Any, **options: Any) -> pl.LazyFrame:
+        read.append(len(source) if isinstance(source, list) else 0)
+        return scan_parquet(source, **options)
+
+    monkeypatch.setattr(pl, "scan_parquet", watched)
+    run = ingest(synthetic_ratings(30, 20), tmp_path, ratings_per_partition=50)
+    n_pieces = (tmp_path / "ratings.csv").stat().st_size // 100
+    n_partitions = len(run["ingest"].result("profile.00000")["first_users"])
+    assert n_pieces > 10
+    assert len([n for n in read if n]) == n_partitions
+    assert max(read) < n_pieces
+    assert sum(read) < n_pieces + 3 * n_partitions
+
+
+@pytest.mark.parametrize("line", ["5,5,five", "5,5", "5,5,1.0,9,9", "5,5,nan", ",5,3.0", "007,5,3.0"])
+@pytest.mark.parametrize("at", [40, 300, -1])
+def test_a_fault_in_any_piece_is_named_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, at: int
+) -> None:
+    monkeypatch.setattr("engine.ratings.text_head.HEAD_ROWS", 20)
+    in_pieces(monkeypatch, 400)
+    path = write_ratings(tmp_path, synthetic_ratings(40, 40))
+    lines = path.read_text().splitlines()
+    at = at % len(lines)
+    lines[at:at] = [line]
+    lines.append("8,8,eight")  # a later piece's
+    path.write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=rf"ratings\.csv, line {at + 1}\b"):
+        run_stages(path, tmp_path / "run", "ingest")
 
 
 def test_a_fault_in_one_of_many_files_is_named(tmp_path: Path) -> None:

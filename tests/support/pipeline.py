@@ -24,9 +24,9 @@ from engine.chunked.storage import Location, Place, locate
 from engine.chunked.store import StageStore
 from engine.chunked.task import Planned, Round, Stage
 from engine.pipeline import pipeline_of, steps
+from engine.ratings.faults import measured_digest
 from engine.ratings.opening import open_source, with_test
-from engine.ratings.resolve import Found
-from engine.ratings.source import digest
+from engine.ratings.resolve import Found, settled
 
 # Enough for small synthetic ratings, and quick.
 SMALL: dict[str, Any] = {"dims": 12, "oversamples": 4, "passes": 2, "partial_sums": 2}
@@ -55,8 +55,9 @@ def open_pipeline(ratings: Path, settings: config.Config) -> Pipeline:
     source = open_source(ratings)
     if settings.test is not None:
         source = with_test(source, open_source(settings.test))
-    content = [digest(file) for file in source.files]
-    return pipeline_of(settings, Found(source, content, [file.path.state() for file in source.files]))
+    measured = [measured_digest(file) for file in source.files]
+    content, states = [(each.size, each.sha256) for each in measured], [file.path.state() for file in source.files]
+    return pipeline_of(settings, Found(settled(source, measured), content, states))
 
 
 def run_stages(

@@ -149,6 +149,10 @@ class Location(Protocol):
         """The same as text."""
         ...
 
+    def read_range(self, start: int, stop: int) -> bytes:
+        """The bytes from one place up to another; fewer where the file ends before."""
+        ...
+
     def put(self, content: bytes, *, durable: bool = True) -> None:
         """Replace the content of a small file: readers see the old one or the new one, whole.
 

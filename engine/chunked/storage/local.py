@@ -200,6 +200,12 @@ class Local(_Path):
         """The same as text."""
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
+    def read_range(self, start: int, stop: int) -> bytes:
+        """Some of the content."""
+        with self._reading() as file:
+            file.seek(start)
+            return file.read(max(0, stop - start))
+
     def put(self, content: bytes, *, durable: bool = True) -> None:
         """Replace the content: a temporary file beside it is flushed and renamed."""
         refuse_large(self, content)

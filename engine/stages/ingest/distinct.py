@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,32 +103,54 @@ class IdSample:
         self._lengths.append(np.zeros(len(rows), dtype=np.int64) if lengths is None else lengths[rows].astype(np.int64))
         self._held += len(rows)
         if self._held > self._room:
-            self._merge()
+            self.merged()
 
-    def _merge(self) -> None:
+    def merged(self) -> tuple[Ids, NDArray[np.int64]]:
+        """The sampled ids, ascending, and the bytes of their texts."""
         ids, rows = np.unique(np.concatenate(self._ids), return_index=True)
         self._ids, self._lengths = [ids], [np.concatenate(self._lengths)[rows]]
         self._held = len(ids)
         self._room = max(HELD_IDS, 2 * self._held)
+        return ids, self._lengths[0]
 
     def estimate(self) -> tuple[int, int]:
         """The number of distinct ids, and the bytes of their texts."""
-        self._merge()
-        return _SAMPLED * len(self._ids[0]), _SAMPLED * int(self._lengths[0].sum())
+        ids, lengths = self.merged()
+        return _SAMPLED * len(ids), _SAMPLED * int(lengths.sum())
 
 
-class Ascending:
-    """Whether a column never descends."""
+class Samples:
+    """Samples of the ids of users and of items, which pieces leave and are put together from."""
 
     def __init__(self) -> None:
-        self.so_far = True
-        self._last: Any = None
+        self._of = {"user": IdSample(), "item": IdSample()}
 
-    def add(self, ids: pl.Series) -> None:
-        """Take a piece, not empty."""
-        follows = self._last is None or self._last <= ids[0]
-        self.so_far = self.so_far and follows and ids.is_sorted()
-        self._last = ids[-1]
+    def add(self, rows: pl.DataFrame, texts: Mapping[str, str]) -> None:
+        """Take rows; ``texts`` names the column of each kind that has the texts, where there is one."""
+        for kind, sample in self._of.items():
+            text = rows[texts[kind]] if texts[kind] in rows.columns else None
+            sample.add(rows[kind].to_numpy(), None if text is None else text.str.len_bytes().to_numpy())
+
+    def write(self, path: Path) -> None:
+        """Leave them in a file."""
+        (users, user_lengths), (items, item_lengths) = (each.merged() for each in self._of.values())
+        np.savez(path, user=users, user_lengths=user_lengths, item=items, item_lengths=item_lengths)
+
+    def read(self, path: Path) -> None:
+        """Take those of a file."""
+        with np.load(path) as arrays:
+            for kind, sample in self._of.items():
+                sample.add(arrays[kind], arrays[f"{kind}_lengths"])
+
+    def estimates(self) -> dict[str, int]:
+        """About how many users and items there are, and the bytes of their texts."""
+        (n_users, user_text_bytes), (n_items, item_text_bytes) = (each.estimate() for each in self._of.values())
+        return {
+            "about_n_users": n_users,
+            "about_n_items": n_items,
+            "user_text_bytes": user_text_bytes,
+            "item_text_bytes": item_text_bytes,
+        }
 
 
 class Texts:

@@ -1,7 +1,8 @@
 """Ratings files -> Parquet partitions by user range.
 
-Each file is streamed once into Parquet row groups, which can be read again cheaply; a look at those settles ids, dtypes
-and partition bounds; then each partition takes its users' rows, in the order of the files and in file order.
+Each file is streamed once into Parquet row groups, which can be read again cheaply; a large one in pieces, side by
+side, where it can be cut. What is seen on the way settles dtypes, and how much memory it takes to count ids, which
+settles partition bounds; then each partition takes its users' rows, in the order of the files and in file order.
 
 Files
 -----
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,10 +40,12 @@ from engine.chunked.task import Round, TaskContext, task_id
 from engine.model.ingest import first_users, latest_by_user, most_of_users, summed_by_pair
 from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
 from engine.ratings.faults import locate_fault
+from engine.ratings.pieces import read_piece
 from engine.ratings.records import write_utf8
 from engine.ratings.scan import scan
 from engine.ratings.source import RatingsFile, Source
-from engine.stages.ingest.distinct import Ascending, IdCounts, IdSample, Texts
+from engine.stages.ingest.distinct import IdCounts, Samples, Texts
+from engine.stages.ingest.survey import MOST_HALF_STARS, Figures, look, summary, together
 
 _KEY = "key"
 _UTF8 = "utf8"
@@ -50,13 +54,17 @@ _TEXT = {"user": "user_text", "item": "item_text"}
 # Ids as dense as this are looked up in a table, which takes a tenth of the time of a binary search.
 _TABLE_PER_ID = 16
 _SUMMED = {"uint8": "float32", "float32": "float32", "float64": "float64"}
-_MOST_HALF_STARS = 127.5  # in a byte
 _UNKNOWN = np.uint32(2**32 - 1)
 
 
 def source_path(index: int) -> str:
-    """Where a file of the source is once it is converted."""
+    """Where a piece of the source is once it is converted."""
     return f"source/{index:05d}.parquet"
+
+
+def sample_path(index: int) -> str:
+    """Where a sample of its ids is."""
+    return f"sample/{index:05d}.npz"
 
 
 class IngestStage:
@@ -82,45 +90,63 @@ class IngestStage:
         yield Round("survey", plan["survey"], self._survey)
         # Each of these is planned with what the round before it has found.
         yield Round("profile", self._inputs.plan()["profile"], self._profile)
-        yield Round("partition", self._inputs.plan()["partition"], self._partition, load=self._load_keys)
+        yield Round("partition", self._inputs.plan()["partition"], self._partition, load=self._load)
 
-    def _convert(self, index: int, context: TaskContext) -> None:
-        file, target = self._source.files[index], context.scratch / source_path(index)
+    def _convert(self, index: int, context: TaskContext) -> dict[str, Any]:
+        (number, piece), target = self._source.pieces[index], context.scratch / source_path(index)
         target.parent.mkdir()
         if self._take_over(index, target):
-            self._refuse_change(index)
-            return
+            rows = self._groups(target)
+        else:
+            rows = self._write(number, piece, target, context.scratch / _UTF8)
+        self._refuse_change(number)
+        return self._look(rows, context.scratch / sample_path(index))
+
+    def _write(self, number: int, piece: int, target: Path, utf8: Path) -> Iterator[pl.DataFrame]:
+        """Convert a piece of a file; return its rows, a row group at a time."""
+        file, size = self._source.files[number], self._row_group()
         try:
-            texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
-            rows = scan(file, timestamp=self._section.times, text=self._utf8(file, context.scratch))
-            rows = rows.rename({"timestamp": "time"}, strict=False).with_columns(pl.col(self._texts).hash(), *texts)
-            rows = rows.with_columns(test=pl.lit(file.held_out)) if self._given else rows
-            rows.sink_parquet(target, row_group_size=self._row_group(), compression="lz4")
+            if file.pieces > 1:  # small enough to be held
+                text = read_piece(file.path, piece, file.pieces)
+                rows = self._scan(file if piece == 0 else replace(file, skip=0), text or b"\n").collect()
+                rows.write_parquet(target, row_group_size=size, compression="lz4")
+                return rows.iter_slices(size)
+            scanned = self._scan(file, self._utf8(file, utf8))
+            scanned.sink_parquet(target, row_group_size=size, compression="lz4")
+            return self._groups(target)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-            self._refuse_change(index)
+            self._refuse_change(number)
             self._refuse([file], error)
-        (context.scratch / _UTF8).unlink(missing_ok=True)
-        self._refuse_change(index)
+        finally:
+            utf8.unlink(missing_ok=True)
+
+    def _scan(self, file: RatingsFile, text: Path | bytes | None) -> pl.LazyFrame:
+        """What a file, or a text, is converted to."""
+        texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
+        rows = scan(file, timestamp=self._section.times, text=text)
+        rows = rows.rename({"timestamp": "time"}, strict=False).with_columns(pl.col(self._texts).hash(), *texts)
+        return rows.with_columns(test=pl.lit(file.held_out)) if self._given else rows
 
     def _take_over(self, index: int, target: Path) -> bool:
-        """Copy what an earlier run has made of the file; False where there is nothing, or not what its record says."""
+        """Copy what an earlier run has made of the piece; False where there is nothing, or not what its record says."""
         folder, number = self._inputs.details.get("converted", {}).get(str(index), (None, 0))
         if folder is None:
             return False
         try:
             root = self._own.root.parent / folder
-            (entry,) = Journal(root).read(task_id("convert", number)).files
+            files = Journal(root).read(task_id("convert", number)).files
+            entry = next(entry for entry in files if entry.path == source_path(number))
             shutil.copyfile((root / entry.path).local(), target)
-        except (DamagedError, OSError, ValueError):
+        except (DamagedError, OSError, ValueError, StopIteration):
             return False
         return Local(target).digest() == entry.sha256
 
-    def _utf8(self, file: RatingsFile, folder: Path) -> Path | None:
+    def _utf8(self, file: RatingsFile, copy: Path) -> Path | None:
         """A copy of the text, if Polars cannot read it as it is."""
         if file.encoding == "utf-8":
             return None
-        write_utf8(file, folder / _UTF8)
-        return folder / _UTF8
+        write_utf8(file, copy)
+        return copy
 
     def _refuse_change(self, index: int) -> None:
         """Refuse a file that is not the one whose digest is in the fingerprint."""
@@ -145,37 +171,38 @@ class IngestStage:
 
     def _rows(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Go through the converted files, a row group at a time."""
-        size = self._row_group()
         for path in self._converted():
-            rows = pl.scan_parquet(path, glob=False).select(columns)
-            for start in range(0, rows.select(pl.len()).collect().item(), size):
-                yield rows.slice(start, size).collect()
+            yield from self._groups(path, columns)
+
+    def _groups(self, path: Path, columns: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
+        size, rows = self._row_group(), pl.scan_parquet(path, glob=False)
+        for start in range(0, rows.select(pl.len()).collect().item(), size):
+            yield rows.select(columns or pl.all()).slice(start, size).collect()
 
     def _converted(self) -> list[Path]:
-        return [self._own.path(source_path(index)) for index in range(len(self._source.files))]
+        return [self._own.path(source_path(index)) for index in range(len(self._source.pieces))]
+
+    def _look(self, groups: Iterator[pl.DataFrame], target: Path) -> dict[str, Any]:
+        """Figures of the rows of a piece; a sample of its ids is left."""
+        samples, figures = Samples(), []
+        for rows in groups:
+            figures.append(look(rows, self._name("user")))
+            if not figures[-1]["faults"]:
+                samples.add(rows, _TEXT)
+        target.parent.mkdir()
+        samples.write(target)
+        return together(figures)
 
     def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
-        summary = _summarise(pl.scan_parquet(self._converted(), glob=False))
-        if summary.pop("faults"):
+        figures = together(self._own.results("convert"))
+        if not figures["n_rows"] or figures["faults"]:
             self._refuse(self._source.files, None)
-        if self._source.values == "counts" and not summary["rating_max"]:
+        if self._source.values == "counts" and not figures["rating_max"]:
             raise UsageError(f"{self._source.origin}: all counts are 0, so that nobody took anything: see the column")
-        order, users, items = Ascending(), IdSample(), IdSample()
-        for rows in self._rows("user", "item", *(_TEXT[kind] for kind in self._texts)):
-            order.add(rows[self._name("user")])
-            for kind, sample in (("user", users), ("item", items)):
-                lengths = rows[_TEXT[kind]].str.len_bytes().to_numpy() if kind in self._texts else None
-                sample.add(rows[kind].to_numpy(), lengths)
-        n_users, user_text_bytes = users.estimate()
-        n_items, item_text_bytes = items.estimate()
-        return {
-            **summary,
-            "sorted_by_user": order.so_far,
-            "about_n_users": n_users,
-            "about_n_items": n_items,
-            "user_text_bytes": user_text_bytes,
-            "item_text_bytes": item_text_bytes,
-        }
+        samples = Samples()
+        for number in range(len(self._source.pieces)):
+            samples.read(self._own.path(sample_path(number)))
+        return summary(figures) | samples.estimates()
 
     def _profile(self, index: int, context: TaskContext) -> dict[str, Any]:
         users, items = IdCounts(), IdCounts()
@@ -188,7 +215,7 @@ class IngestStage:
         known = ["n_rows", "rating_dtype", "rating_step", "rating_min", "rating_max", "sorted_by_user"]
         known += ["time_min", "time_max"] if self._section.times else []
         known_values = {name: survey[name] for name in known}
-        if self._source.values != "ratings" and survey["rating_max"] * int(counts.max()) > _MOST_HALF_STARS:
+        if self._source.values != "ratings" and survey["rating_max"] * int(counts.max()) > MOST_HALF_STARS:
             # Sums of counts, which are not known yet; whole ones are exact up to 2^24.
             known_values |= {"rating_step": 1.0, "rating_dtype": _SUMMED[survey["rating_dtype"]]}
         return {
@@ -219,8 +246,9 @@ class IngestStage:
         table.drop("count").write_parquet(target, row_group_size=self._row_group())
         return table["count"].to_numpy()
 
-    def _load_keys(self) -> tuple[pl.Series, pl.Series]:
-        return self._keys("user", USERS), self._keys("item", ITEMS)
+    def _load(self) -> tuple[pl.Series, pl.Series, list[Figures]]:
+        """Keys of users and of items, and figures of each piece."""
+        return self._keys("user", USERS), self._keys("item", ITEMS), self._own.results("convert")
 
     def _keys(self, kind: str, name: str) -> pl.Series:
         column = _KEY if kind in self._texts else kind
@@ -229,9 +257,11 @@ class IngestStage:
     def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = Profile.of(self._own)
         starts = profile.bounds
-        all_users, items = context.shared
+        all_users, items, pieces = context.shared
         users = all_users[starts[index] : starts[index + 1]]
-        coded = encode(self._read(users), users, starts[index], items, profile.rating_dtype, profile.rating_step)
+        coded = encode(
+            self._read(users, pieces), users, starts[index], items, profile.rating_dtype, profile.rating_step
+        )
         taken = coded.filter(pl.col("rating") != 0) if self._source.values == "counts" else coded
         ratings, n_in_train = self._parted(taken) if self._given else (self._merged(taken), 0)
         target = context.scratch / partition_path(index)
@@ -258,7 +288,7 @@ class IngestStage:
         sums = summed_by_pair(users, items, coded["rating"].to_numpy().astype(np.float64), rows)
         return ratings.with_columns(pl.Series("rating", sums).cast(coded["rating"].dtype))
 
-    def _read(self, users: pl.Series) -> pl.DataFrame:
+    def _read(self, users: pl.Series, pieces: Sequence[Figures]) -> pl.DataFrame:
         """Rows of the converted source that belong to a range of users."""
         user = pl.col("user")
         ours = (
@@ -266,30 +296,14 @@ class IngestStage:
             if "user" in self._texts
             else user.is_between(pl.lit(users[0]), pl.lit(users[-1]))
         )
-        rows = pl.scan_parquet(self._converted(), glob=False).filter(ours).select(self._columns)
+        low, high = users.to_numpy().min(), users.to_numpy().max()
+        paths = [
+            path
+            for path, piece in zip(self._converted(), pieces, strict=True)
+            if piece["n_rows"] and piece["user_min"] <= high and piece["user_max"] >= low
+        ]
+        rows = pl.scan_parquet(paths, glob=False).filter(ours).select(self._columns)
         return rows.collect(engine="streaming")
-
-
-def _summarise(rows: pl.LazyFrame) -> dict[str, Any]:
-    """Counts, rating range and dtype of the converted source, and range of its times; in one streaming pass."""
-    rating = pl.col("rating")
-    fault = pl.any_horizontal(pl.col("user", "item", "rating").is_null()) | ~rating.is_finite()
-    half_stars = (rating * 2 == (rating * 2).round()) & rating.is_between(0, _MOST_HALF_STARS)
-    times = [pl.col("time").min().alias("time_min"), pl.col("time").max().alias("time_max")]
-    found = rows.select(
-        *(times if "time" in rows.collect_schema() else []),
-        n_rows=pl.len(),
-        faults=fault.sum(),
-        half_stars=half_stars.all(),
-        single=(rating.cast(pl.Float32).cast(pl.Float64) == rating).all(),
-        rating_min=rating.min(),
-        rating_max=rating.max(),
-    )
-    summary = found.collect(engine="streaming").row(0, named=True)
-    half_stars, single = summary.pop("half_stars"), summary.pop("single")
-    summary["rating_step"] = 0.5 if half_stars else 1.0
-    summary["rating_dtype"] = "uint8" if half_stars else "float32" if single else "float64"
-    return summary
 
 
 def encode(
