@@ -37,14 +37,19 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         parsed=32 * MIB * shapes.parsed,
         group=group,
     )
-    survey = total(streaming=POLARS_STREAM, sample=32 * MIB, text_columns=text_columns, group=group)
+    of_convert = 12 * MIB * (shapes.n_pieces > 1)  # kept of several tasks at once
+    survey = total(
+        streaming=POLARS_STREAM, sample=32 * MIB, of_convert=of_convert, text_columns=text_columns, group=group
+    )
     held = [max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n) for n in (shapes.n_users, shapes.n_items)]
-    # Of ids, merged and of pieces not merged yet; and while the one or the other are merged.
-    distinct = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held) + total(table=32) * n_ids
+    # Of ids, merged and of pieces not merged yet, while the one or the other are merged; or as they are written.
+    merging = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held)
+    distinct = max(merging, total(ids=8, counts=8, table=32) * n_ids)
     texts = total(kept=1, sorted=1) * (shapes.user_text_bytes + shapes.item_text_bytes)
     profile = total(
         streaming=POLARS_STREAM,
         row_groups=24 * MIB,
+        of_convert=of_convert,
         text_columns=text_columns,
         group=group,
         distinct=distinct,
