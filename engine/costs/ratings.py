@@ -37,10 +37,9 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         parsed=32 * MIB * shapes.parsed,
         group=group,
     )
-    of_convert = 12 * MIB * (shapes.n_pieces > 1)  # kept of several tasks at once
-    survey = total(
-        streaming=POLARS_STREAM, sample=32 * MIB, of_convert=of_convert, text_columns=text_columns, group=group
-    )
+    # What is kept of several tasks at once; of texts, as much as reading them takes.
+    of_convert = max(12 * MIB * (shapes.n_pieces > 1), text_columns)
+    survey = total(streaming=POLARS_STREAM, sample=32 * MIB, of_convert=of_convert, group=group)
     held = [max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n) for n in (shapes.n_users, shapes.n_items)]
     # Of ids, merged and of pieces not merged yet, while the one or the other are merged; or as they are written.
     merging = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held)
@@ -50,7 +49,6 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         streaming=POLARS_STREAM,
         row_groups=24 * MIB,
         of_convert=of_convert,
-        text_columns=text_columns,
         group=group,
         distinct=distinct,
         texts=texts,
