@@ -20,10 +20,12 @@ INGEST_ROW_GROUP_BYTES = 2**22
 """ingest: bytes of text in a row group, about, where ids are text."""
 INGEST_LEAST_ROW_GROUP = 1024
 """ingest: ratings in such a row group at least."""
-INGEST_PIECE_BYTES = 2**24
-"""ingest: of a text file that a task converts, at most: part of what a run that is half done has, and goes on with."""
-INGEST_PIECE_RATINGS = 2**19
-"""ingest: ratings that a task converts, about, at most: they are held."""
+INGEST_PIECE_BYTES = 2**26
+"""ingest: of a text file that a task converts, at most: few files for others to open, and enough tasks to share out."""
+INGEST_BLOCK_BYTES = 2**22
+"""ingest: of a piece of a text file that are parsed at once, about."""
+INGEST_BLOCK_RATINGS = 2**18
+"""ingest: ratings of a piece that are parsed at once, about, at most."""
 SURVEY_BITS = 4
 """ingest: of the survey's estimates, in its record: one id in two to this power is in the sample."""
 PROJECT_ROWS = 1024
@@ -77,7 +79,8 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "INGEST_ROW_GROUP_BYTES": ("ingest",),
     "INGEST_LEAST_ROW_GROUP": ("ingest",),
     "INGEST_PIECE_BYTES": ("ingest",),
-    "INGEST_PIECE_RATINGS": ("ingest",),
+    "INGEST_BLOCK_BYTES": ("ingest",),
+    "INGEST_BLOCK_RATINGS": ("ingest",),
     "SURVEY_BITS": ("ingest",),
     "PROJECT_ROWS": ("factors", "calibrate"),
     "GRAM_ROWS": ("factors", "calibrate"),

@@ -8,37 +8,47 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 
 from engine.chunked.storage import Location
-from engine.model.sizes import INGEST_PIECE_BYTES, INGEST_PIECE_RATINGS
+from engine.model.sizes import INGEST_BLOCK_BYTES, INGEST_BLOCK_RATINGS, INGEST_PIECE_BYTES
 from engine.ratings.encodings import UTF8
 from engine.ratings.source import RatingsFile
 
 # Polars takes a byte order mark away where a text begins, and within it leaves it: no piece begins with one.
 _LINE_END = re.compile(rb"\n(?!" + codecs.BOM_UTF8 + b")")
-_BLOCK = 1 << 16
+_LOOKED_AT = 1 << 16
 
 
 def n_pieces(file: RatingsFile, size: int, quoted: bool) -> int:
     """Pieces that a file of so many bytes is converted in; ``quoted`` where a quote is anywhere in it."""
     if quoted or file.format != "text" or file.compression != "none" or file.encoding != UTF8:
         return 1
-    return max(1, -(-size // min(INGEST_PIECE_BYTES, INGEST_PIECE_RATINGS * max(1, file.row_bytes))))
+    return max(1, -(-size // INGEST_PIECE_BYTES))
 
 
-def read_piece(path: Location, piece: int, pieces: int) -> bytes:
-    """The lines that begin in one of so many equal stretches of a file; those above the ratings are in the first."""
-    size = path.state()[0]
-    start, stop = (_line_start(path, size * k // pieces, size) for k in (piece, piece + 1))
-    return path.read_range(start, stop)
+def read_piece(file: RatingsFile, piece: int) -> Iterator[bytes]:
+    """Yield the lines that begin in one of the equal stretches of a file, in blocks; none is empty.
+
+    Lines above the ratings are in the first block of the first piece.
+    """
+    size = file.path.state()[0]
+    first, last = (size * k // file.pieces for k in (piece, piece + 1))
+    block = min(INGEST_BLOCK_BYTES, INGEST_BLOCK_RATINGS * max(1, file.row_bytes))
+    start = _line_start(file.path, first, size)
+    for at in (*range(first + block, last, block), last):
+        stop = _line_start(file.path, at, size)
+        if start < stop:
+            yield file.path.read_range(start, stop)
+        start = stop
 
 
 def _line_start(path: Location, at: int, size: int) -> int:
     """Where the first line begins that begins there or later; the end of the file where none does."""
     if at == 0:
         return 0
-    for start in range(at - 1, size, _BLOCK):
-        text = path.read_range(start, min(size, start + _BLOCK + len(codecs.BOM_UTF8)))
-        if (found := _LINE_END.search(text)) and found.start() < _BLOCK:
+    for start in range(at - 1, size, _LOOKED_AT):
+        text = path.read_range(start, min(size, start + _LOOKED_AT + len(codecs.BOM_UTF8)))
+        if (found := _LINE_END.search(text)) and found.start() < _LOOKED_AT:
             return start + found.end()
     return size

@@ -109,11 +109,10 @@ def _time(file: RatingsFile, cell: pl.Expr) -> pl.Expr:
 def _starts_as_its_number(text: pl.Expr) -> pl.Expr:
     """Whether an id that Polars can cast to a number is written as the number is: no plus, no zeros before it.
 
-    Comparing first characters so takes a third of the time of making the text anew.
+    Of others this says nothing. Comparing first characters so takes less than a third of the time of making the text
+    anew: a plus and a minus come before the digits.
     """
-    positive = (text >= pl.lit("1")) & (text < pl.lit(":"))
-    negative = (text >= pl.lit("-1")) & (text < pl.lit("-:"))
-    return positive | negative | (text == pl.lit("0"))
+    return (text >= pl.lit("1")) | text.is_between(pl.lit("-1"), pl.lit("0"))
 
 
 _TYPES: dict[str, type[pl.DataType]] = {

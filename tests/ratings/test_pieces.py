@@ -29,12 +29,15 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @quick
-@given(parts, st.integers(1, 12), st.integers(1, 9))
-def test_pieces_are_the_file_cut_where_lines_begin(path: Path, content: list[bytes], n: int, block: int) -> None:
+@given(parts, st.integers(1, 12), st.integers(1, 9), st.integers(1, 40))
+def test_pieces_are_the_file_cut_where_lines_begin(
+    path: Path, content: list[bytes], n: int, block: int, parsed: int
+) -> None:
     text = b"".join(content)
     path.write_bytes(text)
-    with mock.patch.object(pieces, "_BLOCK", block):
-        cut = [read_piece(Local(path), piece, n) for piece in range(n)]
+    file = replace(CUT, path=Local(path), pieces=n)
+    with mock.patch.object(pieces, "_LOOKED_AT", block), mock.patch.object(pieces, "INGEST_BLOCK_BYTES", parsed):
+        cut = [b"".join(read_piece(file, piece)) for piece in range(n)]
     assert b"".join(cut) == text
     size = len(text)
     places = [at for at in range(1, size) if text[at - 1 : at] == b"\n" and not text[at:].startswith(MARK)]
@@ -97,7 +100,7 @@ def test_rows_are_those_of_the_file_read_whole(
     # Lines above the ratings are in the first piece: it is longer than they are.
     above, size = len("".join(line + end for line in head)), path.stat().st_size
     n = max(1, min(n, size // max(1, above)))
-    text = [read_piece(file.path, piece, n) or b"\n" for piece in range(n)]
+    text = [b"".join(read_piece(replace(file, pieces=n), piece)) or b"\n" for piece in range(n)]
     whole = rows_of(file, None)
     cut = [rows_of(file if piece == 0 else replace(file, skip=0), each) for piece, each in enumerate(text)]
     assert (None in cut) is (whole is None)
@@ -105,13 +108,20 @@ def test_rows_are_those_of_the_file_read_whole(
         assert [row for each in cut for row in each or []] == whole
 
 
+def test_a_piece_is_parsed_in_blocks_of_few_ratings(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"1,2,3\n" * 100)
+    file = replace(CUT, path=Local(path), row_bytes=6, pieces=2)
+    monkeypatch.setattr(pieces, "INGEST_BLOCK_BYTES", 60)
+    assert [*map(len, read_piece(file, 1))] == [60] * 5
+    monkeypatch.setattr(pieces, "INGEST_BLOCK_RATINGS", 2)
+    assert [*map(len, read_piece(file, 1))] == [12] * 25
+    assert [*map(len, read_piece(replace(file, row_bytes=0), 1))] == [6] * 50
+
+
 def test_only_what_is_certainly_cut_at_line_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "INGEST_PIECE_BYTES", 100)
-    monkeypatch.setattr(pieces, "INGEST_PIECE_RATINGS", 10)
-    file = replace(CUT, row_bytes=50)
+    file = CUT
     assert [n_pieces(file, size, quoted=False) for size in (0, 1, 100, 101, 1000)] == [1, 1, 1, 2, 10]
-    assert n_pieces(replace(file, row_bytes=5), 1000, quoted=False) == 20
-    assert n_pieces(replace(file, row_bytes=0), 100, quoted=False) == 10
     assert n_pieces(file, 1000, quoted=True) == 1
     for other in ({"format": "parquet"}, {"compression": "gzip"}, {"compression": "zstd"}, {"encoding": "latin-1"}):
         assert n_pieces(replace(file, **other), 1000, quoted=False) == 1  # type: ignore[arg-type]

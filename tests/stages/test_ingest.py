@@ -189,8 +189,9 @@ def test_many_files_give_what_one_gives(tmp_path: Path, texts: bool) -> None:
 
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Cut text files into pieces of so many bytes."""
+    """Cut text files into pieces of so many bytes, and these into blocks."""
     monkeypatch.setattr(pieces, "INGEST_PIECE_BYTES", size)
+    monkeypatch.setattr(pieces, "INGEST_BLOCK_BYTES", max(40, size // 3))
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n\r\n"])

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars.io.plugins import register_io_source
 
 from engine import config
 from engine.artifacts.names import ITEMS, SURVEY, USERS, partition_path
@@ -45,14 +46,12 @@ from engine.ratings.records import write_utf8
 from engine.ratings.scan import scan
 from engine.ratings.source import RatingsFile, Source
 from engine.stages.ingest.distinct import IdCounts, Samples, Texts
-from engine.stages.ingest.survey import MOST_HALF_STARS, Figures, look, summary, together
+from engine.stages.ingest.survey import MOST_HALF_STARS, Figures, Looks, summary, together
 
 _KEY = "key"
 _UTF8 = "utf8"
 # Columns of the converted source that hold the ids themselves where these are text.
 _TEXT = {"user": "user_text", "item": "item_text"}
-# Parts of a piece that are parsed one after the other: their text, as it is and in fields, takes more than its rows.
-_PARTS = 4
 # Ids as dense as this are looked up in a table, which takes a tenth of the time of a binary search.
 _TABLE_PER_ID = 16
 _SUMMED = {"uint8": "float32", "float32": "float32", "float64": "float64"}
@@ -97,34 +96,41 @@ class IngestStage:
     def _convert(self, index: int, context: TaskContext) -> dict[str, Any]:
         (number, piece), target = self._source.pieces[index], context.scratch / source_path(index)
         target.parent.mkdir()
-        if self._take_over(index, target):
-            rows = self._groups(target)
-        else:
-            rows = self._write(number, piece, target, context.scratch / _UTF8)
+        looks = Looks(_TEXT, self._name("user"))
+        in_pieces = self._source.files[number].pieces > 1
+        taken = self._take_over(index, target)
+        if not taken:
+            self._write(number, piece, target, context.scratch / _UTF8, looks if in_pieces else None)
+        if taken or not in_pieces:
+            for rows in self._groups(target):
+                looks.add(rows)
         self._refuse_change(number)
-        return self._look(rows, context.scratch / sample_path(index))
+        return looks.write(context.scratch / sample_path(index))
 
-    def _write(self, number: int, piece: int, target: Path, utf8: Path) -> Iterator[pl.DataFrame]:
-        """Convert a piece of a file; return its rows, a row group at a time."""
-        file, size = self._source.files[number], self._row_group()
+    def _write(self, number: int, piece: int, target: Path, utf8: Path, looks: Looks | None) -> None:
+        """Convert a piece of a file, or with no looks at it all of it."""
+        file = self._source.files[number]
         try:
-            if file.pieces > 1:  # small enough to be held
-                rows = pl.concat(self._parsed(file, part) for part in range(piece * _PARTS, (piece + 1) * _PARTS))
-                rows.write_parquet(target, row_group_size=size, compression="lz4")
-                return rows.iter_slices(size)
-            scanned = self._scan(file, self._utf8(file, utf8))
-            scanned.sink_parquet(target, row_group_size=size, compression="lz4")
-            return self._groups(target)
+            rows = self._passed(file, piece, looks) if looks else self._scan(file, self._utf8(file, utf8))
+            rows.sink_parquet(target, row_group_size=self._row_group(), compression="lz4")
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
             self._refuse_change(number)
             self._refuse([file], error)
         finally:
             utf8.unlink(missing_ok=True)
 
-    def _parsed(self, file: RatingsFile, part: int) -> pl.DataFrame:
-        """The rows of a part of a piece."""
-        text = read_piece(file.path, part, file.pieces * _PARTS)
-        return self._scan(file if part == 0 else replace(file, skip=0), text or b"\n").collect()
+    def _passed(self, file: RatingsFile, piece: int, looks: Looks) -> pl.LazyFrame:
+        """The rows of a piece, which are looked at as they go by, once."""
+
+        def blocks(*_: object) -> Iterator[pl.DataFrame]:
+            skip = file.skip if piece == 0 else 0
+            for text in read_piece(file, piece):
+                rows = self._scan(replace(file, skip=skip), text).collect()
+                looks.add(rows)
+                yield rows
+                skip = 0
+
+        return register_io_source(blocks, schema=self._scan(file, b"\n").collect_schema())
 
     def _scan(self, file: RatingsFile, text: Path | bytes | None) -> pl.LazyFrame:
         """What a file, or a text, is converted to."""
@@ -187,17 +193,6 @@ class IngestStage:
 
     def _converted(self) -> list[Path]:
         return [self._own.path(source_path(index)) for index in range(len(self._source.pieces))]
-
-    def _look(self, groups: Iterator[pl.DataFrame], target: Path) -> dict[str, Any]:
-        """Figures of the rows of a piece; a sample of its ids is left."""
-        samples, figures = Samples(), []
-        for rows in groups:
-            figures.append(look(rows, self._name("user")))
-            if not figures[-1]["faults"]:
-                samples.add(rows, _TEXT)
-        target.parent.mkdir()
-        samples.write(target)
-        return together(figures)
 
     def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
         figures = together(self._own.results("convert"))

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from engine.stages.ingest.distinct import Samples
 
 MOST_HALF_STARS = 127.5
 """The most that half stars come to in a byte."""
 
 Figures = dict[str, Any]
+
+# Rows whose ids are sampled at once: what is made of them is less than what the allocator asks the system for anew.
+_SAMPLED_ROWS = 2**16
+
+
+class Looks:
+    """What is seen of rows as they go by.
+
+    Parameters
+    ----------
+    texts : mapping of str
+        The column with the texts of users' and of items' ids, where there is one.
+    user : str
+        The column with the ids of users themselves.
+    """
+
+    def __init__(self, texts: Mapping[str, str], user: str) -> None:
+        self._texts, self._user = texts, user
+        self._samples = Samples()
+        self._figures: list[Figures] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take the rows that follow."""
+        self._figures.append(look(rows, self._user))
+        if not self._figures[-1]["faults"]:
+            for few in rows.iter_slices(_SAMPLED_ROWS):
+                self._samples.add(few, self._texts)
+
+    def write(self, target: Path) -> Figures:
+        """Leave a sample of their ids; return their figures."""
+        target.parent.mkdir()
+        self._samples.write(target)
+        return together(self._figures)
 
 
 def look(rows: pl.DataFrame, user: str) -> Figures:
