@@ -29,7 +29,7 @@ KNOWN = {
     "evaluate": (11, "ebe79eeedbcc"),
     "factors": (5, "d50b4112a37c"),
     "index": (3, "9e6fcf8c6bee"),
-    "ingest": (7, "7243530e1b31"),
+    "ingest": (7, "f495484de76b"),
     "item_neighbors": (5, "f0816baed48b"),
     "matrix": (3, "691836531422"),
     "neighbors": (5, "4b29f970e1c8"),
