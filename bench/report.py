@@ -17,13 +17,17 @@ BOUNDS = {
     "ingest": "parsing text; then a sort by user range: disk and memory traffic",
     "split": "the held-out rows drawn one after the other; then Parquet read once and written twice",
     "matrix": "Parquet decoded, Zarr encoded: memory traffic",
-    "factors": "gathering rows of items x (dims + oversamples) floats, 2 multiply-adds for each read: memory traffic",
+    "factors": "rows of items x (dims + oversamples) fetched and added to, 2 multiply-adds a number: cache traffic",
+    "refine": "conjugate gradients, for which items' vectors are fetched and added to: cache traffic",
     "index": "k-means on a sample, one product of users and centres: flops",
-    "neighbors": "products of users and near tiles, single-precision BLAS: flops; then partitions of what exceeds",
+    "neighbors": "products of users and near tiles: flops; then the best kept",
     "biases": "two sums per rating and pass, by user and by item: memory traffic",
-    "item_neighbors": "cosines of all pairs of items, sifted: memory traffic",
+    "calibrate": "all of the model, fitted to a part of train: cache traffic",
+    "residuals": "as refine, with half of the dimensions",
+    "item_neighbors": "cosines of items, sifted: flops",
+    "cooccurrence": "pairs of items counted, of users drawn at random: cache traffic",
     "predict": "a lookup for each test rating and near item: cache traffic",
-    "evaluate": "sparse rows added up, then one pass over all scores: memory traffic",
+    "evaluate": "sparse rows added up, products with candidates' vectors: cache traffic",
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from bench import ablation, measure, report
 from engine.chunked.errors import UsageError
 from engine.config import Config, load
+from tests.support.pipeline import STEPS
 from tests.support.ratings import synthetic_ratings, write_ratings
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -61,3 +62,7 @@ def test_a_small_ablation_and_its_report(tmp_path: Path, monkeypatch: pytest.Mon
     assert f"| {without['value']:.4f} |" in page
     assert f"{without['difference']:+.4f} ±{without['error']:.4f}" in page
     assert f"| ciao | {last['value']:.4f} | " in page
+
+
+def test_the_page_of_benchmarks_says_of_every_step_what_bounds_it() -> None:
+    assert list(report.BOUNDS) == [step.name for step in STEPS]
