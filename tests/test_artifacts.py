@@ -52,12 +52,12 @@ def imports(path: Path) -> list[str]:
 
 
 # What stages share: what they are constructed with, a table written, rows sorted by item, rows
-# of neighbours, how an index is gone through.
+# of neighbours, how ratings of a block are predicted, how an index is gone through.
 _SHARED = (
     "engine.stages.alternating",
     "engine.stages.by_item",
     "engine.stages.gathering",
-    "engine.stages.inputs",
+    "engine.stages.predicting",
     "engine.stages.tables",
     "engine.stages.index.tiles",
     "engine.stages.index.graphs",
