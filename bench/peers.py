@@ -36,6 +36,8 @@ from engine.serving.export import export
 from engine.serving.lists import measure_lists
 
 K = 50
+DISLIKED = 0.5
+"""The preference that a rating below liked stands for, as `refine.disliked_preference`."""
 EASE_ITEMS = 12_000
 """Items whose matrix of numbers of 8 bytes, inverted, takes 4 GB."""
 TUNED_USERS = 4096
@@ -170,11 +172,11 @@ class Split(NamedTuple):
         pl.concat(parts).write_parquet(target)
 
 
-def tuned(split: Split, disliked: float) -> dict[str, tuple[float, Peer]]:
+def tuned(split: Split) -> dict[str, tuple[float, Peer]]:
     """Of each model the parameters that are best on the validation part, and its Recall@50 there."""
     rng = np.random.default_rng(0)
     held = rng.random(len(split.train)) < 0.2
-    rows = preferences(split.train.filter(~held), split.liked_from, disliked, split.shape)
+    rows = preferences(split.train.filter(~held), split.liked_from, DISLIKED, split.shape)
     wanted = preferences(split.train.filter(held), split.liked_from, 0.0, split.shape)
     users = np.flatnonzero((np.diff(wanted.indptr) > 0) & (np.diff(rows.indptr) > 0))
     users = rng.permutation(users)[:TUNED_USERS]
@@ -191,9 +193,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", nargs="?", default="sample", help="(default: the sample)")
     parser.add_argument("--name", help="what the results are called (default: as the data set)")
-    parser.add_argument(
-        "--disliked", type=float, default=0.5, help="the preference that a rating below liked stands for (default: 0.5)"
-    )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="implicit")  # that it makes CSR of what it makes itself
     name = options.name or Path(options.dataset).stem
@@ -202,9 +201,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         out = export(work, temporary).out
         split = Split.of(out / "train.parquet", metrics["liked_from"])
-        rows = preferences(split.train, split.liked_from, options.disliked, split.shape)
+        rows = preferences(split.train, split.liked_from, DISLIKED, split.shape)
         found = []
-        for validation, peer in tuned(split, options.disliked).values():
+        for validation, peer in tuned(split).values():
             begun = time.perf_counter()
             split.write(peer.fit(rows), rows, out / "peer.parquet")
             seconds = time.perf_counter() - begun
@@ -222,9 +221,7 @@ def main() -> None:
     own = {each: metrics["figures"][each][f"recall_at_{K}"] for each in ("model", "most_popular")}
     print(f"{own['model']['value']:.4f} on test  this engine's default model")
     counts = {each: metrics[each] for each in ("n_users", "n_items", "n_train")}
-    print(
-        write_result(f"peers-{name}", {"dataset": name, **counts, **own, "disliked": options.disliked, "peers": found})
-    )
+    print(write_result(f"peers-{name}", {"dataset": name, **counts, **own, "disliked": DISLIKED, "peers": found}))
 
 
 if __name__ == "__main__":

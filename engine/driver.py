@@ -20,7 +20,7 @@ from engine.artifacts.doubts import doubted
 from engine.chunked import publishing, workdir
 from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.events import OnEvent, Preparing, ignore
-from engine.chunked.journal import Committed
+from engine.chunked.journal import Committed, Journal
 from engine.chunked.loop import Resources
 from engine.chunked.pipeline import Pipeline
 from engine.chunked.planning import RunPlan
@@ -54,7 +54,7 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     on_event(Preparing("finding the ratings, and hashing them"))
     pipeline = pipeline_of(settings, resolve(settings))
     where = _workdir(settings, pipeline)
-    with doubted(lambda: _left(pipeline, where)):
+    with doubted(lambda: _left(pipeline, where), UsageError):
         return chunked.plan(
             with_converted(with_news(pipeline, where), where), where, on_event=on_event, **_resources(settings)
         )
@@ -100,7 +100,7 @@ def run(
         before = recorded.read(evaluated.run, locate(where)).settings
         pipeline = pipeline_of(_refitted(settings, before, of_evaluated["weights"]), found, of_evaluated)
     pipeline = with_converted(with_news(pipeline, where), where)
-    with following(on_event, progress) as told, doubted(lambda: _left(pipeline, where)):
+    with following(on_event, progress) as told, doubted(lambda: _left(pipeline, where), UsageError):
         result = chunked.run(pipeline, where, on_event=told, fresh=fresh, keep=settings.keep, **_resources(settings))
     _remove_other_frames(settings, where)
     return result
@@ -123,8 +123,9 @@ def ratings_changed(where: Place) -> str | None:
 
 
 def _left(pipeline: Pipeline, where: str) -> dict[str, Committed]:
-    """What the steps of a pipeline have left in a work directory."""
-    return {name: Committed(folder) for name, folder in pipeline.folders(locate(where)).items()}
+    """What the finished steps of a pipeline have left in a work directory."""
+    folders = pipeline.folders(locate(where))
+    return {name: Committed(folder) for name, folder in folders.items() if Journal(folder).finished()}
 
 
 def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from engine.chunked.errors import DamagedError, EngineError, ProgramError, UsageError
+from engine.chunked.errors import DamagedError, EngineError, ProgramError
 from engine.chunked.journal import Committed, Journal
 
 
@@ -37,23 +37,25 @@ def refuse_doubtful(stages: Mapping[str, Committed], cause: Exception | None = N
 
 
 @contextmanager
-def doubted(stages: Callable[[], Mapping[str, Committed]]) -> Iterator[None]:
-    """Where a run fails, say whether what it read is at fault.
+def doubted(stages: Callable[[], Mapping[str, Committed]], *also: type[EngineError]) -> Iterator[None]:
+    """Where something fails that reads what finished steps left, say whether that is at fault.
 
     Parameters
     ----------
     stages : callable
-        Gives what may be read: the finished steps, or more.
+        Gives these steps, by name.
+    *also : type of EngineError
+        Errors that may come of it, too, beside those that are nobody's to mend.
 
     Raises
     ------
     DamagedError
-        As `refuse_doubtful`, in the place of errors that are nobody's to mend, and of results that are no numbers.
+        As `refuse_doubtful`, in the place of such an error.
     """
     try:
         yield
     except Exception as error:
-        if isinstance(error, EngineError) and not isinstance(error, ProgramError | UsageError):
+        if isinstance(error, EngineError) and not isinstance(error, (ProgramError, *also)):
             raise
-        refuse_doubtful({name: stage for name, stage in stages().items() if Journal(stage.root).finished()}, error)
+        refuse_doubtful(stages(), error)
         raise

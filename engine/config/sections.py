@@ -15,7 +15,7 @@ from engine.model.parameters import RankingParameters, RankingWeights, RatingWei
 
 Positive = Annotated[int, Meta(ge=1)]
 # Each is a round of tasks, or several: a plan lists them all.
-Repeats = Annotated[int, Meta(ge=1, le=1000)]
+Repeats = Annotated[int, Meta(ge=1, le=100)]
 Fraction = Annotated[float, Meta(gt=0, lt=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 LikedFrom = float | Literal["auto"]
@@ -116,7 +116,7 @@ class Factors(Section, frozen=True):
 class Refine(Section, frozen=True):
     """Vectors refined by alternating least squares for implicit feedback (Hu, Koren and Volinsky 2008)."""
 
-    sweeps: Annotated[int, Meta(ge=0, le=1000)] = 3
+    sweeps: Annotated[int, Meta(ge=0, le=100)] = 3
     """Times that users' vectors, then items', are fitted, from those of the SVD; 0 leaves the step out."""
     steps: Repeats = 3
     """Steps of conjugate gradients for each vector of a sweep."""

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, Unpack
 
-from engine.artifacts.doubts import doubted
 from engine.artifacts.records import Joined
 from engine.artifacts.tables import recommended
 from engine.chunked import RunResult
@@ -25,7 +24,7 @@ from engine.chunked.plain import at_least_one, one_of, truth
 from engine.chunked.storage import Place, on_this_machine
 from engine.config import Recommend
 from engine.pipeline import pipeline_from, recommend_step
-from engine.serving.finished import open_finished
+from engine.serving.finished import damage_told, open_finished
 
 
 class AllUsers(NamedTuple):
@@ -100,7 +99,7 @@ def recommend_all(
     pipeline = pipeline_from(run.settings, run.source, run.identity)
     step = recommend_step(run.settings, section)
     pipeline = replace(pipeline, steps=[*pipeline.steps, step], notes=())
-    with doubted(lambda: run.stages):
+    with damage_told(run):
         made = run_beside(pipeline, step.name, run.workdir, on_event=on_event, **resources)
     lists = made.committed(step.name)
     joined = Joined.of(lists)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from engine.artifacts.doubts import refuse_doubtful
+from engine.artifacts.doubts import doubted
 from engine.chunked import publishing
-from engine.chunked.errors import DamagedError, EngineError, ProgramError
+from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import STAGES
 from engine.chunked.storage import Location, Place, locate
@@ -77,19 +76,6 @@ def open_finished(place: Place) -> FinishedRun:
     return run
 
 
-@contextmanager
-def damage_told(run: FinishedRun) -> Iterator[None]:
-    """Where a run cannot be read, say what of it is damaged.
-
-    Raises
-    ------
-    DamagedError
-        As `engine.artifacts.doubts.refuse_doubtful`, in the place of errors that are nobody's to mend.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, EngineError) and not isinstance(error, ProgramError):
-            raise
-        refuse_doubtful(run.stages, error)
-        raise
+def damage_told(run: FinishedRun) -> AbstractContextManager[None]:
+    """Where a run cannot be read, say what of it is damaged: see `engine.artifacts.doubts.doubted`."""
+    return doubted(lambda: run.stages)

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import costs
-from engine.artifacts.doubts import doubted
 from engine.artifacts.readers import read_held_out
 from engine.artifacts.records import Calibrated, settled_liked_from
 from engine.chunked.errors import BudgetError, UsageError
@@ -32,7 +31,7 @@ from engine.config.loading import validated
 from engine.model.calibration import mean_over_pairs, squared_errors
 from engine.model.parameters import Worth, blends
 from engine.pipeline import pipeline_from
-from engine.serving.finished import FinishedRun, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_finished
 
 By = Literal["recall", "rmse"]
 Values = Mapping[str, Any]
@@ -220,7 +219,7 @@ def _measure(
     """The figure of a configuration, and whether it was there already."""
     settings = _with(run.settings, changed)
     pipeline = pipeline_from(settings, run.source, run.identity)
-    with doubted(lambda: run.stages):
+    with damage_told(run):
         made = run_beside(pipeline, "calibrate", run.workdir, on_event=on_event, **resources)
         return _figure(run, settings, made.committed("calibrate"), by), made.stages[0].skipped
 

@@ -1,5 +1,5 @@
-// What is done in wide registers. Compiled once for every machine and once for those with wider
-// registers (lanes.inc); the operations and their order are the same, so the results are, too.
+// What is done in wide registers. Compiled for every machine, and for those with registers of 256 and 512 bits
+// (lanes.inc); the operations and their order are the same, so the results are, too.
 #pragma once
 
 #include <array>
