@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
         metavar="DIR",
         type=on_this_machine,
         required=True,
-        help="folder to write ratings.csv and movies.csv to",
+        help="folder to write ratings and movies.csv to",
     )
     twin.add_argument("--scale", type=float, default=1.0, metavar="X", help="times the users of ml-25m (default: 1)")
     for name, what in (("users", "times the scale"), ("items", "most of them rated"), ("ratings", "about")):
@@ -45,6 +45,8 @@ def add(commands: Any) -> None:
     twin.add_argument("--seed", type=int, default=0, metavar="N", help="other seed, other ratings (default: 0)")
     generators = "of the generator: 2 is as hard as real ratings, 1 is easier (default: 2)"
     twin.add_argument("--version", type=int, choices=(1, 2), default=2, help=generators)
+    written = "of the ratings: one file, or some of ten million ratings each (default: csv)"
+    twin.add_argument("--file-format", choices=("csv", "parquet"), default="csv", help=written)
     twin.set_defaults(command=_twin)
     for each in (sample, fetch, twin):
         add_json(each)
@@ -88,6 +90,7 @@ def _twin(options: argparse.Namespace) -> int:
         raise UsageError("version 1 has ml-25m's shape alone: leave out --version 1, or --users, --items and --ratings")
     shape, processes = shape_of(options.users, options.items, options.ratings), processors()
     same = {"scale": options.scale, "seed": options.seed, "version": options.version}
+    same["file_format"] = options.file_format
     made = write_twin(options.out, shape=shape, processes=processes, **same)
     counts = f"{made.n_ratings:,} synthetic ratings by {made.n_users:,} users of {made.n_items:,} items"
     mapping = {"out": str(options.out), "n_ratings": made.n_ratings, "n_users": made.n_users, "n_items": made.n_items}

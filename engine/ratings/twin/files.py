@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.chunked.errors import UsageError
 from engine.ratings.twin import published
 from engine.ratings.twin.draws import World, stream
 from engine.ratings.twin.interests import InterestWorld
@@ -23,9 +26,12 @@ from engine.ratings.twin.published import ML25M, Floats, Shape
 from engine.ratings.twin.topics import TopicWorld
 
 FILES = ("ratings.csv", "movies.csv", "synthetic.json")
+FORMATS = ("csv", "parquet")
 NEWEST = 2
 BATCH = 2048
 """Users; each batch has a generator of its own, so another number means other data."""
+FILE_BATCHES = 32
+"""Batches in a Parquet file, a row group each."""
 PILOTS = 4
 """Batches whose opinions say where stars begin."""
 
@@ -57,11 +63,19 @@ class _Order(NamedTuple):
     steps: StarSteps | None = None
 
 
+class _Batch(NamedTuple):
+    """Users with consecutive ids: which batch they are, and how many."""
+
+    number: int
+    n_users: int
+
+
 class _Part(NamedTuple):
-    """A batch that was written."""
+    """A file of batches that was written."""
 
     path: Path
     n_ratings: int
+    n_users: int
     rated: NDArray[np.bool_]
 
 
@@ -88,26 +102,44 @@ class _Writer:
         self._world, self._seed = _world(order), order.seed
         self.steps = order.steps or _star_steps(self._world, order.seed)
 
-    def write(self, path: Path, batch: int, n: int) -> _Part:
-        """Write the ratings of the ``n`` users of a batch."""
-        rng = stream(self._seed, 3, batch)
-        rated = self._world.rate(rng, n)
+    def write_csv(self, path: Path, batches: Sequence[_Batch]) -> _Part:
+        """Write the ratings of a batch; the first has the header."""
+        (batch,) = batches
+        frame = self._frame(batch)
+        frame.write_csv(path, include_header=batch.number == 0)
+        return _Part(path, frame.height, batch.n_users, self._rated(frame))
+
+    def write_parquet(self, path: Path, batches: Sequence[_Batch]) -> _Part:
+        """Write the ratings of some batches, a row group each."""
+        n_ratings, rated = 0, np.zeros(len(self._world.item_ids), dtype=bool)
+        first = self._frame(batches[0])
+        with pq.ParquetWriter(path, first.to_arrow().schema, compression="zstd") as file:
+            for batch in batches:
+                frame = first if batch is batches[0] else self._frame(batch)
+                file.write_table(frame.to_arrow(), row_group_size=max(1, frame.height))
+                n_ratings += frame.height
+                rated |= self._rated(frame)
+        return _Part(path, n_ratings, sum(batch.n_users for batch in batches), rated)
+
+    def _frame(self, batch: _Batch) -> pl.DataFrame:
+        rng = stream(self._seed, 3, batch.number)
+        rated = self._world.rate(rng, batch.n_users)
         start = rated.start[rated.user]
         half = 0.5 + 0.5 * np.searchsorted(self.steps[0], rated.opinion)
         whole = 1.0 + np.searchsorted(self.steps[1], rated.opinion)
         when = start + (rng.random(len(start)) * rated.span[rated.user]).astype(np.int64)
-        frame = pl.DataFrame(
+        return pl.DataFrame(
             {
-                "userId": rated.user + (batch * BATCH + 1),
+                "userId": rated.user + (batch.number * BATCH + 1),
                 "movieId": self._world.item_ids[rated.item],
                 "rating": np.where(start < published.HALF_STARS, whole, half),
                 "timestamp": np.minimum(when, published.CLOSING),
             }
         )
-        frame.write_csv(path, include_header=batch == 0)
-        seen = np.zeros(len(self._world.item_ids), dtype=bool)
-        seen[rated.item] = True
-        return _Part(path, frame.height, seen)
+
+    def _rated(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
+        """Which items are rated."""
+        return np.isin(self._world.item_ids, frame["movieId"].to_numpy())
 
     def write_items(self, path: Path) -> None:
         """Write the titles and genres of all items."""
@@ -129,43 +161,66 @@ def _begin(order: _Order) -> None:
     _writer = _Writer(order)
 
 
-def _write(path: Path, batch: int, n: int) -> _Part:
+def _write(file_format: str, path: Path, batches: Sequence[_Batch]) -> _Part:
     assert _writer is not None
-    return _writer.write(path, batch, n)
+    return _write_with(_writer, file_format, path, batches)
+
+
+def _write_with(writer: _Writer, file_format: str, path: Path, batches: Sequence[_Batch]) -> _Part:
+    return (writer.write_csv if file_format == "csv" else writer.write_parquet)(path, batches)
 
 
 @contextmanager
-def _parts(order: _Order, folder: Path, n_users: int, processes: int) -> Iterator[tuple[_Writer, Iterator[_Part]]]:
-    """The batches in order, each in a file of its own, and who wrote them or would."""
-    batches = -(-n_users // BATCH)
-    paths = [folder / f"ratings-{batch}.csv" for batch in range(batches)]
-    sizes = [min(BATCH, n_users - batch * BATCH) for batch in range(batches)]
+def _parts(
+    order: _Order, folder: Path, files: Sequence[Sequence[_Batch]], file_format: str, processes: int
+) -> Iterator[tuple[_Writer, Iterator[_Part]]]:
+    """The files in order, and who wrote them or would."""
+    paths = [folder / f"ratings-{number:05d}.{file_format}" for number in range(len(files))]
     writer = _Writer(order)
-    processes = min(processes, batches)
+    processes = min(processes, len(files))
     if processes == 1:
-        yield writer, map(writer.write, paths, range(batches), sizes)
+        yield writer, map(partial(_write_with, writer, file_format), paths, files)
         return
     known = order._replace(steps=writer.steps)
     # Not forked: a copy of a process that has threads may wait for ever for a lock that one of these held.
     with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (known,)) as pool:
         try:
-            yield writer, pool.map(_write, paths, range(batches), sizes)
+            yield writer, pool.map(partial(_write, file_format), paths, files)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _write_ratings(path: Path, parts: Iterator[_Part], n_users: int, progress: Progress | None) -> tuple[int, int]:
-    """Join all batches; returns the numbers of ratings and of rated items."""
-    n_ratings, n_done, rated = 0, 0, np.zeros(1, dtype=bool)
+def _told(parts: Iterable[_Part], n_users: int, progress: Progress | None) -> Iterator[_Part]:
+    """Tell how many users are done."""
+    n_done = 0
+    for part in parts:
+        yield part
+        n_done += part.n_users
+        if progress is not None:
+            progress(n_done, n_users)
+
+
+def _joined(parts: Iterable[_Part], path: Path) -> Iterator[_Part]:
+    """Join text files to one, and remove them."""
     with path.open("wb") as file:
         for part in parts:
             with part.path.open("rb") as written:
                 shutil.copyfileobj(written, file, 2**20)
             part.path.unlink()
-            n_ratings, n_done, rated = n_ratings + part.n_ratings, min(n_done + BATCH, n_users), rated | part.rated
-            if progress is not None:
-                progress(n_done, n_users)
+            yield part
+
+
+def _counted(parts: Iterable[_Part]) -> tuple[int, int]:
+    """The numbers of ratings and of rated items."""
+    n_ratings, rated = 0, np.zeros(1, dtype=bool)
+    for part in parts:
+        n_ratings, rated = n_ratings + part.n_ratings, rated | part.rated
     return n_ratings, int(rated.sum())
+
+
+def _files(n_users: int, batches_per_file: int) -> list[list[_Batch]]:
+    batches = [_Batch(number, min(BATCH, n_users - number * BATCH)) for number in range(-(-n_users // BATCH))]
+    return [batches[start : start + batches_per_file] for start in range(0, len(batches), batches_per_file)]
 
 
 def write_twin(
@@ -175,19 +230,20 @@ def write_twin(
     seed: int = 0,
     version: int = NEWEST,
     shape: Shape = ML25M,
+    file_format: str = "csv",
     processes: int = 1,
     progress: Progress | None = None,
 ) -> TwinSummary:
-    """Write `ratings.csv`, `movies.csv` and `synthetic.json` (what made them) into the folder `out`.
+    """Write ratings, `movies.csv` and `synthetic.json` (what made them) into the folder `out`.
 
-    The same arguments give the same bytes, for the same numpy on the same kind of processor, however many processes
-    write them. Memory does not grow with `scale`. The files appear under their names when all are whole,
-    `synthetic.json` last.
+    Ratings are `ratings.csv`, or `ratings-00000.parquet` and more of some ten million ratings each. The same arguments
+    give the same bytes, for the same numpy on the same kind of processor, however many processes write them. Memory does
+    not grow with `scale`. The files appear under their names when all are whole, `synthetic.json` last.
 
     Parameters
     ----------
     out : Path
-        Folder, created if missing; files of these names are replaced.
+        Folder, created if missing; files of these names are replaced, but those of Parquet.
     scale : float
         Number of users as a share of the shape's. The catalogue stays the same.
     seed : int
@@ -196,26 +252,38 @@ def write_twin(
         Which generator: 1 is easier than real ratings, and has ml-25m's shape alone.
     shape : Shape
         How many users, items and ratings.
+    file_format : {"csv", "parquet"}
+        Of the ratings.
     processes : int
         How many write; each takes some 300 MiB.
     progress : callable, optional
-        Called after each batch with the users done and the users in all.
+        Called after each batch, or file of Parquet, with the users done and the users in all.
+
+    Raises
+    ------
+    UsageError
+        Where the folder holds ratings already that would be read with files of Parquet.
     """
     n_users = max(1, round(shape.users * scale))
+    if file_format == "parquet" and (there := sorted(out.glob("ratings*"))):
+        raise UsageError(f"{out} holds {there[0].name}, which would be read, too: give another folder, or remove it")
     made = out / ".twin.partial"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        with _parts(_Order(version, seed, shape), made, n_users, processes) as (writer, parts):
-            n_ratings, n_items = _write_ratings(made / FILES[0], parts, n_users, progress)
+        files = _files(n_users, 1 if file_format == "csv" else FILE_BATCHES)
+        with _parts(_Order(version, seed, shape), made, files, file_format, processes) as (writer, parts):
+            told = _told(parts, n_users, progress)
+            n_ratings, n_items = _counted(_joined(told, made / FILES[0]) if file_format == "csv" else told)
         writer.write_items(made / FILES[1])
         about = {"name": "twin", "scale": scale, "seed": seed, "n_ratings": n_ratings, "n_users": n_users}
         about |= {"n_items": n_items, "generator_version": version}
         (made / FILES[2]).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        for name in FILES:
+        names = sorted(path.name for path in made.iterdir() if path.name != FILES[-1])
+        for name in (*names, FILES[-1]):
             with (made / name).open("rb+") as file:
                 os.fsync(file.fileno())
-        for name in FILES:
+        for name in (*names, FILES[-1]):
             (made / name).replace(out / name)
     finally:
         shutil.rmtree(made, ignore_errors=True)
