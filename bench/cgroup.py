@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,14 @@ class Limited:
     def command(self, command: Sequence[str]) -> list[str]:
         """The command, so that it joins the cgroup before it starts."""
         return ["sh", "-c", _JOIN, str(self.folder / "cgroup.procs"), *command]
+
+    def kill(self) -> None:
+        """Kill all its processes, until there are none."""
+        while processes := (self.folder / "cgroup.procs").read_text().split():
+            for process in map(int, processes):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.01)
 
     def peak_bytes(self) -> int | None:
         """The most the kernel counted, page cache included; None where it does not say."""
@@ -91,8 +101,20 @@ def limit(n_bytes: int) -> Iterator[Limited]:
     raise NotPermittedError("; ".join(reasons))
 
 
-def run_limited(command: Sequence[str], n_bytes: int) -> tuple[subprocess.CompletedProcess[str], int | None, int]:
-    """Run a command in a cgroup; return how it ended, the kernel's peak, and how many processes it killed."""
+def run_limited(
+    command: Sequence[str], n_bytes: int, seconds: float | None = None
+) -> tuple[subprocess.CompletedProcess[str], int | None, int]:
+    """Run a command in a cgroup; return how it ended, the kernel's peak, and how many processes the kernel killed.
+
+    After ``seconds`` all its processes are killed by SIGKILL; its exit code is -9 then.
+    """
     with limit(n_bytes) as limited:
-        done = subprocess.run(limited.command(command), text=True, capture_output=True)
+        arguments = limited.command(command)
+        with subprocess.Popen(arguments, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                out, errors = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                limited.kill()
+                out, errors = process.communicate()
+        done = subprocess.CompletedProcess(command, process.returncode, out, errors)
         return done, limited.peak_bytes(), limited.kills()

@@ -27,7 +27,7 @@ from engine.ratings.source import Source
 from engine.results import figures
 
 _PREDICTED = ("matrix", "biases", "item_neighbors")
-_MEASURED = ("ingest", "matrix", "neighbors", "biases")
+_MEASURED = ("ingest", "matrix", "index", "neighbors", "biases")
 
 
 def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
@@ -47,11 +47,11 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 3),
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 5),
         *((refine,) if refined else ()),
-        step("index", "IndexStage", (vectors,), "what neighbours are searched with", 3),
+        step("index", "IndexStage", (vectors,), "what neighbours are searched with", 4),
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 5),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 3),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 11)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 12)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}

@@ -91,7 +91,7 @@ def test_predictions_are_the_bias_models_and_what_vectors_and_near_items_add(run
     ids, similarities = (_array(run["item_neighbors"], name) for name in ("ids", "similarities"))
     latent, section = read_latent(run, 1.0), Predict()
     assert latent is not None
-    found = Predictions(run["predict"]).read(test.indptr, 0, test.shape[0])
+    found = Predictions(run["predict"]).take(test.indptr, np.arange(test.shape[0]))
     users = np.repeat(np.arange(test.shape[0]), np.diff(test.indptr))
     for place, (user, item) in enumerate(zip(users, test.indices, strict=True)):
         base = biases.mean + biases.users[user] + biases.items[item]
@@ -145,7 +145,7 @@ def test_the_figures_are_those_of_loops_over_users(run: dict[str, Committed]) ->
     mean = run["evaluate"].result("mean.00000")
     assert mean["recall"] == pytest.approx(np.mean(recalls))
     assert mean["n_users_with_liked"] == len(recalls)
-    found = Predictions(run["predict"]).read(test.indptr, 0, test.shape[0])
+    found = Predictions(run["predict"]).take(test.indptr, np.arange(test.shape[0]))
     assert mean["rmse"] == pytest.approx(np.sqrt(np.mean((found.values.astype(np.float64) - test.data) ** 2)))
     assert mean["n_test_covered"] == found.covered.sum()
 

@@ -16,7 +16,9 @@ from engine.artifacts.records import Fit, Fitted, PredictedBlock, Shard, predict
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
+from engine.chunked.ranges import consecutive
 from engine.chunked.storage import Location
+from engine.model.sizes import GROUP_USERS
 
 if TYPE_CHECKING:
     from engine.model.biases import Biases
@@ -133,6 +135,12 @@ class Index:
         """Codes of a group of users, by cluster; shape (users of the group,)."""
         codes: NDArray[np.int32] = np.load(self._stage.path(names.tile_codes_path(group)))
         return codes
+
+    def codes(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Codes of the users at places ``start`` to ``stop``, by cluster."""
+        first, last = start // GROUP_USERS, -(-stop // GROUP_USERS)
+        found: NDArray[np.int32] = np.concatenate([self.tile_codes(group) for group in range(first, last)])
+        return found[start - first * GROUP_USERS :][: stop - start]
 
     def tile_vectors(self, group: int) -> NDArray[np.float32]:
         """Their vectors, shape (users of the group, dims)."""
@@ -280,19 +288,21 @@ class Predictions:
     def _blocks(self) -> list[PredictedBlock]:
         return predicted_blocks(self._stage)
 
-    def read(self, indptr: NDArray[np.integer[Any]], start: int, stop: int) -> Predicted:
-        """Of users ``start`` to ``stop``; ``indptr`` is that of the whole test matrix."""
+    def take(self, indptr: NDArray[np.integer[Any]], users: NDArray[np.int64]) -> Predicted:
+        """Of some users, ascending; ``indptr`` is that of the whole test matrix."""
         from engine.model.prediction import Predicted
 
-        values, covered = [np.empty(0, dtype=np.float32)], [np.empty(0, dtype=bool)]
+        lengths = indptr[users + 1] - indptr[users]
+        found, n_done = Predicted.nothing(int(lengths.sum())), 0
         for number, block in enumerate(self._blocks):
-            first, last = max(start, block.first_user), min(stop, block.last_user)
+            first, last = np.searchsorted(users, [block.first_user, block.last_user])
             if first < last:
-                offset = indptr[block.first_user]
-                some = slice(indptr[first] - offset, indptr[last] - offset)
-                values.append(np.load(self._stage.path(names.predicted_path(number)))[some])
-                covered.append(np.unpackbits(np.load(self._stage.path(names.covered_path(number))))[some].astype(bool))
-        return Predicted(np.concatenate(values), np.concatenate(covered))
+                places = consecutive(indptr[users[first:last]] - indptr[block.first_user], lengths[first:last])
+                some = slice(n_done, n_done + len(places))
+                found.values[some] = np.load(self._stage.path(names.predicted_path(number)))[places]
+                found.covered[some] = np.unpackbits(np.load(self._stage.path(names.covered_path(number))))[places]
+                n_done += len(places)
+        return found
 
 
 def read_times(evaluate: Committed) -> NDArray[np.int64] | None:

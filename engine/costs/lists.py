@@ -52,7 +52,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
     k = min(k, items)
     ratings = shapes.ratings_of(users)
     stored = total(columns=column_bytes(shapes), values=shapes.value_bytes)
-    neighbor = total(known=4, powers=4, weights=4, rows=4, codes=2 * 4, work=2 * 8)
+    neighbor = total(known=4, powers=4, weights=4, rows=4, codes=4 + 2 * 8, work=2 * 8)
     own = total(stored=stored, values=4, liked=1, votes=4, liked_so_far=8, columns=4 + 4, liked_columns=4, shares=4 + 8)
     test = total(
         columns=4 + 4,
@@ -70,11 +70,17 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         wide_values=wide_values(settings, shapes),
         neighbors=n_near_users(settings, shapes) * (neighbor * users + total(ids=4, similarities=4) * block),
         needed=shapes.n_users,
+        turn=total(code=8 + 8 + 4, turn=8 + 8) * block,
+        chunk=4
+        * max(
+            n_near_users(settings, shapes) * min(settings.neighbors.users_per_chunk, shapes.n_users),
+            dims * min(settings.factors.users_per_chunk, shapes.n_users),
+        ),
         own=own * ratings,
         vectors=4 * dims * block,
         blended=total(candidates=4, votes=4, products=4, together=4, popularity=4, ranked=4) * items,
         test=test * n_test_of(settings, ratings, users),
-        stored_test=stored * n_test_of(settings, shapes.ratings_of(block), block),
+        stored_test=total(stored=stored, predicted=4 + 1) * n_test_of(settings, shapes.ratings_of(block), block),
         lists=listed * k * users,
         times=2 * 8 * items,  # recommended by each of what ranks
         of_block=8 * items,  # the same of a block
@@ -98,7 +104,7 @@ def _gathering(settings: Config, shapes: Shapes, task: int, shared: int) -> Cost
     columns, values, chunk = column_bytes(shapes), shapes.value_bytes, settings.matrix.ratings_per_chunk
     of_chunk = total(columns=2 * columns, values=values) * min(chunk, shapes.n_ratings)
     most = n_train(settings, shapes) + GATHERED_ROW * shapes.n_users
-    one_user = (shapes.most_ratings + GATHERED_ROW) * n_near_users(settings, shapes)
+    one_user = (shapes.most_ratings + GATHERED_ROW) * (1 + n_near_users(settings, shapes))
     return Cost(
         task=total(scoring=task, chunk=of_chunk, places=2 * MIB),
         shared=shared,

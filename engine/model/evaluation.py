@@ -64,13 +64,13 @@ def measure_users(
     watched: NarrowRows,
     test: NarrowRows,
     baselines: Baselines,
-    first_user: int,
+    users: NDArray[np.integer[Any]],
     liked_from: float,
     counts: NDArray[np.int64],
     *,
     answer_unknown: bool = True,
 ) -> NDArray[np.void]:
-    """Compare what is recommended to consecutive users, and predicted for them, with their test ratings.
+    """Compare what is recommended to some users, and predicted for them, with their test ratings.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def measure_users(
     watched, test : NarrowRows, shape (n, items)
         Train and test ratings; columns ascending.
     baselines : Baselines
-    first_user : int
-        Code of the first of the users.
+    users : integer array, shape (n,)
+        Their codes.
     liked_from : float
         Test ratings of at least this are liked.
     counts : int64 array, shape (2, items)
@@ -103,7 +103,7 @@ def measure_users(
     measured["n_liked"] = np.bincount(rows[liked], minlength=n)
     if predicted is not None and baselines.biases is not None:
         measured["n_covered"] = np.bincount(rows[predicted.covered], minlength=n)
-        by_bias = expected(baselines.biases, first_user + rows, test.indices)
+        by_bias = expected(baselines.biases, users[rows], test.indices)
         np.clip(by_bias, baselines.biases.low, baselines.biases.high, out=by_bias)
         for name, values in zip(RATED, (predicted.values, by_bias), strict=True):
             _measure_errors(measured["error"][name], rows, values.astype(np.float64) - ratings)

@@ -79,6 +79,24 @@ def cluster_centres(sample: Float32, n_clusters: int, rounds: int, seed: int) ->
     return centres
 
 
+def in_sequence(centres: Float32) -> Float32:
+    """The same centres, so that those near to each other have near numbers.
+
+    Halved along the direction in which they differ most, and so the halves (principal direction divisive partitioning,
+    Boley 1998, https://doi.org/10.1023/A:1009740529316).
+    """
+    order = np.arange(len(centres))
+    parts = [(0, len(centres))]
+    while parts:
+        first, last = parts.pop()
+        some = centres[order[first:last]] - centres[order[first:last]].mean(axis=0)
+        along = some @ np.linalg.svd(some, full_matrices=False)[2][0]
+        order[first:last] = order[first:last][np.argsort(along, kind="stable")]
+        half = (first + last) // 2
+        parts += [part for part in ((first, half), (half, last)) if part[1] - part[0] > 2]
+    return centres[order]
+
+
 def nearest_centre(rows: Float32, centres: Float32) -> Int32:
     """Number of the centre nearest to each row; shape (n,)."""
     found = np.empty(len(rows), dtype=np.int32)
@@ -121,15 +139,17 @@ class NearCentres:
     """
 
     def __init__(self, rows: Float32, centres: Float32, reach: float) -> None:
-        self.nearest = nearest_centre(rows, centres)
+        self.nearest = np.empty(len(rows), dtype=np.int32)
         self.n_pairs = 0
         self._bits = np.zeros((len(centres), -(-len(rows) // 8)), dtype=np.uint8)
         at_once = 8 * -(-QUERY_USERS // 8)  # whole bytes
         for start in range(0, len(rows), at_once):
             some = rows[start : start + at_once]
-            near = shortfall(dot_products(some, centres)) <= reach
+            cosines = dot_products(some, centres)
+            nearest = self.nearest[start : start + at_once] = cosines.argmax(axis=1)
+            near = shortfall(cosines) <= reach
             near[~some.any(axis=1)] = False
-            near[np.arange(len(some)), self.nearest[start : start + at_once]] = False
+            near[np.arange(len(some)), nearest] = False
             self.n_pairs += int(np.count_nonzero(near))
             packed = np.packbits(near, axis=0)
             self._bits[:, start // 8 : start // 8 + len(packed)] = packed.T

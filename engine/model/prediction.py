@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
+from engine.chunked.ranges import consecutive
 from engine.kernels.prediction import mean_near_residuals, products_of_pairs
 from engine.kernels.refinement import solve_rows
 from engine.kernels.rows import Lists, lists_of
@@ -86,6 +87,11 @@ class Predicted(NamedTuple):
     def part(self, some: slice) -> Predicted:
         """Those of some pairs, sharing memory."""
         return Predicted(self.values[some], self.covered[some])
+
+    def of_rows(self, indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> Predicted:
+        """Those of some rows of pairs."""
+        places = consecutive(indptr[rows], indptr[rows + 1] - indptr[rows])
+        return Predicted(self.values[places], self.covered[places])
 
 
 class Parts(NamedTuple):

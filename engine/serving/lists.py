@@ -94,7 +94,15 @@ def _measured(run: FinishedRun, lists: Path) -> Measured:
         stop = min(start + RANK_USERS, n_users)
         own, test = matrix.train.read(start, stop), matrix.test.read(start, stop)
         measured = measure_users(
-            codes[start:stop], None, own, test, baselines, start, liked_from, times, answer_unknown=False
+            codes[start:stop],
+            None,
+            own,
+            test,
+            baselines,
+            np.arange(start, stop),
+            liked_from,
+            times,
+            answer_unknown=False,
         )
         n_in_train += int((find_in_rows(lists_of(own), codes[start:stop]) >= 0).sum())
         _, found = summarise(measured, section.lengths, implicit=True)

@@ -25,21 +25,21 @@ from numpy.typing import NDArray
 
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
-from engine.artifacts.readers import Matrix, Nearest, NearItems, Predictions, Refined, read_biases, read_together
-from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
+from engine.artifacts.readers import Index, Matrix, Nearest, NearItems, Predictions, Refined, read_biases, read_together
+from engine.artifacts.records import IndexChoice, chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import lists_of
-from engine.model.evaluation import RANKED, Baselines, figures_of, measure_users, summarise
+from engine.model.evaluation import RANKED, Baselines, figures_of, measure_users, per_user, summarise
 from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
 from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking
-from engine.model.sizes import READ_RATINGS
-from engine.stages.gathering import Block, RatingsOfNeighbors
+from engine.model.sizes import MANY_USERS, READ_RATINGS
+from engine.stages.gathering import Block, RatingsOfNeighbors, Users
 
 
 class _Shared(NamedTuple):
@@ -51,17 +51,12 @@ class _Shared(NamedTuple):
 
 
 class _OfTask(NamedTuple):
-    """What is read once of a task's users, from user ``start`` on, and what is counted of them."""
+    """What is read once of a task's users, in order of code, and what is counted of them."""
 
-    start: int
     test: NarrowRows
+    predicted: Predicted | None
     vectors: NDArray[np.float32] | None
     counts: NDArray[np.int64]
-
-    def of(self, start: int, stop: int) -> tuple[NarrowRows, NDArray[np.float32] | None]:
-        """Test ratings and vectors of some users."""
-        first, last = start - self.start, stop - self.start
-        return self.test.part(first, last), None if self.vectors is None else self.vectors[first:last]
 
 
 class EvaluateStage:
@@ -79,7 +74,10 @@ class EvaluateStage:
         self._train, self._test = matrix.train, matrix.test
         self._neighbors = Nearest(inputs.upstream["neighbors"])
         self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
-        self._predictions = Predictions(inputs.upstream["predict"]) if "predict" in inputs.upstream else None
+        self._predictions = Predictions(inputs.upstream["predict"]) if self._votes and not self._implicit else None
+        self._index = Index(inputs.upstream["index"])
+        pruned = IndexChoice.of(inputs.upstream["index"]).method == "pruned"
+        self._by_cluster = pruned and self._train.shape[0] > MANY_USERS
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -101,21 +99,32 @@ class EvaluateStage:
         ranking = Ranking.of(parameters, counts, near, item_vectors, together)
         return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking, baselines)
 
-    def _users(self, index: int, context: TaskContext) -> None:
+    def _users_of(self, index: int) -> Users:
+        """Users of a task: those of some clusters, which share neighbours, where they are many."""
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
-        counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
-        vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
-        of_task = _OfTask(start, self._test.read(start, stop), vectors, counts)
+        if self._by_cluster:
+            return Users.in_order(self._index.codes(start, stop))
+        return Users.between(start, stop)
+
+    def _users(self, index: int, context: TaskContext) -> None:
+        users = self._users_of(index)
+        test = self._test.read_some(users.codes)
+        predicted = None if self._predictions is None else self._predictions.take(self._test.indptr, users.codes)
+        vectors = None if self._refined is None else arrays.take_rows(self._refined.vectors, users.codes)
+        of_task = _OfTask(test, predicted, vectors, np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64))
         measure = partial(self._measure, context.shared, of_task)
-        measured = context.shared.ratings.each(start, stop, context.batch_rows, context.reads, measure)
-        np.save(context.scratch / _measured_path(index), np.concatenate(measured))
-        np.save(context.scratch / _counts_path(index), counts)
+        found = np.concatenate(context.shared.ratings.each(users, context.batch_rows, context.reads, measure))
+        measured = np.empty_like(found)
+        measured[users.turn] = found
+        if self._by_cluster:
+            np.save(context.scratch / _codes_path(index), users.codes.astype(np.int32))
+        np.save(context.scratch / _measured_path(index), measured)
+        np.save(context.scratch / _counts_path(index), of_task.counts)
 
     def _measure(self, shared: _Shared, of_task: _OfTask, block: Block) -> NDArray[np.void]:
         """Measure a block of users, and count the items recommended to them."""
-        start, stop, own = block.start, block.stop, block.own
-        test, vectors = of_task.of(start, stop)
+        own, test = block.own, of_task.test.take(block.places)
         wanted = None if self._votes else lists_of(test)
         ranked = shared.ranking.rank(
             block.ratings,
@@ -125,20 +134,31 @@ class EvaluateStage:
             lists_of(own),
             self._section.k,
             wanted,
-            vectors,
+            None if of_task.vectors is None else of_task.vectors[block.places],
             fill=self._votes,  # the notebook's lists end with its candidates
         )
         predicted: Predicted | None = None
-        if self._implicit:
-            pass
-        elif self._votes:
-            assert self._predictions is not None
-            predicted = self._predictions.read(self._test.indptr, start, stop)
-        else:
+        if of_task.predicted is not None:
+            predicted = of_task.predicted.of_rows(of_task.test.indptr, block.places)
+        elif not self._implicit:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
         return measure_users(
-            ranked.items, predicted, own, test, shared.baselines, start, self._liked_from, of_task.counts
+            ranked.items, predicted, own, test, shared.baselines, block.codes, self._liked_from, of_task.counts
         )
+
+    def _measured(self, start: int, stop: int) -> NDArray[np.void]:
+        """What was measured of users ``start`` to ``stop``, those of a task where tasks go by code."""
+        per_task = self._section.users_per_task
+        if not self._by_cluster:
+            found: NDArray[np.void] = np.load(self._own.path(_measured_path(start // per_task)))
+            return found
+        found = np.empty(stop - start, dtype=per_user(min(self._section.k, self._train.shape[1])))
+        for task in range(-(-self._train.shape[0] // per_task)):
+            codes = np.load(self._own.path(_codes_path(task)))
+            first, last = np.searchsorted(codes, [start, stop])
+            measured = np.load(self._own.path(_measured_path(task)), mmap_mode="r")
+            found[codes[first:last] - start] = measured[first:last]
+        return found
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
         from engine.stages.tables import write_users  # Polars, which scoring has no room for
@@ -151,12 +171,12 @@ class EvaluateStage:
         counts = np.zeros((len(RANKED), n_items), dtype=np.int64)
         (context.scratch / USER_TABLES).mkdir()
         for block in range(-(-n_users // per_task)):
-            table, of_block = summarise(np.load(self._own.path(_measured_path(block))), lengths, self._implicit)
+            some = slice(block * per_task, min((block + 1) * per_task, n_users))
+            table, of_block = summarise(self._measured(some.start, some.stop), lengths, self._implicit)
             for name, found in of_block.items():
                 known = means.setdefault(name, dict.fromkeys(found, Mean()))
                 means[name] = {figure: known[figure] + mean for figure, mean in found.items()}
-            path = context.scratch / user_table_path(block)
-            write_users(path, ids[block * per_task : (block + 1) * per_task], table)
+            write_users(context.scratch / user_table_path(block), ids[some], table)
             counts += np.load(self._own.path(_counts_path(block)))
             n_liked += int(table["n_liked"].sum())
             n_test += int(table["n_test"].sum())
@@ -178,9 +198,13 @@ def _result(means: dict[str, dict[str, Mean]], counts: dict[str, NDArray[np.int6
     }
 
 
-def _measured_path(block: int) -> str:
-    return f"measured-{block:05d}.npy"
+def _codes_path(task: int) -> str:
+    return f"codes-{task:05d}.npy"
 
 
-def _counts_path(block: int) -> str:
-    return f"counts-{block:05d}.npy"
+def _measured_path(task: int) -> str:
+    return f"measured-{task:05d}.npy"
+
+
+def _counts_path(task: int) -> str:
+    return f"counts-{task:05d}.npy"

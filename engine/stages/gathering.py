@@ -15,13 +15,42 @@ from engine.model.scoring import cut_by_work
 from engine.model.sizes import GATHERED_ROW, SCORE_USERS
 
 
+class Users(NamedTuple):
+    """Users of a task, and the order in which they are gone through.
+
+    Attributes
+    ----------
+    codes : int64 array, shape (users,)
+        Ascending: what is stored of them is read in this order.
+    turn : int64 array, shape (users,)
+        Their places in ``codes``, first who comes first.
+    """
+
+    codes: NDArray[np.int64]
+    turn: NDArray[np.int64]
+
+    @staticmethod
+    def between(start: int, stop: int) -> Users:
+        """Users ``start`` to ``stop``, in order of code."""
+        return Users(np.arange(start, stop), np.arange(stop - start))
+
+    @staticmethod
+    def in_order(codes: NDArray[np.integer[Any]]) -> Users:
+        """Users in the order given."""
+        ascending = np.argsort(codes, kind="stable")
+        turn = np.empty_like(ascending)
+        turn[ascending] = np.arange(len(codes))
+        return Users(codes[ascending].astype(np.int64), turn)
+
+
 class Block(NamedTuple):
     """Some users, and what their items are ranked by.
 
     Attributes
     ----------
-    start, stop : int
-        Codes of the users: ``start`` to ``stop``.
+    places : int64 array, shape (users,)
+        Where they are among the codes of the task's users.
+    codes : int64 array, shape (users,)
     own : NarrowRows
         Their train ratings.
     ratings : NarrowRows
@@ -30,30 +59,24 @@ class Block(NamedTuple):
         Neighbours, as rows of ``ratings``, and their cosines; -1 and NaN where there is none.
     """
 
-    start: int
-    stop: int
+    places: NDArray[np.int64]
+    codes: NDArray[np.int64]
     own: NarrowRows
     ratings: NarrowRows
     neighbors: NDArray[np.int32]
     similarities: NDArray[np.float32]
 
 
-class _Users(NamedTuple):
-    """Users ``start`` to ``stop``, and the neighbours of each, read at once: stored chunks hold many users."""
+class _Asked(NamedTuple):
+    """Users of a task, and the neighbours of each, in order of code: read at once, since chunks hold many users."""
 
-    start: int
-    stop: int
+    users: Users
     ids: NDArray[np.int32]
     similarities: NDArray[np.float32]
 
-    def of(self, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Neighbours of some of them, and their cosines."""
-        some = slice(first - self.start, last - self.start)
-        return self.ids[some], self.similarities[some]
-
 
 class _Gathered(NamedTuple):
-    """Users ``start`` to ``stop``, and the codes of all their neighbours, ascending."""
+    """Users whose turn is from ``start`` to ``stop``, and the codes of them and all their neighbours, ascending."""
 
     start: int
     stop: int
@@ -78,51 +101,52 @@ class RatingsOfNeighbors:
         self._all = train.read(0, train.shape[0]) if all_fits else None
         self._chunks = train.chunks(room)
 
-    def each(
-        self, start: int, stop: int, most: int, reads: Reads, work: Callable[[Block], NDArray[Any]]
-    ) -> list[NDArray[Any]]:
-        """Do ``work`` for users ``start`` to ``stop``, `SCORE_USERS` of them at a time or fewer; what it returns.
+    def each(self, users: Users, most: int, reads: Reads, work: Callable[[Block], NDArray[Any]]) -> list[NDArray[Any]]:
+        """Do ``work`` for users in their order, `SCORE_USERS` of them at a time or fewer; what it returns.
 
         A call, and no generator: whoever takes blocks from one holds the last while the next is read.
 
         Parameters
         ----------
-        start, stop : int
+        users : Users
         most : int
-            Ratings of neighbours held at a time, a row counting as `GATHERED_ROW` more; more where one user has more.
+            Ratings held at a time, a row counting as `GATHERED_ROW` more; more where one user's neighbours have more.
         reads : Reads
             Counts what is read.
         work : callable
         """
-        users = _Users(start, stop, *self._neighbors.read(start, stop))
+        asked = _Asked(users, *self._neighbors.take(users.codes))
         if self._all is None:
-            parts = (self._gather(users, each, reads, work) for each in self._cut(users, most))
+            parts = (self._gather(asked, each, reads, work) for each in self._cut(asked, most))
             return [each for part in parts for each in part]
-        return [
-            work(Block(first, last, self._all.part(first, last), self._all, *users.of(first, last)))
-            for first, last in _units(start, stop)
-        ]
+        return [work(self._from_all(asked, self._all, *unit)) for unit in _units(0, len(users.codes))]
+
+    def _from_all(self, asked: _Asked, ratings: NarrowRows, first: int, last: int) -> Block:
+        places = asked.users.turn[first:last]
+        codes = asked.users.codes[places]
+        return Block(places, codes, ratings.take(codes), ratings, asked.ids[places], asked.similarities[places])
 
     def _gather(
-        self, users: _Users, some: _Gathered, reads: Reads, work: Callable[[Block], NDArray[Any]]
+        self, asked: _Asked, some: _Gathered, reads: Reads, work: Callable[[Block], NDArray[Any]]
     ) -> list[NDArray[Any]]:
-        """Read what the neighbours of some users have rated, and do the work for them."""
+        """Read what some users and their neighbours have rated, and do the work for them."""
         ratings = self._train.read_some(some.codes, self._chunks, reads)
         done = []
         for first, last in _units(some.start, some.stop):
-            neighbors, similarities = users.of(first, last)
+            places = asked.users.turn[first:last]
+            codes, neighbors = asked.users.codes[places], asked.ids[places]
             rows = np.searchsorted(some.codes, neighbors).astype(np.int32)
             rows[neighbors < 0] = -1
-            own = self._train.read_some(np.arange(first, last), self._chunks, reads)
-            done.append(work(Block(first, last, own, ratings, rows, similarities)))
+            own = ratings.take(np.searchsorted(some.codes, codes))
+            done.append(work(Block(places, codes, own, ratings, rows, asked.similarities[places])))
         return done
 
-    def _cut(self, users: _Users, most: int) -> Iterator[_Gathered]:
-        """Cut users into those whose neighbours' ratings are held together."""
+    def _cut(self, asked: _Asked, most: int) -> Iterator[_Gathered]:
+        """Cut users into those whose ratings, and whose neighbours', are held together."""
         needed = np.zeros(self._train.shape[0], dtype=bool)
-        held, begin = 0, users.start
-        for first, neighbors in self._pieces(users, most):
-            codes = np.unique(neighbors)
+        held, begin = 0, 0
+        for first, some in self._pieces(asked, most):
+            codes = np.unique(some)
             work = self._work(codes)
             more = int(work[~needed[codes]].sum())
             if begin < first and held + more > most:
@@ -131,15 +155,19 @@ class RatingsOfNeighbors:
                 held, begin, more = 0, first, int(work.sum())
             needed[codes] = True
             held += more
-        yield _Gathered(begin, users.stop, np.flatnonzero(needed))
+        yield _Gathered(begin, len(asked.users.codes), np.flatnonzero(needed))
 
-    def _pieces(self, users: _Users, most: int) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """The first of some users and their neighbours, who have no more than ``most`` unless it is one user."""
-        for first, last in _units(users.start, users.stop):
-            neighbors = users.of(first, last)[0]
-            work = np.where(neighbors >= 0, self._work(neighbors), 0).sum(axis=1)
+    def _pieces(self, asked: _Asked, most: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The turn of the first of some users, and the codes of them and their neighbours.
+
+        Together these have no more than ``most``, unless it is one user.
+        """
+        for first, last in _units(0, len(asked.users.codes)):
+            places = asked.users.turn[first:last]
+            needed = np.column_stack([asked.users.codes[places], asked.ids[places]])
+            work = np.where(needed >= 0, self._work(needed), 0).sum(axis=1)
             for low, high in cut_by_work(work, most, SCORE_USERS):
-                some = neighbors[low:high]
+                some = needed[low:high]
                 yield first + low, some[some >= 0]
 
     def _work(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

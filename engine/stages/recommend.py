@@ -38,7 +38,7 @@ from engine.model.prediction import Near, RatingModel
 from engine.model.ranking import Ranking
 from engine.model.reasons import REASONS, explain
 from engine.model.sizes import READ_RATINGS, RECOMMEND_ROW_GROUP
-from engine.stages.gathering import Block, RatingsOfNeighbors
+from engine.stages.gathering import Block, RatingsOfNeighbors, Users
 from engine.stages.predicting import predict_block
 
 _RANKED = np.dtype(
@@ -113,17 +113,15 @@ class RecommendStage:
     def _rank(self, index: int, context: TaskContext) -> None:
         start, stop = self._bounds(index)
         vectors = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
-        rank = partial(self._lists, context.shared, start, vectors)
-        lists = context.shared.ratings.each(start, stop, context.batch_rows, context.reads, rank)
+        rank = partial(self._lists, context.shared, vectors)
+        lists = context.shared.ratings.each(Users.between(start, stop), context.batch_rows, context.reads, rank)
         np.save(context.scratch / _ranked_path(index), np.concatenate(lists))
 
-    def _lists(
-        self, shared: _Shared, first: int, of_task: NDArray[np.float32] | None, block: Block
-    ) -> NDArray[np.void]:
-        """Rank items for a block of users; ``of_task`` are the vectors of a task's users, from user ``first`` on."""
-        start, stop, own, neighbors = block.start, block.stop, block.own, block.neighbors
-        taken = lists_of(own) if self._section.include_test else joined(own, self._test.read(start, stop))
-        vectors = None if of_task is None else of_task[start - first : stop - first]
+    def _lists(self, shared: _Shared, of_task: NDArray[np.float32] | None, block: Block) -> NDArray[np.void]:
+        """Rank items for a block of users; ``of_task`` are the vectors of a task's users."""
+        own, neighbors = block.own, block.neighbors
+        taken = lists_of(own) if self._section.include_test else joined(own, self._test.read_some(block.codes))
+        vectors = None if of_task is None else of_task[block.places]
         k, fill = self._section.k, self._section.on_empty == "popular"
         found = shared.ranking.rank(
             block.ratings, neighbors, block.similarities, own, taken, k, vectors=vectors, fill=fill, explain=True
@@ -132,7 +130,7 @@ class RecommendStage:
         n_raters, mean_ratings = count_opinions(block.ratings, neighbors, found.items)
         users, ranks = np.nonzero(found.items >= 0)
         lists = np.empty(len(users), dtype=_RANKED)
-        lists["user"], lists["rank"] = start + users, ranks + 1
+        lists["user"], lists["rank"] = block.codes[users], ranks + 1
         lists["n_neighbors"] = (neighbors >= 0).sum(axis=1)[users]
         lists["item"], lists["score"] = found.items[users, ranks], found.scores[users, ranks]
         lists["n_raters"], lists["mean_rating"] = n_raters[users, ranks], mean_ratings[users, ranks]

@@ -315,7 +315,9 @@ def test_users_are_measured_as_a_plain_loop_measures_them(users: list[Any], k: i
     order = baselines.popularity.tolist()
     counts = np.ones((2, N_ITEMS), dtype=np.int64)
     watched_rows, test_rows = (rows_of([user[at] for user in users], N_ITEMS) for at in (2, 3))
-    measured = measure_users(lists, predicted, watched_rows, test_rows, baselines, 3, 3.5, counts)
+    measured = measure_users(
+        lists, predicted, watched_rows, test_rows, baselines, 3 + np.arange(len(users)), 3.5, counts
+    )
     times = {name: [1] * N_ITEMS for name in RANKED}
     for user, (found, (best, scores, watched, test)) in enumerate(zip(unpacked(measured, k), users, strict=True)):
         liked = [m for m, rating in test.items() if rating >= 3.5]

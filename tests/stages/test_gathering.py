@@ -20,8 +20,8 @@ from engine.chunked.task import Reads
 from engine.config import Recommend
 from engine.model import sizes
 from engine.pipeline import recommend_step
-from engine.stages import gathering
-from engine.stages.gathering import Block, RatingsOfNeighbors
+from engine.stages import evaluate, gathering
+from engine.stages.gathering import Block, RatingsOfNeighbors, Users
 from tests.support.pipeline import SMALL, notebook_settings, open_pipeline, run_stage, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -49,33 +49,39 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Committed]:
     return run(tmp_path_factory.mktemp("gathering"))
 
 
+def clustered(n_users: int) -> Users:
+    """Some users, in no order."""
+    return Users.in_order(np.random.default_rng(3).permutation(n_users)[:71].astype(np.int32))
+
+
+@pytest.mark.parametrize("users", [Users.between(13, 84), clustered(90)], ids=["by-code", "by-cluster"])
 @pytest.mark.parametrize("room", [0, 200, 2000, 10**9])
 @pytest.mark.parametrize("most", [1, 900, 3000, 10**9])
-def test_neighbors_have_the_ratings_they_have_in_the_whole(stages: dict[str, Committed], room: int, most: int) -> None:
+def test_neighbors_have_the_ratings_they_have_in_the_whole(
+    stages: dict[str, Committed], users: Users, room: int, most: int
+) -> None:
     train, nearest = Matrix(stages["matrix"]).train, Nearest(stages["neighbors"])
     whole, reads = train.read(0, 90), Reads()
     ids, similarities = nearest.read(0, 90)
     rows = np.split(np.arange(len(whole.data)), whole.indptr[1:-1])
-    seen = []
 
     def check(block: Block) -> NDArray[Any]:
-        seen.append((block.start, block.stop))
-        np.testing.assert_array_equal(block.similarities, similarities[block.start : block.stop])
-        np.testing.assert_array_equal(block.own.indices, whole.part(block.start, block.stop).indices)
-        np.testing.assert_array_equal(block.own.data, whole.part(block.start, block.stop).data)
-        for found, expected in zip(block.neighbors, ids[block.start : block.stop], strict=True):
+        np.testing.assert_array_equal(users.codes[block.places], block.codes)
+        np.testing.assert_array_equal(block.similarities, similarities[block.codes])
+        np.testing.assert_array_equal(block.own.indices, whole.take(block.codes).indices)
+        np.testing.assert_array_equal(block.own.data, whole.take(block.codes).data)
+        for found, expected in zip(block.neighbors, ids[block.codes], strict=True):
             assert ((found < 0) == (expected < 0)).all()
             for row, code in zip(found[found >= 0], expected[expected >= 0], strict=True):
                 some = slice(block.ratings.indptr[row], block.ratings.indptr[row + 1])
                 assert block.ratings.indices[some].tolist() == whole.indices[rows[code]].tolist()
                 assert block.ratings.data[some].tolist() == whole.data[rows[code]].tolist()
         held = len(block.ratings.data) + sizes.GATHERED_ROW * (len(block.ratings.indptr) - 1)
-        assert room == 10**9 or held <= most or block.stop - block.start == 1
-        return np.array([block.start])
+        assert room == 10**9 or held <= most or len(block.codes) == 1
+        return block.places
 
-    done = RatingsOfNeighbors(train, nearest, room).each(13, 84, most, reads, check)
-    assert [int(each[0]) for each in done] == [start for start, _ in seen]
-    assert [code for start, stop in seen for code in range(start, stop)] == list(range(13, 84))
+    done = RatingsOfNeighbors(train, nearest, room).each(users, most, reads, check)
+    np.testing.assert_array_equal(np.concatenate(done), users.turn)
     assert (reads.stored > 0) == (room < 10**9)
     assert room or not reads.kept
 
@@ -88,15 +94,14 @@ def test_what_was_gathered_is_gone_when_the_next_is_read(
     alive, read = [], train.read_some
 
     def noted(codes: NDArray[Any], *how: Any) -> NarrowRows:
-        if len(codes) <= 7:  # the users' own
-            return read(codes, *how)
         alive.append(sum(each() is not None for each in gathered))
         found = read(codes, *how)
         gathered.append(weakref.ref(found.data))
         return found
 
     monkeypatch.setattr(train, "read_some", noted)
-    RatingsOfNeighbors(train, Nearest(stages["neighbors"]), 0).each(0, 90, 900, Reads(), lambda block: np.zeros(1))
+    ratings = RatingsOfNeighbors(train, Nearest(stages["neighbors"]), 0)
+    ratings.each(Users.between(0, 90), 900, Reads(), lambda block: np.zeros(1))
     assert len(alive) > 3
     assert not any(alive)
 
@@ -119,6 +124,20 @@ def test_what_is_kept_and_held_changes_no_figure(
     stages: dict[str, Committed], how: dict[str, Any], tmp_path: Path
 ) -> None:
     assert records(run(tmp_path, **how)["evaluate"]) == records(stages["evaluate"])
+
+
+def of_all(stage: Committed) -> Any:
+    """Digests of the tables of users and of what is recommended how often; the figures."""
+    return next(record for record in records(stage) if record[0] == "mean.00000")
+
+
+def test_nor_does_the_order_in_which_users_are_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how: dict[str, Any] = {"index": {"method": "pruned", "users_per_cluster": 16}, "batch_rows": 900}
+    by_code = run(tmp_path / "code", **how)["evaluate"]
+    monkeypatch.setattr(evaluate, "MANY_USERS", 50)
+    by_cluster = run(tmp_path / "cluster", **how)["evaluate"]
+    assert of_all(by_cluster) == of_all(by_code)
+    assert records(by_cluster) != records(by_code)
 
 
 @pytest.fixture(scope="module")

@@ -237,8 +237,8 @@ def write_twin(
     """Write ratings, `movies.csv` and `synthetic.json` (what made them) into the folder `out`.
 
     Ratings are `ratings.csv`, or `ratings-00000.parquet` and more of some ten million ratings each. The same arguments
-    give the same bytes, for the same numpy on the same kind of processor, however many processes write them. Memory does
-    not grow with `scale`. The files appear under their names when all are whole, `synthetic.json` last.
+    give the same bytes, for the same numpy on the same kind of processor, however many processes write them. Memory
+    does not grow with `scale`. The files appear under their names when all are whole, `synthetic.json` last.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.ranges import consecutive
 from engine.chunked.task import Planned, Round, TaskContext
-from engine.model.neighbors import cluster_centres, nearest_centre
+from engine.model.neighbors import cluster_centres, in_sequence, nearest_centre
 from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, GROUP_USERS
 
 
@@ -44,7 +44,8 @@ class Clusters:
         n_sample = min(self._n_users, CENTRE_SAMPLE * self._n_clusters)
         chosen = np.random.default_rng(self._section.seed).choice(self._n_users, n_sample, replace=False)
         sample = arrays.take_rows(self._vectors, np.sort(chosen))
-        np.save(context.scratch / CENTRES, cluster_centres(sample, self._n_clusters, CENTRE_ROUNDS, self._section.seed))
+        centres = cluster_centres(sample, self._n_clusters, CENTRE_ROUNDS, self._section.seed)
+        np.save(context.scratch / CENTRES, in_sequence(centres))
 
     def _load_centres(self) -> NDArray[np.float32]:
         return Index(self._own).centres()
