@@ -61,7 +61,7 @@ def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
 
 def _evaluated(settings: Config, shapes: Shapes) -> int:
     lengths = len(settings.evaluate.lengths)
-    user = total(measured=measured_bytes(settings, shapes), columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths)
+    user = total(measured=measured_bytes(settings, shapes), code=4, columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths)
     blocks = chunks(shapes.n_users, settings.evaluate.users_per_task)
     times = total(of_blocks=2 * 8 * blocks, of_all=8)
     return total(users=user * shapes.n_users, ids=shapes.user_text_bytes, items=times * shapes.n_items)

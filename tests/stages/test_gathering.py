@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.artifacts.readers import Matrix, Nearest
+from engine.artifacts.readers import Index, Matrix, Nearest
 from engine.chunked.csr import NarrowRows
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.pipeline import Pipeline
@@ -135,9 +135,17 @@ def test_nor_does_the_order_in_which_users_are_gone_through(tmp_path: Path, monk
     how: dict[str, Any] = {"index": {"method": "pruned", "users_per_cluster": 16}, "batch_rows": 900}
     by_code = run(tmp_path / "code", **how)["evaluate"]
     monkeypatch.setattr(evaluate, "MANY_USERS", 50)
+    asked, codes = [], Index.codes
+
+    def noted(self: Index, start: int, stop: int) -> NDArray[np.int32]:
+        asked.append(codes(self, start, stop))
+        return asked[-1]
+
+    monkeypatch.setattr(Index, "codes", noted)
     by_cluster = run(tmp_path / "cluster", **how)["evaluate"]
     assert of_all(by_cluster) == of_all(by_code)
-    assert records(by_cluster) != records(by_code)
+    gone_through = np.concatenate(sorted(asked, key=len)).tolist()
+    assert sorted(gone_through) == list(range(90)) != gone_through
 
 
 @pytest.fixture(scope="module")
