@@ -16,11 +16,14 @@ from engine.chunked.memory import Sampler, tree_bytes
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+LARGE = 10
+"""Scale from which on ratings are some hundreds of millions."""
 
 
 def make_twin(scale: float, version: int = 2) -> Path:
-    """Synthetic ratings at a scale, made on first use and kept."""
-    return _made(f"twin-{version}-{scale:g}", "--scale", f"{scale:g}", "--version", str(version))
+    """Synthetic ratings at a scale, made on first use and kept; from `LARGE` on as several files of Parquet."""
+    written = ("--file-format", "parquet" if scale >= LARGE else "csv")
+    return _made(f"twin-{version}-{scale:g}", "--scale", f"{scale:g}", "--version", str(version), *written)
 
 
 def make_shape(users: int, items: int, ratings: int) -> Path:
