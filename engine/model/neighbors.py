@@ -89,8 +89,10 @@ def in_sequence(centres: Float32) -> Float32:
     parts = [(0, len(centres))]
     while parts:
         first, last = parts.pop()
-        some = centres[order[first:last]] - centres[order[first:last]].mean(axis=0)
-        along = some @ np.linalg.svd(some, full_matrices=False)[2][0]
+        some = centres[order[first:last]].astype(np.float64)  # so that rounding on another machine changes no order
+        some -= some.mean(axis=0)
+        axis = np.linalg.svd(some, full_matrices=False)[2][0]
+        along = some @ (axis * np.sign(axis[np.abs(axis).argmax()]))
         order[first:last] = order[first:last][np.argsort(along, kind="stable")]
         half = (first + last) // 2
         parts += [part for part in ((first, half), (half, last)) if part[1] - part[0] > 2]

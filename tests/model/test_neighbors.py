@@ -99,6 +99,21 @@ def test_rows_of_zeros_and_more_centres_than_directions_do_no_harm() -> None:
     assert knn.nearest_centre(rows, centres).shape == (10,)
 
 
+@quick
+@given(n=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_centres_in_sequence_are_those_there_were_and_groups_stay_together(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    group = rng.permutation(np.repeat([0, 1, 2, 3], n))  # of one size: each is a quarter of the sequence
+    middles = np.array([[0, 0, 9], [0, 3, 9], [9, 0, 0], [9, 3, 0]])
+    centres = (middles[group] + rng.normal(0, 0.1, (4 * n, 3))).astype(np.float32)
+    found = knn.in_sequence(centres)
+    assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, centres.tolist()))
+    quarters = np.split(((found[:, None] - middles) ** 2).sum(axis=2).argmin(axis=1), 4)
+    assert [len(set(quarter.tolist())) for quarter in quarters] == [1, 1, 1, 1]
+    halves = [{quarter[0] // 2 for quarter in quarters[half : half + 2]} for half in (0, 2)]
+    assert [len(half) for half in halves] == [1, 1]
+
+
 def near(rows: Any, centres: Any, reach: float) -> list[tuple[int, int]]:
     """Pairs of a row and a centre it looks at, the nearest included."""
     found = knn.NearCentres(rows, centres, reach)

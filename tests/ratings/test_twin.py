@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from scipy.sparse.linalg import svds
 
@@ -55,6 +56,20 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     one, two = (write_twin(tmp_path / str(n), shape=shape, processes=n) for n in (1, 2))
     assert one[1:] == two[1:]
     assert contents(one.path) == contents(two.path)
+
+
+def test_files_of_parquet_have_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FILE_BATCHES", 2)
+    shape = few(230, monkeypatch)  # 5 batches
+    text, columnar = (write_twin(tmp_path / kind, shape=shape, file_format=kind) for kind in ("csv", "parquet"))
+    assert text[1:] == columnar[1:]
+    parts = sorted(columnar.path.glob("ratings-*.parquet"))
+    assert [part.name for part in parts] == [f"ratings-0000{n}.parquet" for n in range(3)]
+    assert [pq.ParquetFile(part).num_row_groups for part in parts] == [2, 2, 1]
+    written = pl.concat([pl.read_parquet(part) for part in parts])
+    assert written.equals(pl.read_csv(text.path / "ratings.csv"))
+    with pytest.raises(UsageError, match=r"ratings-00000\.parquet, which would be read, too"):
+        write_twin(columnar.path, shape=shape, file_format="parquet")
 
 
 def test_another_seed_gives_other_ratings(tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
