@@ -48,7 +48,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 5),
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 4),
-        step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 5),
+        step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 6),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 3),
     )
     evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 12)

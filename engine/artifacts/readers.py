@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -136,20 +136,29 @@ class Index:
         codes: NDArray[np.int32] = np.load(self._stage.path(names.tile_codes_path(group)))
         return codes
 
-    def codes(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Codes of the users at places ``start`` to ``stop``, by cluster."""
-        first, last = start // GROUP_USERS, -(-stop // GROUP_USERS)
-        found: NDArray[np.int32] = np.concatenate([self.tile_codes(group) for group in range(first, last)])
-        return found[start - first * GROUP_USERS :][: stop - start]
-
     def tile_vectors(self, group: int) -> NDArray[np.float32]:
         """Their vectors, shape (users of the group, dims)."""
         vectors: NDArray[np.float32] = np.load(self._stage.path(names.tile_vectors_path(group)))
         return vectors
 
+    def codes(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Codes of the users at places ``start`` to ``stop`` in the order of the tiles."""
+        return np.concatenate([self.tile_codes(group)[some] for group, some in _groups(start, stop)])
+
+    def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Their vectors."""
+        return np.concatenate([self.tile_vectors(group)[some] for group, some in _groups(start, stop)])
+
     def shards(self) -> list[tuple[Shard, Path]]:
         """Users of each graph, and its file."""
         return [(shard, self._stage.path(names.shard_path(i))) for i, shard in enumerate(shards(self._stage))]
+
+
+def _groups(start: int, stop: int) -> Iterator[tuple[int, slice]]:
+    """Files of tiles that places ``start`` to ``stop`` are in, and which of each file's."""
+    for group in range(start // GROUP_USERS, -(-stop // GROUP_USERS)):
+        first = group * GROUP_USERS
+        yield group, slice(max(start - first, 0), stop - first)
 
 
 class Nearest:
@@ -165,6 +174,8 @@ class Nearest:
         Codes of users, or columns; -1 where there are fewer. Zarr's, unless held or unpacked.
     similarities : float32 array, shape (n, k)
         The same.
+    places : int32 array, shape (n,), or None
+        The row of each user, where users are in clusters; None where it is the code.
     """
 
     def __init__(self, stage: Committed) -> None:
@@ -180,6 +191,14 @@ class Nearest:
         """See the class."""
         return arrays.open_array(self._stage.root, names.SIMILARITIES)
 
+    @cached_property
+    def places(self) -> NDArray[np.int32] | None:
+        """See the class."""
+        if not (self._stage.root / names.PLACES).is_file():
+            return None
+        places: NDArray[np.int32] = np.load(self._stage.path(names.PLACES), mmap_mode="r")
+        return places
+
     @property
     def nbytes(self) -> int:
         """Bytes of both arrays."""
@@ -194,12 +213,26 @@ class Nearest:
         self.ids, self.similarities = arrays.unpack(self.ids), arrays.unpack(self.similarities)
 
     def read(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Rows ``start`` to ``stop``, in memory."""
+        """Of users, or items, ``start`` to ``stop``, in memory."""
+        if self.places is not None:
+            return self.take(np.arange(start, stop))
         return arrays.read_rows(self.ids, start, stop), arrays.read_rows(self.similarities, start, stop)
 
-    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Rows of the given ascending numbers, in memory; only chunks that have some of them are read."""
-        return arrays.take_rows(self.ids, rows), arrays.take_rows(self.similarities, rows)
+    def take(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Of users, or items, of the given ascending codes, in memory; only chunks that have some of them are read."""
+        if self.places is None:
+            return arrays.take_rows(self.ids, codes), arrays.take_rows(self.similarities, codes)
+        rows = self.places[codes].astype(np.int64)
+        order = np.argsort(rows, kind="stable")
+        return _taken_in(self.ids, rows, order), _taken_in(self.similarities, rows, order)
+
+
+def _taken_in(array: arrays.Rows, rows: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows of the given numbers, which ``order`` sorts."""
+    ascending = arrays.take_rows(array, rows[order])
+    found = np.empty_like(ascending)
+    found[order] = ascending
+    return found
 
 
 def lay_out_nearest(scratch: Path, shape: tuple[int, int], rows_per_chunk: int) -> None:

@@ -94,6 +94,7 @@ _ARRAYS: dict[str, dict[str, _Numbers]] = {
         r"tile-vectors-\d+\.npy": _floats("group", "dims"),
     },
     "neighbors": {
+        r"places\.npy": _Numbers("i", ("users",), below="users"),
         "ids": _Numbers("i", ("users", "k"), below="users", least=-1),
         "similarities": _floats("users", "k", holes=True),
     },

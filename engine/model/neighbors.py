@@ -156,6 +156,11 @@ class NearCentres:
             packed = np.packbits(near, axis=0)
             self._bits[:, start // 8 : start // 8 + len(packed)] = packed.T
 
+    @property
+    def asked(self) -> NDArray[np.bool_]:
+        """Whether a centre is any row's; shape (centres,)."""
+        return np.asarray(self._bits.any(axis=1))
+
     def rows_of(self, centre: int) -> Int64:
         """The rows that have a centre, ascending."""
         return np.flatnonzero(np.unpackbits(self._bits[centre], count=len(self.nearest)))

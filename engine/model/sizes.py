@@ -71,8 +71,6 @@ PIECE_USERS = 4096
 """refine, residuals: such users."""
 FEW_RANGES = 4
 """refine, residuals: ranges that items are cut into, at most, where users are one part."""
-MANY_USERS = 2**20
-"""evaluate: with more of them, users go by cluster, so that those of a task share neighbours: less is read again."""
 RECOMMEND_ROW_GROUP = 2**17
 """recommend: rows of the result that are written together."""
 
@@ -104,7 +102,6 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "PIECE_RATINGS": ("refine", "residuals"),
     "PIECE_USERS": ("refine", "residuals"),
     "FEW_RANGES": ("refine", "residuals"),
-    "MANY_USERS": ("evaluate",),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
 from engine.artifacts.readers import Index, Matrix, Nearest, NearItems, Predictions, Refined, read_biases, read_together
-from engine.artifacts.records import IndexChoice, chosen_ranking, is_implicit, settled_liked_from
+from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
 from engine.chunked.csr import NarrowRows
@@ -38,7 +38,7 @@ from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
 from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking
-from engine.model.sizes import MANY_USERS, READ_RATINGS
+from engine.model.sizes import READ_RATINGS
 from engine.stages.gathering import Block, RatingsOfNeighbors, Users
 
 
@@ -76,8 +76,7 @@ class EvaluateStage:
         self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
         self._predictions = Predictions(inputs.upstream["predict"]) if self._votes and not self._implicit else None
         self._index = Index(inputs.upstream["index"])
-        pruned = IndexChoice.of(inputs.upstream["index"]).method == "pruned"
-        self._by_cluster = pruned and self._train.shape[0] > MANY_USERS
+        self._by_cluster = self._neighbors.places is not None
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -99,27 +98,26 @@ class EvaluateStage:
         ranking = Ranking.of(parameters, counts, near, item_vectors, together)
         return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking, baselines)
 
-    def _users_of(self, index: int) -> Users:
-        """Users of a task: those of some clusters, which share neighbours, where they are many."""
+    def _users_of(self, index: int) -> tuple[Users, NDArray[np.float32] | None]:
+        """Users of a task and their vectors: those of some clusters, which share neighbours, where there are any."""
         start = index * self._section.users_per_task
         stop = min(start + self._section.users_per_task, self._train.shape[0])
-        if self._by_cluster:
-            return Users.in_order(self._index.codes(start, stop))
-        return Users.between(start, stop)
+        if not self._by_cluster:
+            found = None if self._refined is None else arrays.read_rows(self._refined.vectors, start, stop)
+            return Users.between(start, stop), found
+        users = Users.in_order(self._index.codes(start, stop))
+        return users, None if self._refined is None else users.by_code(self._index.vectors(start, stop))
 
     def _users(self, index: int, context: TaskContext) -> None:
-        users = self._users_of(index)
+        users, vectors = self._users_of(index)
         test = self._test.read_some(users.codes)
         predicted = None if self._predictions is None else self._predictions.take(self._test.indptr, users.codes)
-        vectors = None if self._refined is None else arrays.take_rows(self._refined.vectors, users.codes)
         of_task = _OfTask(test, predicted, vectors, np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64))
         measure = partial(self._measure, context.shared, of_task)
         found = np.concatenate(context.shared.ratings.each(users, context.batch_rows, context.reads, measure))
-        measured = np.empty_like(found)
-        measured[users.turn] = found
         if self._by_cluster:
             np.save(context.scratch / _codes_path(index), users.codes.astype(np.int32))
-        np.save(context.scratch / _measured_path(index), measured)
+        np.save(context.scratch / _measured_path(index), users.by_code(found))
         np.save(context.scratch / _counts_path(index), of_task.counts)
 
     def _measure(self, shared: _Shared, of_task: _OfTask, block: Block) -> NDArray[np.void]:

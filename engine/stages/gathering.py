@@ -42,6 +42,12 @@ class Users(NamedTuple):
         turn[ascending] = np.arange(len(codes))
         return Users(codes[ascending].astype(np.int64), turn)
 
+    def by_code(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """What there is a row of for each, in their order, in the order of codes."""
+        found = np.empty_like(rows)
+        found[self.turn] = rows
+        return found
+
 
 class Block(NamedTuple):
     """Some users, and what their items are ranked by.

@@ -75,6 +75,10 @@ class _Items:
             codes = self._order[first:last]
             yield Tile(cluster, codes, self.vectors[codes], self.trust[codes])
 
+    def of(self, clusters: NDArray[np.bool_]) -> Iterator[Tile]:
+        """Those of some clusters."""
+        return (tile for tile in self if clusters[tile.cluster])
+
     def best_of(self, own: Ids, k: int) -> Best:
         """What is to be found for some items."""
         return Best(own, self.vectors[own], k, NOISE, self.trust[own])

@@ -10,6 +10,9 @@ Files
 ``ids``
     Zarr int32 (users x k): user codes, nearest first. There are no more columns than other users. With ``pruned`` a
     user whose vector is zeros, near to nobody, may have fewer than k: then -1.
+``places.npy``
+    ``pruned``: int32 (users), the row of each user in both arrays, which are in the order of the index's tiles: the
+    users of a task look into few clusters then, and so do tasks of later steps read what neighbours share.
 ``similarities``
     Zarr float32 (users x k): cosine of the two user vectors; NaN where there is no neighbour.
 """
@@ -23,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import config
-from engine.artifacts.names import REACH
+from engine.artifacts.names import PLACES, REACH
 from engine.artifacts.readers import Factors, Index, Nearest, compared, lay_out_nearest, write_nearest
 from engine.artifacts.records import IndexChoice
 from engine.chunked import arrays
@@ -32,7 +35,7 @@ from engine.chunked.task import Round, TaskContext
 from engine.kernels.nearest import Best, dot_products
 from engine.model.index import nearest_kept
 from engine.model.neighbors import n_found, reach_for_recall, shortfall
-from engine.model.sizes import SAMPLE_TASKS
+from engine.model.sizes import GROUP_USERS, SAMPLE_TASKS
 from engine.stages.index.tiles import ClusterTiles, PlainTiles, search_all, search_near
 
 
@@ -65,6 +68,12 @@ class NeighborsStage:
 
     def _layout(self, index: int, context: TaskContext) -> None:
         lay_out_nearest(context.scratch, (self._n_users, self._k), self._section.users_per_chunk)
+        if self._method == "pruned":
+            places = np.empty(self._n_users, dtype=np.int32)
+            for start in range(0, self._n_users, GROUP_USERS):
+                stop = min(start + GROUP_USERS, self._n_users)
+                places[self._index.codes(start, stop)] = np.arange(start, stop)
+            np.save(context.scratch / PLACES, places)
 
     def _sample(self, task: int, offset: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Some users of a random sample of ``n``, with their vectors; another offset, another sample.
@@ -103,11 +112,16 @@ class NeighborsStage:
         behind = np.concatenate([np.load(self._own.path(f"behind-{task}.npy")) for task in range(SAMPLE_TASKS)])
         return {"reach": reach_for_recall(behind, self._section.recall)}
 
+    def _queries(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Users of some rows, and their vectors."""
+        if self._method == "pruned":
+            return self._index.codes(start, stop), self._index.vectors(start, stop)
+        return np.arange(start, stop, dtype=np.int32), arrays.read_rows(self._vectors, start, stop)
+
     def _search(self, index: int, context: TaskContext) -> dict[str, int]:
         start = index * self._section.users_per_chunk
         stop = min(start + self._section.users_per_chunk, self._n_users)
-        users = np.arange(start, stop, dtype=np.int32)
-        queries = arrays.read_rows(self._vectors, start, stop)
+        users, queries = self._queries(start, stop)
         looked = 0
         if self._method == "hnsw":
             from engine.stages.index.graphs import ask_shards
@@ -129,6 +143,6 @@ class NeighborsStage:
         there = min(self._k, self._n_users - 1)
         if not len(users) or not there:
             return {"n_found": 0, "n_true": 0}
-        found = arrays.take_rows(Nearest(self._own).similarities, users.astype(np.int64))
+        _, found = Nearest(self._own).take(users.astype(np.int64))
         _, true = self._exact(users, queries, context.shared or PlainTiles(self._factors))
         return {"n_found": int(n_found(found, true).sum()), "n_true": there * len(users)}

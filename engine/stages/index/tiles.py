@@ -37,6 +37,9 @@ class TilesByCluster(Tiles, Protocol):
     def centres(self) -> NDArray[np.float32]:
         """Shape (clusters, dims)."""
 
+    def of(self, clusters: NDArray[np.bool_]) -> Iterator[Tile]:
+        """Those of some clusters."""
+
 
 class PlainTiles:
     """In order of code, from the vectors themselves."""
@@ -71,10 +74,18 @@ class ClusterTiles:
 
     def __iter__(self) -> Iterator[Tile]:
         """Go through all users."""
+        return self.of(np.ones(len(self.centres), dtype=bool))
+
+    def of(self, clusters: NDArray[np.bool_]) -> Iterator[Tile]:
+        """Those of some clusters; files that have none of them are not read."""
         n_users = int(self.edges[-1])
         for group, start in enumerate(range(0, n_users, GROUP_USERS)):
+            cut = cut_tiles(self.edges, start, min(start + GROUP_USERS, n_users), TILE_USERS)
+            wanted = [part for part in cut if clusters[part[0]]]
+            if not wanted:
+                continue
             codes, vectors = self._index.tile_codes(group), self._index.tile_vectors(group)
-            for cluster, first, last in cut_tiles(self.edges, start, start + len(codes), TILE_USERS):
+            for cluster, first, last in wanted:
                 yield Tile(cluster, codes[first:last], vectors[first:last])
 
     def cluster_of_users(self) -> NDArray[np.int32]:
@@ -106,8 +117,8 @@ def search_near(best: Best, tiles: TilesByCluster, queries: NDArray[np.float32],
     near = NearCentres(queries, tiles.centres, reach)
     order = np.argsort(near.nearest, kind="stable")
     starts = np.searchsorted(near.nearest[order], np.arange(len(tiles.centres) + 1))
-    for tile in tiles if len(queries) else ():
+    for tile in tiles.of(np.diff(starts) > 0):
         best.offer(order[starts[tile.cluster] : starts[tile.cluster + 1]], tile.codes, tile.vectors, tile.trust)
-    for tile in tiles if near.n_pairs else ():
+    for tile in tiles.of(near.asked):
         best.offer(near.rows_of(tile.cluster), tile.codes, tile.vectors, tile.trust)
     return len(queries) + near.n_pairs
