@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from engine.artifacts import readers
 from engine.artifacts.readers import Index, Nearest, NearItems
 from engine.artifacts.records import Means
 from engine.chunked import arrays
@@ -46,11 +48,8 @@ def neighbors(ratings: pl.DataFrame, folder: Path, index: dict[str, Any], **sect
 
 
 def results(run: dict[str, Committed]) -> Found:
-    vectors, ids, similarities = (
-        arrays.read_rows(arrays.open_array(run[step].root, name), 0, 10**6)
-        for step, name in (("factors", "vectors"), ("neighbors", "ids"), ("neighbors", "similarities"))
-    )
-    return vectors, ids, similarities
+    vectors = arrays.read_rows(arrays.open_array(run["factors"].root, "vectors"), 0, 10**6)
+    return (vectors, *Nearest(run["neighbors"]).read(0, len(vectors)))
 
 
 def check(found: Found, k: int, without: int | None = None) -> None:
@@ -139,7 +138,7 @@ def test_a_user_without_a_direction_is_everybodys_equal(tmp_path: Path, index: d
 def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (clusters, tiles, user_costs):
+    for module in (clusters, tiles, readers, user_costs):
         monkeypatch.setattr(module, "GROUP_USERS", 13)
     monkeypatch.setattr(tiles, "TILE_USERS", 5)
     sections: dict[str, Any] = {"factors": SMALL | {"users_per_chunk": 17}, "index": METHODS["pruned"]}
@@ -154,6 +153,11 @@ def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(
         np.testing.assert_array_equal(nearest_centre(tile.vectors, found.centres), tile.cluster)
         np.testing.assert_array_equal(found.cluster_of_users()[tile.codes], tile.cluster)
     assert len(found.centres) == 15
+    some = {tile.cluster for tile in found.of(np.arange(15) % 4 == 1)}
+    assert some == {cluster for cluster in range(1, 15, 4) if found.edges[cluster] < found.edges[cluster + 1]}
+    for start, stop in itertools.combinations((0, 1, 12, 13, 14, 26, 27, 80, 90), 2):
+        assert Index(run["index"]).codes(start, stop).tolist() == seen[start:stop]
+        np.testing.assert_array_equal(Index(run["index"]).vectors(start, stop), vectors[seen[start:stop]])
 
 
 def test_few_clusters_are_looked_at_and_what_is_found_is_measured(tmp_path: Path) -> None:

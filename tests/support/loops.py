@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,8 @@ class Loops:
         matrix = stages["matrix"].root
         readers = [CsrReader(matrix, kind) for kind in ("train", "test")]
         self.train, self.test = (each.read(0, each.shape[0]).widen().toarray().astype(np.float64) for each in readers)
-        self.ids, self.similarities = self._pair(stages["neighbors"].path("."))
-        self.near, self.near_similarities = self._pair(stages["item_neighbors"].path("."))
+        self.ids, self.similarities = Nearest(stages["neighbors"]).read(0, self.train.shape[0])
+        self.near, self.near_similarities = Nearest(stages["item_neighbors"]).read(0, self.train.shape[1])
         self.biases, settings = read_biases(stages["biases"]), open_finished(where).settings
         self.rating_weights = chosen_rating(settings.predict.weights, stages)
         self.weights = chosen_ranking(settings.evaluate.ranking_parameters(LIKED_FROM), stages).blend
@@ -38,10 +37,6 @@ class Loops:
             self.together = together.similarities.widen().toarray() * together.scales[:, None]
         self.vectors = np.asarray(arrays.open_array(stages["refine"].root, "vectors")[:]).astype(np.float64)
         self.item_vectors = np.load(stages["refine"].path("item-factors.npy")).astype(np.float64)
-
-    def _pair(self, root: Path) -> tuple[Any, Any]:
-        ids, similarities = (arrays.open_array(root, name)[:] for name in ("ids", "similarities"))
-        return np.asarray(ids), np.asarray(similarities)
 
     def predicted(self, user: int, item: int) -> float:
         base = self.biases.mean + self.biases.users[user] + self.biases.items[item]
