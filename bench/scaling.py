@@ -117,7 +117,7 @@ def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
         most = max(plan, key=lambda name: plan[name].cost.least())
         stages_on_paper[step.name] = {
             "tasks": sum(n for n, _ in rounds.values()),
-            "written": written[step.name],
+            "written": written[step.name].most,
             "least": plan[most].cost.least(),
             "least_round": most,
             "worker_seconds": round(seconds[step.name]),

@@ -190,11 +190,11 @@ def costs_of(known: Known) -> Costs:
     if known.step == "recommend":
         return Costs(costs.recommend(settings, known.params, shapes), costs.recommend_disk(known.params, shapes))
     rounds = costs.COSTS[known.step](settings, shapes)
-    disk = costs.disk(settings, shapes)[known.step]
+    disk, kept = costs.disk(settings, shapes)[known.step]
     if known.step == "ingest":
         source = Source.from_json(dict(known.details["source"]))
         disk += source.copied_bytes + source.recoded * shapes.source_bytes
-    return Costs(rounds, disk, estimates.seconds(settings, shapes)[known.step])
+    return Costs(rounds, disk, estimates.seconds(settings, shapes)[known.step], kept)
 
 
 def known_shapes(known: Known, settings: Config) -> Shapes:
@@ -210,6 +210,7 @@ def known_shapes(known: Known, settings: Config) -> Shapes:
         source.parsed,
         source.values != "ratings",
         len(source.pieces),
+        len(source.files),
     )
     if survey := known.result("ingest", names.SURVEY):
         shapes = shapes.surveyed(survey)

@@ -112,7 +112,7 @@ def test_more_of_something_than_there_is_costs_nothing() -> None:
         rounds["recommend"] = recommend(settings, Recommend(k=most), few)
         written = disk(settings, few)
         needed = {step: max(each.cost.least() for each in plan.values()) for step, plan in rounds.items()}
-        return needed | {f"{step} on disk": size for step, size in written.items()}
+        return needed | {f"{step} on disk": size.most for step, size in written.items()}
 
     assert least(10**6) == least(10**12)
 
@@ -151,11 +151,22 @@ def test_a_run_of_ml_25m_needs_less_than_192_mib() -> None:
 def test_a_disk_without_room_is_refused() -> None:
     needed = disk(Config(), SHAPES)
     assert set(needed) == set(COSTS)
-    stages = [StagePlan(name, {}, 1, 1, False, 0, 1, 1, 1, disk=size) for name, size in needed.items()]
-    total = sum(needed.values())
+    stages = [StagePlan(name, {}, 1, 1, False, 0, 1, 1, 1, *size) for name, size in needed.items()]
+    total = RunPlan(stages, MIB, 0).disk
+    assert max(size.most for size in needed.values()) < total < sum(size.most for size in needed.values())
     refuse_full_disk(RunPlan(stages, MIB, total), "w")
-    with pytest.raises(BudgetError, match=r"w: the run may write .* in ingest.* are free"):
+    with pytest.raises(BudgetError, match=r"w: the run may take .* in refine.* are free"):
         refuse_full_disk(RunPlan(stages, MIB, total - 1), "w")
+
+
+def test_what_stays_of_a_stage_is_there_with_what_the_next_takes() -> None:
+    sizes = [(70, 30), (60, 10), (5, 5), (40, 40)]
+    stages = [StagePlan("s", {}, 1, 1, False, 0, 1, 1, 1, *size) for size in sizes]
+    assert [RunPlan(stages[:n], MIB, 0).disk for n in range(5)] == [0, 70, 90, 90, 90]
+    assert RunPlan([*stages, stages[2]], MIB, 0).disk == 90
+    assert RunPlan([*stages, stages[3]], MIB, 0).disk == 30 + 10 + 5 + 40 + 40
+    plan = plan_stage("s", Costs(ROUNDS, 50), allowed=200 * MIB, reserved=0, max_workers=2)
+    assert (plan.disk, plan.kept) == (50, 50)  # nothing is said of what stays
 
 
 def test_more_memory_than_is_useful_changes_nothing() -> None:
@@ -177,7 +188,7 @@ def test_a_run_writes_no_more_than_was_said(tmp_path: Path) -> None:
     for name, committed in run.items():
         written = sum(path.stat().st_size for path in committed.path(".").rglob("*") if path.is_file())
         records = sum(path.stat().st_size for path in committed.path(".").glob("records/*"))
-        assert written - records <= needed[name] + 64 * 1024, name  # headers of files, which no shape explains
+        assert written - records <= needed[name].kept + 64 * 1024, name  # headers of files, which no shape explains
 
 
 def test_counting_a_parquet_file_holds_its_largest_row_group() -> None:

@@ -49,7 +49,10 @@ def costs(step: str, given: Any) -> Costs:
     if not isinstance(seconds, int | float) or not seconds >= 0:
         raise UsageError(f"step {step}: its plan says that it takes {seconds!r} seconds: give a number, 0 or more")
     disk = whole_number(given.disk, f"step {step}: disk, bytes that it writes,", 0)
-    return Costs(PlannedRounds(step, rounds), disk, seconds)
+    kept = disk if given.kept is None else whole_number(given.kept, f"step {step}: kept, bytes that stay,", 0)
+    if kept > disk:
+        raise UsageError(f"step {step}: its plan keeps {kept:,} of {disk:,} bytes on the disk: give no more than disk")
+    return Costs(PlannedRounds(step, rounds), disk, seconds, kept)
 
 
 def _planned(step: str, name: str, given: Any) -> Planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -55,8 +56,8 @@ class StagePlan:
         Bytes of a process: what it holds before data; what it is projected to use in this budget; the least
         budget it could run in; the budget beyond which more would be of no use. ``projected`` is 0 where it
         does not fit.
-    disk : int
-        Bytes it writes at most, temporary files included.
+    disk, kept : int
+        Bytes on the disk at a time, at most, temporary files included; those of them that stay.
     seconds : float
         Estimated, with these workers; 0 where the stage tells no time.
     each : tuple of RoundPlan
@@ -73,6 +74,7 @@ class StagePlan:
     needed: int
     useful: int
     disk: int = 0
+    kept: int = 0
     seconds: float = 0.0
     each: tuple[RoundPlan, ...] = ()
 
@@ -112,6 +114,12 @@ class RunPlan:
         return [stage for stage in self.stages if stage.needed > self.allowed]
 
     @property
+    def disk(self) -> int:
+        """Bytes on the disk at a time, at most."""
+        kept = [0, *itertools.accumulate(stage.kept for stage in self.stages)]
+        return max((before + stage.disk for before, stage in zip(kept, self.stages, strict=False)), default=0)
+
+    @property
     def floor(self) -> int:
         """A budget, in bytes, in which every stage runs: the least and a margin, or the present one if that is less."""
         rounded = enough_for(max((stage.needed for stage in self.stages), default=0))
@@ -132,6 +140,7 @@ def plan_stage(
     The budget is that of each of ``processes`` processes.
     """
     rounds, disk = expected.rounds, expected.disk
+    kept = disk if expected.kept is None else expected.kept
     costs = [planned.cost for planned in rounds.values()]
     tasks = {name: planned.n_tasks for name, planned in rounds.items()}
     needed = reserved + max(cost.least() for cost in costs)
@@ -144,7 +153,7 @@ def plan_stage(
     ]
     each = tuple(map(_round_plan, rounds, rounds.values(), allotments))
     if needed > allowed:
-        return StagePlan(stage, tasks, 0, 0, False, reserved, 0, needed, useful, disk, each=each)
+        return StagePlan(stage, tasks, 0, 0, False, reserved, 0, needed, useful, disk, kept, each=each)
     most = max(allotments, key=lambda each: each.projected)
     seconds = round(expected.seconds / (max(1, most.workers) * processes), 1)
     return StagePlan(
@@ -158,6 +167,7 @@ def plan_stage(
         needed,
         useful,
         disk,
+        kept,
         seconds,
         each,
     )
@@ -214,11 +224,10 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
     BudgetError
         Naming both numbers and the stage that writes the most.
     """
-    total = sum(stage.disk for stage in plan.stages)
-    if total > plan.disk_free:
+    if plan.disk > plan.disk_free:
         most = max(plan.stages, key=lambda stage: stage.disk)
         raise BudgetError(
-            f"{where}: the run may write {format_size(total)} ({format_size(most.disk)} of it in {most.stage}), but "
+            f"{where}: the run may take {format_size(plan.disk)} ({format_size(most.disk)} of it in {most.stage}), but "
             f"{format_size(plan.disk_free)} are free: free some, or put the work directory (TMPDIR, where that is "
             "in a store) on a larger disk"
         )
@@ -246,14 +255,14 @@ def table(plan: RunPlan) -> str:
 
 
 def _totals(plan: RunPlan) -> list[str]:
-    disk, seconds = sum(stage.disk for stage in plan.stages), sum(stage.seconds for stage in plan.stages)
+    seconds = sum(stage.seconds for stage in plan.stages)
     whole = format_size(plan.processes * plan.allowed)
     each = f" to each of {plan.processes} worker processes, {whole} in all" if plan.processes > 1 else ""
     lines = [f"{format_size(plan.allowed)} allowed{each}; the least that works is {format_size(plan.floor)}"]
     if not plan.misfits:
         useful = format_size(max(stage.useful for stage in plan.stages))
         lines.append(f"what is spare goes to more workers, caches, larger batches, up to {useful}")
-    lines.append(f"disk: at most {format_size(disk)} written, {format_size(plan.disk_free)} free")
+    lines.append(f"disk: about {format_size(plan.disk)} at a time, {format_size(plan.disk_free)} free")
     if seconds:
         lines.append(f"time: about {seconds:.0f} s on the 2-core virtual machine whose rates were measured")
     return lines
@@ -283,6 +292,7 @@ def as_mapping(plan: RunPlan) -> Mapping[str, object]:
         "processes": plan.processes,
         "counted": not plan.survey,
         "floor": plan.floor,
+        "disk": plan.disk,
         "disk_free": plan.disk_free,
         "stages": stages,
     }

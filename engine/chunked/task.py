@@ -69,14 +69,17 @@ class Costs(NamedTuple):
     rounds : mapping of str to Planned
         Its rounds, in order.
     disk : int
-        Bytes it writes at most, temporary files included.
+        Bytes on the disk at a time, at most, temporary files included.
     seconds : float
         What it would take one worker; 0 where that is not known.
+    kept : int, optional
+        Bytes of those on the disk that stay when it is done; by default all.
     """
 
     rounds: Mapping[str, Planned]
     disk: int = 0
     seconds: float = 0.0
+    kept: int | None = None
 
     @property
     def n_tasks(self) -> int:

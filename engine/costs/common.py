@@ -37,6 +37,8 @@ class Shapes:
         Of a Parquet file's largest row group, decoded.
     n_pieces : int
         That ratings files are converted in.
+    n_files : int
+        Of ratings.
     parsed : bool
         Whether times or ratings are read as text and then taken apart.
     counted : bool
@@ -71,6 +73,7 @@ class Shapes:
     parsed: bool = False
     counted: bool = False
     n_pieces: int = 1
+    n_files: int = 1
     implicit: bool = False
     n_rows: int = 0
     n_ratings: int = 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from engine.config import Config, Cooccurrence, Recommend, Refine, Residuals
+import math
+from typing import NamedTuple
+
+from engine.config import Config, Recommend, Refine, Residuals
 from engine.costs.common import (
     Shapes,
     bias_parts,
@@ -13,6 +16,7 @@ from engine.costs.common import (
     measured_bytes,
     n_near_items,
     n_near_users,
+    n_ranking_items,
     n_test,
     n_together,
     n_train,
@@ -25,54 +29,86 @@ from engine.model.index import choose
 from engine.model.parameters import N_BLENDS
 from engine.model.sizes import PART_USER
 
+# Parquet and Zarr come near to the fewest bits that tell values apart, headers and dictionaries included.
+_PARQUET = 1.15
+# Of the bits of a stored rating: a scale has fewer values than its type.
+_OF_VALUE = 0.7
+# Of a cosine's bytes: those of neighbours have nearly the same exponent.
+_OF_COSINE = 0.92
 
-def disk(settings: Config, shapes: Shapes) -> dict[str, int]:
-    """Bytes each stage writes at most, temporary files included; what compression saves is not counted on."""
+
+class Written(NamedTuple):
+    """Bytes on the disk: at most at a time, temporary files included, and those that stay."""
+
+    most: int
+    kept: int
+
+
+def disk(settings: Config, shapes: Shapes) -> dict[str, Written]:
+    """Bytes of each stage on the disk, about: what is stored compressed counts as few bits as tell its values apart."""
     n, users, items = shapes.n_ratings, shapes.n_users, shapes.n_items
-    rows = max(n, shapes.n_rows)
-    rating = total(user=4, item=4, rating=shapes.value_bytes)
-    times = total(converted=8, partitioned=8) * settings.ingest.times
-    near = total(ids=4, similarities=4, inverted=4 + 4)
-    return {
-        "ingest": total(
-            converted=(8 + 8 + 8) * rows,
-            partitioned=rating * n,
-            times=times * rows,
-            texts=shapes.source_bytes if shapes.texts else 0,
-        ),
-        "split": total(train_and_test=rating * n, held_out=n // 8),
-        "matrix": total(indices=4, data=shapes.value_bytes) * n + total(train_indptr=8, test_indptr=8) * users,
-        "factors": _decomposed(settings, shapes) + 4 * users * dims_of(settings, shapes),
-        "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes)
-        + 4 * users * vector_dims(settings, shapes),
+    values, vectors = _OF_VALUE * shapes.value_bytes, 4 * users * vector_dims(settings, shapes)
+    rating = _packed(items) + values
+    neighbor = _packed(users) + _OF_COSINE * 4
+    near_items = (_packed(items) + _OF_COSINE * 4) * n_near_items(settings, shapes)
+    near_items += total(inverted=4 + 4) * n_ranking_items(settings, shapes) + total(count=8, indptr=8)
+    found = {
+        "ingest": _ingested(settings, shapes),
+        "split": (_PARQUET * (_packed(items) + values) * n + n / 8,),
+        "matrix": (rating * n + total(train_indptr=8, test_indptr=8) * users,),
+        "factors": _decomposed(settings, shapes),
+        "refine": _refined(settings, settings.refine, vector_dims(settings, shapes), shapes, vectors),
         "index": _indexed(settings, shapes),
-        "neighbors": total(ids=4, similarities=4) * users * n_near_users(settings, shapes),
+        "neighbors": (neighbor * users * n_near_users(settings, shapes) + 4 * users,),
         "biases": _biases(settings, shapes),
-        "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes),
-        "item_neighbors": near * items * (n_near_items(settings, shapes) + 1),  # one more: counts and row pointers
-        "cooccurrence": _by_item(settings.cooccurrence, settings, shapes)
-        + total(found=4 + 4, together=4 + 1) * n_together(settings, shapes) * (items + 1)
-        + total(indptr=8, scales=4) * items,
-        "predict": total(predicted=4, covered=1) * n_test(settings, shapes),
-        "calibrate": total(sums=9 * 8 + 8, recalls=4 * N_BLENDS) * users * settings.calibrate.folds,
+        "residuals": _refined(settings, settings.residuals, residual_dims(settings, shapes), shapes, 0),
+        "item_neighbors": (items * near_items,),
+        "cooccurrence": _paired(settings, shapes),
+        "predict": ((4 + 1 / 8) * n_test(settings, shapes),),
+        "calibrate": (_calibrated(settings, shapes),),
         "evaluate": _evaluated(settings, shapes),
     }
+    return {name: Written(math.ceil(most[0]), math.ceil(most[-1])) for name, most in found.items()}
 
 
-def _evaluated(settings: Config, shapes: Shapes) -> int:
+def _packed(n: int) -> float:
+    """Bytes of one of ``n`` numbers, as few as tell them apart."""
+    return max(1.0, math.log2(max(2, n))) / 8
+
+
+def _ingested(settings: Config, shapes: Shapes) -> tuple[float, float]:
+    """Converted rows stay where they are of several files, so that one more can join them."""
+    rows = max(shapes.n_ratings, shapes.n_rows)
+    times, values = 4 * settings.ingest.times, _OF_VALUE * shapes.value_bytes
+    texts = shapes.source_bytes if shapes.texts else 0
+    converted = _PARQUET * (_packed(shapes.n_users) + _packed(shapes.n_items) + values + times) * rows + texts
+    of_ids = 8 * (shapes.n_users + shapes.n_items) + shapes.user_text_bytes + shapes.item_text_bytes
+    kept = _PARQUET * (_packed(shapes.n_items) + values + times) * shapes.n_ratings + of_ids
+    return converted + kept, kept + converted * (shapes.n_files > 1)
+
+
+def _calibrated(settings: Config, shapes: Shapes) -> int:
+    """Of users whose ratings are predicted, and of those whose items are ranked, in each fold."""
+    section = settings.calibrate
+    sums = total(sums=9 * 8, counts=8) * min(shapes.n_users, section.sample_users)
+    return section.folds * (sums + 4 * N_BLENDS * min(shapes.n_users, section.users))
+
+
+def _evaluated(settings: Config, shapes: Shapes) -> tuple[float, float]:
     lengths = len(settings.evaluate.lengths)
-    user = total(measured=measured_bytes(settings, shapes), code=4, columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths)
+    measured = total(measured=measured_bytes(settings, shapes), code=4)
+    table = total(columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths) / 2  # many users have few hits, or none
     blocks = chunks(shapes.n_users, settings.evaluate.users_per_task)
-    times = total(of_blocks=2 * 8 * blocks, of_all=8)
-    return total(users=user * shapes.n_users, ids=shapes.user_text_bytes, items=times * shapes.n_items)
+    kept = table * shapes.n_users + shapes.user_text_bytes + 8 * shapes.n_items
+    return kept + measured * shapes.n_users + 2 * 8 * blocks * shapes.n_items, kept
 
 
-def _biases(settings: Config, shapes: Shapes) -> int:
+def _biases(settings: Config, shapes: Shapes) -> tuple[float, float]:
     users, items, section = shapes.n_users, shapes.n_items, settings.biases
     n_parts = bias_parts(settings, shapes)
     of_parts = total(sums=8, counts=8, taken=8 * section.passes) * n_parts
     of_items = total(left=8, counts=8, biases=8 * section.passes, found=4)
-    return total(users=(4 + 4) * users, items=(of_parts + of_items) * items)
+    return total(users=(4 + 4) * users, items=(of_parts + of_items) * items), 4 * (users + items)
 
 
 def recommend_disk(section: Recommend, shapes: Shapes) -> int:
@@ -83,34 +119,44 @@ def recommend_disk(section: Recommend, shapes: Shapes) -> int:
     return total(ranked=6 * 4, part=row, joined=row) * users * min(section.k, items)
 
 
-def _decomposed(settings: Config, shapes: Shapes) -> int:
+def _decomposed(settings: Config, shapes: Shapes) -> tuple[float, float]:
     section = settings.factors
-    n_tall = total(bases=section.passes, partial_sums=section.partial_sums, loadings=1)
-    return n_tall * 4 * shapes.n_items * width_of(settings, shapes) + 4 * shapes.n_items
+    tall = 4 * shapes.n_items * width_of(settings, shapes)
+    kept = total(bases=section.passes, loadings=1) * tall + 4 * shapes.n_users * dims_of(settings, shapes)
+    return kept + section.partial_sums * tall, kept
 
 
-def _by_item(section: Cooccurrence, settings: Config, shapes: Shapes) -> int:
-    """Ratings sorted by item, and where each item's are in each part."""
+def _paired(settings: Config, shapes: Shapes) -> tuple[float, float]:
+    """Ratings sorted by item, and where each item's are in each part; then what goes together."""
+    section = settings.cooccurrence
     n = min(n_train(settings, shapes), max(section.ratings, shapes.most_ratings))
     places = shapes.n_items + section.items_per_task
-    return total(users=4, data=shapes.value_bytes) * n + 4 * places * chunks(n, section.ratings_per_part)
+    by_item = total(users=4, data=shapes.value_bytes) * n + 4 * places * chunks(n, section.ratings_per_part)
+    pairs = n_together(settings, shapes) * (shapes.n_items + 1)
+    kept = total(together=4 + 1) * pairs + total(indptr=8, scales=4) * shapes.n_items
+    return by_item + total(found=4 + 4) * pairs + kept, kept
 
 
-def _refined(settings: Config, section: Refine | Residuals, dims: int, shapes: Shapes) -> int:
+def _refined(
+    settings: Config, section: Refine | Residuals, dims: int, shapes: Shapes, vectors: int
+) -> tuple[float, float]:
     """Users' vectors of two sweeps; items' of one step, and of the next; what two rounds of parts have added up."""
     parts = chunks(n_train(settings, shapes) + PART_USER * shapes.n_users, section.ratings_per_part)
     tables = total(start=1, descents=2 * 3, sums=3 * parts) if parts > 1 else total(start=1, solutions=2)
     users, items = 2 * 4 * dims * shapes.n_users, tables * 4 * dims * shapes.n_items
-    return users + items + total(totals=8) * (parts + 1) * shapes.n_items + 4 * dims * shapes.n_items
+    kept = 4 * dims * shapes.n_items + vectors
+    return max(users + items + total(totals=8) * (parts + 1) * shapes.n_items, kept), kept
 
 
-def _indexed(settings: Config, shapes: Shapes) -> int:
+def _indexed(settings: Config, shapes: Shapes) -> tuple[float, float]:
     method, _ = choose(settings.index.method, shapes.n_users)
     if method == "hnsw":
-        return chunks(shapes.n_users, settings.index.shard_users) * graph_bytes(settings, shapes)
+        graphs = chunks(shapes.n_users, settings.index.shard_users) * graph_bytes(settings, shapes)
+        return graphs, graphs
     if method == "pruned":
         vector = total(vector=4 * vector_dims(settings, shapes), code=4)
         clusters = clusters_of(settings, shapes)
         counts = 8 * clusters * chunks(shapes.n_users, settings.factors.users_per_chunk)
-        return total(sorted=vector, tiles=vector) * shapes.n_users + clusters * total(centre=vector, edge=8) + counts
-    return 0
+        kept = vector * shapes.n_users + clusters * total(centre=vector, edge=8)
+        return vector * shapes.n_users + counts + kept, kept
+    return 0, 0

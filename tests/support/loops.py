@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.artifacts.readers import read_biases, read_latent, read_together
+from engine.artifacts.readers import Nearest, read_biases, read_latent, read_together
 from engine.artifacts.records import chosen_ranking, chosen_rating
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
