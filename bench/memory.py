@@ -130,7 +130,8 @@ def main() -> None:
         return
     ended = [run for run in runs if not run["exit_code"]]
     target = write_result(f"memory-{options.scale:g}", {"scale": options.scale, "runs": ended})
-    memory_over_time(ended, target.with_suffix(".svg"))
+    if ended:
+        memory_over_time(ended, target.with_suffix(".svg"))
     faults = [fault for run in ended for fault in broken_promises(run)]
     faults += [f"{run['budget']}: exit code {run['exit_code']}" for run in runs if run["exit_code"]]
     figures = {(run["rmse"], run["recall_at_50"]) for run in ended}
