@@ -82,6 +82,19 @@ def test_the_engine_knows_nothing_of_what_is_computed() -> None:
             assert not found, f"{name} speaks of {found}"
 
 
+def test_what_is_private_is_read_only_where_it_is_defined() -> None:
+    foreign = {"_fields", "_asdict", "_replace", "_exit"}  # what libraries offer under such names
+    foreign |= {"_actions", "_choices_actions", "_SubParsersAction", "_strip_protocol"}  # where they have no other way
+    for name, path in MODULES.items():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        read = [node for node in nodes if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr)]
+        own = {node.attr for node in read if isinstance(node.ctx, ast.Store)}
+        own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        others = [node for node in read if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))]
+        taken = [f"line {node.lineno}: {node.attr}" for node in others if node.attr not in own | foreign]
+        assert not taken, f"{name} reads what is another module's own"
+
+
 def test_who_only_begins_runs_loads_no_numerical_library() -> None:
     code = (
         "import sys, engine.cli, engine.chunked.loop\n"

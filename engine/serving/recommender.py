@@ -25,12 +25,12 @@ from engine.chunked.plain import at_least_one, one_of, truth
 from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
 from engine.config import load
-from engine.driver import run
+from engine.driver import run as run_pipeline
 from engine.ratings.person import read_person
 from engine.serving import alike, folding, given, predicting, recommending
 from engine.serving import ids as lookup
 from engine.serving.asked import OnEmpty, OnUnknown, offered, who
-from engine.serving.finished import damage_told, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_finished
 from engine.serving.forks import refuse_forked
 from engine.serving.given import Table
 from engine.serving.opened import OpenedRun
@@ -181,7 +181,7 @@ class Recommender:
                 "workdir": where,
             }
             told = {name: value for name, value in asked.items() if value is not None}
-            run(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
+            run_pipeline(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
         except BaseException:
             if folder is not None:
@@ -241,6 +241,11 @@ class Recommender:
         if opened is None:
             raise UsageError(f"the Recommender of {self._where} is closed: open it again")
         return opened
+
+    @property
+    def run(self) -> FinishedRun:
+        """The run that it answers from."""
+        return self._opened.run
 
     @property
     def users(self) -> pl.Series:

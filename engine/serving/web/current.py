@@ -14,7 +14,7 @@ from engine.chunked import memory
 from engine.chunked.budget import MIB, format_size, parse_size
 from engine.chunked.errors import BudgetError, EngineError
 from engine.chunked.storage import Place
-from engine.serving.finished import FinishedRun, open_finished
+from engine.serving.finished import open_finished
 from engine.serving.opened import OpenedRun
 from engine.serving.recommender import Recommender
 from engine.serving.web.limits import working_bytes
@@ -88,7 +88,7 @@ class Current:
 
     def _reload(self) -> None:
         """Go on with the newest run, beside which the one before stays until it has answered what it was asked."""
-        coming, going = (Profile.of(run.stages["ingest"]) for run in (open_finished(self._where), self._run))
+        coming, going = (Profile.of(run.stages["ingest"]) for run in (open_finished(self._where), self.recommender.run))
         beside = self._beside * (coming.n_users + coming.n_items) // (going.n_users + going.n_items)
         self._refuse_more(beside, coming.n_items)
         self.recommender.reload()
@@ -104,10 +104,6 @@ class Current:
             problem = f"serving this run takes {format_size(needed)}, {format_size(self._allowed)} are allowed"
             raise BudgetError(problem, needed + _SPARE)
 
-    @property
-    def _run(self) -> FinishedRun:
-        return self.recommender._opened.run
-
     def figures(self) -> dict[str, Any]:
         """What it has done, for monitoring."""
         return {
@@ -115,7 +111,7 @@ class Current:
             "seconds": round(self.seconds, 3),
             "bytes_in_use": memory.resident_bytes(),
             "bytes_allowed": self._allowed,
-            "run": self._run.fingerprint,
+            "run": self.recommender.run.fingerprint,
         }
 
 
@@ -123,7 +119,7 @@ def _tried(recommender: Recommender) -> int:
     """What it takes to open a run like this beside it."""
     before = memory.resident_bytes()
     memory.reset_peak()
-    beside = OpenedRun(recommender._opened.run)
+    beside = OpenedRun(recommender.run)
     beside.titles.hold()
     del beside
     peak = memory.peak_bytes()
