@@ -16,8 +16,10 @@ struct Tile {
   Tile(const Table<float> &vectors) : n(vectors.shape(0)), stride((n + LANES - 1) / LANES * LANES) {
     const size_t dims = vectors.shape(1);
     values.assign(dims * stride, 0.0f);
-    for (size_t j = 0; j < n; ++j)
-      for (size_t i = 0; i < dims; ++i) values[i * stride + j] = vectors.data()[j * dims + i];
+    // Some others at a time: lines of each dimension, which lie a power of two apart, put each other out of the cache.
+    for (size_t first = 0; first < n; first += LANES)
+      for (size_t i = 0; i < dims; ++i)
+        for (size_t j = first; j < std::min(first + LANES, n); ++j) values[i * stride + j] = vectors.data()[j * dims + i];
   }
 };
 
