@@ -142,6 +142,8 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         2.0 * BLOCK * len(vectors) * DIMS,
         lambda: kernels.dot_products(vectors[:BLOCK], vectors),
     )
+    whole = (32767 * vectors).astype(np.int16)
+    yield Case("whole_products", "GB", whole.nbytes, lambda: kernels.whole_products(whole, whole[0]))
 
 
 def fitting(rng: np.random.Generator, rows: NarrowRows) -> Iterator[Case]:

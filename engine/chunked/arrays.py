@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,17 @@ class Unpacked:
 
     Parameters
     ----------
-    array : zarr.Array
+    array : Rows
+    dtype : dtype, optional
+    become : Callable, optional
+        What some of its rows become: as many, of the same shape and of ``dtype``. By default they stay what they are.
 
     Attributes
     ----------
     shape : tuple of int
     dtype : dtype
     nbytes : int
-        As those of the array.
+        Of the rows as they have become.
     chunks : tuple of int
         Rows that are best read at once, and the rest of the shape.
 
@@ -138,17 +141,25 @@ class Unpacked:
         Where the folder of temporary files (``TMPDIR``) has no room.
     """
 
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        self.shape, self.dtype, self.nbytes = array.shape, array.dtype, int(array.nbytes)
+    def __init__(
+        self,
+        array: Rows,
+        dtype: DTypeLike | None = None,
+        become: Callable[[NDArray[Any]], NDArray[Any]] = np.ascontiguousarray,
+    ) -> None:
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype if dtype is None else np.dtype(dtype)
         self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.nbytes = self.shape[0] * self._row
         self.chunks = (max(1, _AT_ONCE // max(1, self._row)), *self.shape[1:])
         # Without a buffer, which would be filled anew for each row. Closed when the last who may read it is gone.
         self._file: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
-        for start in range(0, self.shape[0], array.chunks[0]):
-            rows = read_rows(array, start, min(start + array.chunks[0], self.shape[0]))
-            if self._file.write(np.ascontiguousarray(rows).data) != rows.nbytes:
+        at_once = array.shape[0] if isinstance(array, np.ndarray) else array.chunks[0]
+        for start in range(0, self.shape[0], max(1, at_once)):
+            rows = become(read_rows(array, start, min(start + at_once, self.shape[0])))
+            if self._file.write(rows.data) != rows.nbytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir())
 
     def take(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[Any]:

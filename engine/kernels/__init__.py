@@ -16,7 +16,7 @@ except ImportError as error:
         "machine with a C++ compiler; in a clone: make pipeline"
     ) from None
 from engine.kernels.built import refuse_other
-from engine.kernels.nearest import Best, dot_products
+from engine.kernels.nearest import Best, dot_products, whole_products
 from engine.kernels.prediction import mean_near_residuals, products_of_pairs
 from engine.kernels.products import add_gram_product, times_dense
 from engine.kernels.rows import Lists, lists_of
@@ -43,4 +43,5 @@ __all__ = [
     "rank_items",
     "rank_popular",
     "times_dense",
+    "whole_products",
 ]

@@ -10,6 +10,7 @@ from engine.kernels import _native
 NO_NEIGHBOR = -1
 
 Float32 = NDArray[np.float32]
+Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
@@ -99,4 +100,11 @@ def dot_products(rows: Float32, others: Float32) -> Float32:
     """``rows @ others.T``, each product added up in the order of the dimensions; shape (n, m)."""
     found = np.empty((len(rows), len(others)), dtype=np.float32)
     _native.products_of(rows, others, found)
+    return found
+
+
+def whole_products(rows: Int16, other: Int16) -> Int32:
+    """``rows @ other`` of whole numbers, shape (n,): exact where lengths times each other are less than 2**31."""
+    found = np.empty(len(rows), dtype=np.int32)
+    _native.whole_products_of(rows, other, found)
     return found

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
 from engine.artifacts.records import Scale
+from engine.chunked import arrays
 from engine.chunked.errors import UsageError
 from engine.chunked.plain import plain
 from engine.kernels.nearest import dot_products
@@ -96,13 +97,16 @@ def _scaled(opened: OpenedRun, rated: csr_matrix) -> csr_matrix:
 
 def _nearest(opened: OpenedRun, vector: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest users of a vector, as many as the run keeps; equal ones by code."""
-    found = np.concatenate([dot_products(block, vector[None])[:, 0] for block in opened.all_vectors()])
-    k = min(opened.settings.neighbors.k, len(found))
-    near = np.arange(len(found))
-    if len(found) > k:
-        near = np.flatnonzero(found >= np.partition(found, len(found) - k)[len(found) - k])
-    best = near[np.lexsort((near, -found[near]))][:k].astype(np.int32)
-    return best, found[best]
+    k = min(opened.settings.neighbors.k, len(opened.users))
+    codes = None if opened.rough is None else opened.rough.likely(vector, k)
+    if codes is None:
+        found = np.concatenate([dot_products(block, vector[None])[:, 0] for block in opened.all_vectors()])
+        codes = np.flatnonzero(found >= np.partition(found, len(found) - k)[len(found) - k])
+        found = found[codes]
+    else:
+        found = dot_products(arrays.take_rows(opened.factors.rows, codes), vector[None])[:, 0]
+    best = np.lexsort((codes, -found))[:k]
+    return codes[best].astype(np.int32), found[best]
 
 
 def _bias(opened: OpenedRun, rated: csr_matrix) -> float:

@@ -39,6 +39,7 @@ from engine.model.sizes import READ_RATINGS
 from engine.serving.finished import FinishedRun
 from engine.serving.ids import take
 from engine.serving.people import Newcomer, People, narrow
+from engine.serving.rough import Rough
 from engine.serving.titles import Titles
 
 
@@ -83,6 +84,8 @@ class OpenedRun:
     factors : Factors
         User vectors that neighbours were found with.
     titles : Titles
+    rough : Rough or None
+        The same in few bytes, where these are unpacked.
     held : int
         Bytes that are held.
     reads_nothing : bool
@@ -115,6 +118,7 @@ class OpenedRun:
         self.biases = read_biases(run.stages["biases"]) if predicts else None
         self.latent = read_latent(run.stages, self.rating_weights.latent) if predicts else None
         self.titles = Titles(run.source.titles, self.items)
+        self.rough: Rough | None = None
         self.held = 0
         self.reads_nothing = False
         self._unpacked = False
@@ -136,13 +140,16 @@ class OpenedRun:
             Where these have no room on their disk.
         """
         _, left = self._shared_out(memory)
+        searched = self.factors in left
         needed, folder = sum(part.nbytes for part in left), tempfile.gettempdir()
+        needed += Rough.bytes_of(self.factors.vectors) if searched else 0
         free = shutil.disk_usage(folder).free
         if needed > free:
             problem = f"answers are read of temporary files of {format_size(needed)}, {format_size(free)} are free in"
             raise BudgetError(f"{problem} {folder}", remedy=WAY_ON)
         for part in left:
             part.unpack()
+        self.rough = Rough(self.factors.rows) if searched else None
         self._unpacked = True
 
     @property

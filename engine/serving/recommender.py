@@ -106,7 +106,7 @@ class Recommender:
         unpack : bool
             Whether what is not held, but for titles, which then are, is laid out in temporary files (in ``TMPDIR``), of
             which an answer reads its own rows in little time. It takes a second at ml-25m's size, and as much disk as
-            holding it would take memory.
+            holding it would take memory, of vectors of users half as much again.
 
         Raises
         ------

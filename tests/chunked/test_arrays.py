@@ -77,6 +77,13 @@ def test_unpacked_rows_are_those_of_the_array(
     np.testing.assert_array_equal(arrays.take_rows(found, rows), values[rows])
 
 
+def test_rows_may_become_others_while_they_are_unpacked() -> None:
+    values = np.arange(24, dtype=np.float32).reshape(8, 3)
+    found = Unpacked(values, np.int16, lambda rows: (10 * rows).astype(np.int16))
+    assert (found.shape, found.dtype.name, found.nbytes) == ((8, 3), "int16", 48)
+    np.testing.assert_array_equal(arrays.read_rows(Unpacked(found), 2, 7), 10 * values[2:7])
+
+
 def test_an_unpacked_array_that_is_cut_is_told(unpacked: tuple[np.ndarray, Unpacked]) -> None:
     values, found = unpacked
     with pytest.raises(OSError, match="cut short"):

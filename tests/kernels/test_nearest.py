@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.kernels import Best, dot_products
+from engine.kernels import Best, dot_products, whole_products
 from tests.kernels.cases import quick, seeds
 
 sizes = st.integers(1, 40)
@@ -30,6 +30,21 @@ def test_products_are_sums_in_the_order_of_the_dimensions(seed: int, n: int, m: 
     for d in range(dims):
         expected += rows[:, d, None] * others[None, :, d]
     assert dot_products(rows, others).tobytes() == expected.tobytes()
+
+
+@quick
+@given(seeds, sizes, sizes)
+def test_products_of_whole_numbers_are_exact_up_to_the_greatest(seed: int, n: int, dims: int) -> None:
+    rng = np.random.default_rng(seed)
+    most = int(np.sqrt((2**31 - 1) // dims))
+    rows, other = (rng.choice([-most, most, 0, 1], shape).astype(np.int16) for shape in ((n, dims), dims))
+    np.testing.assert_array_equal(whole_products(rows, other), rows.astype(np.int64) @ other.astype(np.int64))
+
+
+def test_products_of_whole_numbers_of_another_shape_are_refused() -> None:
+    for shape in ((3, 4), (3, 6)):
+        with pytest.raises(ValueError, match="another shape"):
+            whole_products(np.ones(shape, dtype=np.int16), np.ones(5, dtype=np.int16))
 
 
 @quick

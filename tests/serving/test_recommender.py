@@ -23,6 +23,7 @@ from engine.chunked import arrays, publishing, workdir
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import BudgetError, DamagedError, LockedError, UsageError
 from engine.model import ranking
+from engine.serving import rough
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import open_finished
 from engine.serving.ids import read_ids
@@ -546,6 +547,7 @@ def test_what_is_closed_says_so(small: Path) -> None:
 def test_what_is_held_or_unpacked_changes_no_answer_and_is_within_what_is_allowed(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rough, "_ROWS_FOR_ONE", 1)
     ratings = synthetic_ratings(60, 50)
     tmp_path.joinpath("movies.csv").write_text('movieId,title\n1,"One, the"\n8,Eight\n')
     where = run(tmp_path, ratings, preset=preset, item_neighbors={"k": 5}, neighbors={"k": 7, "users_per_chunk": 16})
@@ -576,6 +578,7 @@ def test_what_is_held_or_unpacked_changes_no_answer_and_is_within_what_is_allowe
     for held in (None, everything // 2):
         unpacked = Recommender.open(where, memory=held, unpack=True)
         assert unpacked._opened.reads_nothing
+        assert held or unpacked._opened.rough
         assert all(one.equals(other) for one, other in zip(answers(unpacked), expected, strict=True))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1))
     with pytest.raises(BudgetError, match=r"temporary files of .* 1 bytes are free in .*set TMPDIR"):

@@ -48,3 +48,4 @@ void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, 
 void sort_best(Table<int32_t> numbers, Table<float> scores, Vector<int32_t> used, OutTable<int32_t> best,
                OutTable<float> best_scores);
 void products_of(Table<float> rows, Table<float> others, OutTable<float> products);
+void whole_products_of(Table<int16_t> rows, Vector<int16_t> other, OutVector<int32_t> products);

@@ -140,3 +140,15 @@ void products_of(Table<float> rows, Table<float> others, OutTable<float> product
     std::copy(some, some + wide, products.data() + at * m + first);
   });
 }
+
+void whole_products_of(Table<int16_t> rows, Vector<int16_t> other, OutVector<int32_t> products) {
+  const size_t n = rows.shape(0), dims = rows.shape(1);
+  require(other.shape(0) == dims && products.shape(0) == n, "products of another shape");
+  nb::gil_scoped_release released;
+  const int16_t *row = rows.data(), *one = other.data();
+  for (size_t j = 0; j < n; ++j, row += dims) {
+    uint32_t sum = 0;  // wraps, where the vectors are no shorter than they are said to be
+    for (size_t i = 0; i < dims; ++i) sum += static_cast<uint32_t>(int32_t{row[i]} * int32_t{one[i]});
+    products.data()[j] = static_cast<int32_t>(sum);
+  }
+}
