@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,6 +17,15 @@ from engine.serving.people import People
 
 # Items that two users are shown to share.
 _SHARED_ITEMS = 3
+
+
+def together(found: Iterable[pl.DataFrame], asked: pl.Series) -> pl.DataFrame:
+    """Those alike of each of several who were asked about, whose ids go into the first column, ``of``."""
+    named = [
+        each.insert_column(0, pl.repeat(of, each.height, dtype=asked.dtype, eager=True).alias("of"))
+        for each, of in zip(found, asked, strict=True)
+    ]
+    return pl.concat(named)
 
 
 def near_users(opened: OpenedRun, people: People, k: int) -> pl.DataFrame:

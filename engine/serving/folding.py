@@ -21,6 +21,7 @@ from engine.ratings.source import MOST_RATING
 from engine.serving import ids as lookup
 from engine.serving.opened import OpenedRun
 from engine.serving.people import Newcomer, narrow
+from engine.serving.tables import kind_of
 
 
 def fold_in(opened: OpenedRun, items: ArrayLike, ratings: ArrayLike) -> Newcomer:
@@ -39,7 +40,8 @@ def fold_in(opened: OpenedRun, items: ArrayLike, ratings: ArrayLike) -> Newcomer
     rated = csr_matrix((data, own, [0, len(own)]), shape=(1, len(opened.items)))
     vector = _vector(opened, rated)
     left_out = given.filter(pl.Series(~known)).unique(maintain_order=True).to_list()
-    return Newcomer(vector, *_nearest(opened, vector), rated, _bias(opened, rated), tuple(left_out))
+    nearest, bias = _nearest(opened, vector), _bias(opened, rated)
+    return Newcomer(vector, *nearest, rated, bias, tuple(left_out), kind=kind_of(items))
 
 
 def _as_ratings(given: ArrayLike) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What callers have their ratings and ids in: Polars, pandas, NumPy, SciPy, lists; and answers in the same."""
+"""What callers have their ratings in: Polars, pandas, NumPy, SciPy, lists."""
 
 from __future__ import annotations
 
@@ -12,21 +12,7 @@ import polars as pl
 from engine.chunked.errors import UsageError
 from engine.config import Config
 
-Table = pl.DataFrame | Any
-"""A data frame of Polars' or of pandas', or a NumPy array with named fields: as ids were given."""
-
 _NAMES = ("userId", "movieId", "rating", "timestamp")
-
-
-def like(given: Any, answer: pl.DataFrame) -> Table:
-    """An answer in the kind of table that was asked with; lists and single ids get a data frame of Polars'."""
-    if isinstance(given, np.ndarray):
-        return answer.to_numpy(structured=True)
-    return answer.to_pandas() if _is_of("pandas", given) else answer
-
-
-def _is_of(library: str, value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == library
 
 
 def as_dataset(data: Any) -> Any:

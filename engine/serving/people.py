@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows
+
+Kind = Literal["polars", "pandas", "numpy"]
+"""Whose tables are asked with, and answered in."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class Newcomer:
         Ids of items rated that the run knows no rating of.
     rates : bool
         Whether the ratings are this person's own; else they stand for likes.
+    kind : {"polars", "pandas", "numpy"}, optional
+        Whose the items were given in, and answers are, therefore. None: lists.
     """
 
     vector: NDArray[np.float32]
@@ -40,6 +45,7 @@ class Newcomer:
     bias: float
     left_out: tuple[Any, ...]
     rates: bool = True
+    kind: Kind | None = None
 
     def __repr__(self) -> str:
         left_out = f", {len(self.left_out)} left out" if self.left_out else ""

@@ -32,9 +32,9 @@ from engine.serving import ids as lookup
 from engine.serving.asked import OnEmpty, OnUnknown, offered, who
 from engine.serving.finished import FinishedRun, damage_told, open_finished
 from engine.serving.forks import refuse_forked
-from engine.serving.given import Table
 from engine.serving.opened import OpenedRun
 from engine.serving.people import Newcomer
+from engine.serving.tables import Table, like
 from engine.serving.telling import telling_damage
 
 
@@ -48,14 +48,20 @@ def _opened(where: Place, memory: int, unpack: bool) -> OpenedRun:
         return opened
 
 
+def _listed(ids: Any) -> Any:
+    """Ids as several; a single one as a list of it."""
+    return ids if np.ndim(ids) else [ids]
+
+
 class Recommender:
     """A finished run, asked for items, ratings and like-minded users.
 
     Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
     NumPy makes a one-dimensional array of. Answers are Polars data frames; for ids in a Series of pandas' they are its
-    data frames, for a NumPy array arrays with named fields. Every method raises DamagedError where a
-    file that it reads is damaged so that it cannot be read, and UsageError in a process that was forked after a
-    Recommender was opened, after `close`, and where a newer run has removed what it reads.
+    data frames, for a NumPy array arrays with named fields, as they are for a newcomer whose items came so. Every
+    method raises DamagedError where a file that it reads is damaged so that it cannot be read, and UsageError in a
+    process that was forked after a Recommender was opened, after `close`, and where a newer run has removed what it
+    reads.
 
     Answers are of the run that was the newest finished one when it was opened, though another is in progress or has
     finished meanwhile: see `newer` and `reload`. It closes itself at the end of a ``with`` block.
@@ -341,7 +347,7 @@ class Recommender:
         wanted = recommending.Wanted(k, offered(opened, candidates, exclude))
         if isinstance(users, Newcomer):
             asked = recommending.newcomer_asked(opened, users)
-            return recommending.together(recommending.recommend(opened, wanted, asked, popular))
+            return like(recommending.together(recommending.recommend(opened, wanted, asked, popular)), users)
         ids, codes, known = who(opened, users, on_unknown)
         strange, familiar = np.flatnonzero(~known), np.flatnonzero(known)
         asked = recommending.users_asked(opened, familiar, codes[familiar], include_test)
@@ -349,7 +355,7 @@ class Recommender:
         if len(strange) or not len(familiar):
             asked = recommending.strangers_asked(opened, strange, lookup.take(ids, strange))
             lists = chain(lists, recommending.recommend(opened, wanted, asked, popular=True))
-        return given.like(users, recommending.together(lists))
+        return like(recommending.together(lists), users)
 
     @telling_damage
     def predict(
@@ -403,7 +409,7 @@ class Recommender:
             "predicted": found.values,
             "near": found.covered,
         }
-        return given.like(items, pl.DataFrame(answer))
+        return like(pl.DataFrame(answer), users, items)
 
     def _predict_any(self, opened: OpenedRun, users: ArrayLike, items: ArrayLike) -> Table:
         """Ratings to be expected, of whomever and whatever."""
@@ -414,15 +420,15 @@ class Recommender:
         codes, columns = np.where(some, codes, -1), np.where(others, columns, -1)
         found = predicting.predict_any(opened, codes, columns, some & others)
         answer = {"user": ids, "item": wanted, "predicted": found.values, "near": found.covered}
-        return given.like(items, pl.DataFrame(answer))
+        return like(pl.DataFrame(answer), users, items)
 
     @telling_damage
-    def similar_users(self, user: int | str | Newcomer, k: int = 10) -> pl.DataFrame:
+    def similar_users(self, user: ArrayLike | Newcomer, k: int = 10) -> Table:
         """The users nearest to one, and what they share.
 
         Parameters
         ----------
-        user : id or Newcomer
+        user : id, array_like of ids, shape (n,), or Newcomer
         k : int
             How many; at most as many as the run has kept neighbours (``neighbors.k``) of the same taste.
 
@@ -432,7 +438,8 @@ class Recommender:
             A row a user, nearest first: ``user``: id. ``similarity``: float32, the cosine of the two users' vectors.
             ``n_both``, ``n_both_liked``: uint32, items both have a train rating of, and those both liked. ``items``
             and ``titles``: lists of up to three items both liked, those fewest have rated first; titles are null
-            where not known.
+            where not known. Where ids are given in an array or a list, ``of``, the first column, has the one that
+            each row is about.
 
         Raises
         ------
@@ -441,20 +448,18 @@ class Recommender:
         """
         k, opened = at_least_one(k, "users"), self._opened
         if isinstance(user, Newcomer):
-            people = opened.newcomer(user)
-        elif np.ndim(user):
-            raise UsageError(f"user {user}: give one id, or a newcomer")
-        else:
-            people = opened.known(lookup.find([user], opened.users, "user", self._where))
-        return alike.near_users(opened, people, k)
+            return like(alike.near_users(opened, opened.newcomer(user), k), user)
+        codes = lookup.find(_listed(user), opened.users, "user", self._where)
+        found = (alike.near_users(opened, opened.known(code), k) for code in codes[:, None])
+        return like(alike.together(found, lookup.take(opened.users, codes)), user) if np.ndim(user) else next(found)
 
     @telling_damage
-    def similar_items(self, item: int | str, k: int = 10) -> pl.DataFrame:
+    def similar_items(self, item: ArrayLike, k: int = 10) -> Table:
         """The items nearest to one.
 
         Parameters
         ----------
-        item : id
+        item : id, or array_like of ids, shape (n,)
         k : int
             How many; at most as many as the run has kept (``item_neighbors.k``).
 
@@ -463,7 +468,8 @@ class Recommender:
         DataFrame
             A row an item, nearest first: ``item``: id. ``title``: text, null where not known. ``similarity``: float32,
             the cosine of the two items' vectors, shrunk for items with few ratings. ``n_ratings``: uint32, train
-            ratings of the item. None of an item with fewer than ``item_neighbors.min_ratings`` ratings.
+            ratings of the item. None of an item with fewer than ``item_neighbors.min_ratings`` ratings. ``of`` as
+            `similar_users` has it.
 
         Raises
         ------
@@ -471,12 +477,12 @@ class Recommender:
             For an id that is not known, ``k`` less than 1, or a run of the notebook's model, which has no item vectors.
         """
         k, opened = at_least_one(k, "items"), self._opened
-        if opened.near_items is None:
+        nearest = opened.near_items
+        if nearest is None:
             raise UsageError("this run has the notebook's model, which knows no similar items: run the default preset")
-        if np.ndim(item):
-            raise UsageError(f"item {item}: give one id")
-        column = lookup.find([item], opened.items, "item", self._where)
-        return alike.near_items(opened, opened.near_items, column, k)
+        columns = lookup.find(_listed(item), opened.items, "item", self._where)
+        found = (alike.near_items(opened, nearest, column, k) for column in columns[:, None])
+        return like(alike.together(found, lookup.take(opened.items, columns)), item) if np.ndim(item) else next(found)
 
     @telling_damage
     def find_items(self, text: str, k: int = 10) -> pl.DataFrame:

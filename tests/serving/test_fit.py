@@ -84,17 +84,45 @@ def test_what_is_no_ratings_is_refused_in_a_sentence() -> None:
         Recommender.fit(RATINGS, neighbours={})
 
 
-def test_answers_are_tables_of_the_kind_that_was_asked_with(fitted: Recommender) -> None:
+def same(found: Any, expected: pl.DataFrame, kind: str) -> None:
+    """Whether an answer is the expected one, as a table of that kind."""
+    if kind == "pandas":
+        pd.testing.assert_frame_equal(found, expected.to_pandas())
+    elif kind == "polars":
+        assert found.equals(expected)
+    else:
+        assert isinstance(found, np.ndarray)
+        assert found.dtype.names == tuple(expected.columns)
+        for name in expected.columns:
+            assert [_plain(each) for each in found[name]] == [_plain(each) for each in expected[name].to_numpy()]
+
+
+def _plain(value: Any) -> Any:
+    """A value that equals itself."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return None if value != value else value
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "numpy"])
+def test_answers_are_tables_of_the_kind_that_was_asked_with(kind: str, fitted: Recommender) -> None:
     users, items = [5, 8], [1, 8]
+    asked = {"polars": pl.Series, "pandas": pd.Series, "numpy": np.array}[kind]
+    me, somebody = fitted.likes(items), fitted.fold_in(asked(items), [5.0, 2.0])
     expected = fitted.recommend(users, 3)
     assert isinstance(expected, pl.DataFrame)
-    assert fitted.recommend(pl.Series(users), 3).equals(expected)
-    of_pandas = fitted.recommend(pd.Series(users), 3)
-    pd.testing.assert_frame_equal(of_pandas, expected.to_pandas())
-    of_numpy = fitted.recommend(np.array(users), 3)
-    assert np.asarray(of_numpy["item"]).tolist() == expected["item"].to_list()
+    same(fitted.recommend(asked(users), 3), expected, kind)
+    same(fitted.recommend(fitted.likes(asked(items)), 3), fitted.recommend(me, 3), kind)
+    same(fitted.similar_users(fitted.likes(asked(items)), 3), fitted.similar_users(me, 3), kind)
+    same(fitted.recommend(somebody, 3), fitted.recommend(fitted.fold_in(items, [5, 2]), 3), kind)
     predicted = fitted.predict(users, items)
-    found = np.asarray(fitted.predict(np.array(users), np.array(items))["predicted"])
-    assert found.tolist() == predicted["predicted"].to_list()
-    pd.testing.assert_frame_equal(fitted.predict(pd.Series(users), pd.Series(items)), predicted.to_pandas())
-    assert isinstance(fitted.predict(fitted.likes([1]), pd.Index(items)), pd.DataFrame)
+    for these, those in ((asked(users), asked(items)), (users, asked(items)), (asked(users), items)):
+        same(fitted.predict(these, those), predicted, kind)
+    same(fitted.predict(asked(users), items, on_unknown="mean"), predicted, kind)
+    same(fitted.predict(me, asked(items)), fitted.predict(me, items), kind)
+    items = [each for each in fitted.items if fitted.similar_items(each).height][:2]
+    for similar, some in ((fitted.similar_users, users), (fitted.similar_items, items)):
+        alone = [similar(each, 3).insert_column(0, pl.Series("of", [each] * len(similar(each, 3)))) for each in some]
+        expected = similar(some, 3)
+        assert expected.equals(pl.concat(alone))
+        assert expected["of"].unique().sort().to_list() == some
+        same(similar(asked(some), 3), expected, kind)
