@@ -233,7 +233,11 @@ def _remove_other_frames(settings: Config, where: str) -> None:
 
 
 def _workdir(settings: Config, pipeline: Pipeline) -> str:
-    return settings.workdir or of_this_data(Path(default_workdir(pipeline.name)), pipeline)
+    return (
+        str(locate(settings.workdir))
+        if settings.workdir
+        else of_this_data(Path(default_workdir(pipeline.name)), pipeline)
+    )
 
 
 def with_news(pipeline: Pipeline, where: str) -> Pipeline:

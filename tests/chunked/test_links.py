@@ -15,7 +15,7 @@ from engine import chunked, cli
 from engine.chunked import overview, upkeep
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.loop import run_beside
-from engine.chunked.storage import Local, locate
+from engine.chunked.storage import Local, locate, on_this_machine
 from engine.chunked.store import StageStore
 from engine.config import Config, load
 from engine.serving.finished import open_finished
@@ -292,3 +292,28 @@ def test_the_report_is_written_through_no_link(recommender: Config, tmp_path: Pa
     (where / "report.html").symlink_to(victim / "mine")
     assert cli.main(["report", str(where)]) == 5
     assert (victim / "mine").read_text() == "precious"
+
+
+def test_places_are_told_without_going_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path = tmp_path.resolve()
+    here = tmp_path / "a" / "b"
+    here.mkdir(parents=True)
+    (here / "link").symlink_to(tmp_path)
+    (here / "round").symlink_to("round")
+    monkeypatch.chdir(here)
+    told = {
+        "../../x/run": f"{tmp_path}/x/run",
+        "c/../x": "x",
+        "../b/x": "x",
+        "link/../x": f"{tmp_path.parent}/x",
+        "link/a/b/../b/x": "x",
+        "round/../x": "x",
+        "..": f"{tmp_path}/a",
+        "c/..": ".",
+        "c/..x/x..": "c/..x/x..",
+        f"{tmp_path}/y": f"{tmp_path}/y",
+    }
+    for given, shown in told.items():
+        assert str(locate(given)) == str(locate(f"file://{given}")) == str(on_this_machine(given)) == shown
+        assert str(locate(given).absolute()) == str(here / shown)
+    assert str(Local("../x").enclosed().absolute() / "y") == f"{tmp_path}/a/x/y"

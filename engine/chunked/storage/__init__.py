@@ -30,8 +30,16 @@ def locate(where: Place) -> Location:
     if not isinstance(text, str):
         raise UsageError(f"{where!r} is no place: give a path or a URL as text")
     if text.startswith("file://"):
-        return Local(text.removeprefix("file://"))
-    return Remote(text.rstrip("/")) if "://" in text else Local(text)
+        return _from_here(Local(text.removeprefix("file://")))
+    return Remote(text.rstrip("/")) if "://" in text else _from_here(Local(text))
+
+
+def _from_here(path: Local) -> Local:
+    """The same path without ``..``: what is below where we stand is named from here, all else whole."""
+    if os.pardir not in path.parts:
+        return path
+    whole, here = path.absolute(), Path.cwd()
+    return Local(whole.relative_to(here)) if whole.is_relative_to(here) else whole
 
 
 def on_this_machine(where: str | os.PathLike[str]) -> Path:
@@ -46,4 +54,4 @@ def on_this_machine(where: str | os.PathLike[str]) -> Path:
     if "://" in text:
         shown = without_credentials(text)
         raise UsageError(f"{shown}: a URL, where a path of this machine is needed: name one, and copy it from there")
-    return Path(text)
+    return Path(_from_here(Local(text)))

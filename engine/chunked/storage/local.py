@@ -53,8 +53,12 @@ class Local(_Path):
         return found._at(self._below - 1 if self._below else None)
 
     def absolute(self) -> Local:
-        """The same for whoever stands in another folder."""
-        return Local(super().absolute())._at(self._below)
+        """The same for whoever stands in another folder; without ``..``, links before it being followed."""
+        whole = super().absolute()
+        if os.pardir in whole.parts:
+            up = len(whole.parts) - whole.parts[::-1].index(os.pardir)  # of what is enclosed no part is that
+            whole = Local(os.path.realpath(Path(*whole.parts[:up])), *whole.parts[up:])
+        return Local(whole)._at(self._below)
 
     def _at(self, below: int | None) -> Local:
         self._below = below
