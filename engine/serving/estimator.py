@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from engine.chunked.errors import UsageError
-from engine.serving.tables import Table
 from engine.serving.recommender import Recommender
+from engine.serving.tables import Table
 
 
 class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
