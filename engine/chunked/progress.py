@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -33,6 +34,44 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+# Seconds without a line after which one says that it goes on, and those that are enough when it takes long.
+_SILENT = 2.0
+_SELDOM = 60.0
+# What is done where no event says what.
+_BETWEEN = "making ready"
+
+
+class _Doing:
+    """What is being done, for a log: a line where there has been none for long, the less often the longer it takes."""
+
+    def __init__(self) -> None:
+        self._began = self._said = time.monotonic()
+        self._what, self._tasks, self._done = _BETWEEN, 0, 0
+
+    def now(self, what: str, tasks: int = 0) -> None:
+        """Something else is being done, in so many tasks, or in none that are counted."""
+        self._began = time.monotonic()
+        self._what, self._tasks, self._done = what, tasks, 0
+
+    def count(self, tasks: int) -> None:
+        """So many tasks more are done."""
+        self._done += tasks
+
+    def said(self) -> None:
+        """There has been a line."""
+        self._said = time.monotonic()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until there is to be a line."""
+        pause = min(max(_SILENT, (self._said - self._began) / 4), _SELDOM)
+        return self._said + pause - time.monotonic()
+
+    def __str__(self) -> str:
+        tasks = f"{self._done} of {self._tasks} tasks " if self._tasks else ""
+        return f"{self._what}: {tasks}after {time.monotonic() - self._began:.0f} s"
+
+
 class Progress:
     """Shows the events of a run.
 
@@ -43,7 +82,7 @@ class Progress:
     explain : bool
         Also why each stage runs or is skipped, and what it read through a cache.
     stream : file
-        Where to; a terminal and a notebook get bars.
+        Where to; a terminal and a notebook get bars, all else a line for each stage, and more where one takes long.
     """
 
     def __init__(self, quiet: bool = False, explain: bool = False, stream: IO[str] | None = None) -> None:
@@ -53,6 +92,7 @@ class Progress:
         self._bars = self._stream.isatty() or in_notebook()
         self._bar: tqdm[NoReturn] | None = None
         self._tasks = 0
+        self._doing = _Doing()
         self._left, self._drawing = threading.Event(), threading.Lock()
         self._shown: dict[type[Event], Callable[[Any], None]] = {
             RunBegan: self._run_began,
@@ -67,9 +107,17 @@ class Progress:
         }
 
     def __enter__(self) -> Progress:
-        if self._bars and not self._quiet:
-            threading.Thread(target=self._tick, name="progress", daemon=True).start()
+        if not self._quiet:
+            tell = self._tick if self._bars else self._go_on
+            threading.Thread(target=tell, name="progress", daemon=True).start()
         return self
+
+    def _go_on(self) -> None:
+        """Say what is being done where nothing has been said for long."""
+        with suppress(OSError, ValueError):  # nobody reads any more
+            while not self._left.wait(max(0.01, self._doing.seconds_left)):
+                if self._doing.seconds_left <= 0:
+                    self._say(str(self._doing))
 
     def _tick(self) -> None:
         """Show each second that time passes, though no task has ended."""
@@ -93,7 +141,9 @@ class Progress:
 
     def _say(self, line: str) -> None:
         shown, encoding = printable(line), getattr(self._stream, "encoding", None) or "utf-8"
-        print(shown.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
+        with self._drawing:
+            print(shown.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
+            self._doing.said()
 
     def _run_began(self, event: RunBegan) -> None:
         each = f" to each of {event.processes} worker processes" if event.processes > 1 else ""
@@ -105,11 +155,13 @@ class Progress:
         self._say(f"note: {event.text}")
 
     def _preparing(self, event: Preparing) -> None:
+        self._doing.now(event.text)
         if self._bars:  # somebody waits
             self._say(f"{event.text} ...")
 
     def _stage_began(self, event: StageBegan) -> None:
         self._tasks = event.tasks
+        self._doing.now(event.stage, event.tasks)
         if self._bars:
             tqdm = _bar_class()
 
@@ -118,10 +170,12 @@ class Progress:
             self._bar = tqdm(total=event.tasks, desc=title, bar_format=form, file=self._stream, unit="task")
 
     def _round_began(self, event: RoundBegan) -> None:
+        self._doing.count(event.done)
         if self._bar is not None:
             self._bar.update(event.done)
 
     def _task_ended(self, event: TaskEnded) -> None:
+        self._doing.count(1)
         if self._bar is not None:
             self._bar.set_postfix_str(format_size(event.measured), refresh=False)
             self._bar.update()
@@ -133,6 +187,7 @@ class Progress:
         else:
             self._say(f"{event.stage}: {why}")
         self._close()
+        self._doing.now(_BETWEEN)
 
     def _stage_ended(self, event: StageEnded) -> None:
         if self._bar is not None:
@@ -147,6 +202,7 @@ class Progress:
             self._say(
                 f"{event.stage}: {format_size(event.stored)} of chunks read, {share:.0%} of what was asked in memory"
             )
+        self._doing.now(_BETWEEN)
 
     def _explained(self, event: Explained) -> None:
         if self._explain:
