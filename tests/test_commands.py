@@ -233,3 +233,15 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.chdir(tmp_path)
     errors = said(capsys, *[runs / "small" if each == "RUN" else each for each in arguments], code=2)[1]
     assert all(word in errors for word in words), errors
+
+
+def test_how_far_a_twin_is_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("engine.chunked.progress._SILENT", 0.0)
+    monkeypatch.setattr("engine.ratings.twin.files.BATCH", 200)
+    monkeypatch.chdir(tmp_path)
+    command = ["data", "twin", "--out", "t", "--users", "500", "--items", "100", "--ratings", "9000"]
+    assert cli.main(command) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert {line.partition(" after")[0] for line in told} >= {"twin: 0 of 3 tasks"}

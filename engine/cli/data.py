@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.chunked.errors import UsageError
+from engine.chunked.events import StageBegan, TaskEnded
 from engine.chunked.executors.processes import processors
 from engine.chunked.printable import printable
 from engine.chunked.storage import on_this_machine
 from engine.cli.parsing import add_command, add_format, add_json
-from engine.cli.showing import show
+from engine.cli.showing import progress, show
 from engine.ratings import datasets
 
 
@@ -82,7 +83,7 @@ def _written(options: argparse.Namespace, path: Path) -> int:
 
 def _twin(options: argparse.Namespace) -> int:
     # Loads numpy and Polars, which no other command needs in this process.
-    from engine.ratings.twin import shape_of, write_twin
+    from engine.ratings.twin import n_parts, shape_of, write_twin
 
     if not options.scale > 0:
         raise UsageError(f"--scale {options.scale}: must be more than 0")
@@ -91,7 +92,13 @@ def _twin(options: argparse.Namespace) -> int:
     shape, processes = shape_of(options.users, options.items, options.ratings), processors()
     same = {"scale": options.scale, "seed": options.seed, "version": options.version}
     same["file_format"] = options.file_format
-    made = write_twin(options.out, shape=shape, processes=processes, **same)
+    with progress(options) as told:
+        told(StageBegan("twin", "writes ratings", n_parts(options.scale, shape, options.file_format)))
+
+        def written(*users: int) -> None:
+            told(TaskEnded("ratings", 0.0))
+
+        made = write_twin(options.out, shape=shape, processes=processes, progress=written, **same)
     counts = f"{made.n_ratings:,} synthetic ratings by {made.n_users:,} users of {made.n_items:,} items"
     mapping = {"out": str(options.out), "n_ratings": made.n_ratings, "n_users": made.n_users, "n_items": made.n_items}
     show(options, lambda: f"{options.out}: {counts}", mapping)

@@ -32,6 +32,8 @@ BATCH = 2048
 """Users; each batch has a generator of its own, so another number means other data."""
 FILE_BATCHES = 32
 """Batches in a Parquet file, a row group each."""
+# In the files that are written one by one.
+_BATCHES = {"csv": 1, "parquet": FILE_BATCHES}
 PILOTS = 4
 """Batches whose opinions say where stars begin."""
 
@@ -223,6 +225,15 @@ def _files(n_users: int, batches_per_file: int) -> list[list[_Batch]]:
     return [batches[start : start + batches_per_file] for start in range(0, len(batches), batches_per_file)]
 
 
+def n_parts(scale: float, shape: Shape, file_format: str) -> int:
+    """How many parts `write_twin` makes one after the other, with a call of ``progress`` after each."""
+    return len(_files(_n_users(scale, shape), _BATCHES[file_format]))
+
+
+def _n_users(scale: float, shape: Shape) -> int:
+    return max(1, round(shape.users * scale))
+
+
 def write_twin(
     out: Path,
     *,
@@ -264,14 +275,14 @@ def write_twin(
     UsageError
         Where the folder holds ratings already that would be read with files of Parquet.
     """
-    n_users = max(1, round(shape.users * scale))
+    n_users = _n_users(scale, shape)
     if file_format == "parquet" and (there := sorted(out.glob("ratings*"))):
         raise UsageError(f"{out} holds {there[0].name}, which would be read, too: give another folder, or remove it")
     made = out / ".twin.partial"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        files = _files(n_users, 1 if file_format == "csv" else FILE_BATCHES)
+        files = _files(n_users, _BATCHES[file_format])
         with _parts(_Order(version, seed, shape), made, files, file_format, processes) as (writer, parts):
             told = _told(parts, n_users, progress)
             n_ratings, n_items = _counted(_joined(told, made / FILES[0]) if file_format == "csv" else told)
