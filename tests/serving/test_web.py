@@ -21,8 +21,8 @@ from engine import Recommender
 from engine.chunked import memory
 from engine.chunked.budget import MIB
 from engine.chunked.errors import BudgetError, UsageError
-from tests.serving.test_recommender import run
 from tests.support.ratings import synthetic_ratings
+from tests.support.recommender import run
 
 pytest.importorskip("uvicorn", reason="what serves")
 testclient = pytest.importorskip("starlette.testclient", reason="asks without a network")

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.serving.test_recommender import run
 from tests.support.browser import WIDTHS
 from tests.support.ratings import synthetic_ratings
+from tests.support.recommender import run
 
 uvicorn = pytest.importorskip("uvicorn", reason="serves the page")
 
