@@ -474,7 +474,7 @@ def test_ratings_replaced_while_they_are_read_are_refused(good: Path, tmp_path: 
 
 def test_a_plan_that_cannot_even_count_is_told_as_json(good: Path, tmp_path: Path) -> None:
     result = engine_here("plan", good, "--workdir", tmp_path / "w", "--memory", "81MiB", "--json")
-    refused(result, 3, "to begin to count the ratings with")
+    refused(result, 3, "or more, which is enough to count the ratings; what the rest needs is told then")
     planned = json.loads(result.stdout)
     assert planned["counted"] is False
     assert planned["stages"][0]["needed"] > planned["allowed"]

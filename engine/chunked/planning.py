@@ -188,7 +188,7 @@ def refuse_misfits(plan: RunPlan) -> None:
     """
     if plan.misfits:
         worst = max(plan.misfits, key=lambda stage: stage.needed)
-        more = f" or more to begin to {plan.survey} with; what the rest needs is told then" if plan.survey else ""
+        more = f" or more, which is enough to {plan.survey}; what the rest needs is told then" if plan.survey else ""
         raise BudgetError(
             f"{worst.stage} needs {format_size(worst.needed)} ({format_size(worst.reserved)} of it before any data), "
             f"but {format_size(plan.allowed)} are allowed",

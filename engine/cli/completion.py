@@ -37,7 +37,7 @@ complete -o filenames -F _engine engine
 def add(commands: Any) -> None:
     """Declare it."""
     parser = add_command(commands, "completion", "print what a shell completes commands and options with", _EXAMPLES)
-    parser.add_argument("shell", choices=["bash", "zsh", "fish"], help="which: bash, zsh or fish")
+    parser.add_argument("shell", choices=["bash", "zsh", "fish"], metavar="{bash,zsh,fish}", help="which shell")
     parser.set_defaults(command=_completion)
 
 
