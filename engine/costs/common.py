@@ -9,6 +9,7 @@ from typing import Any
 from engine.chunked.budget import MIB
 from engine.chunked.task import Planned
 from engine.config import Config
+from engine.model.counting import n_parts, n_ranges
 from engine.model.index import nearest_kept
 from engine.model.sizes import PART_USER
 
@@ -59,6 +60,8 @@ class Shapes:
         Of one stored rating.
     user_text_bytes, item_text_bytes : int
         Of the distinct ids, where they are text; about.
+    user_ranges, item_ranges : int
+        That their ids are put together in, as the survey has it; 0 while there is none.
     n_partitions, n_columns, n_train, n_test : int or None
         Partitions of users, items with a column, and stored ratings; none while they are not counted.
     weighs_latent, weighs_together : bool
@@ -84,6 +87,8 @@ class Shapes:
     value_bytes: int = 1
     user_text_bytes: int = 0
     item_text_bytes: int = 0
+    user_ranges: int = 0
+    item_ranges: int = 0
     n_partitions: int | None = None
     n_columns: int | None = None
     n_train: int | None = None
@@ -127,6 +132,8 @@ class Shapes:
             n_items=survey["about_n_items"],
             user_text_bytes=survey["user_text_bytes"],
             item_text_bytes=survey["item_text_bytes"],
+            user_ranges=n_ranges(survey["about_n_users"]),
+            item_ranges=n_ranges(survey["about_n_items"]),
         )
 
     def ratings_of(self, users: int) -> int:
@@ -166,6 +173,16 @@ def n_partitions(settings: Config, shapes: Shapes) -> int:
     if shapes.n_partitions is not None:
         return shapes.n_partitions
     return chunks(shapes.n_ratings, settings.ingest.ratings_per_partition)
+
+
+def counting_parts(shapes: Shapes) -> int:
+    """Parts of the rows that ids are counted by."""
+    return n_parts(max(shapes.n_rows, shapes.n_ratings), shapes.source_bytes * shapes.texts)
+
+
+def id_ranges(shapes: Shapes) -> tuple[int, int]:
+    """Ranges that the ids of users and of items are put together in."""
+    return shapes.user_ranges or n_ranges(shapes.n_users), shapes.item_ranges or n_ranges(shapes.n_items)
 
 
 def partition_rows(settings: Config, shapes: Shapes) -> int:

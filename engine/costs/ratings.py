@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config
@@ -12,6 +14,8 @@ from engine.costs.common import (
     Plan,
     Shapes,
     chunks,
+    counting_parts,
+    id_ranges,
     n_partitions,
     n_test,
     partition_rows,
@@ -19,12 +23,21 @@ from engine.costs.common import (
     total,
     wide_values,
 )
-from engine.model.sizes import HELD_IDS, INGEST_ROW_GROUP, READ_RATINGS
+from engine.model.counting import is_shared_out
+from engine.model.sizes import (
+    COUNT_GROUPS,
+    HELD_IDS,
+    INGEST_ROW_GROUP,
+    RANGE_IDS,
+    RANGE_SAMPLE,
+    READ_RATINGS,
+    SUMMED_USERS,
+)
 
 
 def ingest(settings: Config, shapes: Shapes) -> Plan:
     """Stream the source, look at it, cut it into partitions."""
-    times, n_ids = settings.ingest.times, shapes.n_users + shapes.n_items
+    times, read = settings.ingest.times, read_rows(settings, shapes)
     # The allocator keeps some of what a row group took for the rounds that follow in the same process.
     group = total(decoding=80 * MIB * shapes.columnar, decoded=shapes.group_bytes)
     text_columns = 64 * MIB * shapes.texts
@@ -40,19 +53,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     # What is kept of several tasks at once; of texts, as much as reading them takes.
     of_convert = max(12 * MIB * (shapes.n_pieces > 1), text_columns)
     survey = total(streaming=POLARS_STREAM, sample=32 * MIB, of_convert=of_convert, group=group)
-    held = [max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n) for n in (shapes.n_users, shapes.n_items)]
-    # Of ids, merged and of pieces not merged yet, while the one or the other are merged; or as they are written.
-    merging = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held)
-    distinct = max(merging, total(ids=8, counts=8, table=32) * n_ids)
-    texts = total(kept=1, sorted=1) * (shapes.user_text_bytes + shapes.item_text_bytes)
-    profile = total(
-        streaming=POLARS_STREAM,
-        row_groups=24 * MIB,
-        of_convert=of_convert,
-        group=group,
-        distinct=distinct,
-        texts=texts,
-    )
+    reading = total(streaming=POLARS_STREAM, row_groups=24 * MIB, of_convert=of_convert, group=group)
     given = settings.test is not None
     parted = total(flags=4, parts=13, new=13, joined=24, sorted=13, order=8) * given
     summed = total(mask=1, taken=4 + 4 + 4, wide=8, ordered_wide=8, sums=8) * shapes.counted
@@ -60,20 +61,61 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     return {
         "convert": Planned(shapes.n_pieces, Cost(task=convert)),
         "survey": Planned(1, Cost(task=survey)),
-        "profile": Planned(1, Cost(task=profile)),
+        **_profile(shapes, reading),
         "partition": Planned(
             n_partitions(settings, shapes),
             Cost(
-                task=total(writer=8 * MIB, rows=row * read_rows(settings, shapes)),
+                task=total(writer=8 * MIB, rows=row * read, users=total(ids=8, table=8) * min(shapes.n_users, read)),
                 shared=total(
                     streaming=POLARS_STREAM,
                     pools=8 * MIB,
                     text_columns=text_columns // 4,
-                    ids=total(ids=8, table=8) * n_ids,
+                    items=total(ids=8, table=8) * shapes.n_items,
                 ),
             ),
         ),
     }
+
+
+def _profile(shapes: Shapes, reading: int) -> Plan:
+    """The rounds that count ids, while what is converted is read."""
+    n_ids, texts = (shapes.n_users, shapes.n_items), (shapes.user_text_bytes, shapes.item_text_bytes)
+    parts, ranges = counting_parts(shapes), id_ranges(shapes)
+    if not is_shared_out(parts, *ranges):
+        return {"profile": Planned(1, Cost(task=reading + _counted(n_ids, texts)))}
+    of_part, part_texts = _few(n_ids, texts, COUNT_GROUPS * INGEST_ROW_GROUP)
+    kinds = list(zip(*_few(n_ids, texts, RANGE_IDS), strict=True))
+    merged = max(_counted((n,), (size,)) + _range_read(n, size) for n, size in kinds)
+    in_order = sum(k for k, size in zip(ranges, texts, strict=True) if size and k > 1)
+    sorted_ = max(total(read=1, joined=1, sorted=1) * _range_read(n, size) for n, size in kinds)
+    joined = total(counts=4, of_ranges=4) * max(n_ids) + total(counts=4) * min(n_ids)
+    samples = total(ids=8, counts=8, order=8, ordered=8) * (HELD_IDS + 2 * RANGE_SAMPLE * sum(ranges))
+    return {
+        "count": Planned(parts, Cost(task=reading + _counted(of_part, part_texts))),
+        "merge": Planned(sum(ranges), Cost(task=reading + merged, shared=samples)),
+        **({"order": Planned(in_order, Cost(task=reading + sorted_))} if in_order else {}),
+        "profile": Planned(1, Cost(task=reading + joined + total(ends=8, stretches=8, steps=8) * SUMMED_USERS)),
+    }
+
+
+def _few(n_ids: Sequence[int], texts: Sequence[int], most: int) -> tuple[list[int], list[int]]:
+    """Of each kind so many ids at most, and the bytes of their texts."""
+    few = [min(n, most) for n in n_ids]
+    return few, [size * k // max(1, n) for size, k, n in zip(texts, few, n_ids, strict=True)]
+
+
+def _counted(n_ids: Sequence[int], texts: Sequence[int]) -> int:
+    """Of so many distinct ids while they are counted, and of their texts."""
+    held = [max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n) for n in n_ids]
+    # Of ids, merged and of pieces not merged yet, while the one or the other are merged; or as they are written.
+    merging = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held)
+    written = total(ids=8, counts=8, table=32) * sum(n_ids)
+    return max(merging, written) + total(kept=1, sorted=1) * sum(texts)
+
+
+def _range_read(n_ids: int, text_bytes: int) -> int:
+    """Of a range of ids as it is read: keys, counts, and what texts are cut out of."""
+    return total(keys=8, counts=4, texts=16 * (text_bytes > 0)) * n_ids + text_bytes
 
 
 def _partitioned_row(times: bool, value: int) -> int:

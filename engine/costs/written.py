@@ -11,8 +11,10 @@ from engine.costs.common import (
     bias_parts,
     chunks,
     clusters_of,
+    counting_parts,
     dims_of,
     graph_bytes,
+    id_ranges,
     measured_bytes,
     n_near_items,
     n_near_users,
@@ -25,6 +27,7 @@ from engine.costs.common import (
     vector_dims,
     width_of,
 )
+from engine.model.counting import is_shared_out
 from engine.model.index import choose
 from engine.model.parameters import N_BLENDS
 from engine.model.sizes import PART_USER
@@ -84,7 +87,20 @@ def _ingested(settings: Config, shapes: Shapes) -> tuple[float, float]:
     converted = _PARQUET * (_packed(shapes.n_users) + _packed(shapes.n_items) + values + times) * rows + texts
     of_ids = 8 * (shapes.n_users + shapes.n_items) + shapes.user_text_bytes + shapes.item_text_bytes
     kept = _PARQUET * (_packed(shapes.n_items) + values + times) * shapes.n_ratings + of_ids
-    return converted + kept, kept + converted * (shapes.n_files > 1)
+    # What ids are counted by goes before partitions are written.
+    return converted + max(_counted(shapes, rows), kept), kept + converted * (shapes.n_files > 1)
+
+
+def _counted(shapes: Shapes, rows: int) -> int:
+    """What parts of the rows leave of ids and their counts, and ranges of ids; of texts, each distinct one."""
+    parts, ranges = counting_parts(shapes), id_ranges(shapes)
+    if not is_shared_out(parts, *ranges):
+        return 0
+    seen = sum(min(rows, parts * n) for n in (shapes.n_users, shapes.n_items))
+    n_ids, texts = shapes.n_users + shapes.n_items, shapes.user_text_bytes + shapes.item_text_bytes
+    return (
+        total(ids=8, counts=4) * seen + total(merged=8 + 4, ordered=8 + 4) * n_ids + total(merged=1, ordered=1) * texts
+    )
 
 
 def _calibrated(settings: Config, shapes: Shapes) -> int:

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.model.sizes import SUMMED_USERS
 
-def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArray[np.int64]:
+Counts = NDArray[np.integer[Any]]
+
+
+def range_bounds(sample: NDArray[Any], n: int) -> NDArray[Any]:
+    """Cut ids into ranges with about as many in each.
+
+    Parameters
+    ----------
+    sample : array
+        Some of the ids, as evenly taken as ranges are to be.
+    n : int
+        Ranges.
+
+    Returns
+    -------
+    array, shape (n - 1,)
+        The first id of each range but the first one; of small samples some may be the same.
+
+    Examples
+    --------
+    >>> range_bounds(np.array([8, 2, 6, 4]), 2)
+    array([6])
+    """
+    if not len(sample):
+        return np.zeros(n - 1, dtype=sample.dtype)
+    return np.sort(sample)[np.arange(1, n) * len(sample) // n]
+
+
+def first_users(counts: Counts, ratings_per_partition: int) -> NDArray[np.int64]:
     """Cut users into partitions of about the same number of ratings.
 
     Parameters
     ----------
-    counts : int64 array, shape (users,)
+    counts : integer array, shape (users,)
         Ratings of each user.
     ratings_per_partition : int
         Users whose first rating falls into the same stretch of this many ratings share a partition.
@@ -21,17 +52,22 @@ def first_users(counts: NDArray[np.int64], ratings_per_partition: int) -> NDArra
     int64 array, shape (partitions,)
         Code of the first user of each partition, ascending from 0.
     """
-    starts = np.cumsum(counts) - counts
-    _, first = np.unique(starts // ratings_per_partition, return_index=True)
-    return np.asarray(first, dtype=np.int64)
+    before, stretch = 0, -1
+    found = []
+    for begin in range(0, len(counts), SUMMED_USERS):
+        ends = before + np.cumsum(counts[begin : begin + SUMMED_USERS], dtype=np.int64)
+        stretches = (ends - counts[begin : begin + SUMMED_USERS]) // ratings_per_partition
+        found.append(begin + np.flatnonzero(np.diff(stretches, prepend=stretch)))
+        before, stretch = int(ends[-1]), int(stretches[-1])
+    return np.concatenate(found).astype(np.int64, copy=False)
 
 
-def most_of_users(counts: NDArray[np.int64]) -> list[int]:
+def most_of_users(counts: Counts) -> list[int]:
     """The most ratings that 1, 2, 4, 8 and so on consecutive users have together, up to all of them.
 
     Parameters
     ----------
-    counts : int64 array, shape (users,)
+    counts : integer array, shape (users,)
         Ratings of each user.
 
     Examples
@@ -39,12 +75,22 @@ def most_of_users(counts: NDArray[np.int64]) -> list[int]:
     >>> most_of_users(np.array([3, 1, 1, 7, 2]))
     [7, 9, 12, 14]
     """
-    ends = np.concatenate([[0], np.cumsum(counts)])
     most, n = [], 1
     while n < len(counts):
-        most.append(int((ends[n:] - ends[:-n]).max()))
+        most.append(_most_of(counts, n))
         n *= 2
-    return [*most, int(ends[-1])]
+    return [*most, int(counts.sum(dtype=np.int64))]
+
+
+def _most_of(counts: Counts, n: int) -> int:
+    """The same of ``n`` users: from one user to the next one leaves them, and another one joins them."""
+    most = now = int(counts[:n].sum(dtype=np.int64))
+    for begin in range(n, len(counts), SUMMED_USERS):
+        joining = counts[begin : begin + SUMMED_USERS].astype(np.int64)
+        leaving = counts[begin - n : begin - n + len(joining)]
+        sums = now + np.cumsum(joining - leaving)
+        most, now = max(most, int(sums.max())), int(sums[-1])
+    return most
 
 
 def latest_by_user(users: NDArray[np.uint32], items: NDArray[np.uint32]) -> NDArray[np.intp]:

@@ -112,6 +112,15 @@ READ_RATINGS = 2**20
 """Stored ratings read at a time where all are gone through: counted, copied, or each multiplied by itself."""
 HELD_IDS = 2**17
 """Ids that pieces hold before they are merged, or twice as many as after the last time."""
+COUNT_GROUPS = 16
+"""ingest: row groups of the converted ratings that a task counts the ids of, where there are more; more of them, fewer
+files to put together."""
+RANGE_IDS = 2**19
+"""ingest: distinct ids, about, that a task puts together the counts of, where there are more."""
+RANGE_SAMPLE = 2**9
+"""ingest: ids in the sample that such a range's bounds are found by, about."""
+SUMMED_USERS = 2**16
+"""ingest: users whose ratings are added up at once."""
 CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
 JOINED_RATINGS = 2**19
@@ -164,6 +173,10 @@ FREE = (
     "ASK_RATINGS",
     "READ_RATINGS",
     "HELD_IDS",
+    "COUNT_GROUPS",
+    "RANGE_IDS",
+    "RANGE_SAMPLE",
+    "SUMMED_USERS",
     "CUT_BINS",
     "JOINED_RATINGS",
     "SCALED_RATINGS",

@@ -19,7 +19,6 @@ Ids = NDArray[Any]
 _SPAN = 4
 # An id is in the sample if the upper bits of its product with this odd number are 0 (Fibonacci hashing).
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(64 - SURVEY_BITS)
 _SAMPLED = 2**SURVEY_BITS
 
 
@@ -43,7 +42,10 @@ class IdCounts:
 
     def add(self, ids: Ids) -> None:
         """Count a piece, not empty."""
-        distinct, counts = _count(ids)
+        self.add_counted(*_count(ids))
+
+    def add_counted(self, distinct: Ids, counts: NDArray[np.int64]) -> None:
+        """Take the counts of distinct ids."""
         self._ids.append(distinct)
         self._counts.append(counts)
         self._held += len(distinct)
@@ -83,7 +85,12 @@ def _count(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
 
 def _starts(ids: Ids) -> NDArray[np.intp]:
     """Where runs of equal ids begin."""
-    return np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
+    return np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: len(ids)])
+
+
+def sampled(ids: Ids, bits: int) -> NDArray[np.intp]:
+    """Which ids, or keys, are in a sample of about one in ``2**bits``: wherever these are met, the same."""
+    return np.flatnonzero(ids.view(np.uint64) * _FACTOR <= np.uint64(2 ** (64 - bits) - 1))
 
 
 class IdSample:
@@ -98,7 +105,7 @@ class IdSample:
     def add(self, ids: Ids, lengths: NDArray[Any] | None = None) -> None:
         """Take a piece: ids or keys of 64 bits, and the bytes of each one's text."""
         values = ids.view(np.uint64)
-        rows = np.flatnonzero((values * _FACTOR) >> _SHIFT == 0)
+        rows = sampled(values, SURVEY_BITS)
         self._ids.append(values[rows])
         self._lengths.append(np.zeros(len(rows), dtype=np.int64) if lengths is None else lengths[rows].astype(np.int64))
         self._held += len(rows)
@@ -187,6 +194,10 @@ class Texts:
         # What is cut out of a text column holds on to all of it; what is put together anew does not.
         piece = pl.DataFrame({"key": self._keys[found[new]], "text": texts.gather(rows[new])})
         self._pieces.append(piece.with_columns(pl.concat_str("text", pl.lit(""))))
+
+    def by_key(self) -> pl.Series:
+        """Texts, in the order of the keys."""
+        return pl.concat(self._pieces).sort("key")["text"]
 
     def by_text(self) -> pl.DataFrame:
         """Columns ``text``, ascending, and ``key``."""

@@ -31,36 +31,29 @@ from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from engine import config
-from engine.artifacts.names import ITEMS, SURVEY, USERS, partition_path
+from engine.artifacts.names import ITEMS, USERS, partition_path
 from engine.artifacts.records import Profile
 from engine.chunked.errors import DamagedError, EngineError, UsageError, system_error
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import Inputs
 from engine.chunked.storage import Local
 from engine.chunked.task import Round, TaskContext, task_id
-from engine.model.ingest import first_users, latest_by_user, most_of_users, summed_by_pair
-from engine.model.sizes import INGEST_LEAST_ROW_GROUP, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES
+from engine.model.ingest import latest_by_user, summed_by_pair
+from engine.model.sizes import INGEST_ROW_GROUP
 from engine.ratings.faults import locate_fault
 from engine.ratings.pieces import read_piece
 from engine.ratings.records import write_utf8
 from engine.ratings.scan import scan
 from engine.ratings.source import RatingsFile, Source
-from engine.stages.ingest.distinct import IdCounts, Samples, Texts
-from engine.stages.ingest.survey import MOST_HALF_STARS, Figures, Looks, summary, together
+from engine.stages.ingest.converted import KEY, TEXT, Converted, source_path
+from engine.stages.ingest.distinct import Samples
+from engine.stages.ingest.profile import Profiling
+from engine.stages.ingest.survey import Figures, Looks, summary, together
 
-_KEY = "key"
 _UTF8 = "utf8"
-# Columns of the converted source that hold the ids themselves where these are text.
-_TEXT = {"user": "user_text", "item": "item_text"}
 # Ids as dense as this are looked up in a table, which takes a tenth of the time of a binary search.
 _TABLE_PER_ID = 16
-_SUMMED = {"uint8": "float32", "float32": "float32", "float64": "float64"}
 _UNKNOWN = np.uint32(2**32 - 1)
-
-
-def source_path(index: int) -> str:
-    """Where a piece of the source is once it is converted."""
-    return f"source/{index:05d}.parquet"
 
 
 def sample_path(index: int) -> str:
@@ -79,8 +72,8 @@ class IngestStage:
         self._given = any(file.held_out for file in self._source.files)
         self._columns = ["user", "item", "rating"]
         self._columns += ["time"] * self._section.times + ["test"] * self._given
-        types = {"user": self._source.user_type, "item": self._source.item_type}
-        self._texts = [kind for kind, type_ in types.items() if type_ == "string"]
+        self._converted = Converted(self._own, self._source)
+        self._texts = self._converted.texts
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
@@ -90,19 +83,19 @@ class IngestStage:
         yield Round("convert", plan["convert"], self._convert, until=until)
         yield Round("survey", plan["survey"], self._survey)
         # Each of these is planned with what the round before it has found.
-        yield Round("profile", self._inputs.plan()["profile"], self._profile)
+        yield from Profiling(self._inputs, self._converted).rounds()
         yield Round("partition", self._inputs.plan()["partition"], self._partition, load=self._load)
 
     def _convert(self, index: int, context: TaskContext) -> dict[str, Any]:
         (number, piece), target = self._source.pieces[index], context.scratch / source_path(index)
         target.parent.mkdir()
-        looks = Looks(_TEXT, self._name("user"))
+        looks = Looks(TEXT, self._converted.name("user"))
         in_pieces = self._source.files[number].pieces > 1
         taken = self._take_over(index, target)
         if not taken:
             self._write(number, piece, target, context.scratch / _UTF8, looks if in_pieces else None)
         if taken or not in_pieces:
-            for rows in self._groups(target):
+            for rows in self._converted.groups(target):
                 looks.add(rows)
         self._refuse_change(number)
         return looks.write(context.scratch / sample_path(index))
@@ -112,7 +105,7 @@ class IngestStage:
         file = self._source.files[number]
         try:
             rows = self._passed(file, piece, looks) if looks else self._scan(file, self._utf8(file, utf8))
-            rows.sink_parquet(target, row_group_size=self._row_group(), compression="lz4")
+            rows.sink_parquet(target, row_group_size=self._converted.row_group, compression="lz4")
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
             self._refuse_change(number)
             self._refuse([file], error)
@@ -134,7 +127,7 @@ class IngestStage:
 
     def _scan(self, file: RatingsFile, text: Path | bytes | None) -> pl.LazyFrame:
         """What a file, or a text, is converted to."""
-        texts = (pl.col(kind).alias(_TEXT[kind]) for kind in self._texts)
+        texts = (pl.col(kind).alias(TEXT[kind]) for kind in self._texts)
         rows = scan(file, timestamp=self._section.times, text=text)
         rows = rows.rename({"timestamp": "time"}, strict=False).with_columns(pl.col(self._texts).hash(), *texts)
         return rows.with_columns(test=pl.lit(file.held_out)) if self._given else rows
@@ -175,25 +168,6 @@ class IngestStage:
         where = files[0].path if len(files) == 1 else self._source.origin
         raise UsageError(f"{where}: cannot be read as ratings: {error or 'missing or invalid values'}")
 
-    def _row_group(self) -> int:
-        """Ratings in a row group of the converted source, fewer where they are long."""
-        if not self._texts:
-            return INGEST_ROW_GROUP
-        return max(INGEST_LEAST_ROW_GROUP, min(INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES // self._source.row_bytes))
-
-    def _rows(self, *columns: str) -> Iterator[pl.DataFrame]:
-        """Go through the converted files, a row group at a time."""
-        for path in self._converted():
-            yield from self._groups(path, columns)
-
-    def _groups(self, path: Path, columns: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
-        size, rows = self._row_group(), pl.scan_parquet(path, glob=False)
-        for start in range(0, rows.select(pl.len()).collect().item(), size):
-            yield rows.select(columns or pl.all()).slice(start, size).collect()
-
-    def _converted(self) -> list[Path]:
-        return [self._own.path(source_path(index)) for index in range(len(self._source.pieces))]
-
     def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
         figures = together(self._own.results("convert"))
         if not figures["n_rows"] or figures["faults"]:
@@ -205,61 +179,21 @@ class IngestStage:
             samples.read(self._own.path(sample_path(number)))
         return summary(figures) | samples.estimates()
 
-    def _profile(self, index: int, context: TaskContext) -> dict[str, Any]:
-        users, items = IdCounts(), IdCounts()
-        for rows in self._rows("user", "item"):
-            users.add(rows["user"].to_numpy())
-            items.add(rows["item"].to_numpy())
-        counts = self._write_ids("user", *users.merged(), context.scratch / USERS)
-        self._write_ids("item", *items.merged(), context.scratch / ITEMS)
-        survey = self._own.result(SURVEY)
-        known = ["n_rows", "rating_dtype", "rating_step", "rating_min", "rating_max", "sorted_by_user"]
-        known += ["time_min", "time_max"] if self._section.times else []
-        known_values = {name: survey[name] for name in known}
-        if self._source.values != "ratings" and survey["rating_max"] * int(counts.max()) > MOST_HALF_STARS:
-            # Sums of counts, which are not known yet; whole ones are exact up to 2^24.
-            known_values |= {"rating_step": 1.0, "rating_dtype": _SUMMED[survey["rating_dtype"]]}
-        return {
-            **known_values,
-            "values": self._source.values,
-            "n_users": len(counts),
-            "n_items": len(items.merged()[0]),
-            "most_ratings_of_a_user": int(counts.max()),
-            "most_ratings_of_users": most_of_users(counts),
-            "first_users": first_users(counts, self._section.ratings_per_partition).tolist(),
-        }
+    def _load(self) -> tuple[pl.Series, list[Figures]]:
+        """Keys of items, and figures of each piece."""
+        return self._keys("item", ITEMS, 0, None), self._own.results("convert")
 
-    def _name(self, kind: str) -> str:
-        """Name of the column with the ids themselves."""
-        return _TEXT[kind] if kind in self._texts else kind
-
-    def _write_ids(self, kind: str, ids: NDArray[Any], counts: NDArray[np.int64], target: Path) -> NDArray[np.int64]:
-        """Write distinct ids in order of code, and their keys where they have some; return their counts so."""
-        table = pl.DataFrame({kind: ids, "count": counts})
-        if kind in self._texts:
-            texts = Texts(ids)
-            for rows in self._rows(kind, _TEXT[kind]):
-                texts.add(rows[kind].to_numpy(), rows[_TEXT[kind]])
-            table = texts.by_text()
-            table = pl.DataFrame(
-                {kind: table["text"], _KEY: table["key"], "count": counts[ids.searchsorted(table["key"])]}
-            )
-        table.drop("count").write_parquet(target, row_group_size=self._row_group())
-        return table["count"].to_numpy()
-
-    def _load(self) -> tuple[pl.Series, pl.Series, list[Figures]]:
-        """Keys of users and of items, and figures of each piece."""
-        return self._keys("user", USERS), self._keys("item", ITEMS), self._own.results("convert")
-
-    def _keys(self, kind: str, name: str) -> pl.Series:
-        column = _KEY if kind in self._texts else kind
-        return pl.read_parquet(self._own.path(name), glob=False, columns=[column])[column]
+    def _keys(self, kind: str, name: str, first: int, last: int | None) -> pl.Series:
+        """Those of codes ``first`` to ``last``, the last excluded."""
+        column = KEY if kind in self._texts else kind
+        keys = pl.scan_parquet(self._own.path(name), glob=False).select(column)
+        return keys.slice(first, None if last is None else last - first).collect()[column]
 
     def _partition(self, index: int, context: TaskContext) -> dict[str, Any]:
         profile = Profile.of(self._own)
         starts = profile.bounds
-        all_users, items, pieces = context.shared
-        users = all_users[starts[index] : starts[index + 1]]
+        items, pieces = context.shared
+        users = self._keys("user", USERS, starts[index], starts[index + 1])
         coded = encode(
             self._read(users, pieces), users, starts[index], items, profile.rating_dtype, profile.rating_step
         )
@@ -300,7 +234,7 @@ class IngestStage:
         low, high = users.to_numpy().min(), users.to_numpy().max()
         paths = [
             path
-            for path, piece in zip(self._converted(), pieces, strict=True)
+            for path, piece in zip(self._converted.paths(), pieces, strict=True)
             if piece["n_rows"] and piece["user_min"] <= high and piece["user_max"] >= low
         ]
         rows = pl.scan_parquet(paths, glob=False).filter(ours).select(self._columns)

@@ -1,0 +1,21 @@
+"""Into how many tasks the counting of ids is shared out."""
+
+from __future__ import annotations
+
+from engine.model.sizes import COUNT_GROUPS, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES, RANGE_IDS
+
+
+def n_ranges(n_ids: int) -> int:
+    """Ranges of about so many distinct ids."""
+    return max(1, -(-n_ids // RANGE_IDS))
+
+
+def n_parts(n_rows: int, text_bytes: int) -> int:
+    """Parts of the rows; ``text_bytes`` is the size of the ratings where ids are text, else 0."""
+    rows, n_bytes = COUNT_GROUPS * INGEST_ROW_GROUP, COUNT_GROUPS * INGEST_ROW_GROUP_BYTES
+    return max(1, min(n_rows, max(-(-n_rows // rows), -(-text_bytes // n_bytes))))
+
+
+def is_shared_out(n_parts: int, *ranges: int) -> bool:
+    """Whether ids are counted by many tasks: of few rows and ids one task counts all, which saves two rounds."""
+    return n_parts > 1 or max(ranges) > 1
