@@ -15,7 +15,7 @@ from engine.chunked.planning import RunPlan, StagePlan, plan_stage, refuse_full_
 from engine.chunked.task import Costs, Planned
 from engine.config import Config, Recommend, load
 from engine.costs import COSTS, Shapes, disk, recommend
-from engine.model.sizes import GRAM_ROWS, PROJECT_ROWS
+from engine.model.sizes import GRAM_ROWS, PROJECT_ROWS, RANGE_IDS, RANGE_SAMPLE
 from tests.support.pipeline import STEPS, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -53,6 +53,38 @@ def test_partitions_grow_with_the_heaviest_user() -> None:
     for step, name, each in (("ingest", "partition", 74), ("split", "split", 62), ("matrix", "train", 24)):
         more = COSTS[step](Config(), heavier)[name].cost.task - COSTS[step](Config(), SHAPES)[name].cost.task
         assert more == 1009 * each
+
+
+def test_of_many_users_a_round_that_counts_ids_holds_four_bytes_each_and_four_more_while_they_are_joined() -> None:
+    n = 10 * 2**20
+    few, many = (
+        COSTS["ingest"](Config(), replace(SHAPES, n_users=n + more, n_ratings=153 * (n + more))) for more in (0, 2**20)
+    )
+    grown = {name: many[name].cost.least() - each.cost.least() for name, each in few.items()}
+    of_sample = 32 * 2 * 2 * RANGE_SAMPLE  # of two ranges more
+    assert grown == {"convert": 0, "survey": 0, "count": 0, "merge": of_sample, "profile": 8 * 2**20, "partition": 0}
+    assert (many["merge"].n_tasks, few["merge"].n_tasks) == (23, 21)
+
+
+def test_what_a_task_counts_or_puts_together_is_held_by_it() -> None:
+    # Primes: a term left out or counted twice cannot cancel.
+    shapes = Shapes(0, n_rows=31 * 2**21, n_users=RANGE_IDS - 1009, n_items=503, texts=True)
+    texts = replace(shapes, user_text_bytes=7 * shapes.n_users)
+    longer = replace(shapes, user_text_bytes=18 * shapes.n_users)
+    plans = [COSTS["ingest"](Config(), each) for each in (shapes, texts, longer, replace(texts, n_users=RANGE_IDS))]
+    assert [plan["count"].n_tasks for plan in plans] == [31] * 4
+    count, merge = ([plan[name].cost.task for plan in plans] for name in ("count", "merge"))
+    assert count[1] - count[0] == 2 * 7 * shapes.n_users
+    assert count[2] - count[1] == 2 * 11 * shapes.n_users
+    assert count[3] - count[1] == 2 * (16 + 16) * 1009  # of merging, which is most
+    assert merge[1] - merge[0] == (3 * 7 + 16) * shapes.n_users
+    assert merge[3] - merge[1] == (2 * (16 + 16) + 12 + 16) * 1009
+    assert "order" not in plans[3]
+    two, three = (
+        COSTS["ingest"](Config(), replace(texts, n_users=2 * RANGE_IDS, user_text_bytes=2 * size * RANGE_IDS))["order"]
+        for size in (7, 20)
+    )
+    assert (two.n_tasks, three.cost.task - two.cost.task) == (2, 3 * 13 * RANGE_IDS)
 
 
 @pytest.mark.parametrize("step", ["biases", "evaluate", "predict"])

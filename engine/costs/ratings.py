@@ -80,18 +80,18 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
 def _profile(shapes: Shapes, reading: int) -> Plan:
     """The rounds that count ids, while what is converted is read."""
     n_ids, texts = (shapes.n_users, shapes.n_items), (shapes.user_text_bytes, shapes.item_text_bytes)
-    parts, ranges = counting_parts(shapes), id_ranges(shapes)
+    parts, ranges, rows = counting_parts(shapes), id_ranges(shapes), max(shapes.n_rows, shapes.n_ratings)
     if not is_shared_out(parts, *ranges):
-        return {"profile": Planned(1, Cost(task=reading + _counted(n_ids, texts)))}
-    of_part, part_texts = _few(n_ids, texts, COUNT_GROUPS * INGEST_ROW_GROUP)
+        return {"profile": Planned(1, Cost(task=reading + _counted(n_ids, texts, rows)))}
+    part = min(rows, COUNT_GROUPS * INGEST_ROW_GROUP)
     kinds = list(zip(*_few(n_ids, texts, RANGE_IDS), strict=True))
-    merged = max(_counted((n,), (size,)) + _range_read(n, size) for n, size in kinds)
+    merged = max(_counted((n,), (size,), rows) + _range_read(n, size) for n, size in kinds)
     in_order = sum(k for k, size in zip(ranges, texts, strict=True) if size and k > 1)
     sorted_ = max(total(read=1, joined=1, sorted=1) * _range_read(n, size) for n, size in kinds)
     joined = total(counts=4, of_ranges=4) * max(n_ids) + total(counts=4) * min(n_ids)
     samples = total(ids=8, counts=8, order=8, ordered=8) * (HELD_IDS + 2 * RANGE_SAMPLE * sum(ranges))
     return {
-        "count": Planned(parts, Cost(task=reading + _counted(of_part, part_texts))),
+        "count": Planned(parts, Cost(task=reading + _counted(*_few(n_ids, texts, part), part))),
         "merge": Planned(sum(ranges), Cost(task=reading + merged, shared=samples)),
         **({"order": Planned(in_order, Cost(task=reading + sorted_))} if in_order else {}),
         "profile": Planned(1, Cost(task=reading + joined + total(ends=8, stretches=8, steps=8) * SUMMED_USERS)),
@@ -104,9 +104,9 @@ def _few(n_ids: Sequence[int], texts: Sequence[int], most: int) -> tuple[list[in
     return few, [size * k // max(1, n) for size, k, n in zip(texts, few, n_ids, strict=True)]
 
 
-def _counted(n_ids: Sequence[int], texts: Sequence[int]) -> int:
-    """Of so many distinct ids while they are counted, and of their texts."""
-    held = [max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n) for n in n_ids]
+def _counted(n_ids: Sequence[int], texts: Sequence[int], n_rows: int) -> int:
+    """Of so many distinct ids while they are counted, and of their texts; in rows, or parts of ranges, of a number."""
+    held = [min(n_rows, max(HELD_IDS, 2 * n) + min(INGEST_ROW_GROUP, n)) for n in n_ids]
     # Of ids, merged and of pieces not merged yet, while the one or the other are merged; or as they are written.
     merging = total(ids=8, counts=8) * sum(held) + total(order=8, ordered=8) * max(held)
     written = total(ids=8, counts=8, table=32) * sum(n_ids)

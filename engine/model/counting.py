@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from engine.model.sizes import COUNT_GROUPS, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES, RANGE_IDS
 
+# What two rounds more take is more than what they save of so few.
+_FEW_PARTS = 2
+
 
 def n_ranges(n_ids: int) -> int:
     """Ranges of about so many distinct ids."""
@@ -18,4 +21,4 @@ def n_parts(n_rows: int, text_bytes: int) -> int:
 
 def is_shared_out(n_parts: int, *ranges: int) -> bool:
     """Whether ids are counted by many tasks: of few rows and ids one task counts all, which saves two rounds."""
-    return n_parts > 1 or max(ranges) > 1
+    return n_parts > _FEW_PARTS or max(ranges) > 1

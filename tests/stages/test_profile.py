@@ -55,7 +55,7 @@ def test_a_range_is_read_from_its_files_only(tmp_path: Path) -> None:
     pl.DataFrame({"user": pl.Series(keys, dtype=pl.UInt64)}).write_parquet(tmp_path / "keys.parquet")
     low, high = np.uint64(2**63), np.uint64(2**64 - 1)
     for bounds, expected in (((None, low), keys[:1]), ((low, high), keys[1:2]), ((high, None), keys[2:])):
-        (found,) = Range("user", 0, *bounds, [tmp_path / "keys.parquet"]).rows("user")
+        (found,) = Range("user", 0, bounds[0], bounds[1], [tmp_path / "keys.parquet"]).rows("user")
         assert found["user"].to_list() == expected
 
 
@@ -127,8 +127,11 @@ def test_many_tasks_find_what_one_finds(
     assert len(made) == of_users + of_items + again.get(kind, of_items * (of_items > 1))
 
 
-def test_ratings_that_are_few_are_counted_by_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = shared_out(monkeypatch, 70, 10**6)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_ratings_that_are_few_are_counted_by_one_task(
+    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shared_out(monkeypatch, 70, -(-rated("numbers").height // parts))
     run_stages(write_ratings(tmp_path, rated("numbers")), tmp_path / "run", "ingest")
     assert not made
 
