@@ -4,8 +4,8 @@
 of every task. A simulated scheduler gives the tasks of the one worker to two, and its times are compared with the
 measured ones. Then it computes a run on a thousand million and on ten thousand million ratings: tasks, bytes and memory
 from ``engine/costs/``; seconds from the rates in ``engine/estimates.py``, divided among a stage's rounds as measured,
-and scheduled on clusters. The tables go to ``docs/scaling.md``; ``--tables`` only writes them again from the kept
-result.
+and scheduled on clusters. The tables go to ``docs/scaling.md``; ``--tables`` only writes them again, from the kept
+measurement and the models as they are.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from engine.chunked.budget import MIB, format_size
 from engine.chunked.events import RoundBegan, StageBegan, TaskEnded
 from engine.config import Config
 from engine.costs import Shapes
+from engine.model.sizes import INGEST_PIECE_BYTES
 from engine.pipeline import steps
 
 PAGE = DOCS / "scaling.md"
@@ -162,9 +163,10 @@ def growth(settings: Config, shapes: Shapes) -> dict[str, Any]:
 
 
 def paper_shapes(n_ratings: int, n_items: int) -> Shapes:
-    """Shapes of as many ratings as somebody might have, by users like those of ml-25m."""
+    """Shapes of as many ratings as somebody might have, in a text file, by users like those of ml-25m."""
     return Shapes(
         n_ratings * _ROW,
+        n_pieces=-(-n_ratings * _ROW // INGEST_PIECE_BYTES),
         n_ratings=n_ratings,
         n_users=n_ratings // _PER_USER,
         n_items=n_items,
@@ -325,7 +327,8 @@ def main() -> None:
     results = read_result("scaling")
     if results is None:
         raise SystemExit(f"no {RESULTS / 'scaling.json'}: run without --tables first")
-    write_tables(results)
+    paper = {ratings: on_paper(size, results["measured"]["1"]) for ratings, size in SIZES.items()}
+    write_tables(results | {"paper": paper})
 
 
 def measure(scale: float, memory: str) -> None:
@@ -334,8 +337,7 @@ def measure(scale: float, memory: str) -> None:
     runs = {str(workers): recorded(dataset, workers, memory) for workers in (1, 2)}
     with (dataset / "ratings.csv").open("rb") as file:
         n_ratings = sum(block.count(b"\n") for block in iter(lambda: file.read(MIB), b"")) - 1
-    paper = {ratings: on_paper(size, runs["1"]) for ratings, size in SIZES.items()}
-    content = {"scale": scale, "memory": memory, "n_ratings": n_ratings, "measured": runs, "paper": paper}
+    content = {"scale": scale, "memory": memory, "n_ratings": n_ratings, "measured": runs}
     write_result("scaling", content)
 
 

@@ -88,7 +88,7 @@ def _profile(shapes: Shapes, reading: int) -> Plan:
     merged = max(_counted((n,), (size,), rows) + _range_read(n, size) for n, size in kinds)
     in_order = sum(k for k, size in zip(ranges, texts, strict=True) if size and k > 1)
     sorted_ = max(total(read=1, joined=1, sorted=1) * _range_read(n, size) for n, size in kinds)
-    joined = total(counts=4, of_ranges=4) * max(n_ids) + total(counts=4) * min(n_ids)
+    joined = total(counts=4) * sum(n_ids) + total(of_range=4) * max(n for n, _ in kinds)
     samples = total(ids=8, counts=8, order=8, ordered=8) * (HELD_IDS + 2 * RANGE_SAMPLE * sum(ranges))
     return {
         "count": Planned(parts, Cost(task=reading + _counted(*_few(n_ids, texts, part), part))),

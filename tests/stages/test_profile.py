@@ -104,7 +104,9 @@ def rated(kind: str) -> pl.DataFrame:
         )
     if kind == "texts of items":
         return ratings.with_columns(movieId=pl.format("{}", pl.col("movieId") % 3) + pl.col("movieId").cast(pl.String))
-    return ratings.with_columns(userId=(pl.col("userId") - 30) * 2**57, movieId=pl.col("movieId") * 3 - 50)
+    return ratings.with_columns(
+        userId=(pl.col("userId") - 30) * 2**57, movieId=pl.col("movieId").rank("dense").cast(pl.Int64) - 20
+    )
 
 
 @pytest.mark.parametrize("kind", ["numbers", "texts", "texts of items"])

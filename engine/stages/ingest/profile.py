@@ -199,8 +199,7 @@ class Profiling:
             paths = [self._own.path(_path(folder, kind, number)) for number in range(self._n_ranges(kind))]
             table = pl.scan_parquet(paths, glob=False).drop("count")
             table.sink_parquet(context.scratch / name, row_group_size=self._converted.row_group)
-            columns = [pl.read_parquet(path, glob=False, columns=["count"])["count"].to_numpy() for path in paths]
-            counts[kind] = np.concatenate(columns)
+            counts[kind] = _counts(paths)
             if counts[kind].sum(dtype=np.int64) != self._own.result(SURVEY)["n_rows"]:
                 raise DamagedError(f"{self._own.root}: another version of this program counted some ids: begin afresh")
         return self._found(counts["user"], len(counts["item"]))
@@ -253,6 +252,15 @@ def _counted(rows: Rows) -> dict[str, IdCounts]:
         for kind, counts in found.items():
             counts.add(block[kind].to_numpy())
     return found
+
+
+def _counts(paths: Sequence[Path]) -> Counts:
+    """Those of all ranges, one after the other."""
+    lengths = [pl.scan_parquet(path, glob=False).select(pl.len()).collect().item() for path in paths]
+    counts = np.empty(sum(lengths), dtype=np.uint32)
+    for path, end, length in zip(paths, np.cumsum(lengths), lengths, strict=True):
+        counts[end - length : end] = pl.read_parquet(path, glob=False, columns=["count"])["count"].to_numpy()
+    return counts
 
 
 def _cut(kind: str, bounds: Sequence[Any] | Ids) -> list[Range]:
