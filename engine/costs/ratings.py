@@ -26,6 +26,7 @@ from engine.costs.common import (
 from engine.model.counting import is_shared_out
 from engine.model.sizes import (
     COUNT_GROUPS,
+    FEW_PARTITIONS,
     HELD_IDS,
     INGEST_ROW_GROUP,
     RANGE_IDS,
@@ -184,14 +185,19 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     """Lay the matrices out, fill them chunk by chunk."""
     users, items, size = shapes.n_users, shapes.n_items, settings.matrix.ratings_per_chunk
     rows, chunk = partition_rows(settings, shapes), min(size, shapes.n_ratings)
+    parts = n_partitions(settings, shapes)
+    partition = total(users=4, items=4, known_users=4, from_first=4) * rows
+    counting = total(polars=POLARS, seen=total(flags=1, packed=1) * items, partition=partition)
     layout = total(
         polars=POLARS,
         zarr=4 * MIB,
-        user_arrays=total(train_lengths=8, test_lengths=8, ends=8, indptr=8) * users,
+        user_arrays=total(train_lengths=4, test_lengths=4, indptr=8, written=8) * users,
         item_arrays=total(ids=8, kept_ids=8, counted=8, column=8, column_of=8) * items,
         texts=total(ids=1, kept_ids=1, written=1) * shapes.item_text_bytes,
-        partition=total(users=4, items=4, known_users=4, from_first=4) * rows,
+        partition=partition,
     )
+    few = parts <= FEW_PARTITIONS
+    layout += total(seen=1) * items * parts + total(lengths=4 + 4) * users if few else 0
     fill = Cost(
         task=total(
             zarr=4 * MIB,
@@ -206,6 +212,7 @@ def matrix(settings: Config, shapes: Shapes) -> Plan:
     settled = settings.matrix.scale or shapes.implicit
     train = shapes.n_ratings - test if shapes.n_train is None else shapes.n_train
     return {
+        **({} if few else {"count": Planned(parts, Cost(task=counting))}),
         "layout": Planned(1, Cost(task=layout)),
         "train": Planned(chunks(train, size), fill),
         "test": Planned(chunks(test, size), fill),

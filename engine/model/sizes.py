@@ -121,6 +121,8 @@ RANGE_SAMPLE = 2**9
 """ingest: ids in the sample that such a range's bounds are found by, about."""
 SUMMED_USERS = 2**16
 """ingest: users whose ratings are added up at once."""
+FEW_PARTITIONS = 8
+"""matrix: of so many partitions, at most, one task counts the users' ratings."""
 CUT_BINS = 2**16
 """Bins a range of times is counted in at a time: more of them, fewer passes to the same moment."""
 JOINED_RATINGS = 2**19
@@ -177,6 +179,7 @@ FREE = (
     "RANGE_IDS",
     "RANGE_SAMPLE",
     "SUMMED_USERS",
+    "FEW_PARTITIONS",
     "CUT_BINS",
     "JOINED_RATINGS",
     "SCALED_RATINGS",

@@ -5,6 +5,10 @@ notebook does. A task writes one chunk, a fixed number of ratings, whichever par
 
 Files
 -----
+``seen/00000.npy``, ``counted/00000.npy``, ...
+    Temporary, where there are many partitions. Of each the items that train has, a bit each; and, one after the other,
+    how many ratings of each user train has, how many test has of these items, and the users, then the items, of the
+    other test ratings: another partition's train may have them.
 ``columns.parquet``
     Original id of each column.
 ``train/``, ``test/``
@@ -14,7 +18,7 @@ Files
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -34,7 +38,12 @@ from engine.model.scale import Range, range_of
 from engine.model.sizes import READ_RATINGS
 
 _COLUMN_OF_ITEM = "column-of-item.npy"
+_SEEN, _COUNTED = "seen", "counted"
 _NO_COLUMN = -1
+
+
+def _file(part: int) -> str:
+    return f"{part:05d}.npy"
 
 
 class MatrixStage:
@@ -49,25 +58,61 @@ class MatrixStage:
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
-        yield Round("layout", self._inputs.plan()["layout"], self._layout)
+        plan = self._inputs.plan()
+        if "count" in plan:
+            yield Round("count", plan["count"], self._count, until="layout")
+        yield Round("layout", plan["layout"], self._lay_out_counted if "count" in plan else self._count_and_lay_out)
         plan = self._inputs.plan()  # how many ratings each matrix has is known now
         for kind in (TRAIN, TEST):
             yield Round(kind, plan[kind], partial(self._fill, kind), load=self._load_columns)
         if "scale" in plan:
             yield Round("scale", plan["scale"], self._settle_scale)
 
-    def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
+    def _count(self, part: int, context: TaskContext) -> None:
+        seen, counted = self._counted(part)
+        for folder, values in ((_SEEN, np.packbits(seen)), (_COUNTED, counted)):
+            (context.scratch / folder).mkdir()
+            np.save(context.scratch / folder / _file(part), values)
+
+    def _counted(self, part: int) -> tuple[NDArray[np.bool_], NDArray[np.uint32]]:
+        """Which items a partition of train has, and what is counted of it: see the files of that."""
         profile = Profile.of(self._ingest)
-        starts = profile.bounds
+        first, last = profile.bounds[part : part + 2]
+        train, test = (self._read(kind, part, "user", "item") for kind in (TRAIN, TEST))
         seen = np.zeros(profile.n_items, dtype=bool)
-        lengths = {kind: np.zeros(profile.n_users, dtype=np.int64) for kind in (TRAIN, TEST)}
-        for kind in (TRAIN, TEST):  # in this order: test ratings count where train has the item
-            for part, (first, last) in enumerate(itertools.pairwise(starts)):
-                rows = self._read(kind, part, "user", "item")
-                if kind == TRAIN:
-                    seen[rows["item"]] = True
-                users = rows["user"][seen[rows["item"]]] - np.uint32(first)
-                lengths[kind][first:last] = np.bincount(users, minlength=last - first)
+        seen[train["item"]] = True
+        known = seen[test["item"]]
+        lengths = [
+            np.bincount(users - np.uint32(first), minlength=last - first).astype(np.uint32)
+            for users in (train["user"], test["user"][known])
+        ]
+        return seen, np.concatenate([*lengths, test["user"][~known], test["item"][~known]])
+
+    def _lay_out_counted(self, index: int, context: TaskContext) -> dict[str, Any]:
+        n_items, parts = Profile.of(self._ingest).n_items, range(len(Profile.of(self._ingest).first_users))
+        packed = np.zeros(-(-n_items // 8), dtype=np.uint8)
+        for part in parts:
+            packed |= np.load(self._own.path(f"{_SEEN}/{_file(part)}"))
+        seen = np.unpackbits(packed, count=n_items).astype(bool)
+        return self._layout(seen, (np.load(self._own.path(f"{_COUNTED}/{_file(part)}")) for part in parts), context)
+
+    def _count_and_lay_out(self, index: int, context: TaskContext) -> dict[str, Any]:
+        found = [self._counted(part) for part in range(len(Profile.of(self._ingest).first_users))]
+        seen = np.logical_or.reduce([of_part for of_part, _ in found])
+        return self._layout(seen, (counted for _, counted in found), context)
+
+    def _layout(
+        self, seen: NDArray[np.bool_], counted: Iterable[NDArray[np.uint32]], context: TaskContext
+    ) -> dict[str, Any]:
+        """Lay both matrices out, given the items that train has, and what is counted of each partition."""
+        profile = Profile.of(self._ingest)
+        lengths = {kind: np.zeros(profile.n_users, dtype=np.uint32) for kind in (TRAIN, TEST)}
+        for (first, last), of_part in zip(itertools.pairwise(profile.bounds), counted, strict=True):
+            n = last - first
+            users, items = of_part[2 * n :].reshape(2, -1)
+            more = np.bincount(users[seen[items]] - np.uint32(first), minlength=n).astype(np.uint32)
+            lengths[TRAIN][first:last] = of_part[:n]
+            lengths[TEST][first:last] = of_part[n : 2 * n] + more
         ids = tables.all_item_ids(self._ingest).to_frame().filter(pl.Series(seen))
         ids.write_parquet(context.scratch / COLUMNS)
         column_of = np.where(seen, np.cumsum(seen) - 1, _NO_COLUMN)
@@ -75,10 +120,11 @@ class MatrixStage:
         offsets = {kind: self._lay_out(kind, lengths[kind], ids.height, context) for kind in (TRAIN, TEST)}
         return {**offsets, "n_columns": ids.height}
 
-    def _lay_out(self, kind: str, lengths: NDArray[np.int64], n_columns: int, context: TaskContext) -> list[int]:
+    def _lay_out(self, kind: str, lengths: NDArray[np.uint32], n_columns: int, context: TaskContext) -> list[int]:
         """Create a matrix's group; return where each partition starts in its flat arrays, and the end."""
         profile = Profile.of(self._ingest)
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        indptr = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=indptr[1:])
         csr.create(
             context.scratch,
             kind,

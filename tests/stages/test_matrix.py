@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import scipy.sparse
 
 from engine.chunked.csr import CsrReader
 from engine.chunked.journal import Committed
+from engine.costs import ratings as costs
 from tests.support.notebook import build_train_test, split_low_memory
 from tests.support.pipeline import read_matrix, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -93,3 +95,22 @@ def test_without_test_ratings_the_test_matrix_is_empty(tmp_path: Path) -> None:
     run = run_stages(write_ratings(tmp_path, ratings), tmp_path / "run", "matrix")
     assert (read_matrix(run).nnz, read_matrix(run, "test").nnz) == (3, 0)
     assert read_matrix(run, "test").shape == (2, 2)
+
+
+@pytest.mark.parametrize("partition", [1, 40, 200])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ratings_counted_by_many_tasks_are_laid_out_as_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partition: int, workers: int
+) -> None:
+    """Most items of test are in the train of another partition, if of any."""
+    path = write_ratings(tmp_path, synthetic_ratings(40, 300, seed=4))
+    options: dict[str, Any] = {"ingest": {"ratings_per_partition": partition}, "workers": workers}
+    left = []
+    for name, few in (("one", 10**6), ("many", 1)):
+        monkeypatch.setattr(costs, "FEW_PARTITIONS", few)
+        stage = run_stages(path, tmp_path / name, "matrix", **options)["matrix"]
+        files = [file for file in stage.path(".").rglob("*") if file.is_file() and file.parent.name != "records"]
+        digests = {file.relative_to(stage.path(".")): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        left.append((digests, stage.result("layout.00000")))
+    assert left[0] == left[1]
+    compare(path, {"matrix": stage})
