@@ -40,6 +40,15 @@ def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
     assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
 
 
+def test_layout_holds_lengths_and_row_pointers_of_all_users_and_one_partition() -> None:
+    # Primes: a term left out or counted twice cannot cancel.
+    more = replace(SHAPES, n_users=SHAPES.n_users + 1009, n_items=SHAPES.n_items + 503)
+    before, after = (COSTS["matrix"](Config(), shapes) for shapes in (SHAPES, more))
+    grown = {name: after[name].cost.task - before[name].cost.task for name in ("count", "layout")}
+    assert grown == {"count": 2 * 503, "layout": (4 + 4 + 8 + 8) * 1009 + 40 * 503}
+    assert before["count"].n_tasks == 96
+
+
 def test_residuals_start_from_loadings_that_are_mapped_in_all_their_dimensions() -> None:
     few, many = (
         COSTS["residuals"](load({"factors": {"dims": dims}, "residuals": {"dims": 32}}), SHAPES)["start"].cost.task
