@@ -161,3 +161,18 @@ def test_ids_that_were_counted_twice_are_seen(tmp_path: Path, monkeypatch: pytes
     )
     with pytest.raises(DamagedError, match="begin afresh"):
         run_stages(write_ratings(tmp_path, rated("numbers")), tmp_path / "run", "ingest")
+
+
+def test_what_was_counted_before_a_run_ended_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_ratings(tmp_path, rated("texts"))
+    expected = left(run_stages(path, tmp_path / "one", "ingest"))
+    made = shared_out(monkeypatch, 7, 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(Profiling, "_join", lambda self, index, context: (_ for _ in ()).throw(OSError("no space")))
+        with pytest.raises(OSError, match="no space"):
+            run_stages(path, tmp_path / "run", "ingest")
+    done = len(made)
+    assert left(run_stages(path, tmp_path / "run", "ingest")) == expected
+    assert len(made) == done > 10
