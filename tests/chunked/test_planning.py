@@ -25,7 +25,9 @@ from engine.costs import COSTS, Shapes
 from engine.pipeline import steps
 
 STAGES = [
-    StagePlan("one", {"a": 3, "b": 4}, 2, 4096, False, 60 * MIB, 100 * MIB, 80 * MIB, 120 * MIB, 7 * MIB, 4 * MIB, 12.0),
+    StagePlan(
+        "one", {"a": 3, "b": 4}, 2, 4096, False, 60 * MIB, 100 * MIB, 80 * MIB, 120 * MIB, 7 * MIB, 4 * MIB, 12.0
+    ),
     StagePlan("two", {"c": 1}, 1, 1, True, 60 * MIB, 90 * MIB, 70 * MIB, 90 * MIB, 5 * MIB, 5 * MIB, 1.0),
 ]
 
