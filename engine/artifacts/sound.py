@@ -75,6 +75,8 @@ def _rows_of(columns: str) -> dict[str, _Numbers]:
 
 
 # By step, and then by file: a regular expression. Zarr's arrays go by their folder.
+# There where users are in clusters.
+_OF_CLUSTERS = r"places\.npy"
 _ARRAYS: dict[str, dict[str, _Numbers]] = {
     "split": {r"held_out/\d+\.npy": _BYTES},
     "matrix": {r"column-of-item\.npy": _Numbers("i", ("items",), below="columns", least=-1)},
@@ -94,7 +96,7 @@ _ARRAYS: dict[str, dict[str, _Numbers]] = {
         r"tile-vectors-\d+\.npy": _floats("group", "dims"),
     },
     "neighbors": {
-        r"places\.npy": _Numbers("i", ("users",), below="users"),
+        _OF_CLUSTERS: _Numbers("i", ("users",), below="users"),
         "ids": _Numbers("i", ("users", "k"), below="users", least=-1),
         "similarities": _floats("users", "k", holes=True),
     },
@@ -180,7 +182,7 @@ def _arrays(step: str, stage: Committed, sizes: dict[str, int]) -> Iterator[str]
 def _always(step: str) -> list[str]:
     """Files that a step leaves whatever its configuration."""
     patterns = [*_ARRAYS.get(step, {}), *_BUNDLES.get(step, {})] if step not in _BY_CHOICE else []
-    plain = [pattern.replace("\\", "") for pattern in patterns if r"\d" not in pattern]
+    plain = [pattern.replace("\\", "") for pattern in patterns if r"\d" not in pattern and pattern != _OF_CLUSTERS]
     return [name if "." in name else f"{name}/zarr.json" for name in plain]
 
 
