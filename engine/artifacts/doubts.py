@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from engine.chunked.errors import DamagedError, EngineError, ProgramError
+from engine.chunked.errors import DamagedError, EngineError, ProgramError, is_of_memory
 from engine.chunked.journal import Committed, Journal
 
 
@@ -57,5 +57,7 @@ def doubted(stages: Callable[[], Mapping[str, Committed]], *also: type[EngineErr
     except Exception as error:
         if isinstance(error, EngineError) and not isinstance(error, (ProgramError, *also)):
             raise
+        if is_of_memory(error):
+            raise  # no file's fault, and there is nothing left to compare them with
         refuse_doubtful(stages(), error)
         raise

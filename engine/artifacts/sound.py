@@ -18,7 +18,7 @@ from engine.artifacts import names
 from engine.artifacts.records import MatrixLayout, Profile
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, is_of_memory
 from engine.chunked.journal import Committed, Journal
 
 # Numbers that are looked at at a time.
@@ -157,6 +157,8 @@ def _told(where: object, check: Any, *given: Any) -> Iterator[str]:
     except DamagedError as error:
         yield str(error).removesuffix("; begin afresh")
     except Exception as error:
+        if is_of_memory(error):
+            raise  # which says nothing of the file
         why = (str(error) or type(error).__name__).splitlines()[0]
         yield f"{where}: not what this program writes ({why})"
 

@@ -12,8 +12,10 @@ import traceback
 
 from engine.chunked.events import Failed
 
-# Bytes of address space below which NumPy, Polars and their threads are refused; two processors need 0.8 GiB of them.
+# Bytes of address space below which NumPy, Polars and their threads are refused: in a process that is told how many
+# threads to start, of which two take 0.8 GiB; and in one that starts as many as there are processors, and may draw.
 LEAST_ADDRESS_SPACE = 2**30
+LEAST_WITH_ANY_THREADS = 2 * LEAST_ADDRESS_SPACE
 
 # Before memory is short: where it is, a library cannot be loaded any more.
 try:
@@ -119,7 +121,12 @@ _KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Progr
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_NO_THREAD = "can't start new thread"
+# How libraries that have no error of their own for it say that there is no more memory, or no more threads.
+_SHORT = re.compile(
+    r"can't start new thread|failed to map segment|cannot allocate memory|out of memory|bad_alloc|"
+    r"memory allocation|allocation failed|resource temporarily unavailable",
+    re.IGNORECASE,
+)
 _NETWORK = ("botocore", "aiobotocore", "aiohttp")
 _USERS_TO_MEND = (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM)
 
@@ -138,30 +145,39 @@ def describe(error: BaseException) -> Failed:
         return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
     if number in _USERS_TO_MEND:
         return Failed("EngineError", f"{error}: mend that, then run again")
-    if short := _short_of_memory(error):
-        return Failed("EngineError", short)
-    return Failed("", without_credentials("".join(traceback.format_exception(error))))
+    if is_of_memory(error):
+        return Failed("EngineError", _short_of_memory(error))
+    told = "".join(traceback.format_exception(error))
+    if limited := address_space_limit():  # its cause may be that something was refused and not looked at
+        told += f"\nIf that is for want of memory: {limited}"
+    return Failed("", without_credentials(told))
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory, or no more threads."""
+    return isinstance(error, MemoryError) or system_error(error) == errno.ENOMEM or speaks_of_memory(str(error))
+
+
+def speaks_of_memory(text: str) -> bool:
+    """Whether what a library says is that there is no more memory, or no more threads."""
+    return bool(_SHORT.search(text))
 
 
 def _short_of_memory(error: BaseException) -> str:
-    """Say so where an error is of too little memory or too few threads; any may be where address space is limited."""
-    what = (str(error).splitlines() or [type(error).__name__])[0]
-    if limited := address_space_limit():
-        return f"{what}: {limited}"
-    if isinstance(error, MemoryError) or _NO_THREAD in str(error) or system_error(error) == errno.ENOMEM:
-        return f"{what}: the system gives this process no more memory or threads: free some, then run again"
-    return ""
+    what = next(filter(str.strip, str(error).splitlines()), "no more memory")
+    remedy = "the system gives this process no more memory or threads: free some, then run again"
+    return f"{what}: {address_space_limit() or remedy}"
 
 
-def refuse_little_address_space() -> None:
-    """Refuse to start a process that could not load libraries: a thread that never starts would hang it.
+def refuse_little_address_space(least: int = LEAST_ADDRESS_SPACE) -> None:
+    """Refuse to load libraries, here or in a process: a thread that never starts would hang it, or end it in no words.
 
     Raises
     ------
     EngineError
-        Where a limit leaves less than `LEAST_ADDRESS_SPACE`.
+        Where a limit leaves less than that.
     """
-    if (limit := _most_address_space()) is not None and limit < LEAST_ADDRESS_SPACE:
+    if (limit := _most_address_space()) is not None and limit < least:
         raise EngineError(address_space_limit())
 
 

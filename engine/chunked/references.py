@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import EngineError, UsageError, is_of_memory, unreachable
 
 _SCRIPT = "__chunked_main__"
 _GUARD = (
@@ -103,14 +104,33 @@ def load(reference: Reference) -> Any:
     Raises
     ------
     UsageError
-        Where it is not found.
+        Where it is not found, or its module fails to load.
     """
-    found: Any = _script(reference.file) if reference.module == "__main__" else _module(reference)
+    found: Any = _script(reference.file) if reference.module == "__main__" else _loaded(reference)
     for part in reference.name.split("."):
         if not hasattr(found, part):
             raise UsageError(f"{reference.text} is not found: there is no {part} in {found!r}")
         found = getattr(found, part)
     return found
+
+
+def _loaded(reference: Reference) -> ModuleType:
+    """The module, or what is wrong with it."""
+    try:
+        return _module(reference)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, EngineError) or is_of_memory(error) or unreachable(error):
+            raise
+        raise UsageError(f"{reference.text} cannot be loaded ({_fault(error)}): mend that, then run again") from error
+
+
+def _fault(error: BaseException) -> str:
+    """What is wrong with a module, and where: in the last of its lines and of those it calls."""
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith("<frozen ")]
+    if isinstance(error, SyntaxError) or frames[-1].filename == __file__ or frames[-1].lineno is None:
+        return told  # which says where, or there is nobody's line
+    return f"{told}, in {frames[-1].filename}, line {frames[-1].lineno}"
 
 
 def _module(reference: Reference) -> ModuleType:
@@ -158,7 +178,7 @@ def _script(file: str) -> ModuleType:
         except UsageError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"{file} cannot be loaded again ({type(error).__name__}: {error}): {_GUARD}") from error
+            raise UsageError(f"{file} cannot be loaded again ({_fault(error)}): {_GUARD}") from error
         finally:
             _loading_script = False
     return sys.modules[_SCRIPT]

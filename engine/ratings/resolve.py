@@ -13,10 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
-from engine.chunked.errors import describe, rebuilt
-from engine.chunked.events import Failed
+from engine.chunked.errors import describe
+from engine.chunked.events import to_line
 from engine.chunked.executors.processes import PYTHON, ask
 from engine.config import Config
 from engine.ratings import datasets
@@ -52,29 +50,28 @@ def resolve(settings: Config) -> Found:
     )
     command = [*PYTHON, "-c", "from engine.ratings.resolve import answer; answer()"]
     found = json.loads(ask(_DOING, command, asked))
-    if "source" in found:
-        content = [(size, sha256) for size, sha256 in found["content"]]
-        return Found(Source.from_json(found["source"]), content, found["states"])
-    raise rebuilt(msgspec.convert(found["failed"], Failed), _DOING)
+    content = [(size, sha256) for size, sha256 in found["content"]]
+    return Found(Source.from_json(found["source"]), content, found["states"])
 
 
 def answer() -> None:
     """Do what the line on standard input asks: the child's side."""
-    print(json.dumps(_find(json.loads(sys.stdin.read()))))
+    try:
+        print(json.dumps(_find(json.loads(sys.stdin.read()))))
+    except BaseException as error:  # what a library in Rust panics with is no Exception
+        print(to_line(describe(error)), end="")
+        sys.exit(1)
 
 
 def _find(asked: dict[str, Any]) -> dict[str, Any]:
-    try:
-        test, how = asked.pop("test"), asked | {"data_dir": Path(asked["data_dir"])}
-        source = datasets.resolve(**how)
-        if test is not None:
-            source = with_test(source, datasets.resolve(**how | {"dataset": test, "titles": None}), asked["times"])
-        states = [file.path.state() for file in source.files]  # first: what changes while it is hashed is noticed, too
-        measured = [measured_digest(file) for file in source.files]
-        content = [(each.size, each.sha256) for each in measured]
-        return {"source": settled(source, measured).to_json(), "content": content, "states": states}
-    except Exception as error:
-        return {"failed": msgspec.to_builtins(describe(error))}
+    test, how = asked.pop("test"), asked | {"data_dir": Path(asked["data_dir"])}
+    source = datasets.resolve(**how)
+    if test is not None:
+        source = with_test(source, datasets.resolve(**how | {"dataset": test, "titles": None}), asked["times"])
+    states = [file.path.state() for file in source.files]  # first: what changes while it is hashed is noticed, too
+    measured = [measured_digest(file) for file in source.files]
+    content = [(each.size, each.sha256) for each in measured]
+    return {"source": settled(source, measured).to_json(), "content": content, "states": states}
 
 
 def settled(source: Source, measured: Sequence[Measured]) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from engine import cli
 from engine.chunked import memory
 from engine.chunked.budget import GIB, MIB
-from engine.chunked.errors import EngineError
+from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.events import Event, TaskBegan
 from engine.chunked.executors.local import LocalExecutor
 from engine.chunked.executors.orders import Load, to_line
@@ -44,6 +45,27 @@ def test_a_process_that_gives_no_answer_is_told_by_what_it_did(code: str, how: s
     assert sys.executable not in said
 
 
+def test_a_process_that_fails_is_told_by_what_it_said(capfd: pytest.CaptureFixture[str]) -> None:
+    """By what it tells of its failure; else by the last that it says on standard error, which is shown as well."""
+    told = 'print(\'{"event": "failed", "kind": "UsageError", "message": "no sheep: bring some"}\'); exit(1)'
+    with pytest.raises(UsageError, match=r"^no sheep: bring some$"):
+        ask("counting sheep", [sys.executable, "-c", told], "")
+    for code, reason in (
+        ("raise ImportError('no wool at http://somebody:secret@host/')", "ImportError: no wool at http://...@host/"),
+        ("import sys, os; print('no wool\\n', file=sys.stderr, flush=True); os.abort()", "no wool"),
+    ):
+        with pytest.raises(
+            EngineError, match=f"ended [a-z0-9 ]+ \\({re.escape(reason)}\\); mend that, then run again$"
+        ):
+            ask("counting sheep", [sys.executable, "-c", code], "")
+        assert "no wool" in capfd.readouterr().err
+    assert (
+        ask("counting sheep", [sys.executable, "-c", "import sys; print(3); print('baa', file=sys.stderr)"], "")
+        == "3\n"
+    )
+    assert capfd.readouterr().err == "baa\n"
+
+
 @pytest.mark.parametrize(("measured", "processes"), [(True, 2), (False, 1)])
 def test_what_is_the_same_is_tried_out_once(
     measured: bool, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -64,7 +86,9 @@ def test_what_is_the_same_is_tried_out_once(
         held = executor.reserved_bytes(stages, locate(tmp_path))
         assert held[0] == held[2]
         assert len(started) == processes
-        with pytest.raises(EngineError, match=r"loading tests\.support\.toy"):  # what is not there is missed
+        with pytest.raises(
+            EngineError, match=r"tests\.support\.toy:Nothing is not found"
+        ):  # what is not there is missed
             executor.reserved_bytes([*stages, refer("tests.support.toy:Nothing")], locate(tmp_path))
 
 

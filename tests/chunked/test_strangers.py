@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -109,6 +110,55 @@ def test_stages_that_no_other_process_finds_are_refused_in_one_sentence(tmp_path
     assert "no name" in str(raised(chunked.UsageError, lambda: refer(3)))
     assert "'module:name'" in str(raised(chunked.UsageError, lambda: refer("words")))
     assert "no module nowhere.words" in str(raised(chunked.UsageError, lambda: refer("nowhere.words:Words")))
+
+
+@pytest.mark.parametrize("begin", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("import no_such_lib", r"ModuleNotFoundError: No module named 'no_such_lib', in {}, line 3"),
+        ("raise SystemExit(3)", r"SystemExit: 3, in {}, line 3"),
+        ("x = = 3", r"SyntaxError: invalid syntax \(words\.py, line 3\)"),
+        ("Words = None\nraise UsageError('no words: bring some')", None),
+    ],
+)
+def test_a_stage_that_cannot_be_loaded_elsewhere_is_told_with_its_fault(
+    fault: str, told: str | None, begin: str, tmp_path: Path
+) -> None:
+    """In whichever process it is tried out first; and what a module says to its user is what he is told."""
+    # Whoever begins the run has loaded the file as it was before.
+    (tmp_path / "words.py").write_text("from engine.chunked import UsageError\n" + STAGES)
+    (tmp_path / "main.py").write_text(
+        "from engine import chunked\nfrom words import Words\n"
+        + RUN.replace("chunked.run", f"chunked.{begin}")
+        + f"""
+if __name__ == "__main__":
+    open("words.py", "w").write("from engine.chunked import UsageError\\n\\n" + {fault!r} + "\\n")
+    try:
+        main()
+    except chunked.EngineError as error:
+        print(error)
+        sys.exit(error.exit_code)
+"""
+    )
+    ran = start("main.py", "w", cwd=tmp_path)
+    if told is None:
+        assert ran.stdout == "no words: bring some\n"
+    else:
+        where = told.format(re.escape(str(tmp_path / "words.py")))
+        assert re.fullmatch(rf"words:Words cannot be loaded \({where}\): mend that, then run again\n", ran.stdout)
+    assert (ran.returncode, ran.stderr) == (2, "")
+
+
+def test_a_stage_whose_process_ends_says_its_last_words(tmp_path: Path) -> None:
+    crash = "import ctypes, sys; print('no ink', file=sys.stderr, flush=True); ctypes.string_at(0)"
+    script = STAGES.replace("        words = len(", f"        {crash}\n        words = len(")
+    (tmp_path / "words.py").write_text(script + RUN + GUARD)
+    ran = start("words.py", "w", cwd=tmp_path)
+    assert ran.stderr.strip().endswith(
+        "the process of stage words ended by signal 11 (no ink); mend that, then run again"
+    )
+    assert ran.stderr.startswith("no ink\n")
 
 
 def run(where: Path, events: list[Event] | None = None, **resources: Any) -> chunked.RunResult:

@@ -103,8 +103,9 @@ def _resolve(settings: Config) -> resolve.Found:
     """`engine.ratings.resolve.resolve`, whose question is asked of this process."""
 
     def ask(doing: str, command: Sequence[str], question: str) -> str:
-        del doing, command
-        return msgspec.json.encode(resolve._find(msgspec.json.decode(question))).decode()
+        del command
+        with _as_told(doing):
+            return msgspec.json.encode(resolve._find(msgspec.json.decode(question))).decode()
 
     with mock.patch.object(resolve, "ask", ask):
         return resolve.resolve(settings)

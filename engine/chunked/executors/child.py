@@ -10,7 +10,7 @@ from typing import IO
 from engine.chunked.errors import refuse_little_address_space
 from engine.chunked.events import Failed, WorkerEnded, WorkerEvent, WorkerFull, from_line
 from engine.chunked.executors.orders import STOP, Order, to_line
-from engine.chunked.executors.processes import PYTHON, interrupts_held
+from engine.chunked.executors.processes import PYTHON, interrupts_held, started
 
 # Seconds until a process is killed that was asked to end.
 _PATIENCE = 5
@@ -26,19 +26,17 @@ class Child:
         Its variables.
     keep_open : tuple of int
         Descriptors it inherits.
+
+    Attributes
+    ----------
+    words : Words
+        What it says on standard error.
     """
 
     def __init__(self, environment: Mapping[str, str], keep_open: tuple[int, ...]) -> None:
         refuse_little_address_space()
         with interrupts_held():
-            self._process = subprocess.Popen(
-                COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environment,
-                pass_fds=keep_open,
-            )
+            self._process, self.words = started(COMMAND, env=environment, pass_fds=keep_open)
         self.pid = self._process.pid
 
     def ask(self, order: Order) -> Iterator[WorkerEvent]:
@@ -49,7 +47,7 @@ class Child:
         except BrokenPipeError:
             return  # its exit code says how it ended
         assert self._process.stdout is not None
-        while line := self._process.stdout.readline():
+        while (line := self._process.stdout.readline()).endswith("\n"):  # else it has ended, maybe in the midst of one
             event = from_line(line)
             yield event
             if isinstance(event, WorkerEnded | WorkerFull | Failed):

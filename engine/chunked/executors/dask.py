@@ -224,6 +224,8 @@ class DaskExecutor:
                 f"the workers at {self._address} cannot load this program ({error}): install the same version of it, "
                 "and of its libraries, there"
             ) from None
+        except UsageError as error:
+            raise UsageError(f"a worker at {self._address}: {error}") from None
 
     def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
         """See `base.Executor`: the same for all, since a worker has them all loaded in the end."""

@@ -86,7 +86,7 @@ def do_task(token: str, job: bytes, round_name: str, index: int, batch_rows: int
     with _lock:
         try:
             return to_line(_do_task(token, job, round_name, index, batch_rows, cache))
-        except Exception as error:
+        except BaseException as error:  # what a library in Rust panics with is no Exception
             return to_line(describe(error))
 
 

@@ -12,12 +12,21 @@ import msgspec
 
 from engine.chunked import memory
 from engine.chunked.budget import MIB, format_size
-from engine.chunked.errors import EngineError, Interrupted, ProgramError, address_space_limit, rebuilt
+from engine.chunked.errors import EngineError, Interrupted, ProgramError, rebuilt
 from engine.chunked.events import Failed, OnEvent, WorkerEnded, WorkerEvent, WorkerFull, from_line
 from engine.chunked.executors.base import WorkerLimit, environment
 from engine.chunked.executors.child import COMMAND, Child
 from engine.chunked.executors.orders import Load, Run, to_line
-from engine.chunked.executors.processes import Asked, ask, ended, process_failed, processors, was_killed
+from engine.chunked.executors.processes import (
+    Asked,
+    Words,
+    ask,
+    ended,
+    ended_so,
+    process_failed,
+    processors,
+    was_killed,
+)
 from engine.chunked.executors.seen import Seen
 from engine.chunked.pipeline import Job
 from engine.chunked.references import Reference
@@ -96,15 +105,18 @@ class LocalExecutor:
 
     def _load(self, stage: Reference, where: Location) -> int:
         """Have the child load a stage; return what it holds then."""
-        child = self._running_child()
+        child, doing = self._running_child(), f"loading {stage.text}"
         try:
             last = next(child.ask(_load([stage], where)), None)
         except BaseException:
             self._end_child(kill=True)
             raise
-        if not isinstance(last, WorkerEnded):
-            raise _not_loaded(stage, last, self._end_child())
-        return last.measured or memory.ASSUMED_RESERVED
+        if isinstance(last, WorkerEnded):
+            return last.measured or memory.ASSUMED_RESERVED
+        code = self._end_child()
+        if isinstance(last, Failed):
+            raise rebuilt(last, doing)
+        raise process_failed(doing, code, child.words.last())
 
     def _own_bytes(self) -> int:
         return max(0, memory.resident_bytes() - self._callers_bytes)
@@ -120,7 +132,8 @@ class LocalExecutor:
         while isinstance(last := self._run(job, on_event, seen), WorkerFull):
             self._end_child()  # a fresh one goes on with the round
         if not isinstance(last, WorkerEnded):
-            raise self._as_error(job, self._end_child(), last, seen)
+            child = self._running_child()
+            raise self._as_error(job, self._end_child(), child.words, last, seen)
 
     def _run(self, job: Job, on_event: OnEvent, seen: Seen) -> WorkerEvent | None:
         """Let the child run what is left of a stage, and pass on what it tells; return the last of it."""
@@ -153,7 +166,7 @@ class LocalExecutor:
             return 0
         return child.kill() if kill else child.end()
 
-    def _as_error(self, job: Job, code: int, last: WorkerEvent | None, seen: Seen) -> EngineError:
+    def _as_error(self, job: Job, code: int, words: Words, last: WorkerEvent | None, seen: Seen) -> EngineError:
         if was_killed(code):
             return EngineError(
                 f"stage {job.step} {ended(code)}, in round {seen.round} after {seen.done} of {seen.tasks} tasks "
@@ -164,8 +177,7 @@ class LocalExecutor:
             )
         if isinstance(last, Failed):
             return rebuilt(last, f"stage {job.step}")
-        remedy = address_space_limit() or "run again to go on"
-        return ProgramError(f"the process of stage {job.step} {ended(code)}; {remedy}")
+        return ProgramError(f"the process of stage {job.step} {ended_so(code, words.last())}")
 
 
 def _tried_out_together(stages: Sequence[Reference]) -> list[list[Reference]]:
@@ -185,11 +197,4 @@ def _loaded_apart(stages: Sequence[Reference], where: Location, environment: dic
     """What a process holds that has loaded nothing but some stages: tried out by one that then ends."""
     doing = f"loading {stages[0].text}"
     told = from_line(ask(doing, COMMAND, to_line(_load(stages, where)), environment, among))
-    if not isinstance(told, WorkerEnded):
-        raise _not_loaded(stages[0], told, 0)
     return told.measured or memory.ASSUMED_RESERVED
-
-
-def _not_loaded(stage: Reference, last: WorkerEvent | None, code: int) -> EngineError:
-    doing = f"loading {stage.text}"
-    return rebuilt(last, doing) if isinstance(last, Failed) else process_failed(doing, code)

@@ -8,12 +8,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from engine.chunked.errors import EngineError, address_space_limit, refuse_little_address_space
+import msgspec
+
+from engine.chunked.errors import (
+    EngineError,
+    address_space_limit,
+    rebuilt,
+    refuse_little_address_space,
+    speaks_of_memory,
+    without_credentials,
+)
+from engine.chunked.events import Failed, from_line
 
 # -P: the folder a user stands in must not be searched for modules.
 PYTHON = (sys.executable, "-P")
+# Of what a process says on standard error: bytes kept, characters shown, seconds waited for the rest.
+_KEPT, _SHOWN, _PATIENCE = 4096, 300, 2.0
 
 
 def processors() -> int:
@@ -76,11 +89,11 @@ def ask(
     Raises
     ------
     EngineError
-        Where it fails.
+        Where it fails: what it prints then as `engine.chunked.events.Failed`, or how it ended.
     """
     refuse_little_address_space()
     with interrupts_held():
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        child, words = started(command, env=environment)
     if among is not None:
         among.add(child)
     with child:
@@ -89,15 +102,75 @@ def ask(
         except BaseException:
             child.kill()  # it would only complain that nobody listens any more
             raise
-    if child.returncode:
-        raise process_failed(doing, child.returncode)
-    return output
+    if not child.returncode:
+        return output
+    if failed := _failed(output):
+        raise rebuilt(failed, doing)
+    raise process_failed(doing, child.returncode, words.last())
 
 
-def process_failed(doing: str, code: int) -> EngineError:
-    """What is raised where a process has ended with this code instead of doing what it was asked to."""
-    remedy = address_space_limit() or "run again"
-    return EngineError(f"{doing}: the process that does it {ended(code)}; {remedy}")
+def _failed(output: str) -> Failed | None:
+    """What a process told of its failure, in the last line that it printed."""
+    try:
+        told = from_line(output.splitlines()[-1])
+    except (IndexError, msgspec.MsgspecError):
+        return None
+    return told if isinstance(told, Failed) else None
+
+
+class Words:
+    """What a process says on standard error: passed on to that of this one, and the end of it kept.
+
+    Parameters
+    ----------
+    pipe : int
+        Where it can be read; closed when the process has ended.
+    """
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe, self._end = pipe, b""
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def _pass_on(self) -> None:
+        with open(self._pipe, "rb", buffering=0) as pipe:
+            while said := pipe.read(_KEPT):
+                self._end = (self._end + said)[-_KEPT:]
+                with suppress(OSError):  # there may be no such stream
+                    os.write(2, said)
+
+    def last(self) -> str:
+        """The last line that says something, as the process has ended; it names the error where Python raised one."""
+        self._thread.join(_PATIENCE)  # another process may have the pipe, too
+        lines = self._end.decode(errors="replace").splitlines()
+        return without_credentials(next((line.strip() for line in reversed(lines) if line.strip()), ""))[:_SHOWN]
+
+
+def started(command: Sequence[str], **options: Any) -> tuple[subprocess.Popen[str], Words]:
+    """Start a process whose standard input and output are pipes; ``options`` are those of `subprocess.Popen`."""
+    reading, writing = os.pipe()
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writing, text=True, **options
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return child, Words(reading)
+
+
+def process_failed(doing: str, code: int, words: str) -> EngineError:
+    """What is raised where a process has ended with this code, and these words, instead of what it was asked to do."""
+    return EngineError(f"{doing}: the process that does it {ended_so(code, words)}")
+
+
+def ended_so(code: int, words: str) -> str:
+    """How a process ended, by its last words, too, and what to do."""
+    short = not words or speaks_of_memory(words)
+    remedy = (short and address_space_limit()) or ("mend that, then run again" if words else "run again")
+    return f"{ended(code)}{words and f' ({words})'}; {remedy}"
 
 
 def was_killed(code: int) -> bool:
