@@ -374,6 +374,35 @@ def test_without_hnswlib_the_notebooks_model_is_refused_with_what_to_install(goo
             assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("mib", "arguments"),
+    [
+        (500, ("recommend", "{}", "--user", "1")),
+        (700, ("similar", "{}", "--item", "1")),
+        (1500, ("report", "{}")),
+        (1500, ("run", "{}", "--report")),
+        (400, ("compare", "{}", "{}")),
+        (400, ("export", "{}", "--out", "o")),
+        (400, ("evaluate", "{}", "--lists", "l.csv")),
+        (400, ("tune", "{}", "--minutes", "1")),
+        (1000, ("serve", "{}")),
+        (400, ("data", "twin", "--out", "t", "--scale", "0.001")),
+    ],
+)
+def test_a_command_that_loads_libraries_is_refused_in_little_address_space(
+    mib: int, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What these do there is hang, end in no words, or with a million lines of a library's."""
+    given = " ".join(each.format(tmp_path) for each in arguments)
+    command = f"ulimit -v {mib * 1024}; exec {sys.executable} -m engine {given}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120
+    )
+    refused(result, 1, f"processes may have {mib} MiB of address space", "ulimit -v unlimited")
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("mib", [700, 300, 200, 120])
 def test_too_little_address_space_is_told_in_one_sentence(mib: int, good: Path, tmp_path: Path) -> None:
     command = f"ulimit -v {mib * 1024}; exec {sys.executable} -m engine run {good} --workdir {tmp_path / 'w'} --quiet"

@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, refused_by_limit
 from engine.chunked.storage import Place, locate
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
@@ -91,6 +91,8 @@ def damage_named(where: object) -> Iterator[None]:
     except (MemoryError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         if isinstance(error, OSError):
             raise  # Zarr's error of an array that is not there is several things
+        if isinstance(error, MemoryError) and refused_by_limit(error):
+            raise
         why = str(error) or type(error).__name__
         raise DamagedError(f"{where}: not what it says it is ({why}); begin afresh") from error
 

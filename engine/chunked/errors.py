@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import traceback
+from math import prod
 
 from engine.chunked.events import Failed
 
@@ -187,6 +188,12 @@ def _most_address_space() -> int | None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def refused_by_limit(error: MemoryError) -> bool:
+    """Whether so much would be given where address space has no limit: no damaged file asks for so little."""
+    limit, shape = _most_address_space(), getattr(error, "shape", ())  # NumPy's has one
+    return limit is not None and prod(shape) * getattr(getattr(error, "dtype", None), "itemsize", 1) < limit
 
 
 def address_space_limit() -> str:

@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     """Declare it."""
     does = "show the figures of finished runs side by side, and how sure their differences are"
     parser = add_command(commands, "compare", does, "example:\n  engine compare runs/one runs/other")
-    parser.set_defaults(command=_compare)
+    parser.set_defaults(command=_compare, loads=True)
     parser.add_argument(
         "workdirs", metavar="WORKDIR", nargs="+", type=locate, help="work directories of the same split"
     )

@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     twin.add_argument("--version", type=int, choices=(1, 2), default=2, help=generators)
     written = "of the ratings: one file, or some of ten million ratings each (default: csv)"
     twin.add_argument("--file-format", choices=("csv", "parquet"), default="csv", help=written)
-    twin.set_defaults(command=_twin)
+    twin.set_defaults(command=_twin, loads=True)
     for each in (sample, fetch, twin):
         add_json(each)
 

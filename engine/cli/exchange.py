@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
     example = "example:\n  engine export runs/ml-latest-small --out exported"
     does = "write train, test and lists of a run as Parquet, with the ids of the ratings file"
     parser = add_on_workdir(commands, "export", does, example)
-    parser.set_defaults(command=_export)
+    parser.set_defaults(command=_export, loads=True)
     parser.add_argument("--out", metavar="DIR", type=on_this_machine, required=True, help="the folder to write to")
     parser.add_argument(
         "--memory",
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     example = "example:\n  engine evaluate runs/ml-latest-small --lists others.csv"
     does = "measure lists that another program made for the users of a run, as the run's own are measured"
     parser = add_on_workdir(commands, "evaluate", does, example)
-    parser.set_defaults(command=_evaluate)
+    parser.set_defaults(command=_evaluate, loads=True)
     parser.add_argument(
         "--lists",
         metavar="FILE",

@@ -11,7 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from engine.chunked import memory
-from engine.chunked.errors import EngineError, Interrupted, UsageError, describe
+from engine.chunked.errors import (
+    LEAST_WITH_ANY_THREADS,
+    EngineError,
+    Interrupted,
+    UsageError,
+    describe,
+    refuse_little_address_space,
+)
 from engine.cli import (
     compare,
     completion,
@@ -50,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = bool(_JSON.search(" ".join(given)))
     try:
         options = _parsed(given)
+        if options.loads:
+            refuse_little_address_space(LEAST_WITH_ANY_THREADS)
         with memory.process_claimed():
             code: int = options.command(options)
         sys.stdout.flush()
@@ -62,15 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"{error}: mend that, then run again", as_json=as_json)
         return EngineError.exit_code
-    except Exception as error:
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        complain("interrupted; run again to go on", "Interrupted", Interrupted.exit_code, as_json=as_json)
+        return Interrupted.exit_code
+    except BaseException as error:  # what a library in Rust panics with is no Exception
         failed = describe(error)
         if not failed.kind:
             raise
         complain(failed.message, as_json=as_json)
         return EngineError.exit_code
-    except KeyboardInterrupt:
-        complain("interrupted; run again to go on", "Interrupted", Interrupted.exit_code, as_json=as_json)
-        return Interrupted.exit_code
     return code
 
 
@@ -88,7 +99,7 @@ def parser() -> Parser:
         description="Recommendations from a ratings file, inside a memory budget, resumable.",
         epilog="example:\n  engine run --memory 512MiB",
     )
-    top.set_defaults(command=_without_command, verbose=False, parser=top)
+    top.set_defaults(command=_without_command, loads=False, verbose=False, parser=top)
     top.add_argument("--version", action="store_true", help="say which version this is")
     top.add_argument("--verbose", action="store_true", help="with --version: how it was built, and what it runs on")
     commands = top.add_subparsers(metavar="COMMAND")

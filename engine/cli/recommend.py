@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     parser.usage = (
         "engine recommend [OPTIONS] WORKDIR\n       (--user ID | --users FILE | --ratings FILE | --like ID ... | --all)"
     )
-    parser.set_defaults(command=_recommend)
+    parser.set_defaults(command=_recommend, loads=True)
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable, a list for each")
     whom.add_argument(

@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     does = "write the figures, memory and time of a finished run as one HTML page"
     example = "example:\n  engine report runs/ml-latest-small --out report.html"
     parser = add_on_workdir(commands, "report", does, example)
-    parser.set_defaults(command=_report)
+    parser.set_defaults(command=_report, loads=True)
     parser.add_argument(
         "--out", metavar="FILE.html", type=locate, help="where to write it (default: report.html in the work directory)"
     )

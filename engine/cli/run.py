@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +12,9 @@ import msgspec
 
 from engine import driver
 from engine.chunked import outcome, planning, workdir
+from engine.chunked.errors import LEAST_WITH_ANY_THREADS, refuse_little_address_space
 from engine.chunked.events import Preparing
+from engine.chunked.executors.base import environment
 from engine.chunked.storage import Location
 from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
 from engine.cli.showing import called, from_here, progress, show
@@ -59,6 +62,7 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.report:
+        refuse_little_address_space(LEAST_WITH_ANY_THREADS)
         report.refuse_missing()
     with progress(options) as on_event:
         result = driver.run(settings(options), on_event, fresh=options.fresh, refit=options.refit)
@@ -88,6 +92,7 @@ def _told(result: driver.RunResult, written: Location | None) -> str:
 
 def _somebody(result: driver.RunResult) -> str:
     """The id of a user, for an example."""
+    os.environ.update(environment(workers=1))
     from engine.artifacts.tables import first_user  # loads Polars, which runs do without
 
     return first_user(result.committed("ingest"))

@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
     """Declare it."""
     does = "answer requests for recommendations over HTTP, with a page for people"
     parser = add_on_workdir(commands, "serve", does, "example:\n  engine serve runs/ml-latest-small --port 8000")
-    parser.set_defaults(command=_serve)
+    parser.set_defaults(command=_serve, loads=True)
     parser.add_argument("--host", default="127.0.0.1", help="what to listen on (default: 127.0.0.1: this machine)")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="of that host (default: 8000)")
     parser.add_argument(

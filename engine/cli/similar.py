@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     """Declare it."""
     does = "list the users nearest to a user, and what they share, or the items nearest to an item"
     parser = add_on_workdir(commands, "similar", does, _EXAMPLES)
-    parser.set_defaults(command=_similar)
+    parser.set_defaults(command=_similar, loads=True)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--user", metavar="ID", help="a user of the data")
     which.add_argument("--item", metavar="ID", help="an item of the data")

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     """Declare it."""
     does = "try other parameters than a finished run's, and say which are better"
     parser = add_on_workdir(commands, "tune", does, _EXAMPLES)
-    parser.set_defaults(command=_tune)
+    parser.set_defaults(command=_tune, loads=True)
     parser.add_argument(
         "--minutes", type=float, required=True, metavar="N", help="none is begun after that, but the run's own"
     )
