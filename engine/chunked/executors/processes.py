@@ -133,7 +133,7 @@ class Words:
         self._thread.start()
 
     def _pass_on(self) -> None:
-        with open(self._pipe, "rb", buffering=0) as pipe:
+        with os.fdopen(self._pipe, "rb", buffering=0) as pipe:
             while said := pipe.read(_KEPT):
                 self._end = (self._end + said)[-_KEPT:]
                 with suppress(OSError):  # there may be no such stream

@@ -6,20 +6,19 @@ Whatever is wrong with a request is told with a status of 4xx and a sentence, ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, fail_after, move_on_after
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -28,9 +27,18 @@ from engine.chunked.printable import dumps
 from engine.serving.answers import each_as_mapping
 from engine.serving.ids import UnknownIdError
 from engine.serving.recommender import Recommender
-from engine.serving.web.bounded import Bounded, Room
+from engine.serving.web import limits
+from engine.serving.web.bounded import Bounded, Named, Room
 from engine.serving.web.current import Current
-from engine.serving.web.limits import MOST_ASKED, MOST_BYTES, MOST_ITEMS, MOST_ROWS, most_requests
+from engine.serving.web.limits import (
+    MOST_ASKED,
+    MOST_BYTES,
+    MOST_ITEMS,
+    MOST_PASSED_OVER,
+    MOST_ROWS,
+    MOST_TOLD,
+    most_requests,
+)
 
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -41,6 +49,13 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _encode = msgspec.json.Encoder().encode  # what is no finite number is null
+# Of a connection whose request was not read to its end; seconds until no more of it is read.
+_CLOSED = {"Connection": "close"}
+_PASSING_OVER = 2.0
+_INSTEAD = {
+    404: ": ask for /recommend, /similar, /predict, /items, /health or /metrics",
+    405: ": ask with GET, or POST to /recommend",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -148,12 +163,30 @@ def _encoded(found: pl.DataFrame, asked: Sequence[Any]) -> list[msgspec.Raw]:
 
 
 async def _body(request: Request) -> bytes:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, f"more than {MOST_BYTES:,} bytes: ask for less at a time")
+    body, pieces = b"", request.stream()
+    try:
+        with fail_after(limits.SECONDS_FOR_REQUEST):
+            async for piece in pieces:
+                body += piece
+                if len(body) > MOST_BYTES:
+                    await _pass_over(pieces)
+                    raise HTTPException(413, f"more than {MOST_BYTES:,} bytes: ask for less at a time", _CLOSED)
+    except TimeoutError:
+        told = f"the body did not come within {limits.SECONDS_FOR_REQUEST:.0f} s: send it faster"
+        raise HTTPException(408, told, _CLOSED) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended before the body did") from None  # nobody hears it
     return body
+
+
+async def _pass_over(pieces: AsyncIterator[bytes]) -> None:
+    """Read what follows of a body that is too large: who is still sending it would not hear why it is refused."""
+    size = 0
+    with move_on_after(_PASSING_OVER):
+        async for piece in pieces:
+            size += len(piece)
+            if size > MOST_PASSED_OVER:
+                return
 
 
 def _decode(body: bytes) -> Options:
@@ -206,15 +239,15 @@ def _k(k: int) -> int:
     return k
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, UnknownIdError) else 400 if isinstance(error, UsageError) else 503
-    return _Json({"error": str(error)}, status_code=status, headers=_HEADERS)
-
-
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = _HEADERS | dict(error.headers or {})
-    return _Json({"error": error.detail}, status_code=error.status_code, headers=headers)
+    told = error.detail + _INSTEAD.get(error.status_code, "")
+    return _Json({"error": told}, status_code=error.status_code, headers=headers)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD // 2]} ... {text[-MOST_TOLD // 2 :]}"
 
 
 async def _fail(request: Request, error: Exception) -> Response:
@@ -222,6 +255,11 @@ async def _fail(request: Request, error: Exception) -> Response:
     return _Json({"error": "a fault of the program: see its log"}, status_code=500, headers=_HEADERS)
 
 
+_stranger = _Json(
+    {"error": "this server does not answer to the name in the header Host: call it localhost, or serve it with --host"},
+    status_code=400,
+    headers=_HEADERS,
+)
 _full = _Json(
     {"error": "too many requests at a time: come again"}, status_code=503, headers=_HEADERS | {"Retry-After": "1"}
 )
@@ -238,6 +276,11 @@ def make_app(current: Current, *, threads: int = 2, hosts: list[str] | None = No
     hosts : list of str, optional
         Names that it may be called by; None: any.
     """
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        status = 404 if isinstance(error, UnknownIdError) else 400 if isinstance(error, UsageError) else 503
+        return _Json({"error": _shortened(current.told(error))}, status_code=status, headers=_HEADERS)
+
     web, room = _Web(current, threads), Room(most_requests(threads), current.counts)
     bounded = [Middleware(Bounded, room=room, full=_full)]
     return Starlette(
@@ -250,6 +293,6 @@ def make_app(current: Current, *, threads: int = 2, hosts: list[str] | None = No
             Route("/metrics", web.metrics),
             *(Route(path, web.page) for path in ("/", "/page.js", "/page.css")),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts or ["*"], www_redirect=False)],
-        exception_handlers={EngineError: _refuse, HTTPException: _refuse_http, Exception: _fail},
+        middleware=[] if hosts is None else [Middleware(Named, names=hosts, stranger=_stranger)],
+        exception_handlers={EngineError: refuse, HTTPException: _refuse_http, Exception: _fail},
     )

@@ -1,13 +1,44 @@
-"""So many requests at a time, each until the last byte of its answer is sent."""
+"""Whom an application answers: whoever calls it by its name, so many at a time, each to the last byte of the answer."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Bytes of an answer that are handed to the connection at once; it takes the next when the client has read these.
 _PIECE = 2**16
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:]*)(:\d+)?")
+
+
+class Named:
+    """An application that answers to some names only: pages of others, that know no other way to it, get nothing.
+
+    Parameters
+    ----------
+    app : ASGI application
+    names : sequence of str
+        In the header ``Host``, without the port.
+    stranger : ASGI application
+        What answers where it is called by another.
+    """
+
+    def __init__(self, app: ASGIApp, names: Sequence[str], stranger: ASGIApp) -> None:
+        self._app, self._names, self._stranger = app, names, stranger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            called = _HOST.fullmatch(Headers(scope=scope).get("host", "").lower())
+            if called is None or called[1] not in self._names:
+                await self._stranger(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class Room:

@@ -104,6 +104,11 @@ class Current:
             problem = f"serving this run takes {format_size(needed)}, {format_size(self._allowed)} are allowed"
             raise BudgetError(problem, needed + _SPARE)
 
+    def told(self, error: Exception) -> str:
+        """What is wrong, for somebody who need not know where on this machine the run is."""
+        where = str(self.recommender.run.workdir)
+        return str(error).replace(f" in {where}", "").replace(where, "the run")
+
     def figures(self) -> dict[str, Any]:
         """What it has done, for monitoring."""
         return {

@@ -6,6 +6,13 @@ from engine.chunked.budget import KIB, MIB
 
 # In the body of a request. Nothing of it is decoded before a thread turns to it.
 MOST_BYTES = 256 * KIB
+# Of a body that is too large, read so that whoever sends it hears why it is refused.
+MOST_PASSED_OVER = 16 * MIB
+# Seconds until a request has come, or its body; until an answer is made and taken.
+SECONDS_FOR_REQUEST = 10.0
+SECONDS_FOR_ANSWER = 60.0
+# Characters of an error: it may name what was asked for.
+MOST_TOLD = 500
 # Users, or items to like, to rate or to predict.
 MOST_ASKED = 1000
 # Items of a list, and of all the lists of an answer.

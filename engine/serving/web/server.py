@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn
@@ -11,7 +11,16 @@ from engine.chunked.storage import Place
 from engine.serving.web.app import make_app
 from engine.serving.web.current import Current
 from engine.serving.web.limits import MOST_CONNECTIONS
+from engine.serving.web.patience import Patient
 
+# Of uvicorn.
+SETTINGS: Mapping[str, Any] = {
+    "http": Patient,
+    "log_level": "warning",
+    "access_log": False,
+    "timeout_keep_alive": 5,
+    "limit_concurrency": MOST_CONNECTIONS,
+}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -49,12 +58,4 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/")
     app = make_app(current, threads=threads, hosts=local)
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=5,
-        limit_concurrency=MOST_CONNECTIONS,
-    )
+    uvicorn.run(app, host=host, port=port, **SETTINGS)
