@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.test_recommender import run
 from tests.serving.test_web import free_port
 from tests.support.ratings import synthetic_ratings
+from tests.support.recommender import run
 
 uvicorn = pytest.importorskip("uvicorn", reason="what serves")
 from engine.serving.web import limits, patience, server  # noqa: E402
