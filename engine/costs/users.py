@@ -36,6 +36,7 @@ from engine.model.sizes import (
     GROUP_USERS,
     LEAST_PASS_RATINGS,
     PART_USER,
+    PASS_AT_ONCE,
     PASS_ROWS,
     PIECE_RATINGS,
     PIECE_USERS,
@@ -113,11 +114,34 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     )
     plan = {"order": Planned(1, Cost(task=order))}
     for p in range(section.passes):
-        plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
-        plan[f"basis-{p}"] = Planned(1, Cost(task=one))
+        if n_train(settings, shapes) > PASS_AT_ONCE:
+            plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
+            plan[f"basis-{p}"] = Planned(1, Cost(task=one))
+        else:
+            plan[f"basis-{p}"] = Planned(1, Cost(task=_pass_at_once(settings, shapes), shared=shared))
     plan["project"] = Planned(section.partial_sums, project)
     plan["rotation"] = Planned(1, Cost(task=total(as_a_basis=one, lapack=8 * MIB)))
     return plan
+
+
+def _pass_at_once(settings: Config, shapes: Shapes) -> int:
+    """Of a pass and of what is added up of it; a partial sum has rows of items that occur."""
+    section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
+    ratings = min(
+        n_train(settings, shapes), chunks(n_train(settings, shapes), section.partial_sums) + shapes.most_ratings
+    )
+    rows = total(basis=4 * filled_up(width), partial_sum=4 * filled_up(width), added=4 * width, number=8)
+    return total(
+        zarr=ZARR,
+        wide_values=wide_values(settings, shapes),
+        linalg=4 * MIB,
+        sum=4 * items * width,
+        widened=8 * GRAM_ROWS * width,
+        ratings=total(columns=3 * 4, values=8, scaled=scaled_value(settings)) * ratings,
+        partial_sum=rows * min(items, ratings),
+        item_arrays=total(there=1, place=2 * 4, order=4, counts=4, powers=8, scale=4, ordered=4) * items,
+        users=total(pointers=8, lengths=2 * 8, weights=8 + 4) * shapes.n_users,
+    )
 
 
 def refine(settings: Config, shapes: Shapes) -> Plan:

@@ -133,6 +133,8 @@ PASS_ROWS = 4096
 """Users in a batch of a pass at most; their products are added row by row."""
 LEAST_PASS_RATINGS = 2**14
 """Ratings of such a batch at least."""
+PASS_AT_ONCE = 2**20
+"""factors: up to so many train ratings one task makes a pass."""
 VECTOR_RATINGS = 2**19
 """Ratings that are multiplied at a time for user vectors, each row by itself."""
 QUERY_USERS = 256
@@ -185,6 +187,7 @@ FREE = (
     "SCALED_RATINGS",
     "PASS_ROWS",
     "LEAST_PASS_RATINGS",
+    "PASS_AT_ONCE",
     "VECTOR_RATINGS",
     "RANK_USERS",
 )

@@ -3,7 +3,8 @@
 Randomised subspace iteration (Halko, Martinsson and Tropp 2011, https://doi.org/10.1137/090771806,
 algorithm 4.4) on the smaller side: with A the matrix (users x items) and V an orthonormal basis
 (items x width), a pass computes A^T (A V), reading A once. Each pass is a sum over users: tasks leave
-partial sums, and one task adds them in order and makes the result orthonormal. At the end the small
+partial sums, and one task adds them in order and makes the result orthonormal; where ratings are few, that task makes the
+partial sums itself, one after the other. At the end the small
 Gram matrix (A V)^T (A V) gives singular values and the rotation to singular vectors (Rayleigh-Ritz).
 
 A is the train matrix R with users and items scaled, D R C, so that those with many ratings count less. It is never
@@ -48,7 +49,7 @@ from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.products import add_gram_product, times_dense
 from engine.model.alternating import padded
-from engine.model.factors import gram, orthonormalise, ritz, unit_rows
+from engine.model.factors import add_partial_sum, gram, orthonormalise, ritz, unit_rows
 from engine.model.scale import scaled
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import PASS_ROWS, PROJECT_ROWS, READ_RATINGS, VECTOR_RATINGS
@@ -80,9 +81,12 @@ class FactorsStage:
         plan = self._inputs.plan()
         yield Round("order", plan["order"], self._order)
         for p in range(self._section.passes):
-            load = partial(self._load, p - 1)
-            yield Round(f"pass-{p}", plan[f"pass-{p}"], partial(self._pass, p), load, until=f"basis-{p}")
-            yield Round(f"basis-{p}", plan[f"basis-{p}"], partial(self._reduce, p))
+            load, basis = partial(self._load, p - 1), plan[f"basis-{p}"]
+            if pass_ := plan.get(f"pass-{p}"):
+                yield Round(f"pass-{p}", pass_, partial(self._pass, p), load, until=f"basis-{p}")
+                yield Round(f"basis-{p}", basis, partial(self._reduce, p))
+            else:
+                yield Round(f"basis-{p}", basis, partial(self._pass_at_once, p), load)
         last = partial(self._load, self._section.passes - 1)
         yield Round("project", plan["project"], self._project, last, until="rotation")
         yield Round("rotation", plan["rotation"], self._rotate, last)
@@ -149,6 +153,17 @@ class FactorsStage:
         total = np.load(self._own.path(f"partial-{p}.0.npy"))
         for i in range(1, len(self._ranges)):
             total += np.load(self._own.path(f"partial-{p}.{i}.npy"))
+        self._finish(p, total, context)
+
+    def _pass_at_once(self, p: int, index: int, context: TaskContext) -> None:
+        """Add up all partial sums where ratings are few: passing on tables of items would take longer than all else."""
+        order, basis = context.shared
+        total = np.zeros((len(basis), self._width), dtype=np.float32)
+        for start, stop in self._ranges:
+            add_partial_sum(self._read(start, stop), order, self._user_weights(start, stop), basis, total)
+        self._finish(p, total, context)
+
+    def _finish(self, p: int, total: NDArray[np.float32], context: TaskContext) -> None:
         total *= self._item_scale()
         orthonormalise(total)
         np.save(context.scratch / f"basis-{p}.npy", total)
