@@ -52,10 +52,10 @@ _CLUSTERS = "clusters.npz"
 class _Items:
     """All items that take part, tile by tile: by descending trust, or by cluster and then so.
 
+    They are held in that order, so that a tile is a part of what is held.
+
     Attributes
     ----------
-    vectors, trust : float32 arrays, shapes (items, dims) and (items,)
-        Of all items.
     known : int32 array, shape (n,)
         Those that take part, by descending trust.
     centres : float32 array, shape (clusters, dims)
@@ -63,17 +63,23 @@ class _Items:
     """
 
     def __init__(self, vectors: Float32, trust: Float32, known: Ids, clusters: Clusters | None) -> None:
-        self.vectors, self.trust, self.known = vectors, trust, known
+        self.known = known
         self._order, self._edges = known, np.array([0, len(known)])
         self.centres = np.empty((0, vectors.shape[1]), dtype=np.float32)
         if clusters is not None:
             self.centres, self._order, self._edges = clusters
+        self._vectors, self._trust = vectors[self._order], trust[self._order]
+        self._places = np.zeros(len(vectors), dtype=np.int32)
+        self._places[self._order] = np.arange(len(self._order), dtype=np.int32)
 
     def __iter__(self) -> Iterator[Tile]:
         """Go through all."""
         for cluster, first, last in cut_tiles(self._edges, 0, len(self._order), TILE_ITEMS):
-            codes = self._order[first:last]
-            yield Tile(cluster, codes, self.vectors[codes], self.trust[codes])
+            yield Tile(cluster, self._order[first:last], self._vectors[first:last], self._trust[first:last])
+
+    def vectors_of(self, own: Ids) -> Float32:
+        """Vectors of some items that take part."""
+        return self._vectors[self._places[own]]
 
     def of(self, clusters: NDArray[np.bool_]) -> Iterator[Tile]:
         """Those of some clusters."""
@@ -81,13 +87,12 @@ class _Items:
 
     def best_of(self, own: Ids, k: int) -> Best:
         """What is to be found for some items."""
-        return Best(own, self.vectors[own], k, NOISE, self.trust[own])
+        return Best(own, self.vectors_of(own), k, NOISE, self._trust[self._places[own]])
 
     def cluster_of(self, codes: Ids) -> Ids:
         """The cluster of each of some items that take part."""
-        clusters = np.zeros(len(self.vectors), dtype=np.int32)
-        clusters[self._order] = np.repeat(np.arange(len(self.centres)), np.diff(self._edges))
-        return clusters[codes]
+        clusters: Ids = (np.searchsorted(self._edges, self._places[codes], side="right") - 1).astype(np.int32)
+        return clusters
 
 
 class _Blocks:
@@ -133,31 +138,31 @@ class ItemNeighborsStage:
         lay_out_nearest(context.scratch, (self._n_items, self._k), self._section.items_per_task)
         np.save(context.scratch / COUNTS, self._train.count_columns(READ_RATINGS))
 
-    def _all_items(self) -> _Items:
-        """All items, in no clusters."""
+    def _known(self) -> tuple[Float32, Float32, Ids]:
+        """Vectors and trust of all items, and those that take part, by descending trust."""
         counts = NearItems(self._own).counts()
         vectors = np.ascontiguousarray(self._factors.loadings()[:, : self._section.dims])
         vectors *= self._factors.singular_values()[: vectors.shape[1]].astype(np.float32)
         trust = significance(counts, self._section.shrink)
         by_trust = np.argsort(-trust, kind="stable").astype(np.int32)
-        return _Items(unit_rows(vectors), trust, by_trust[counts[by_trust] >= self._section.min_ratings], None)
+        return unit_rows(vectors), trust, by_trust[counts[by_trust] >= self._section.min_ratings]
 
     def _load(self) -> _Items:
-        items = self._all_items()
-        if not self._clustered:
-            return items
-        with np.load(self._own.path(_CLUSTERS)) as found:
-            clusters = (found["centres"], found["order"], found["edges"])
-        return _Items(items.vectors, items.trust, items.known, clusters)
+        clusters: Clusters | None = None
+        if self._clustered:
+            with np.load(self._own.path(_CLUSTERS)) as found:
+                clusters = (found["centres"], found["order"], found["edges"])
+        return _Items(*self._known(), clusters)
 
     def _find_clusters(self, index: int, context: TaskContext) -> None:
-        items, seed = self._all_items(), self._section.seed
-        n_clusters = max(1, -(-len(items.known) // self._section.items_per_cluster))
-        n_sample = min(len(items.known), CENTRE_SAMPLE * n_clusters)
-        chosen = np.sort(np.random.default_rng(seed).choice(len(items.known), n_sample, replace=False))
-        sample = items.vectors[items.known[chosen]]
+        vectors, _, known = self._known()
+        seed = self._section.seed
+        n_clusters = max(1, -(-len(known) // self._section.items_per_cluster))
+        n_sample = min(len(known), CENTRE_SAMPLE * n_clusters)
+        chosen = np.sort(np.random.default_rng(seed).choice(len(known), n_sample, replace=False))
+        sample = vectors[known[chosen]]
         centres = cluster_centres(sample, min(n_clusters, n_sample), CENTRE_ROUNDS, seed)
-        order, edges = cluster_items(items.vectors, items.known, centres)
+        order, edges = cluster_items(vectors, known, centres)
         np.savez(context.scratch / _CLUSTERS, centres=centres, order=order, edges=edges)
 
     def _settle(self, index: int, context: TaskContext) -> dict[str, float]:
@@ -171,7 +176,7 @@ class ItemNeighborsStage:
         ids, _ = best.result()
         rows, places = np.nonzero(ids >= 0)
         behind = (
-            shortfall(dot_products(items.vectors[own], items.centres)) if len(own) else np.empty((0, 1), np.float32)
+            shortfall(dot_products(items.vectors_of(own), items.centres)) if len(own) else np.empty((0, 1), np.float32)
         )
         return {"reach": reach_for_recall(behind[rows, items.cluster_of(ids[rows, places])], self._section.recall)}
 
@@ -192,7 +197,7 @@ class ItemNeighborsStage:
             if everywhere:
                 search_all(best, items, len(own))
             elif len(own):
-                search_near(best, items, items.vectors[own], self._own.result(REACH)["reach"])
+                search_near(best, items, items.vectors_of(own), self._own.result(REACH)["reach"])
             ids[own - start], found = best.result()
             similarities[own - start] = np.nan_to_num(found, nan=0.0)
         write_nearest(self._own.root, context.scratch, start, ids, similarities)
