@@ -123,6 +123,13 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         len(rows.data) * (3 + 3 * row),
         lambda: kernels.add_gram_product(rows, order, ones, basis, total),
     )
+    ends = np.array([N_USERS // 2, N_USERS])
+    yield Case(
+        "add_partial_sums",
+        "GB",
+        len(rows.data) * (3 + 3 * row),
+        lambda: kernels.add_partial_sums(rows, ends, order, ones, basis, total),
+    )
     yield Case("times_dense", "GB", len(rows.data) * (3 + row), lambda: kernels.times_dense(rows, basis))
     yield from fitting(rng, rows)
     vectors = rng.standard_normal((8192, DIMS), dtype=np.float32)

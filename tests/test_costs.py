@@ -29,13 +29,14 @@ def test_every_step_has_a_model() -> None:
 def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
     # Primes: a term left out or counted twice cannot cancel.
     settings = load({"factors": {"dims": 101, "oversamples": 6, "passes": 2, "partial_sums": 3}})
-    shapes = Shapes(0, n_ratings=1009 * 13, n_users=1009, n_items=503, most_ratings=97)
+    # As many ratings as take several tasks a pass.
+    shapes = Shapes(0, n_ratings=1009 * 1301, n_users=1009, n_items=503, most_ratings=97)
     plan = COSTS["factors"](settings, shapes)
     tall, as_multiplied = 4 * 503 * 107, 4 * 503 * 112
     pass_ = plan["pass-1"].cost
-    projected = plan["project"].cost.task - 16 * 1009 * 13 - PROJECT_ROWS * (4 * 112 + 16 * 107)
+    projected = plan["project"].cost.task - 16 * 1009 * 1301 - PROJECT_ROWS * (4 * 112 + 16 * 107)
     assert pass_.task - as_multiplied - 12 * 97 == projected
-    assert (pass_.shared, pass_.row, pass_.max_rows) == (as_multiplied + 8 * 1009 + 16 * 503, 16, 1009 * 13)
+    assert (pass_.shared, pass_.row, pass_.max_rows) == (as_multiplied + 8 * 1009 + 16 * 503, 16, 1009 * 1301)
     assert plan["basis-0"].cost.total(1, 1) - projected == 2 * tall + GRAM_ROWS * 107 * 8 + 4 * MIB + 24 * 503
     assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
 
@@ -47,6 +48,16 @@ def test_layout_holds_lengths_and_row_pointers_of_all_users_and_one_partition() 
     grown = {name: after[name].cost.task - before[name].cost.task for name in ("count", "layout")}
     assert grown == {"count": 2 * 503, "layout": (4 + 4 + 8 + 8) * 1009 + 40 * 503}
     assert before["count"].n_tasks == 96
+
+
+def test_where_ratings_are_few_a_pass_holds_their_part_of_a_partial_sum() -> None:
+    settings = load({"factors": {"dims": 101, "oversamples": 6, "passes": 2, "partial_sums": 3}})
+    shapes = Shapes(0, n_ratings=1009 * 13, n_users=1009, n_items=100_003, most_ratings=97)
+    part, more = (
+        COSTS["factors"](settings, replace(shapes, most_ratings=each))["basis-1"].cost.task for each in (97, 98)
+    )
+    assert more - part == (16 + 4 * 112) + 12
+    assert "pass-1" not in COSTS["factors"](settings, shapes)
 
 
 def test_residuals_start_from_loadings_that_are_mapped_in_all_their_dimensions() -> None:

@@ -127,19 +127,18 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
 def _pass_at_once(settings: Config, shapes: Shapes) -> int:
     """Of a pass and of what is added up of it; a partial sum has rows of items that occur."""
     section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
-    ratings = min(
-        n_train(settings, shapes), chunks(n_train(settings, shapes), section.partial_sums) + shapes.most_ratings
-    )
-    rows = total(basis=4 * filled_up(width), partial_sum=4 * filled_up(width), added=4 * width, number=8)
+    n = n_train(settings, shapes)
+    part = min(n, chunks(n, section.partial_sums) + shapes.most_ratings)
     return total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
         linalg=4 * MIB,
         sum=4 * items * width,
         widened=8 * GRAM_ROWS * width,
-        ratings=total(columns=3 * 4, values=8, scaled=scaled_value(settings)) * ratings,
-        partial_sum=rows * min(items, ratings),
-        item_arrays=total(there=1, place=2 * 4, order=4, counts=4, powers=8, scale=4, ordered=4) * items,
+        ratings=total(columns=4, values=8, scaled=scaled_value(settings)) * n,
+        partial_sum=total(there=2 * 8, row=4 * filled_up(width)) * min(items, part),
+        row=total(place=8, value=4) * shapes.most_ratings,
+        item_arrays=total(number=8, order=4, counts=4, powers=8, scale=4, ordered=4) * items,
         users=total(pointers=8, lengths=2 * 8, weights=8 + 4) * shapes.n_users,
     )
 

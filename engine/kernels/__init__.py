@@ -18,7 +18,7 @@ except ImportError as error:
 from engine.kernels.built import refuse_other
 from engine.kernels.nearest import Best, dot_products, whole_products
 from engine.kernels.prediction import mean_near_residuals, products_of_pairs
-from engine.kernels.products import add_gram_product, times_dense
+from engine.kernels.products import add_gram_product, add_partial_sums, times_dense
 from engine.kernels.rows import Lists, lists_of
 from engine.kernels.scoring import Scored, count_opinions, find_in_rows, find_strongest, rank_items, rank_popular
 
@@ -33,6 +33,7 @@ __all__ = [
     "Lists",
     "Scored",
     "add_gram_product",
+    "add_partial_sums",
     "count_opinions",
     "dot_products",
     "find_in_rows",

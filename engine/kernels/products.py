@@ -31,6 +31,39 @@ def add_gram_product(
     _native.add_gram_product(native_rows(rows), order, weights, basis, total)
 
 
+def add_partial_sums(
+    rows: NarrowRows,
+    ends: NDArray[np.int64],
+    order: NDArray[np.int32],
+    weights: Float32,
+    basis: Float32,
+    total: Float32,
+) -> None:
+    """Add the same to ``total`` in place as a sum of each of some parts of the rows: parts in order, added row by row.
+
+    Each part's sum has rows of the columns that occur in it, so that this takes as long as there are values.
+
+    Parameters
+    ----------
+    rows : NarrowRows
+        Shape (n, items).
+    ends : int64 array, shape (parts,)
+        The end of each part, where the next begins; ascending.
+    order : int32 array, shape (items,)
+        As in `add_gram_product`.
+    weights : float32 array, shape (n,)
+    basis : float32 array, shape (items, width)
+    total : float32 array, shape (items, some)
+        The first columns of the products are kept, all or less.
+
+    Raises
+    ------
+    ValueError, IndexError
+        Where arrays do not fit together, or a number leads out of one.
+    """
+    _native.add_partial_sums(native_rows(rows), ends, order, weights, basis, total)
+
+
 def times_dense(rows: NarrowRows, dense: Float32, order: NDArray[np.int32] = _AS_THEY_ARE) -> Float32:
     """``rows @ dense``, shape (n, width).
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chunked.csr import NarrowRows
-from engine.kernels.products import add_gram_product
 from engine.model.sizes import GRAM_ROWS
 
 # Relative eigenvalue below which a direction is rounding noise: float32's epsilon squared, and a margin.
@@ -28,33 +26,6 @@ def gram(tall: NDArray[Any]) -> Float64:
         block = tall[start : start + GRAM_ROWS].astype(np.float64)
         total += block.T @ block
     return total
-
-
-def add_partial_sum(
-    rows: NarrowRows, order: NDArray[np.int32], weights: Float32, basis: Float32, total: Float32
-) -> None:
-    """Add ``rows.T @ diag(weights) @ rows @ basis`` to ``total`` in place, as a sum of its own.
-
-    The same bits as a table of zeros that `engine.kernels.products.add_gram_product` adds to, added to the total; but
-    only rows of items that occur are held and added, so that this takes as long as there are ratings.
-
-    Parameters
-    ----------
-    rows, order, weights, basis
-        As `engine.kernels.products.add_gram_product` takes them.
-    total : float32 array, shape (items, width)
-        There may be less of them than columns of the basis, which is filled up with zeros.
-    """
-    there = np.zeros(len(total), dtype=bool)
-    there[order[rows.indices]] = True
-    some = np.flatnonzero(there)
-    place = np.cumsum(there, dtype=np.int32) - np.int32(1)
-    sums = np.zeros((len(some), basis.shape[1]), dtype=np.float32)
-    of_some = NarrowRows(
-        rows.indptr, place[order[rows.indices]].astype(np.uint32), rows.data, len(some), rows.value_step
-    )
-    add_gram_product(of_some, np.arange(len(some), dtype=np.int32), weights, basis[some], sums)
-    total[some] += sums[:, : total.shape[1]]
 
 
 def orthonormalise(tall: Float32) -> None:

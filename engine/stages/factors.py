@@ -47,9 +47,9 @@ from engine.chunked.array_files import ArrayFile
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.kernels.products import add_gram_product, times_dense
+from engine.kernels.products import add_gram_product, add_partial_sums, times_dense
 from engine.model.alternating import padded
-from engine.model.factors import add_partial_sum, gram, orthonormalise, ritz, unit_rows
+from engine.model.factors import gram, orthonormalise, ritz, unit_rows
 from engine.model.scale import scaled
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import PASS_ROWS, PROJECT_ROWS, READ_RATINGS, VECTOR_RATINGS
@@ -159,8 +159,8 @@ class FactorsStage:
         """Add up all partial sums where ratings are few: passing on tables of items would take longer than all else."""
         order, basis = context.shared
         total = np.zeros((len(basis), self._width), dtype=np.float32)
-        for start, stop in self._ranges:
-            add_partial_sum(self._read(start, stop), order, self._user_weights(start, stop), basis, total)
+        n_users, ends = self._matrix.shape[0], np.array([stop for _, stop in self._ranges])
+        add_partial_sums(self._read(0, n_users), ends, order, self._user_weights(0, n_users), basis, total)
         self._finish(p, total, context)
 
     def _finish(self, p: int, total: NDArray[np.float32], context: TaskContext) -> None:

@@ -26,6 +26,8 @@ void products_of_pairs(Table<float> users, Table<float> items, const Lists &aske
 
 void add_gram_product(const AnyRows &rows, Vector<int32_t> order, Vector<float> weights, Table<float> basis,
                       OutTable<float> total);
+void add_partial_sums(const AnyRows &rows, Vector<int64_t> ends, Vector<int32_t> order, Vector<float> weights,
+                      Table<float> basis, OutTable<float> total);
 void times_dense(const AnyRows &rows, Vector<int32_t> order, Table<float> dense, OutTable<float> product);
 
 void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Vector<float> ridges,

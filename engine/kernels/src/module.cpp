@@ -26,6 +26,8 @@ NB_MODULE(_native, module) {
   module.def("products_of_pairs", &products_of_pairs, nb::arg("users").noconvert(), nb::arg("items").noconvert(),
              nb::arg("asked"), nb::arg("products").noconvert());
   module.def("add_gram_product", &add_gram_product, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("weights").noconvert(), nb::arg("basis").noconvert(), nb::arg("total").noconvert());
+  module.def("add_partial_sums", &add_partial_sums, nb::arg("rows"), nb::arg("ends").noconvert(), nb::arg("order").noconvert(),
+             nb::arg("weights").noconvert(), nb::arg("basis").noconvert(), nb::arg("total").noconvert());
   module.def("times_dense", &times_dense, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("dense").noconvert(), nb::arg("product").noconvert());
   module.def("solve_rows", &solve_rows, nb::arg("rows"), nb::arg("targets").noconvert(), nb::arg("weights").noconvert(), nb::arg("ridges").noconvert(),
              nb::arg("others").noconvert(), nb::arg("gram").noconvert(), nb::arg("steps"), nb::arg("solutions").noconvert());

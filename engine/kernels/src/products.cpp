@@ -1,4 +1,5 @@
 // Sparse rows times a dense matrix, and the transposed rows times that.
+#include <algorithm>
 #include <vector>
 
 #include "arrays.h"
@@ -53,6 +54,50 @@ void add_gram_product(const AnyRows &any, Vector<int32_t> order, Vector<float> w
       gather(row.terms(), basis.data(), width, product.data());
       for (float &each : product) each *= weights.data()[i];
       scatter(row.terms(), product.data(), width, total.data());
+    }
+  });
+}
+
+void add_partial_sums(const AnyRows &any, Vector<int64_t> ends, Vector<int32_t> order, Vector<float> weights,
+                      Table<float> basis, OutTable<float> total) {
+  const size_t width = basis.shape(1), kept = total.shape(1);
+  require(basis.shape(0) == any.n_columns && total.shape(0) == any.n_columns && kept <= width, "a basis of other columns");
+  const int32_t *places = checked(order, any.n_columns);
+  with_rows(any, [&](auto rows) {
+    require(weights.shape(0) == rows.n_rows, "weights of other rows");
+    nb::gil_scoped_release released;
+    static const auto gather = OF_THIS_MACHINE(gather);
+    static const auto scatter = OF_THIS_MACHINE(scatter);
+    Row row;
+    std::vector<float> product(width), sums;
+    constexpr size_t NONE = ~size_t{0};
+    std::vector<size_t> number(any.n_columns, NONE), there;  // of those that occur
+    size_t start = 0;
+    for (size_t part = 0; part < ends.shape(0); ++part) {
+      const size_t end = within("end of a part", ends.data()[part], rows.n_rows + 1);
+      for (size_t i = start; i < end; ++i) {
+        const auto [first, last] = rows.row(i);
+        for (size_t at = first; at < last; ++at) {
+          const size_t column = rows.column(at);
+          if (number[column] == NONE) number[column] = there.size() * width, there.push_back(column);
+        }
+      }
+      sums.assign(there.size() * width, 0.0f);
+      for (size_t i = start; i < end; ++i) {
+        widen(rows, i, places, width, row);
+        gather(row.terms(), basis.data(), width, product.data());
+        for (float &each : product) each *= weights.data()[i];
+        for (size_t at = rows.row(i).first, n = 0; n < row.rows.size(); ++n) row.rows[n] = number[rows.column(at + n)];
+        scatter(row.terms(), product.data(), width, sums.data());
+      }
+      for (const size_t column : there) {
+        const float *from = sums.data() + number[column];
+        const size_t place = places ? within("place of a column", places[column], rows.n_columns) : column;
+        for (size_t j = 0; j < kept; ++j) total.data()[place * kept + j] += from[j];
+        number[column] = NONE;
+      }
+      there.clear();
+      start = std::max(start, end);
     }
   });
 }
