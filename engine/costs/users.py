@@ -214,12 +214,15 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
         "sums": Planned(n_parts, Cost(task=add_up, shared=indptr)),
         "start": Planned(1, Cost(task=start, shared=indptr)),
     }
-    restricted = total(there=1, before=8, columns=column_bytes(shapes), data=shapes.value_bytes, targets=4, weights=4)
+    # Of a piece, all ratings; of all pieces, those of the task's items.
+    restricted = total(there=1, before=8, weights=4)
+    kept = total(columns=column_bytes(shapes), data=shapes.value_bytes, targets=4, weights=4 * shapes.implicit)
     # One part of the users is gone through for each of a few ranges of the items.
     n_ranges = min(chunks(items, own), FEW_RANGES)
     fit_items = Cost(
         task=total(
             ratings=total(restricted=restricted, places=8, targets=target_bytes(settings, shapes)) * piece,
+            kept=kept * n_train(settings, shapes) + 8 * users,
             vectors=total(stored=4, found=4) * dims * min(PIECE_USERS, users),
             items=total(descents=descents, totals=8, ridges=3 * 4) * chunks(items, n_ranges),
             products=2 * 8 * dims * dims,

@@ -116,41 +116,47 @@ def add_more(objective: Objective, rows: NarrowRows, vectors: Float32, direction
     add_left(rows, vectors, directions, into, weights=objective.weights(rows))
 
 
-def add_some(
-    objective: Objective,
-    rows: NarrowRows,
-    users: Ids,
-    vectors: Float32,
-    some: slice,
-    items: Float32,
-    into: Float32,
-    *,
-    first: bool,
-) -> None:
-    """Add to the sums of some consecutive items, in place, what these need of some users with their vectors.
+class OfSome(NamedTuple):
+    """Ratings of some consecutive items, numbered from 0, by the users who gave them; see `of_some`."""
+
+    rows: NarrowRows
+    targets: Float32
+    weights: Float32 | None
+
+
+def of_some(objective: Objective, rows: NarrowRows, users: Ids, some: slice) -> OfSome:
+    """Take the ratings of some consecutive items, once for all that is added up of them.
 
     Parameters
     ----------
     objective : Objective
     rows : NarrowRows
-        Ratings of the users.
+        Ratings of some users.
     users : int64 array, shape (users,)
         Their codes.
-    vectors : float32 array, shape (users, dims)
     some : slice
         The items.
+    """
+    wanted = objective.of_users(rows, users)
+    there = (rows.indices >= some.start) & (rows.indices < some.stop)
+    weights = None if wanted.weights is None else wanted.weights[there]
+    return OfSome(rows.columns(some, there), wanted.targets[there], weights)
+
+
+def add_some(ratings: OfSome, vectors: Float32, items: Float32, into: Float32, *, first: bool) -> None:
+    """Add to the sums of some items, in place, what these need of some users with their vectors.
+
+    Parameters
+    ----------
+    ratings : OfSome
+    vectors : float32 array, shape (users, dims)
+        Of the users.
     items, into : float32 array, shape (items, dims)
         Vectors or directions of the items, and the sums.
     first : bool
         Whether the sums are for `begin_items`, and not for `step_items`.
     """
-    wanted = objective.of_users(rows, users) if first else None
-    weights = objective.weights(rows) if wanted is None else wanted.weights
-    there = (rows.indices >= some.start) & (rows.indices < some.stop)
-    targets = None if wanted is None else wanted.targets[there]
-    add_left(
-        rows.columns(some, there), vectors, items, into, targets, weights=None if weights is None else weights[there]
-    )
+    add_left(ratings.rows, vectors, items, into, ratings.targets if first else None, ratings.weights)
 
 
 def begin_items(

@@ -34,6 +34,7 @@ from engine.model.alternating import (
     add_some,
     begin_items,
     fit_users,
+    of_some,
     padded,
     side,
     step_items,
@@ -254,22 +255,22 @@ class AlternatingStage(Generic[Section]):
         some = self._ranges()[index]
         totals, products = self._weights_and_products(sweep, some)
         solutions = self._before(sweep, index)
-        sums = self._sums_of(objective, rows, sweep, some, solutions, first=True)
+        pieces = list(itertools.pairwise(self._edges(0, self._n_users)))
+        ratings = [of_some(objective, rows.part(*piece), np.arange(*piece), some) for piece in pieces]
+        sums = np.empty_like(solutions)
+
+        def add_up(vectors: Float32, *, first: bool) -> None:
+            """Let all users add what beginning takes with these vectors, or a step."""
+            sums[:] = 0
+            for piece, of_piece in zip(pieces, ratings, strict=True):
+                add_some(of_piece, self.users(sweep, *piece), vectors, sums, first=first)
+
+        add_up(solutions, first=True)
         descents = begin_items(objective, sums, totals, products, solutions)
         for _ in range(self._section.steps):
-            sums = self._sums_of(objective, rows, sweep, some, descents.directions, first=False)
+            add_up(descents.directions, first=False)
             step_items(objective, sums, totals, products, descents)
         np.save(context.scratch / _descent_paths(sweep, self._section.steps, index)[_SOLUTIONS], descents.solutions)
-
-    def _sums_of(
-        self, objective: Objective, rows: NarrowRows, sweep: int, some: slice, vectors: Float32, *, first: bool
-    ) -> Float32:
-        """What all users add for some items with these vectors: what beginning takes, or a step."""
-        sums = np.zeros_like(vectors)
-        for start, stop in itertools.pairwise(self._edges(0, self._n_users)):
-            users, codes = self.users(sweep, start, stop), np.arange(start, stop)
-            add_some(objective, rows.part(start, stop), codes, users, some, vectors, sums, first=first)
-        return sums
 
     def _before(self, sweep: int, index: int) -> Float32:
         """Vectors of a task's items before a sweep."""
