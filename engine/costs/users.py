@@ -113,8 +113,9 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
         shared=shared,
     )
     plan = {"order": Planned(1, Cost(task=order))}
+    at_once = n_train(settings, shapes) + PART_USER * shapes.n_users <= PASS_AT_ONCE
     for p in range(section.passes):
-        if n_train(settings, shapes) > PASS_AT_ONCE:
+        if not at_once:
             plan[f"pass-{p}"] = Planned(section.partial_sums, pass_)
             plan[f"basis-{p}"] = Planned(1, Cost(task=one))
         else:
@@ -125,21 +126,19 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
 
 
 def _pass_at_once(settings: Config, shapes: Shapes) -> int:
-    """Of a pass and of what is added up of it; a partial sum has rows of items that occur."""
-    section, items, width = settings.factors, shapes.n_items, width_of(settings, shapes)
-    n = n_train(settings, shapes)
-    part = min(n, chunks(n, section.partial_sums) + shapes.most_ratings)
+    """Of a pass, by items, and of what is added up."""
+    items, width, n = shapes.n_items, width_of(settings, shapes), n_train(settings, shapes)
+    rating = total(columns=column_bytes(shapes), data=shapes.value_bytes, scaled=scaled_value(settings), by_item=8 + 4)
     return total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
         linalg=4 * MIB,
         sum=4 * items * width,
         widened=8 * GRAM_ROWS * width,
-        ratings=total(columns=4, values=8, scaled=scaled_value(settings)) * n,
-        partial_sum=total(there=2 * 8, row=4 * filled_up(width)) * min(items, part),
+        ratings=rating * n,
         row=total(place=8, value=4) * shapes.most_ratings,
-        item_arrays=total(number=8, order=4, counts=4, powers=8, scale=4, ordered=4) * items,
-        users=total(pointers=8, lengths=2 * 8, weights=8 + 4) * shapes.n_users,
+        item_arrays=total(starts=8, order=4, counts=4, powers=8, scale=4, ordered=4) * items,
+        users=total(products=4 * filled_up(width), pointers=8, lengths=2 * 8, weights=8 + 4) * shapes.n_users,
     )
 
 

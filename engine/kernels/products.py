@@ -41,7 +41,7 @@ def add_partial_sums(
 ) -> None:
     """Add the same to ``total`` in place as a sum of each of some parts of the rows: parts in order, added row by row.
 
-    Each part's sum has rows of the columns that occur in it, so that this takes as long as there are values.
+    Column by column, so that no sum has more than one row at a time.
 
     Parameters
     ----------

@@ -133,8 +133,8 @@ PASS_ROWS = 4096
 """Users in a batch of a pass at most; their products are added row by row."""
 LEAST_PASS_RATINGS = 2**14
 """Ratings of such a batch at least."""
-PASS_AT_ONCE = 2**20
-"""factors: up to so many train ratings one task makes a pass."""
+PASS_AT_ONCE = 2**21
+"""Up to so many train ratings one task makes a pass of the SVD, a user counting as `PART_USER` more."""
 VECTOR_RATINGS = 2**19
 """Ratings that are multiplied at a time for user vectors, each row by itself."""
 QUERY_USERS = 256

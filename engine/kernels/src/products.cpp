@@ -1,5 +1,6 @@
 // Sparse rows times a dense matrix, and the transposed rows times that.
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "arrays.h"
@@ -27,6 +28,31 @@ void widen(const Rows<I, V> &rows, size_t number, const int32_t *order, size_t w
     row.values.push_back(rows.value(at));
   }
 }
+
+// All values by column, those of a column by row.
+struct ByColumn {
+  std::vector<size_t> starts, rows;  // where each column starts; where each value's row starts in a dense matrix
+  std::vector<float> values;
+
+  template <class I, class V> ByColumn(const Rows<I, V> &of, size_t width) : starts(of.n_columns + 1) {
+    for (size_t i = 0; i < of.n_rows; ++i) {
+      const auto [first, last] = of.row(i);
+      for (size_t at = first; at < last; ++at) ++starts[of.column(at)];
+    }
+    size_t n = 0;
+    for (size_t &start : starts) n += std::exchange(start, n);
+    rows.resize(n), values.resize(n);
+    for (size_t i = 0; i < of.n_rows; ++i) {
+      const auto [first, last] = of.row(i);
+      for (size_t at = first; at < last; ++at) {
+        const size_t place = starts[of.column(at)]++;
+        rows[place] = i * width, values[place] = of.value(at);
+      }
+    }
+    std::rotate(starts.begin(), starts.end() - 1, starts.end());  // each has become the next
+    starts[0] = 0;
+  }
+};
 
 const int32_t *checked(const Vector<int32_t> &order, size_t n_columns) {
   if (order.shape(0) == 0 && n_columns > 0) return nullptr;
@@ -67,37 +93,29 @@ void add_partial_sums(const AnyRows &any, Vector<int64_t> ends, Vector<int32_t> 
     require(weights.shape(0) == rows.n_rows, "weights of other rows");
     nb::gil_scoped_release released;
     static const auto gather = OF_THIS_MACHINE(gather);
-    static const auto scatter = OF_THIS_MACHINE(scatter);
+    std::vector<float> products(rows.n_rows * width);
     Row row;
-    std::vector<float> product(width), sums;
-    constexpr size_t NONE = ~size_t{0};
-    std::vector<size_t> number(any.n_columns, NONE), there;  // of those that occur
-    size_t start = 0;
-    for (size_t part = 0; part < ends.shape(0); ++part) {
-      const size_t end = within("end of a part", ends.data()[part], rows.n_rows + 1);
-      for (size_t i = start; i < end; ++i) {
-        const auto [first, last] = rows.row(i);
-        for (size_t at = first; at < last; ++at) {
-          const size_t column = rows.column(at);
-          if (number[column] == NONE) number[column] = there.size() * width, there.push_back(column);
-        }
+    const ByColumn columns(rows, width);
+    for (size_t i = 0; i < rows.n_rows; ++i) {
+      float *product = products.data() + i * width;
+      widen(rows, i, places, width, row);
+      gather(row.terms(), basis.data(), width, product);
+      for (size_t j = 0; j < width; ++j) product[j] *= weights.data()[i];
+    }
+    std::vector<float> sum(width);
+    for (size_t column = 0; column < any.n_columns; ++column) {
+      const size_t place = places ? within("place of a column", places[column], any.n_columns) : column;
+      float *into = total.data() + place * kept;
+      size_t first = columns.starts[column];
+      const size_t last = columns.starts[column + 1];
+      for (size_t part = 0; part < ends.shape(0) && first < last; ++part) {
+        const size_t end = within("end of a part", ends.data()[part], rows.n_rows + 1) * width;
+        const size_t next = std::lower_bound(columns.rows.begin() + first, columns.rows.begin() + last, end) - columns.rows.begin();
+        if (next == first) continue;
+        gather({columns.rows.data() + first, columns.values.data() + first, next - first}, products.data(), width, sum.data());
+        for (size_t j = 0; j < kept; ++j) into[j] += sum[j];
+        first = next;
       }
-      sums.assign(there.size() * width, 0.0f);
-      for (size_t i = start; i < end; ++i) {
-        widen(rows, i, places, width, row);
-        gather(row.terms(), basis.data(), width, product.data());
-        for (float &each : product) each *= weights.data()[i];
-        for (size_t at = rows.row(i).first, n = 0; n < row.rows.size(); ++n) row.rows[n] = number[rows.column(at + n)];
-        scatter(row.terms(), product.data(), width, sums.data());
-      }
-      for (const size_t column : there) {
-        const float *from = sums.data() + number[column];
-        const size_t place = places ? within("place of a column", places[column], rows.n_columns) : column;
-        for (size_t j = 0; j < kept; ++j) total.data()[place * kept + j] += from[j];
-        number[column] = NONE;
-      }
-      there.clear();
-      start = std::max(start, end);
     }
   });
 }
