@@ -67,7 +67,7 @@ def calibrate(settings: Config, shapes: Shapes) -> Plan:
         together=total(ids=4, similarities=4, stored=4 + 1, places=8 + 1, ids_there=4, steps=3 * 4)
         * nearest_kept(settings.cooccurrence.k, items)
         * items,
-        scores=total(cells=8, touched=4) * items,
+        scores=total(cells=8, touched=4, places=4) * items,
         asking=asking,
     )
     steps = max(drawing, decomposing, nearest, biases, fitting, refining, ranking)

@@ -78,7 +78,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         ),
         own=own * ratings,
         vectors=4 * dims * block,
-        blended=total(candidates=4, votes=4, products=4, together=4, popularity=4, ranked=4) * items,
+        blended=total(candidates=4, votes=4, products=4, together=4, popularity=4, ranked=4, places=4) * items,
         test=test * n_test_of(settings, ratings, users),
         stored_test=total(stored=stored, predicted=4 + 1) * n_test_of(settings, shapes.ratings_of(block), block),
         lists=listed * k * users,

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
@@ -50,11 +51,17 @@ struct Moments {
   double mean = 0.0, deviation = 0.0;
 };
 
+// Numbers less their mean, times a weight.
+struct Standardised {
+  const float *numbers;
+  float mean, times;
+};
+
 #define FUNCTIONS_OF_LANES                                                                                       \
   /* products[q][j] = sum over d of queries[q][d] * others[d][j], d ascending, `stride` values of others a d. */ \
   void multiply(const float *const *queries, const float *others, size_t dims, size_t stride, float *products); \
-  /* LANES products times the lesser of two trusts, where there are any; whether one of them reaches a bound. */   \
-  bool weigh(float *products, float own_trust, const float *trust, float bound);                                 \
+  /* LANES products times the lesser of two trusts, where there are any; a bit for each that reaches a bound. */   \
+  uint32_t weigh(float *products, float own_trust, const float *trust, float bound);                             \
   /* The dot product of two vectors, `dims` being a multiple of LANES. */                                        \
   float dot(const float *one, const float *other, size_t dims);                                                  \
   void solve(const LeastSquares &problem, float *solution);                                                      \
@@ -67,8 +74,12 @@ struct Moments {
   /* Row of `total` += value * product, for each value. */                                                       \
   void scatter(const Terms &of, const float *product, size_t width, float *total);                               \
   Moments moments_of(const float *numbers, size_t n);                                                            \
-  /* ranked[i] += times * (numbers[i] - mean) */                                                                 \
-  void add_standardised(const float *numbers, size_t n, float mean, float times, float *ranked);
+  /* ranked[i] = sum over parts of times * (numbers[i] - mean) */                                                \
+  void blend(const Standardised *parts, size_t n_parts, size_t n, float *ranked);                                \
+  /* The greatest of each column of a table, `width` being a multiple of LANES; what is no number is none. */     \
+  void greatest(const float *table, size_t n_rows, size_t width, float *most);                                   \
+  /* Places of those of n numbers, a multiple of LANES, that reach a bound; how many. */                         \
+  size_t reaching(const float *numbers, size_t n, float bound, int32_t *places);
 
 namespace baseline {
 FUNCTIONS_OF_LANES

@@ -102,9 +102,11 @@ void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, 
     const size_t row = static_cast<size_t>(asking[at]);
     Kept kept{numbers.data() + row * room, scores.data() + row * room, used.data()[row], worst.data()[row],
               worst_number.data()[row], static_cast<size_t>(k), room};
-    if (!weigh(products, trusted ? own_trust.data()[row] : 0.0f, trusted ? trusts.data() + first : nullptr, kept.worst)) return;
-    for (size_t j = 0; j < wide; ++j)
+    uint32_t reached = weigh(products, trusted ? own_trust.data()[row] : 0.0f, trusted ? trusts.data() + first : nullptr, kept.worst);
+    for (reached &= (1u << wide) - 1; reached; reached &= reached - 1) {
+      const size_t j = static_cast<size_t>(__builtin_ctz(reached));
       if (codes.data()[first + j] != own.data()[row]) kept.offer(products[j], codes.data()[first + j], scratch);
+    }
   });
 }
 

@@ -1,6 +1,7 @@
 // Items scored and ranked for users, straight from the stored rows.
 #include <array>
 #include <cmath>
+#include <functional>
 #include <optional>
 
 #include "arrays.h"
@@ -13,6 +14,7 @@ namespace {
 
 // Parts of a blend.
 constexpr size_t PRODUCTS = 0, VOTES = 1, TOGETHER = 2, POPULARITY = 3, PARTS = 4;
+constexpr float NO_NUMBER = std::numeric_limits<float>::quiet_NaN();
 constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2, POPULAR = 3;
 
 // Scores of one user: a number for each item, and which items have one. Both lie together, since both are fetched from
@@ -183,12 +185,13 @@ constexpr size_t AHEAD = 6;
 // popularity, each standardised and weighted: over all of them, whatever is offered.
 class Blend {
  public:
-  Blend(size_t n_items, Table<float> users, Table<float> items, Vector<float> popularity, Table<float> weights)
-      : users_(users), items_(items), popularity_(popularity), weights_(weights) {
+  Blend(size_t n_items, size_t k, Table<float> users, Table<float> items, Vector<float> popularity, Table<float> weights)
+      : k_(k), users_(users), items_(items), popularity_(popularity), weights_(weights) {
     for (size_t row = 0; row < weights.shape(0); ++row)
       for (size_t part = 0; part < PARTS; ++part) weighs_[part] |= weights.data()[PARTS * row + part] != 0.0f;
     if (weights.shape(0) == 0) return;
-    candidates_.resize(n_items), ranked_.resize(n_items);
+    most_.resize((2 * k + LANES - 1) / LANES * LANES);
+    candidates_.resize(n_items), ranked_.resize(n_items + most_.size()), places_.resize(ranked_.size());
     for (auto &part : parts_) part.resize(n_items);
   }
 
@@ -209,13 +212,23 @@ class Blend {
 
   // Offer them with the weights of a row; or, without `own` ones, by popularity alone.
   void offer_to(BestOf &best, const Offered &offered, size_t row, bool own) {
-    static const auto add_standardised = OF_THIS_MACHINE(add_standardised);
+    static const auto blend = OF_THIS_MACHINE(blend);
+    static const auto reaching = OF_THIS_MACHINE(reaching);
     const float *weights = weights_of(row, own);
-    std::fill_n(ranked_.begin(), n_, 0.0f);
+    std::array<Standardised, PARTS> telling;
+    size_t n_telling = 0;
     for (size_t part = 0; part < PARTS; ++part)
-      if (tells(part, weights)) add_standardised(parts_[part].data(), n_, standards_[part].mean, times(part, weights), ranked_.data());
+      if (tells(part, weights)) telling[n_telling++] = {parts_[part].data(), standards_[part].mean, times(part, weights)};
+    blend(telling.data(), n_telling, n_, ranked_.data());
     for (size_t i = 0; i < n_; ++i)
-      if (offered(static_cast<size_t>(candidates_[i]))) best.offer({ranked_[i], candidates_[i]});
+      if (!offered(static_cast<size_t>(candidates_[i]))) ranked_[i] = NO_NUMBER;
+    const size_t filled_up = (n_ + most_.size() - 1) / most_.size() * most_.size();
+    std::fill(ranked_.begin() + static_cast<std::ptrdiff_t>(n_), ranked_.begin() + static_cast<std::ptrdiff_t>(filled_up), NO_NUMBER);
+    const size_t n_reaching = reaching(ranked_.data(), filled_up, bound(filled_up), places_.data());
+    for (size_t i = 0; i < n_reaching; ++i) {
+      const size_t at = static_cast<size_t>(places_[i]);
+      best.offer({ranked_[at], candidates_[at]});
+    }
   }
 
   // What each part adds to the score of an item of the user looked at; nothing, not even 0, where it has no weight or
@@ -229,6 +242,16 @@ class Blend {
   }
 
  private:
+  // What the best k reach, or less: the k-th of the greatest of each of more than k parts of the candidates.
+  float bound(size_t filled_up) {
+    static const auto greatest = OF_THIS_MACHINE(greatest);
+    if (filled_up <= most_.size()) return -std::numeric_limits<float>::infinity();
+    greatest(ranked_.data(), filled_up / most_.size(), most_.size(), most_.data());
+    const auto last = most_.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
+    std::nth_element(most_.begin(), last, most_.end(), std::greater<float>());
+    return *last;
+  }
+
   void multiply(size_t user) {
     const size_t dims = items_.shape(1);
     for (size_t i = 0; i < n_; ++i) {
@@ -254,6 +277,7 @@ class Blend {
   bool tells(size_t part, const float *weights) const { return weights[part] != 0.0f && standards_[part].scale != 0.0f; }
   float times(size_t part, const float *weights) const { return weights[part] * standards_[part].scale; }
 
+  size_t k_;
   Table<float> users_, items_;
   Vector<float> popularity_;
   Table<float> weights_;
@@ -261,15 +285,16 @@ class Blend {
   size_t n_ = 0;
   std::vector<int32_t> candidates_;
   std::array<std::vector<float>, PARTS> parts_;  // of each candidate
-  std::vector<float> ranked_;
+  std::vector<float> ranked_;  // filled up to a whole number of parts of as many as `most_` has
+  std::vector<int32_t> places_;  // of those that may be among the best
+  std::vector<float> most_;
   std::array<Standard, PARTS> standards_;
 };
 
 // Write down the best, and empty it; `scored`: whether their scores mean anything, which else are no numbers.
 void write_best(BestOf &best, int32_t *items, float *ranked, size_t k, bool scored = true) {
-  constexpr float NONE = std::numeric_limits<float>::quiet_NaN();
   size_t place = 0;
-  for (const Candidate &each : best.sorted()) items[place] = each.number, ranked[place++] = scored ? each.score : NONE;
+  for (const Candidate &each : best.sorted()) items[place] = each.number, ranked[place++] = scored ? each.score : NO_NUMBER;
   for (; place < k; ++place) items[place] = -1, ranked[place] = 0.0f;
   best.clear();
 }
@@ -329,7 +354,7 @@ void rank_items(const AnyRows &any, Table<int32_t> neighbors, Table<float> weigh
     const Votes<Value> votes(asked.vote, rows.step);
     Scores scores(n_items, together.has_value());
     BestOf best(k);
-    Blend blend(n_items, user_vectors, item_vectors, popularity, blends);
+    Blend blend(n_items, k, user_vectors, item_vectors, popularity, blends);
     const Offered is_offered{offered};
     for (size_t user = 0; user < n; ++user) {
       add_votes(scores, rows, asked, votes, user);
