@@ -3,9 +3,9 @@
 Randomised subspace iteration (Halko, Martinsson and Tropp 2011, https://doi.org/10.1137/090771806,
 algorithm 4.4) on the smaller side: with A the matrix (users x items) and V an orthonormal basis
 (items x width), a pass computes A^T (A V), reading A once. Each pass is a sum over users: tasks leave
-partial sums, and one task adds them in order and makes the result orthonormal; where ratings are few, that task makes the
-partial sums itself, one after the other. At the end the small
-Gram matrix (A V)^T (A V) gives singular values and the rotation to singular vectors (Rayleigh-Ritz).
+partial sums, and one task adds them in order and makes the result orthonormal. Where ratings are few that task makes
+the partial sums itself, item by item. At the end the small Gram matrix (A V)^T (A V) gives singular values and the
+rotation to singular vectors (Rayleigh-Ritz).
 
 A is the train matrix R with users and items scaled, D R C, so that those with many ratings count less. It is never
 made: A^T (A V) = C (R^T D^2 R (C V)), the factors in parentheses being tall or thin. In R ratings are mapped to a fixed

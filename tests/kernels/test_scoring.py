@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine import kernels
 from engine.chunked.csr import NarrowRows
 from engine.kernels.rows import Lists, joined, lists_of, no_lists
-from engine.kernels.scoring import Blended, Near, Together, Votes
+from engine.kernels.scoring import Blended, Near, Scored, Together, Votes
 from tests.kernels.cases import dense, lists, of_row, quick, rows_of, seeds, value_types, wide
 
 N_USERS = 12
@@ -100,6 +100,34 @@ def together_of(together: Together | None, user: int) -> dict[int, np.float32]:
         for item in np.flatnonzero(~np.isnan(similarities[own])).tolist():
             found[item] = found.get(item, np.float32(0)) + together.values[start + place] * similarities[own, item]
     return found
+
+
+@quick
+@given(seeds, st.integers(1, 40), st.booleans())
+def test_a_short_list_is_the_head_of_a_long_one(seed: int, k: int, offers_some: bool) -> None:
+    rng = np.random.default_rng(seed)
+    n_items, nothing = 300, np.empty((0, 0), dtype=np.float32)
+    popularity = rng.integers(0, 4, n_items).astype(np.float32)  # many are equal
+    weights = np.array([[0, 0, 0, 1], [0, 1, 0, 0.25]], dtype=np.float32)
+    order = rng.permutation(n_items).astype(np.int32)
+
+    def ranked(k: int) -> Scored:
+        return kernels.rank_items(
+            rows_of(np.random.default_rng(seed), 5, n_items),
+            np.array([[1, 2], [0, 4]], dtype=np.int32),
+            np.ones((2, 2), dtype=np.float32),
+            np.ones(n_items, dtype=np.float32),
+            Votes(False, 3.0, 0.3),
+            None,
+            lists(np.random.default_rng(seed), 2, n_items),
+            k,
+            blended=Blended(nothing, nothing, popularity, order, 280, weights),
+            offered=np.random.default_rng(seed).random(n_items) < 0.7 if offers_some else None,
+        )
+
+    short, long = ranked(k), ranked(n_items)
+    assert short.items.tobytes() == long.items[:, :k].tobytes()
+    assert short.scores.tobytes() == long.scores[:, :k].tobytes()
 
 
 @quick
