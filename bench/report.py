@@ -143,7 +143,7 @@ def run_section(results: dict[str, Any], name: str) -> str:
 
 def memory_section(results: dict[str, Any], name: str) -> str:
     """The memory promise at one scale."""
-    rows = []
+    rows, told = [], []
     for run in results["runs"]:
         worst = max(run["stages"], key=lambda stage: stage["measured"])
         shares = [stage["measured"] / stage["projected"] for stage in run["stages"]]
@@ -158,12 +158,17 @@ def memory_section(results: dict[str, Any], name: str) -> str:
                 repr(run["recall_at_50"]),
             ]
         )
+        deaths = [f"{attempt['seconds']:.0f}" for attempt in run.get("attempts", []) if attempt["exit"] == -9]
+        if deaths:
+            after = f"{', '.join(deaths)} s"
+            told.append(f"At {run['budget']} all processes were killed after {after}, and the run went on each time.")
     memory_over_time(results["runs"], DOCS / f"benchmarks-{name}.svg")
     head = ["budget", "killed", "largest stage", "measured / projected", "seconds", "RMSE", "Recall@50"]
     return "\n\n".join(
         [
             f"## The memory promise, scale {results['scale']:g}",
             f"Each run in a memory cgroup of its budget, enforced by the kernel; on {where(results)}.",
+            *told,
             table(head, rows),
             f"![memory over time](benchmarks-{name}.svg)",
         ]

@@ -200,15 +200,22 @@ def thin(samples: Sequence[tuple[float, int]], n: int) -> list[tuple[float, int]
     return [(round(second, 3), size) for second, size in (max(group, key=lambda s: s[1]) for group in groups)]
 
 
+# An even number.
+_MOST_SAMPLES = 2048
+
+
 class Sampler:
     """Notes the memory in use again and again, in a thread.
+
+    What is noted does not grow with time: where there are `_MOST_SAMPLES`, the larger of each two is kept, and there
+    are half as many looks from then on.
 
     Parameters
     ----------
     look : callable
         Returns the bytes to note.
     interval : float
-        Seconds between two looks.
+        Seconds between two looks, at first.
 
     Attributes
     ----------
@@ -237,3 +244,7 @@ class Sampler:
     def _loop(self) -> None:
         while not self._stop.wait(self._interval):
             self.samples.append((time.monotonic() - self._start, self._look()))
+            if len(self.samples) == _MOST_SAMPLES:
+                pairs = zip(self.samples[::2], self.samples[1::2], strict=True)
+                self.samples = [max(pair, key=lambda sample: sample[1]) for pair in pairs]
+                self._interval *= 2
