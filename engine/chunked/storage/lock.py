@@ -1,8 +1,10 @@
 """One run at a time in a work directory.
 
 On a disk the lock is the kernel's, on the folder. In a store it is an object that is put only if there is none; a run
-that was killed leaves it. A later one on the same machine sees that the process is gone, and takes it over; on another
-machine that cannot be told, so the object has to be removed by hand.
+that was killed leaves it. A later one on the same machine sees that the process is gone, and takes it over. For other
+machines the holder puts the object anew every `BEAT_SECONDS`: once it is silent for `SILENT_SECONDS`, and stays so
+while somebody waits for it twice as long as a beat takes, it is gone. A holder that was only halted finds that the
+object is another's then, and leaves it: the two write the same bytes under the same names.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import socket
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -39,6 +42,10 @@ class LockObject(Protocol):
 
     def create(self, content: bytes) -> bool:
         """Put it unless it is there; whether that was so."""
+        ...
+
+    def put(self, content: bytes) -> None:
+        """Put it, or replace it."""
         ...
 
     def remove(self) -> None:
@@ -72,6 +79,10 @@ class LockFile(Protocol):
         ...
 
 
+BEAT_SECONDS = 20.0
+"""How often the holder of an object says that it is there."""
+SILENT_SECONDS = 90.0
+"""How long it is silent, by the clocks of both machines, until somebody waits for it no longer."""
 # A killed run's worker sees its parent gone and leaves at once; wait for that rather than refuse.
 _PATIENCE_SECONDS = 3.0
 _LOCAL = "put the work directory on a disk of this machine, or into a store such as s3://bucket/folder"
@@ -110,7 +121,7 @@ def _alive(who: dict[str, object]) -> bool:
         return False  # somebody looks at the lock, or is about to write down who they are
     pid = who.get("pid")
     if who.get("host") != socket.gethostname() or not isinstance(pid, int) or not 0 < pid <= _MAX_PID:
-        return True  # cannot tell, so believe the lock
+        return not _silent(who)
     if sys.platform == "win32":
         return True  # there is no asking by signal 0, which would reach the process; the system's lock says it
     try:
@@ -120,6 +131,12 @@ def _alive(who: dict[str, object]) -> bool:
     except PermissionError:
         pass
     return not _zombie(pid)
+
+
+def _silent(who: dict[str, object]) -> bool:
+    """Whether a holder on another machine has not been heard of for long; false for who says nothing at all."""
+    seen = who.get("seen")
+    return isinstance(seen, int | float) and time.time() - seen > SILENT_SECONDS
 
 
 def _zombie(pid: int) -> bool:
@@ -146,20 +163,47 @@ def hold_object(where: LockObject) -> Iterator[tuple[int, ...]]:
     """Hold the folder of an object; see `engine.chunked.storage.base.Location.hold`."""
     me = _me() | {"token": secrets.token_hex(8)}
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not where.create(json.dumps(me).encode()):
+    while not where.create(_now(me)):
         who = _read_holder(where)
+        more = f"; if it is gone, remove {where}"
+        if "seen" in who:
+            more = f"; if it is gone, it is taken for that {SILENT_SECONDS:.0f} s after its last sign of life"
         if _alive(who) or time.monotonic() > deadline:
-            raise _refusal(where, who, f"; if it is gone, remove {where}")
+            raise _refusal(where, who, more)
+        if _silent(who) and who.get("host") != socket.gethostname():
+            time.sleep(2 * BEAT_SECONDS)  # clocks may differ: whoever is there says so meanwhile
+            if _read_holder(where) not in (who, {}):
+                raise _refusal(where, who, more)
+            deadline = time.monotonic() + _PATIENCE_SECONDS
         _take_from(who, where)
+    stopped = threading.Event()
+    beat = threading.Thread(target=_beat, args=(where, me, stopped), name="lock-heartbeat", daemon=True)
+    beat.start()
     try:
         yield staging.descriptors()
     finally:
-        if _read_holder(where) == me:
+        stopped.set()
+        beat.join()
+        if _read_holder(where).get("token") == me["token"]:
             where.remove()
 
 
+def _now(me: dict[str, object]) -> bytes:
+    return json.dumps(me | {"seen": round(time.time())}).encode()
+
+
+def _beat(where: LockObject, me: dict[str, object], stopped: threading.Event) -> None:
+    """Say again and again that this process is there, unless another has the lock."""
+    while not stopped.wait(BEAT_SECONDS):
+        who = _read_holder(where)
+        if who and who.get("token") != me["token"]:
+            return
+        with suppress(OSError):  # a store that does not answer now may do so at the next beat
+            where.put(_now(me))
+
+
 def _take_from(who: dict[str, object], where: LockObject) -> None:
-    """Remove the lock of a process that is gone, unless another process on this machine just has."""
+    """Remove the lock of a process that is gone, unless it is there after all, or another has just done so."""
     with folders.opened(tempfile.gettempdir()) as folder:
         folders.take(folder, tempfile.gettempdir(), staging.WAY_ON, wait=True)
         if who and _read_holder(where) == who:

@@ -1,0 +1,129 @@
+"""The lock in a store: its holder gives signs of life, by which other machines know whether it is gone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from engine.chunked.errors import LockedError
+from engine.chunked.storage import lock
+
+BEAT = 0.05
+
+
+class Stored:
+    """An object in a store of this process."""
+
+    parent = "s3://bucket/run"
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self.content: bytes | None = None
+
+    def read_text(self) -> str:
+        if self.content is None:
+            raise FileNotFoundError
+        return self.content.decode()
+
+    def create(self, content: bytes) -> bool:
+        with self._guard:
+            if self.content is None:
+                self.content = content
+                return True
+            return False
+
+    def put(self, content: bytes) -> None:
+        self.content = content
+
+    def remove(self) -> None:
+        self.content = None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.read_text())
+        return found
+
+    def by_another_machine(self, seen_before: float) -> None:
+        who = {"pid": 5, "host": "elsewhere", "since": "today", "token": "t", "seen": time.time() - seen_before}
+        self.put(json.dumps(who).encode())
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", BEAT)
+
+
+@pytest.fixture
+def stored() -> Stored:
+    return Stored()
+
+
+def _until(what: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(BEAT / 10)
+
+
+def test_a_holder_gives_signs_of_life_until_it_is_done(stored: Stored) -> None:
+    with lock.hold_object(stored):
+        first = stored.content
+        stored.put(json.dumps(stored.said | {"seen": 0}).encode())
+        _until(lambda: stored.said["seen"] > 0)
+        assert json.loads(first or b"")["token"] == stored.said["token"]
+    assert stored.content is None
+    time.sleep(3 * BEAT)
+    assert stored.content is None
+
+
+def test_a_machine_that_is_silent_is_gone(stored: Stored) -> None:
+    stored.by_another_machine(lock.SILENT_SECONDS + 1)
+    assert lock.holder_of_object(stored) is None
+    start = time.monotonic()
+    with lock.hold_object(stored):
+        assert time.monotonic() - start >= 2 * BEAT
+        assert stored.said["host"] != "elsewhere"
+
+
+def test_a_machine_that_has_just_been_heard_of_is_not(stored: Stored) -> None:
+    stored.by_another_machine(lock.SILENT_SECONDS - 30)
+    assert (lock.holder_of_object(stored) or {})["host"] == "elsewhere"
+    with pytest.raises(LockedError, match="taken for that 90 s after its last sign of life"), lock.hold_object(stored):
+        pass
+    assert stored.said["host"] == "elsewhere"
+
+
+def test_a_machine_with_another_clock_is_waited_for(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: stored.by_another_machine(120 - seconds))
+    stored.by_another_machine(120)
+    with pytest.raises(LockedError, match="elsewhere"), lock.hold_object(stored):
+        pass
+    assert stored.said["host"] == "elsewhere"
+
+
+def test_a_holder_that_was_taken_for_gone_leaves_the_lock_to_the_other(stored: Stored) -> None:
+    with lock.hold_object(stored):
+        stored.by_another_machine(0)
+        time.sleep(3 * BEAT)
+        assert stored.said["host"] == "elsewhere"
+    assert stored.said["host"] == "elsewhere"
+
+
+def test_a_dead_process_of_this_machine_is_not_waited_for(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored.by_another_machine(lock.SILENT_SECONDS + 1)
+    monkeypatch.setattr(lock, "_alive", lambda who: False)
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(time, "sleep", pytest.fail)
+    with lock.hold_object(stored):
+        assert stored.said["token"] != "t"
+
+
+def test_a_lock_of_before_there_were_signs_of_life_is_believed(stored: Stored) -> None:
+    stored.put(b'{"pid": 5, "host": "elsewhere", "since": "yesterday"}')
+    with pytest.raises(LockedError, match="if it is gone, remove"), lock.hold_object(stored):
+        pass
