@@ -21,15 +21,6 @@ from bench.measure import HERE, LARGE, make_twin, write_result
 from bench.plots import memory_over_time
 from engine.chunked.budget import format_size, parse_size
 
-# Fewer and larger files and tasks for some hundreds of millions of ratings on one machine.
-SIZES = {
-    "factors.users_per_chunk": 2**15,
-    "index.users_per_cluster": 1024,
-    "neighbors.users_per_chunk": 2**16,
-    "predict.users_per_task": 2**16,
-    "evaluate.users_per_task": 2**17,
-}
-
 
 def run_in(budget: str, scale: float, deaths: list[float]) -> dict[str, Any]:
     """Run the pipeline in a cgroup of the budget's size; return what happened.
@@ -47,8 +38,8 @@ def run_in(budget: str, scale: float, deaths: list[float]) -> dict[str, Any]:
     known = workdir.with_suffix(".attempts.jsonl")
     if not known.exists():
         shutil.rmtree(workdir, ignore_errors=True)
-    chosen = [f"{key}={value}" for key, value in (SIZES if scale >= LARGE else {}).items()]
-    options = ["--workdir", str(workdir), "--memory", budget, *(part for each in chosen for part in ("--set", each))]
+    preset = "large" if scale >= LARGE else "default"
+    options = ["--workdir", str(workdir), "--memory", budget, "--preset", preset]
     command = [sys.executable, "-m", "engine", "run", str(make_twin(scale)), *options]
     while True:
         attempts = _attempts(known)
@@ -81,7 +72,7 @@ def run_in(budget: str, scale: float, deaths: list[float]) -> dict[str, Any]:
     last = json.loads((workdir / "run.json").read_text())
     metrics = json.loads((workdir / "metrics.json").read_text())
     figures = {name: metrics[name] for name in ("rmse", "recall_at_50")}
-    return run | figures | {"allowed": last["allowed"], "stages": last["stages"], "set": chosen}
+    return run | figures | {"allowed": last["allowed"], "stages": last["stages"], "preset": preset}
 
 
 def _attempts(known: Path) -> list[dict[str, Any]]:

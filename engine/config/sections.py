@@ -467,5 +467,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "neighbors": {"k": 50},
         "evaluate": {"model": "notebook", "liked_from": 4.0},
     },
+    # For some hundreds of millions of ratings: fewer and larger files and tasks.
+    "large": {
+        "factors": {"users_per_chunk": 2**15},
+        "index": {"users_per_cluster": 1024},
+        "neighbors": {"users_per_chunk": 2**16},
+        "predict": {"users_per_task": 2**16},
+        "evaluate": {"users_per_task": 2**17},
+    },
 }
 """Presets: sections and values that differ from the defaults above."""
