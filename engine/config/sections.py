@@ -470,6 +470,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # For some hundreds of millions of ratings: fewer and larger files and tasks.
     "large": {
         "factors": {"users_per_chunk": 2**15},
+        "refine": {"users_per_chunk": 2**15},
         "index": {"users_per_cluster": 1024},
         "neighbors": {"users_per_chunk": 2**16},
         "predict": {"users_per_task": 2**16},

@@ -304,6 +304,11 @@ def parts(settings: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return of_ratings, (*refined, *(("cooccurrence",) if chooses or together else ()))
 
 
+def users_per_chunk(settings: Config) -> int:
+    """Of the vectors that neighbours are found with."""
+    return settings.refine.users_per_chunk if refines(settings) else settings.factors.users_per_chunk
+
+
 def vector_dims(settings: Config, shapes: Shapes) -> int:
     """Of the user vectors that neighbours are found with: those of the SVD, or as many as kernels take."""
     dims = dims_of(settings, shapes)

@@ -26,6 +26,7 @@ from engine.costs.common import (
     refines,
     stored_train,
     total,
+    users_per_chunk,
     vector_dims,
     wide_values,
 )
@@ -74,7 +75,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         chunk=4
         * max(
             n_near_users(settings, shapes) * min(settings.neighbors.users_per_chunk, shapes.n_users),
-            dims * min(settings.factors.users_per_chunk, shapes.n_users),
+            dims * min(users_per_chunk(settings), shapes.n_users),
         ),
         own=own * ratings,
         vectors=4 * dims * block,

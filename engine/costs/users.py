@@ -24,6 +24,7 @@ from engine.costs.common import (
     scaled_value,
     target_bytes,
     total,
+    users_per_chunk,
     vector_dims,
     wide_values,
     width_of,
@@ -256,8 +257,8 @@ def index(settings: Config, shapes: Shapes) -> Plan:
 
 def _clusters(settings: Config, shapes: Shapes) -> Plan:
     dims, clusters = vector_dims(settings, shapes), clusters_of(settings, shapes)
-    chunk = min(settings.factors.users_per_chunk, shapes.n_users)
-    n_chunks = chunks(shapes.n_users, settings.factors.users_per_chunk)
+    chunk = min(users_per_chunk(settings), shapes.n_users)
+    n_chunks = chunks(shapes.n_users, users_per_chunk(settings))
     user = total(vector=4 * dims, code=4, cluster=4)
     sample = user * min(shapes.n_users, CENTRE_SAMPLE * clusters)
     products = 4 * min(QUERY_USERS, chunk) * clusters
@@ -370,7 +371,7 @@ def _compare_sample(settings: Config, shapes: Shapes) -> int:
         users=some * user,
         tile=4 * dims * TILE_USERS,
         groups=_groups(settings, shapes),
-        chunk=4 * dims * min(settings.factors.users_per_chunk, shapes.n_users),  # that users are taken out of
+        chunk=4 * dims * min(users_per_chunk(settings), shapes.n_users),  # that users are taken out of
     )
 
 

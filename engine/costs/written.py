@@ -24,6 +24,7 @@ from engine.costs.common import (
     n_train,
     residual_dims,
     total,
+    users_per_chunk,
     vector_dims,
     width_of,
 )
@@ -172,7 +173,7 @@ def _indexed(settings: Config, shapes: Shapes) -> tuple[float, float]:
     if method == "pruned":
         vector = total(vector=4 * vector_dims(settings, shapes), code=4)
         clusters = clusters_of(settings, shapes)
-        counts = 8 * clusters * chunks(shapes.n_users, settings.factors.users_per_chunk)
+        counts = 8 * clusters * chunks(shapes.n_users, users_per_chunk(settings))
         kept = vector * shapes.n_users + clusters * total(centre=vector, edge=8)
         return vector * shapes.n_users + counts + kept, kept
     return 0, 0

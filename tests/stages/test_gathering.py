@@ -138,7 +138,8 @@ def test_nor_does_the_order_in_which_users_are_gone_through(
     monkeypatch.setattr(Index, "codes", noted)
     index = {"method": "pruned", "users_per_cluster": 16}
     neighbors = SECTIONS["neighbors"] | {"recall": 0.9999}  # the same neighbours as without clusters
-    by_cluster = run(tmp_path, batch_rows=900, index=index, neighbors=neighbors)
+    chunks = {"factors": SMALL | {"users_per_chunk": 40}, "refine": {"users_per_chunk": 23}}
+    by_cluster = run(tmp_path, batch_rows=900, index=index, neighbors=neighbors, **chunks)
     gone_through = np.concatenate(sorted(asked[-3:], key=len)).tolist()  # three tasks of evaluate
     assert sorted(gone_through) == list(range(90)) != gone_through
     one, other = (Nearest(each["neighbors"]).read(0, 90)[0].tolist() for each in (stages, by_cluster))
