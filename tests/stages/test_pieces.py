@@ -43,10 +43,10 @@ def in_primes(primes: Sequence[int]) -> dict[str, Any]:
 @pytest.mark.parametrize("primes", [PRIMES, PRIMES[::-1]], ids=["larger later", "larger earlier"])
 @pytest.mark.parametrize("index", [{"method": "exact"}, {"method": "pruned", "users_per_cluster": 16}])
 def test_pieces_change_nothing(tmp_path: Path, index: dict[str, Any], primes: Sequence[int]) -> None:
-    ratings = write_ratings(tmp_path, synthetic_ratings(n_users=90, n_items=60, seed=5))
+    ratings = write_ratings(tmp_path, synthetic_ratings(n_users=310, n_items=60, seed=5))
     whole = run_stages(ratings, tmp_path / "whole", **SECTIONS | {"index": index})
     pieces = run_stages(ratings, tmp_path / "pieces", **in_primes(primes) | {"index": index})
-    for step, n in (("neighbors", 90), ("item_neighbors", 60)):
+    for step, n in (("neighbors", 310), ("item_neighbors", 60)):
         ids, others = (Nearest(run[step]).read(0, n)[0] for run in (whole, pieces))
         assert (ids == others).mean() > 0.99  # sums in another order: those as near as each other may change places
     one, other = (run["evaluate"].result("mean.00000") for run in (whole, pieces))
