@@ -32,8 +32,6 @@ BATCH = 2048
 """Users; each batch has a generator of its own, so another number means other data."""
 FILE_BATCHES = 32
 """Batches in a Parquet file, a row group each."""
-# In the files that are written one by one.
-_BATCHES = {"csv": 1, "parquet": FILE_BATCHES}
 PILOTS = 4
 """Batches whose opinions say where stars begin."""
 
@@ -220,14 +218,16 @@ def _counted(parts: Iterable[_Part]) -> tuple[int, int]:
     return n_ratings, int(rated.sum())
 
 
-def _files(n_users: int, batches_per_file: int) -> list[list[_Batch]]:
+def _files(n_users: int, file_format: str) -> list[list[_Batch]]:
+    """Batches of each of the files that are written one by one; those of text are joined then."""
+    batches_per_file = 1 if file_format == "csv" else FILE_BATCHES
     batches = [_Batch(number, min(BATCH, n_users - number * BATCH)) for number in range(-(-n_users // BATCH))]
     return [batches[start : start + batches_per_file] for start in range(0, len(batches), batches_per_file)]
 
 
 def n_parts(scale: float, shape: Shape, file_format: str) -> int:
     """How many parts `write_twin` makes one after the other, with a call of ``progress`` after each."""
-    return len(_files(_n_users(scale, shape), _BATCHES[file_format]))
+    return len(_files(_n_users(scale, shape), file_format))
 
 
 def _n_users(scale: float, shape: Shape) -> int:
@@ -282,7 +282,7 @@ def write_twin(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        files = _files(n_users, _BATCHES[file_format])
+        files = _files(n_users, file_format)
         with _parts(_Order(version, seed, shape), made, files, file_format, processes) as (writer, parts):
             told = _told(parts, n_users, progress)
             n_ratings, n_items = _counted(_joined(told, made / FILES[0]) if file_format == "csv" else told)
