@@ -174,8 +174,8 @@ class Nearest:
         Codes of users, or columns; -1 where there are fewer. Zarr's, unless held or unpacked.
     similarities : float32 array, shape (n, k)
         The same.
-    places : int32 array, shape (n,), or None
-        The row of each user, where users are in clusters; None where it is the code.
+    by_cluster : bool
+        Whether rows are in the order of clusters; else they are in that of codes.
     """
 
     def __init__(self, stage: Committed) -> None:
@@ -192,12 +192,9 @@ class Nearest:
         return arrays.open_array(self._stage.root, names.SIMILARITIES)
 
     @cached_property
-    def places(self) -> NDArray[np.int32] | None:
+    def by_cluster(self) -> bool:
         """See the class."""
-        if not (self._stage.root / names.PLACES).is_file():
-            return None
-        places: NDArray[np.int32] = np.load(self._stage.path(names.PLACES), mmap_mode="r")
-        return places
+        return (self._stage.root / names.PLACES).is_file()
 
     @property
     def nbytes(self) -> int:
@@ -214,15 +211,15 @@ class Nearest:
 
     def read(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Of users, or items, ``start`` to ``stop``, in memory."""
-        if self.places is not None:
+        if self.by_cluster:
             return self.take(np.arange(start, stop))
         return arrays.read_rows(self.ids, start, stop), arrays.read_rows(self.similarities, start, stop)
 
     def take(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Of users, or items, of the given ascending codes, in memory; only chunks that have some of them are read."""
-        if self.places is None:
+        if not self.by_cluster:
             return arrays.take_rows(self.ids, codes), arrays.take_rows(self.similarities, codes)
-        rows = self.places[codes].astype(np.int64)
+        rows = np.load(self._stage.path(names.PLACES), mmap_mode="r")[codes].astype(np.int64)
         order = np.argsort(rows, kind="stable")
         return _taken_in(self.ids, rows, order), _taken_in(self.similarities, rows, order)
 

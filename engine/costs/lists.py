@@ -70,7 +70,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         scores=total(sums=4, states=4, touched=4, together=4) * items,
         wide_values=wide_values(settings, shapes),
         neighbors=n_near_users(settings, shapes) * (neighbor * users + total(ids=4, similarities=4) * block),
-        needed=shapes.n_users,
+        needed=total(mark=1, mapped_place=4) * shapes.n_users,
         turn=total(code=8 + 8 + 4, turn=8 + 8) * block,
         chunk=4
         * max(

@@ -76,7 +76,7 @@ class EvaluateStage:
         self._refined = Refined(inputs.upstream["refine"]) if "refine" in inputs.upstream else None
         self._predictions = Predictions(inputs.upstream["predict"]) if self._votes and not self._implicit else None
         self._index = Index(inputs.upstream["index"])
-        self._by_cluster = self._neighbors.places is not None
+        self._by_cluster = self._neighbors.by_cluster
 
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
