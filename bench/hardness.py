@@ -21,10 +21,10 @@ from bench.measure import write_result
 from bench.notebook import split
 from engine.chunked.csr import NarrowRows, narrowest_index
 from engine.config import Factors, Index
-from engine.kernels.nearest import dot_products
+from engine.kernels.nearest import dot_products, nearest_centres
 from engine.kernels.products import times_dense
 from engine.model.factors import unit_rows
-from engine.model.neighbors import cluster_centres, nearest_centre, reach_for_recall, shortfall
+from engine.model.neighbors import cluster_centres, reach_for_recall, shortfall
 from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE
 from engine.model.small import decompose, nearest
 from engine.ratings.datasets import resolve
@@ -86,7 +86,7 @@ def of_vectors(vectors: NDArray[np.float32]) -> Iterator[tuple[str, float]]:
     chosen = np.random.default_rng(section.seed).choice(n, min(n, CENTRE_SAMPLE * n_clusters), replace=False)
     centres = cluster_centres(vectors[np.sort(chosen)], n_clusters, CENTRE_ROUNDS, section.seed)
     behind = shortfall(dot_products(vectors, centres))
-    of_neighbors = np.take_along_axis(behind, nearest_centre(vectors, centres)[ids], axis=1).ravel()
+    of_neighbors = np.take_along_axis(behind, nearest_centres(vectors, centres)[ids], axis=1).ravel()
     for recall in RECALLS:
         looked_at = float((behind <= reach_for_recall(of_neighbors, recall)).sum(axis=1).mean())
         yield f"clusters for {recall:.0%} of them, of {n_clusters}", looked_at

@@ -304,6 +304,11 @@ def parts(settings: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return of_ratings, (*refined, *(("cooccurrence",) if chooses or together else ()))
 
 
+def comparing_centres(dims: int, clusters: int) -> int:
+    """Bytes that comparing rows with all centres takes: these once more, and products and bits of eight rows."""
+    return total(laid_out=4 * dims, products=8 * 4, bits=1) * clusters
+
+
 def users_per_chunk(settings: Config) -> int:
     """Of the vectors that neighbours are found with."""
     return settings.refine.users_per_chunk if refines(settings) else settings.factors.users_per_chunk

@@ -12,6 +12,7 @@ from engine.costs.common import (
     bias_parts,
     chunks,
     column_bytes,
+    comparing_centres,
     dims_of,
     n_near_items,
     n_ranking_items,
@@ -29,7 +30,6 @@ from engine.model.sizes import (
     PART_USER,
     PREDICT_RATINGS,
     PREDICT_USERS,
-    QUERY_USERS,
     READ_RATINGS,
     TILE_ITEMS,
 )
@@ -91,7 +91,7 @@ def item_neighbors(settings: Config, shapes: Shapes) -> Plan:
     tile = total(vectors=4, by_dimension=4) * dims * min(TILE_ITEMS, items)
     vectors = 4 * dims_of(settings, shapes) * items + total(leading=4, unit=4, squares=4) * dims * items
     item_arrays = total(counts=8, trust=4, by_trust=8, known=4, order=4) * items
-    products = total(products=4, differences=4, behind=4, within=1, packed=1) * min(QUERY_USERS, items) * clusters
+    products = comparing_centres(dims, clusters)
     looking = chunks(block, 8) * clusters + total(nearest=4, order=8, numbers=8, unpacked=1, asking=8) * block
     search = Cost(
         task=total(zarr=ZARR, tile=tile, items=item * block, products=products, looking=looking if clustered else 0),

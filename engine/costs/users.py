@@ -15,6 +15,7 @@ from engine.costs.common import (
     chunks,
     clusters_of,
     column_bytes,
+    comparing_centres,
     dims_of,
     filled_up,
     graph_bytes,
@@ -42,7 +43,6 @@ from engine.model.sizes import (
     PIECE_RATINGS,
     PIECE_USERS,
     PROJECT_ROWS,
-    QUERY_USERS,
     READ_RATINGS,
     SAMPLE_TASKS,
     TILE_USERS,
@@ -261,7 +261,7 @@ def _clusters(settings: Config, shapes: Shapes) -> Plan:
     n_chunks = chunks(shapes.n_users, users_per_chunk(settings))
     user = total(vector=4 * dims, code=4, cluster=4)
     sample = user * min(shapes.n_users, CENTRE_SAMPLE * clusters)
-    products = 4 * min(QUERY_USERS, chunk) * clusters
+    products = comparing_centres(dims, clusters)
     centres = 4 * clusters * dims
     find = total(
         zarr=ZARR,
@@ -349,7 +349,7 @@ def _compare(settings: Config, shapes: Shapes, clusters: int) -> int:
     user = total(query=4 * dims, code=4, used=4, worst=4 + 4, all=8, found=found * k)
     # How far users look makes no difference: a bit for each user and centre.
     near = chunks(block, 8) * clusters + total(nearest=4, order=8, numbers=8, unpacked=1, asking=8) * block
-    centres = total(products=4, differences=4, behind=4, within=1, packed=1) * min(QUERY_USERS, block) * clusters
+    centres = comparing_centres(dims, clusters)
     return total(
         zarr=ZARR,
         users=block * user,

@@ -16,7 +16,7 @@ except ImportError as error:
         "machine with a C++ compiler; in a clone: make pipeline"
     ) from None
 from engine.kernels.built import refuse_other
-from engine.kernels.nearest import Best, dot_products, whole_products
+from engine.kernels.nearest import Best, dot_products, near_centres, nearest_centres, whole_products
 from engine.kernels.prediction import mean_near_residuals, products_of_pairs
 from engine.kernels.products import add_gram_product, add_partial_sums, times_dense
 from engine.kernels.rows import Lists, lists_of
@@ -40,6 +40,8 @@ __all__ = [
     "find_strongest",
     "lists_of",
     "mean_near_residuals",
+    "near_centres",
+    "nearest_centres",
     "products_of_pairs",
     "rank_items",
     "rank_popular",

@@ -96,6 +96,34 @@ class Best:
         return codes, similarities
 
 
+def nearest_centres(rows: Float32, centres: Float32) -> Int32:
+    """Number of the centre with which each row has the largest product, the first of several; shape (n,)."""
+    nearest = np.empty(len(rows), dtype=np.int32)
+    _native.near_centres(rows, centres, 0.0, nearest, np.empty((0, 0), dtype=np.uint8))
+    return nearest
+
+
+def near_centres(rows: Float32, centres: Float32, reach: float) -> tuple[Int32, NDArray[np.uint8]]:
+    """The nearest centre of each row, and all others that are behind it by at most ``reach`` times its product.
+
+    Parameters
+    ----------
+    rows, centres : float32 arrays, shapes (n, dims) and (m, dims)
+    reach : float
+
+    Returns
+    -------
+    nearest : int32 array, shape (n,)
+        As `nearest_centres`.
+    near : uint8 array, shape (m, n / 8 rounded up)
+        A bit for each centre and row, as NumPy packs them; none for rows of zeros.
+    """
+    nearest = np.empty(len(rows), dtype=np.int32)
+    near = np.zeros((len(centres), -(-len(rows) // 8)), dtype=np.uint8)
+    _native.near_centres(rows, centres, reach, nearest, near)
+    return nearest, near
+
+
 def dot_products(rows: Float32, others: Float32) -> Float32:
     """``rows @ others.T``, each product added up in the order of the dimensions; shape (n, m)."""
     found = np.empty((len(rows), len(others)), dtype=np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from engine.chunked.csr import NarrowRows, narrowest_index
-from engine.model.neighbors import nearest_centre
+from engine.kernels.nearest import nearest_centres
 from engine.model.sizes import TILE_ITEMS
 
 Ids = NDArray[np.int32]
@@ -48,7 +48,7 @@ def cluster_items(vectors: Float32, known: Ids, centres: Float32) -> tuple[Ids, 
     cluster = np.empty(len(known), dtype=np.int32)
     for start in range(0, len(known), TILE_ITEMS):
         some = slice(start, start + TILE_ITEMS)
-        cluster[some] = nearest_centre(vectors[known[some]], centres)
+        cluster[some] = nearest_centres(vectors[known[some]], centres)
     edges = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=len(centres)))])
     return known[np.argsort(cluster, kind="stable")], edges
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.kernels.nearest import NO_NEIGHBOR, dot_products
-from engine.model.sizes import QUERY_USERS
+from engine.kernels.nearest import NO_NEIGHBOR, near_centres, nearest_centres
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -70,7 +69,7 @@ def cluster_centres(sample: Float32, n_clusters: int, rounds: int, seed: int) ->
     start = np.random.default_rng(seed).choice(len(sample), n_clusters, replace=False)
     centres = sample[np.sort(start)]
     for _ in range(rounds):
-        cluster = nearest_centre(sample, centres)
+        cluster = nearest_centres(sample, centres)
         order = np.argsort(cluster, kind="stable")
         there, first = np.unique(cluster[order], return_index=True)
         sums = np.add.reduceat(sample[order], first, axis=0)
@@ -97,14 +96,6 @@ def in_sequence(centres: Float32) -> Float32:
         half = (first + last) // 2
         parts += [part for part in ((first, half), (half, last)) if part[1] - part[0] > 2]
     return centres[order]
-
-
-def nearest_centre(rows: Float32, centres: Float32) -> Int32:
-    """Number of the centre nearest to each row; shape (n,)."""
-    found = np.empty(len(rows), dtype=np.int32)
-    for start in range(0, len(rows), QUERY_USERS):
-        found[start : start + QUERY_USERS] = dot_products(rows[start : start + QUERY_USERS], centres).argmax(axis=1)
-    return found
 
 
 def shortfall(cosines: Float32) -> Float32:
@@ -141,20 +132,8 @@ class NearCentres:
     """
 
     def __init__(self, rows: Float32, centres: Float32, reach: float) -> None:
-        self.nearest = np.empty(len(rows), dtype=np.int32)
-        self.n_pairs = 0
-        self._bits = np.zeros((len(centres), -(-len(rows) // 8)), dtype=np.uint8)
-        at_once = 8 * -(-QUERY_USERS // 8)  # whole bytes
-        for start in range(0, len(rows), at_once):
-            some = rows[start : start + at_once]
-            cosines = dot_products(some, centres)
-            nearest = self.nearest[start : start + at_once] = cosines.argmax(axis=1)
-            near = shortfall(cosines) <= reach
-            near[~some.any(axis=1)] = False
-            near[np.arange(len(some)), nearest] = False
-            self.n_pairs += int(np.count_nonzero(near))
-            packed = np.packbits(near, axis=0)
-            self._bits[:, start // 8 : start // 8 + len(packed)] = packed.T
+        self.nearest, self._bits = near_centres(rows, centres, reach)
+        self.n_pairs = sum(int(np.bitwise_count(rows_of).sum(dtype=np.int64)) for rows_of in self._bits)
 
     @property
     def asked(self) -> NDArray[np.bool_]:

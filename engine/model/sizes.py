@@ -137,8 +137,6 @@ PASS_AT_ONCE = 2**21
 """Up to so many train ratings one task makes a pass of the SVD, a user counting as `PART_USER` more."""
 VECTOR_RATINGS = 2**19
 """Ratings that are multiplied at a time for user vectors, each row by itself."""
-QUERY_USERS = 256
-"""Users that are multiplied with the centres at once."""
 TILE_USERS = 1024
 """Others in a tile of users."""
 TILE_ITEMS = 1024
@@ -164,7 +162,6 @@ RANK_USERS = 1024
 
 
 FREE = (
-    "QUERY_USERS",
     "TILE_USERS",
     "TILE_ITEMS",
     "SMALL_ITEMS",

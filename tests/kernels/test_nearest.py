@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.kernels import Best, dot_products, whole_products
+from engine.kernels import Best, dot_products, near_centres, nearest_centres, whole_products
 from tests.kernels.cases import quick, seeds
 
 sizes = st.integers(1, 40)
@@ -30,6 +30,23 @@ def test_products_are_sums_in_the_order_of_the_dimensions(seed: int, n: int, m: 
     for d in range(dims):
         expected += rows[:, d, None] * others[None, :, d]
     assert dot_products(rows, others).tobytes() == expected.tobytes()
+
+
+@quick
+@given(seeds, st.integers(0, 40), sizes, st.sampled_from([4, 16]), st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0, np.inf]))
+def test_near_centres_are_those_little_behind_the_nearest(seed: int, n: int, m: int, dims: int, reach: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows, centres = coarse(rng, n, dims), coarse(rng, m, dims)
+    rows[rng.random(n) < 0.2] = 0
+    cosines = dot_products(rows, centres)
+    most = cosines.max(axis=1, keepdims=True)
+    near = (most - cosines) / np.maximum(np.abs(most), np.float32(1e-6)) <= reach
+    near[~rows.any(axis=1)] = False
+    near[np.arange(n), cosines.argmax(axis=1)] = False
+    nearest, bits = near_centres(rows, centres, reach)
+    np.testing.assert_array_equal(nearest, cosines.argmax(axis=1))
+    np.testing.assert_array_equal(nearest, nearest_centres(rows, centres))
+    np.testing.assert_array_equal(bits, np.packbits(near, axis=0).T)
 
 
 @quick

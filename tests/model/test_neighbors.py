@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.kernels.nearest import NO_NEIGHBOR, Best
+from engine.kernels.nearest import NO_NEIGHBOR, Best, nearest_centres
 from engine.model import neighbors as knn
 from engine.model.neighbors import merge_nearest
 
@@ -85,7 +85,7 @@ def test_centres_are_the_mean_directions_of_groups_that_lie_apart() -> None:
     assert centres.shape == (25, 5)
     assert centres.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, atol=1e-5)
-    groups = knn.nearest_centre(rows, centres)
+    groups = nearest_centres(rows, centres)
     for group in range(5):
         others = np.delete(groups.reshape(5, 40), group, axis=0)
         assert not set(groups.reshape(5, 40)[group].tolist()) & set(others.ravel().tolist())
@@ -96,7 +96,7 @@ def test_rows_of_zeros_and_more_centres_than_directions_do_no_harm() -> None:
     rows[5:, 0] = 1
     centres = knn.cluster_centres(rows, 10, rounds=3, seed=1)
     assert np.isfinite(centres).all()
-    assert knn.nearest_centre(rows, centres).shape == (10,)
+    assert nearest_centres(rows, centres).shape == (10,)
 
 
 @quick
@@ -136,7 +136,7 @@ def test_centres_within_reach_are_those_little_behind_the_nearest(n_centres: int
     assert found == expected
     assert knn.NearCentres(rows, centres, reach).n_pairs == len(found) - 5  # the nearest are not counted
     assert len(near(rows, centres, np.inf)) == 5 * n_centres
-    assert set(zip(range(5), knn.nearest_centre(rows, centres).tolist(), strict=True)) <= set(found)
+    assert set(zip(range(5), nearest_centres(rows, centres).tolist(), strict=True)) <= set(found)
 
 
 @quick
@@ -174,4 +174,4 @@ def test_a_row_of_zeros_looks_into_one_cluster() -> None:
     rows = np.array([[0, 0], [1, 0], [0, 0]], dtype=np.float32)
     centres = np.array([[0, 1], [1, 0], [-1, 0]], dtype=np.float32)
     assert near(rows, centres, 0.1) == [(0, 0), (1, 1), (2, 0)]
-    assert knn.nearest_centre(rows, centres).tolist() == [0, 1, 0]
+    assert nearest_centres(rows, centres).tolist() == [0, 1, 0]

@@ -18,8 +18,8 @@ from engine.artifacts.records import Means
 from engine.chunked import arrays
 from engine.chunked.journal import Committed
 from engine.costs import users as user_costs
+from engine.kernels.nearest import nearest_centres
 from engine.model.index import choose
-from engine.model.neighbors import nearest_centre
 from engine.stages.index import clusters, tiles
 from tests.support.pipeline import SMALL, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -135,7 +135,7 @@ def test_a_user_without_a_direction_is_everybodys_equal(tmp_path: Path, index: d
     assert (found[2][20][found[1][20] >= 0] == 0).all()
 
 
-def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(
+def test_the_tiles_hold_every_user_once_beside_the_nearest_centres(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (clusters, tiles, readers, user_costs):
@@ -150,7 +150,7 @@ def test_the_tiles_hold_every_user_once_beside_the_nearest_centre(
     for tile in found:
         assert len(tile.codes) <= 5
         np.testing.assert_array_equal(tile.vectors, vectors[tile.codes])
-        np.testing.assert_array_equal(nearest_centre(tile.vectors, found.centres), tile.cluster)
+        np.testing.assert_array_equal(nearest_centres(tile.vectors, found.centres), tile.cluster)
         np.testing.assert_array_equal(found.cluster_of_users()[tile.codes], tile.cluster)
     assert len(found.centres) == 15
     some = {tile.cluster for tile in found.of(np.arange(15) % 4 == 1)}

@@ -50,4 +50,5 @@ void keep_best(Table<float> queries, Vector<int32_t> own, Vector<int64_t> rows, 
 void sort_best(Table<int32_t> numbers, Table<float> scores, Vector<int32_t> used, OutTable<int32_t> best,
                OutTable<float> best_scores);
 void products_of(Table<float> rows, Table<float> others, OutTable<float> products);
+void near_centres(Table<float> rows, Table<float> centres, float reach, OutVector<int32_t> nearest, OutTable<uint8_t> near);
 void whole_products_of(Table<int16_t> rows, Vector<int16_t> other, OutVector<int32_t> products);

@@ -44,6 +44,8 @@ NB_MODULE(_native, module) {
   module.def("sort_best", &sort_best, nb::arg("numbers").noconvert(), nb::arg("scores").noconvert(),
              nb::arg("used").noconvert(), nb::arg("best").noconvert(), nb::arg("best_scores").noconvert());
   module.def("products_of", &products_of, nb::arg("rows").noconvert(), nb::arg("others").noconvert(), nb::arg("products").noconvert());
+  module.def("near_centres", &near_centres, nb::arg("rows").noconvert(), nb::arg("centres").noconvert(), nb::arg("reach"),
+             nb::arg("nearest").noconvert(), nb::arg("near").noconvert());
   module.def("whole_products_of", &whole_products_of, nb::arg("rows").noconvert(), nb::arg("other").noconvert(), nb::arg("products").noconvert());
   module.attr("LANES") = WIDTHS[static_cast<size_t>(width_of_this_machine())];
   module.attr("BUILT_OF") = BUILT_OF;

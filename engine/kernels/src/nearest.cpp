@@ -8,6 +8,9 @@
 
 namespace {
 
+// What a cosine is taken for at least where others are compared with it.
+constexpr float SMALL_COSINE = 1e-6f;
+
 // Others laid out dimension by dimension, with zeros up to a whole number of lanes.
 struct Tile {
   size_t n, stride;
@@ -141,6 +144,42 @@ void products_of(Table<float> rows, Table<float> others, OutTable<float> product
   for_products(rows.data(), dims, all.data(), n, tile, [&](size_t at, size_t first, const float *some, size_t wide) {
     std::copy(some, some + wide, products.data() + at * m + first);
   });
+}
+
+void near_centres(Table<float> rows, Table<float> centres, float reach, OutVector<int32_t> nearest, OutTable<uint8_t> near) {
+  const size_t n = rows.shape(0), dims = rows.shape(1), m = centres.shape(0), width = near.shape(1);
+  require(centres.shape(1) == dims && m > 0, "centres of another shape");
+  require(nearest.shape(0) == n, "nearest of another number of rows");
+  require(near.shape(0) == 0 || (near.shape(0) == m && width == (n + QUERIES - 1) / QUERIES), "bits of another shape");
+  nb::gil_scoped_release released;
+  static const auto multiply = OF_THIS_MACHINE(multiply);
+  const Tile tile(centres);
+  std::vector<float> products(QUERIES * tile.stride);
+  std::vector<uint8_t> byte(m);
+  for (size_t start = 0; start < n; start += QUERIES) {
+    const size_t here = std::min(QUERIES, n - start);
+    const float *some[QUERIES];
+    for (size_t q = 0; q < QUERIES; ++q) some[q] = rows.data() + (start + std::min(q, here - 1)) * dims;
+    for (size_t first = 0; first < tile.n; first += LANES) {
+      float block[QUERIES * LANES];
+      multiply(some, tile.values.data() + first, dims, tile.stride, block);
+      for (size_t q = 0; q < here; ++q) std::copy_n(block + q * LANES, LANES, products.data() + q * tile.stride + first);
+    }
+    std::fill(byte.begin(), byte.end(), uint8_t{0});
+    for (size_t q = 0; q < here; ++q) {
+      const float *cosines = products.data() + q * tile.stride;
+      const size_t best = static_cast<size_t>(std::max_element(cosines, cosines + m) - cosines);
+      nearest.data()[start + q] = static_cast<int32_t>(best);
+      if (near.shape(0) == 0 || std::all_of(some[q], some[q] + dims, [](float value) { return value == 0.0f; })) continue;
+      const float most = cosines[best], scale = std::max(std::abs(most), SMALL_COSINE);
+      const uint8_t bit = static_cast<uint8_t>(0x80 >> q);
+      for (size_t c = 0; c < m; ++c) byte[c] = static_cast<uint8_t>(byte[c] | ((most - cosines[c]) / scale <= reach ? bit : 0));
+      byte[best] = static_cast<uint8_t>(byte[best] & ~bit);
+    }
+    if (near.shape(0) == 0) continue;
+    for (size_t c = 0; c < m; ++c)
+      if (byte[c]) near.data()[c * width + start / QUERIES] = byte[c];
+  }
 }
 
 void whole_products_of(Table<int16_t> rows, Vector<int16_t> other, OutVector<int32_t> products) {

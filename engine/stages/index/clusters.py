@@ -17,7 +17,8 @@ from engine.chunked import arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.ranges import consecutive
 from engine.chunked.task import Planned, Round, TaskContext
-from engine.model.neighbors import cluster_centres, in_sequence, nearest_centre
+from engine.kernels.nearest import nearest_centres
+from engine.model.neighbors import cluster_centres, in_sequence
 from engine.model.sizes import CENTRE_ROUNDS, CENTRE_SAMPLE, GROUP_USERS
 
 
@@ -53,7 +54,7 @@ class Clusters:
     def _sort(self, index: int, context: TaskContext) -> None:
         start = index * self._chunk
         vectors = arrays.read_rows(self._vectors, start, min(start + self._chunk, self._n_users))
-        cluster = nearest_centre(vectors, context.shared)
+        cluster = nearest_centres(vectors, context.shared)
         order = np.argsort(cluster, kind="stable")
         np.save(context.scratch / f"sorted-codes-{index:05d}.npy", (start + order).astype(np.int32))
         np.save(context.scratch / f"sorted-vectors-{index:05d}.npy", vectors[order])
