@@ -70,6 +70,19 @@ def _own(version: int) -> Path:
     raise NotPermittedError(f"no cgroup version {version} memory controller")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a cgroup, as soon as the kernel is done with its processes."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            folder.rmdir()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 @contextmanager
 def limit(n_bytes: int) -> Iterator[Limited]:
     """Make a memory cgroup of a size; it goes when its processes are gone.
@@ -96,7 +109,7 @@ def limit(n_bytes: int) -> Iterator[Limited]:
         try:
             yield Limited(folder, version)
         finally:
-            folder.rmdir()
+            _remove(folder)
         return
     raise NotPermittedError("; ".join(reasons))
 
@@ -115,6 +128,7 @@ def run_limited(
                 out, errors = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
                 limited.kill()
+                process.kill()  # which may not have joined yet
                 out, errors = process.communicate()
         done = subprocess.CompletedProcess(command, process.returncode, out, errors)
         return done, limited.peak_bytes(), limited.kills()
