@@ -143,22 +143,29 @@ class Index:
 
     def codes(self, start: int, stop: int) -> NDArray[np.int32]:
         """Codes of the users at places ``start`` to ``stop`` in the order of the tiles."""
-        return np.concatenate([self.tile_codes(group)[some] for group, some in _groups(start, stop)])
+        found = np.empty(stop - start, dtype=np.int32)
+        for group, some, there in _groups(start, stop):
+            found[there] = self.tile_codes(group)[some]
+        return found
 
     def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
         """Their vectors."""
-        return np.concatenate([self.tile_vectors(group)[some] for group, some in _groups(start, stop)])
+        found = np.empty((stop - start, self.centres().shape[1]), dtype=np.float32)
+        for group, some, there in _groups(start, stop):
+            found[there] = self.tile_vectors(group)[some]
+        return found
 
     def shards(self) -> list[tuple[Shard, Path]]:
         """Users of each graph, and its file."""
         return [(shard, self._stage.path(names.shard_path(i))) for i, shard in enumerate(shards(self._stage))]
 
 
-def _groups(start: int, stop: int) -> Iterator[tuple[int, slice]]:
-    """Files of tiles that places ``start`` to ``stop`` are in, and which of each file's."""
+def _groups(start: int, stop: int) -> Iterator[tuple[int, slice, slice]]:
+    """Files of tiles that places ``start`` to ``stop`` are in; which of each file's, and of all, these are."""
     for group in range(start // GROUP_USERS, -(-stop // GROUP_USERS)):
         first = group * GROUP_USERS
-        yield group, slice(max(start - first, 0), stop - first)
+        low, high = max(start, first), min(stop, first + GROUP_USERS)
+        yield group, slice(low - first, high - first), slice(low - start, high - start)
 
 
 class Nearest:

@@ -69,7 +69,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
         zarr=ZARR,
         scores=total(sums=4, states=4, touched=4, together=4) * items,
         wide_values=wide_values(settings, shapes),
-        neighbors=n_near_users(settings, shapes) * (neighbor * users + total(ids=4, similarities=4) * block),
+        neighbors=n_near_users(settings, shapes) * (neighbor * users + total(ids=4, similarities=4, sorted=4) * block),
         needed=total(mark=1, mapped_place=4) * shapes.n_users,
         turn=total(code=8 + 8 + 4, turn=8 + 8) * block,
         chunk=4
@@ -78,7 +78,7 @@ def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:
             dims * min(users_per_chunk(settings), shapes.n_users),
         ),
         own=own * ratings,
-        vectors=4 * dims * block,
+        vectors=total(by_cluster=4, by_code=4) * dims * block,
         blended=total(candidates=4, votes=4, products=4, together=4, popularity=4, ranked=4, places=4) * items,
         test=test * n_test_of(settings, ratings, users),
         stored_test=total(stored=stored, predicted=4 + 1) * n_test_of(settings, shapes.ratings_of(block), block),

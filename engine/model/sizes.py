@@ -149,7 +149,7 @@ PREDICT_RATINGS = 2**20
 """Their ratings and pairs together, at most, unless one user has more; twice as many are read at once."""
 SCORE_USERS = 768
 """Users read and scored at once, since a read unpacks whole chunks of many more."""
-GATHER_RATINGS = 2**26
+GATHER_RATINGS = 2**25
 """Ratings of neighbours that a task holds at a time, at most, where the budget has room for so many."""
 LEAST_GATHERED = 2**20
 """The same, at least."""
