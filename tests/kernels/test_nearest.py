@@ -49,6 +49,13 @@ def test_near_centres_are_those_little_behind_the_nearest(seed: int, n: int, m: 
     np.testing.assert_array_equal(bits, np.packbits(near, axis=0).T)
 
 
+def test_nobody_needs_no_centres() -> None:
+    nearest, bits = near_centres(np.empty((0, 16), dtype=np.float32), np.empty((0, 16), dtype=np.float32), 0.5)
+    assert (nearest.shape, bits.shape) == ((0,), (0, 0))
+    with pytest.raises(ValueError, match="centres of another shape"):
+        nearest_centres(np.ones((1, 16), dtype=np.float32), np.empty((0, 16), dtype=np.float32))
+
+
 @quick
 @given(seeds, sizes, sizes)
 def test_products_of_whole_numbers_are_exact_up_to_the_greatest(seed: int, n: int, dims: int) -> None:

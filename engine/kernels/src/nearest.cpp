@@ -148,7 +148,7 @@ void products_of(Table<float> rows, Table<float> others, OutTable<float> product
 
 void near_centres(Table<float> rows, Table<float> centres, float reach, OutVector<int32_t> nearest, OutTable<uint8_t> near) {
   const size_t n = rows.shape(0), dims = rows.shape(1), m = centres.shape(0), width = near.shape(1);
-  require(centres.shape(1) == dims && m > 0, "centres of another shape");
+  require(centres.shape(1) == dims && (m > 0 || n == 0), "centres of another shape");
   require(nearest.shape(0) == n, "nearest of another number of rows");
   require(near.shape(0) == 0 || (near.shape(0) == m && width == (n + QUERIES - 1) / QUERIES), "bits of another shape");
   nb::gil_scoped_release released;
