@@ -22,7 +22,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def say(text: object) -> None:
     """Print text for people, in which names, ids and titles of others do nothing to the terminal."""
-    print(printable(text, keep="\n"))
+    print(printable(text, keep="\n"), flush=True)  # who serves says where, and goes on
 
 
 def note(text: str) -> None:
