@@ -149,6 +149,12 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         2.0 * BLOCK * len(vectors) * DIMS,
         lambda: kernels.dot_products(vectors[:BLOCK], vectors),
     )
+    yield Case(
+        "near_centres",
+        "GFLOP",
+        2.0 * BLOCK * vectors.size,
+        lambda: kernels.near_centres(vectors[:BLOCK], vectors, 0.2),
+    )
     whole = (32767 * vectors).astype(np.int16)
     yield Case("whole_products", "GB", whole.nbytes, lambda: kernels.whole_products(whole, whole[0]))
 

@@ -27,6 +27,9 @@ from tests.support.pipeline import finish_run, run_stages
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
+# What programs say into a pipe is to come at once without that, too.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # Files that take longest, the longest first: one of them begun last would keep one process at work alone.
 _LONGEST = [
     "test_dask",

@@ -58,6 +58,14 @@ def test_where_ratings_are_few_a_pass_holds_them_by_item_and_products_of_all_use
     assert "pass-1" not in COSTS["factors"](settings, shapes)
 
 
+def test_neighbours_by_cluster_need_a_place_for_each_user() -> None:
+    more = replace(SHAPES, n_users=SHAPES.n_users + 1009)
+    for method, of_user in (("pruned", 4), ("exact", 0)):
+        settings = load({"index": {"method": method}})
+        before, after = (COSTS["neighbors"](settings, shapes)["layout"].cost.task for shapes in (SHAPES, more))
+        assert after - before == of_user * 1009
+
+
 def test_residuals_start_from_loadings_that_are_mapped_in_all_their_dimensions() -> None:
     few, many = (
         COSTS["residuals"](load({"factors": {"dims": dims}, "residuals": {"dims": 32}}), SHAPES)["start"].cost.task

@@ -74,9 +74,9 @@ def _rows_of(columns: str) -> dict[str, _Numbers]:
     }
 
 
-# By step, and then by file: a regular expression. Zarr's arrays go by their folder.
 # There where users are in clusters.
 _OF_CLUSTERS = r"places\.npy"
+# By step, and then by file: a regular expression. Zarr's arrays go by their folder.
 _ARRAYS: dict[str, dict[str, _Numbers]] = {
     "split": {r"held_out/\d+\.npy": _BYTES},
     "matrix": {r"column-of-item\.npy": _Numbers("i", ("items",), below="columns", least=-1)},

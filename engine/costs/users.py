@@ -306,15 +306,19 @@ def neighbors(settings: Config, shapes: Shapes) -> Plan:
     search = _ask_graphs(settings, shapes) if method == "hnsw" else _compare(settings, shapes, clusters)
     sample = _compare_sample(settings, shapes)
     cluster_of_users = total(by_place=4, codes=4, by_code=4) * users
-    plan = {"layout": Planned(1, Cost(task=ZARR))}
-    if method == "pruned":
+    by_place = method == "pruned"
+    placing = total(places=4 * users, groups=_groups(settings, shapes)) * by_place
+    plan = {"layout": Planned(1, Cost(task=total(zarr=ZARR, placing=placing)))}
+    if by_place:
         look = total(sample=sample, cluster_of_users=cluster_of_users)
         behind = total(read=4, parts=4, joined=4, partitioned=4) * min(settings.neighbors.probe_users, users) * k
         plan["sample"] = Planned(SAMPLE_TASKS, Cost(task=look, shared=shared))
         plan["reach"] = Planned(1, Cost(task=total(zarr=ZARR, numpy=8 * MIB, behind=behind)))
     tasks = chunks(users, settings.neighbors.users_per_chunk)
     plan["search"] = Planned(tasks, Cost(task=search, shared=0 if method == "hnsw" else shared))
-    plan["recall"] = Planned(SAMPLE_TASKS, Cost(task=sample, shared=shared))
+    plan["recall"] = Planned(
+        SAMPLE_TASKS, Cost(task=total(sample=sample, mapped_places=4 * users * by_place), shared=shared)
+    )
     return plan
 
 
@@ -371,7 +375,8 @@ def _compare_sample(settings: Config, shapes: Shapes) -> int:
         users=some * user,
         tile=4 * dims * TILE_USERS,
         groups=_groups(settings, shapes),
-        chunk=4 * dims * min(users_per_chunk(settings), shapes.n_users),  # that users are taken out of
+        # That users are taken out of, or what was found of them.
+        chunk=max(4 * dims * min(users_per_chunk(settings), shapes.n_users), 4 * k * _block(settings, shapes)),
     )
 
 

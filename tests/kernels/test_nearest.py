@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.kernels import Best, dot_products, near_centres, nearest_centres, whole_products
+from engine.model.neighbors import shortfall
 from tests.kernels.cases import quick, seeds
 
 sizes = st.integers(1, 40)
@@ -39,8 +40,7 @@ def test_near_centres_are_those_little_behind_the_nearest(seed: int, n: int, m: 
     rows, centres = coarse(rng, n, dims), coarse(rng, m, dims)
     rows[rng.random(n) < 0.2] = 0
     cosines = dot_products(rows, centres)
-    most = cosines.max(axis=1, keepdims=True)
-    near = (most - cosines) / np.maximum(np.abs(most), np.float32(1e-6)) <= reach
+    near = shortfall(cosines) <= reach
     near[~rows.any(axis=1)] = False
     near[np.arange(n), cosines.argmax(axis=1)] = False
     nearest, bits = near_centres(rows, centres, reach)
