@@ -132,7 +132,16 @@ def long_ids_of_many_items(folder: Path) -> Path:
     return folder / "r.csv"
 
 
-@pytest.mark.parametrize("make", [many_files, wide_parquet, long_ids_of_many_items])
+def very_long_ids(folder: Path) -> Path:
+    """Whose texts are put together by ranges of a few, which the allocator still holds when the next round begins."""
+    rng, n = np.random.default_rng(4), 60_000
+    users = pl.Series(rng.integers(0, 20_000, n)).cast(pl.String).str.pad_start(3000, "u")
+    columns = {"user": users, "item": rng.integers(0, 500, n), "rating": rng.integers(1, 11, n) / 2}
+    pl.DataFrame(columns).write_csv(folder / "r.csv")
+    return folder / "r.csv"
+
+
+@pytest.mark.parametrize("make", [many_files, wide_parquet, long_ids_of_many_items, very_long_ids])
 def test_other_peoples_data_fit_too(make: Callable[[Path], Path], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     data, budget = make(tmp_path / "data"), 448 * MIB

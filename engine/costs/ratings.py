@@ -41,7 +41,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     times, read = settings.ingest.times, read_rows(settings, shapes)
     # The allocator keeps some of what a row group took for the rounds that follow in the same process.
     group = total(decoding=80 * MIB * shapes.columnar, decoded=shapes.group_bytes)
-    text_columns = 64 * MIB * shapes.texts
+    text_columns = 24 * MIB * shapes.texts
     convert = total(
         streaming=POLARS_STREAM,
         writer=24 * MIB,
@@ -90,12 +90,16 @@ def _profile(shapes: Shapes, reading: int) -> Plan:
     in_order = sum(k for k, size in zip(ranges, texts, strict=True) if size and k > 1)
     sorted_ = max(total(read=1, joined=1, sorted=1) * _range_read(n, size) for n, size in kinds)
     joined = total(counts=4) * sum(n_ids) + total(of_range=4) * max(n for n, _ in kinds)
+    # The allocator keeps some of the texts that the round before put together.
+    kept = max(merged, sorted_) * (sum(texts) > 0)
     samples = total(ids=8, counts=8, order=8, ordered=8) * (HELD_IDS + 2 * RANGE_SAMPLE * sum(ranges))
     return {
         "count": Planned(parts, Cost(task=reading + _counted(*_few(n_ids, texts, part), part))),
         "merge": Planned(sum(ranges), Cost(task=reading + merged, shared=samples)),
         **({"order": Planned(in_order, Cost(task=reading + sorted_))} if in_order else {}),
-        "profile": Planned(1, Cost(task=reading + joined + total(ends=8, stretches=8, steps=8) * SUMMED_USERS)),
+        "profile": Planned(
+            1, Cost(task=reading + max(joined, kept) + total(ends=8, stretches=8, steps=8) * SUMMED_USERS)
+        ),
     }
 
 

@@ -50,7 +50,8 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
     )
     head = scan_raw(file).select(column.name for column in file.layout).head(_HEAD_ROWS).collect()
     file, notes = _with_times(file, head, times)
-    file = replace(file, row_bytes=max(_row_bytes(file, head), 24 + _text_bytes(file, metadata)))
+    row_bytes = max(_row_bytes(file, head), 24 + _text_bytes(file, metadata))
+    file = replace(file, row_bytes=row_bytes, group_text_bytes=_group_text_bytes(file, schema, metadata, row_bytes))
     ratings = head[names[2]].cast(pl.Float64).drop_nulls().to_list() if names[2] else []
     return file, [*notes, *sense.refuse_nonsense(file, ratings), *_row_group_notes(file)]
 
@@ -157,6 +158,18 @@ def _text_bytes(file: RatingsFile, metadata: Any) -> int:
                 means.append(max(mean, sum(lengths) // len(lengths)))
             longest = max(longest, sum(means))
     return longest
+
+
+def _group_text_bytes(file: RatingsFile, schema: Mapping[str, pl.DataType], metadata: Any, row_bytes: int) -> int:
+    """What is held of a row group's texts: pages with each value once, where those of rows are, and what is cast."""
+    texts = [column.name for column in file.layout if column.type == "string"]
+    cast = any(schema[name] != pl.String for name in texts)
+    most = 0
+    for group in _groups(metadata):
+        columns = [group.column(k) for k in range(group.num_columns)]
+        pages = sum(each.total_uncompressed_size for each in columns if each.path_in_schema in texts)
+        most = max(most, pages + group.num_rows * (8 * len(texts) + cast * row_bytes))
+    return most
 
 
 def _entry_bytes(opened: Any, group: int, name: str) -> Sequence[int]:

@@ -77,6 +77,8 @@ class RatingsFile:
         The mean size of the first thousand rows.
     group_rows
         Those of the largest row group of a Parquet file.
+    group_text_bytes
+        What ids that are text take beside, in the row group where they take most.
     held_out
         Whether it is of a test part that was made elsewhere.
     pieces
@@ -100,6 +102,7 @@ class RatingsFile:
     time_kept: TimeUnit = "s"
     row_bytes: int = 0
     group_rows: int = 0
+    group_text_bytes: int = 0
     held_out: bool = False
     pieces: int = 1
 
@@ -132,7 +135,7 @@ class RatingsFile:
     @property
     def group_bytes(self) -> int:
         """What is held of a Parquet file while it is read: Polars decodes whole row groups."""
-        return self.group_rows * (self.row_bytes + 8)
+        return self.group_rows * (24 + 8) + self.group_text_bytes
 
     @property
     def reading(self) -> list[str]:

@@ -305,6 +305,23 @@ def test_large_row_groups_are_noted(tmp_path: Path) -> None:
     assert open_source(tmp_path / "r.parquet").notes == ()
 
 
+def test_a_row_group_takes_what_its_pages_hold_of_text(tmp_path: Path) -> None:
+    """With a dictionary each id once; without one, or where they are cast to text, those of all rows."""
+    n, length = 10_000, 400
+    users = pl.Series([f"{k % 100:0{length}d}" for k in range(n)])
+    frame = pl.DataFrame({"user": users, "item": [2] * n, "rating": [3, 4] * (n // 2)})
+    taken = {}
+    for name, table, dictionary in (
+        ("dictionary", frame, True),
+        ("plain", frame, False),
+        ("categorical", frame.with_columns(pl.col("user").cast(pl.Categorical)), True),
+    ):
+        pyarrow.parquet.write_table(table.to_arrow(), tmp_path / name, use_dictionary=dictionary)
+        taken[name] = open_source((tmp_path / name).rename(tmp_path / f"{name}.parquet")).group_bytes
+    assert 100 * length < taken["dictionary"] < n * 64
+    assert min(taken["plain"], taken["categorical"]) > n * length
+
+
 def test_opening_text_does_not_load_polars(write: Write) -> None:
     code = "import sys, pathlib; from engine.ratings.opening import open_source; "
     code += f"open_source(pathlib.Path({str(write(GOOD))!r})); "

@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4194304",
     "MALLOC_TRIM_THRESHOLD_": "8388608",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own keeps what is freed
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:100,muzzy_decay_ms:0",  # of Polars' own: give back soon, and for good
     "POLARS_CSV_CHUNK_SIZE": "1000000",
     "POLARS_CSV_CHUNK_PREFETCH_LIMIT": "1",
     "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",

@@ -132,5 +132,11 @@ def look(environment: Mapping[str, str]) -> dict[str, Any]:
         "threads": worker.state.nthreads,
         "limit": limit,
         "usable": int(limit * min(pause, _ENDED)),
-        "unset": {name: value for name, value in environment.items() if os.environ.get(name) != value},
+        "unset": {name: value for name, value in environment.items() if not _is_set(name, value)},
     }
+
+
+def _is_set(name: str, value: str) -> bool:
+    found = os.environ.get(name, "")
+    # Once Polars is loaded, its own settings of the allocator stand before what was set, which goes.
+    return found == value or found.endswith("," + value)
