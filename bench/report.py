@@ -146,7 +146,7 @@ def memory_section(results: dict[str, Any], name: str) -> str:
     rows, told = [], []
     for run in results["runs"]:
         worst = max(run["stages"], key=lambda stage: stage["measured"])
-        shares = [stage["measured"] / stage["projected"] for stage in run["stages"]]
+        shares = [stage["measured"] / stage["projected"] for stage in run["stages"] if stage["measured"]]
         rows.append(
             [
                 run["budget"],
@@ -162,6 +162,10 @@ def memory_section(results: dict[str, Any], name: str) -> str:
         if deaths:
             after = f"{', '.join(deaths)} s"
             told.append(f"At {run['budget']} all processes were killed after {after}, and the run went on each time.")
+        failed = [f"{attempt['seconds']:.0f}" for attempt in run.get("attempts", []) if attempt["exit"] not in (-9, 0)]
+        if failed:
+            by = f"; the kernel had killed {run['killed']} for its memory" if run["killed"] else ""
+            told.append(f"It failed after {', '.join(failed)} s{by}. What was wrong was mended, and it was run again.")
     memory_over_time(results["runs"], DOCS / f"benchmarks-{name}.svg")
     head = ["budget", "killed", "largest stage", "measured / projected", "seconds", "RMSE", "Recall@50"]
     return "\n\n".join(
@@ -313,7 +317,7 @@ def model_page() -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--scales", nargs="*", default=["1", "0.1", "4"], help="in this order; none: docs/model.md only"
+        "--scales", nargs="*", default=["1", "0.1", "4", "40"], help="in this order; none: docs/model.md only"
     )
     options = parser.parse_args()
     if (model := model_page()) is not None:
