@@ -268,7 +268,7 @@ class CsrReader:
             return NarrowRows(indptr, indices, data, self.shape[1], self.value_step)
         chunks, reads = chunks or _committed(parts), reads or Reads()
         taken = [np.empty(indptr[-1], dtype=part.dtype) for part in parts]
-        for number in _chunks_of(starts, stops, chunks.size):
+        for number in chunks.in_turn(_chunks_of(starts, stops, chunks.size)):
             begin, end = number * chunks.size, (number + 1) * chunks.size
             first, last = int(np.searchsorted(stops, begin, side="right")), int(np.searchsorted(starts, end))
             chunk = chunks.read(number, reads)

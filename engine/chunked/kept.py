@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,7 @@ class KeptChunks:
     def __init__(self, parts: Sequence[zarr.Array[Any]], room: int) -> None:
         self._parts = parts
         self._left = room
+        self._latest = 0
         self._kept: dict[int, list[NDArray[Any]]] = {}
         self._lock = threading.Lock()
 
@@ -38,8 +40,22 @@ class KeptChunks:
         """Values in a chunk; the last may have fewer."""
         return int(self._parts[0].chunks[0])
 
+    def in_turn(self, numbers: Sequence[int]) -> list[int]:
+        """Chunks in the order in which to read them: from the one on that was read last, by whomever, and around.
+
+        Who goes through the matrix while somebody else does then reads what the system has just read for the other.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Ascending.
+        """
+        at = bisect.bisect_left(numbers, self._latest)
+        return [*numbers[at:], *numbers[:at]]
+
     def read(self, number: int, reads: Reads) -> list[NDArray[Any]]:
         """A chunk of each of the arrays, and a count of where it came from."""
+        self._latest = number
         found = self._kept.get(number)
         if found is not None:
             reads.kept += sum(part.nbytes for part in found)

@@ -16,6 +16,7 @@ from engine.costs.common import (
     dims_of,
     n_near_items,
     n_ranking_items,
+    n_test_of,
     n_together,
     n_train,
     residual_dims,
@@ -192,7 +193,8 @@ def predict(settings: Config, shapes: Shapes) -> Plan:
     """All items' neighbours; a block of users' ratings, one user's spread over all items."""
     per_task = settings.predict.users_per_task
     block = min(per_task, shapes.n_users)
-    task = total(zarr=ZARR, predicting=predicting(settings, shapes, block, shapes.n_ratings))
+    pairs = n_test_of(settings, shapes.ratings_of(block), block)
+    task = total(zarr=ZARR, predicting=predicting(settings, shapes, block, pairs))
     cost = Cost(task=task, shared=predicting_shared(settings, shapes))
     return {"users": Planned(0 if shapes.implicit else chunks(shapes.n_users, per_task), cost)}
 

@@ -188,6 +188,23 @@ def test_rows_are_the_same_whatever_is_kept(
         assert reads.kept > reads.stored
 
 
+def test_who_comes_while_another_reads_begins_where_that_one_is(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix, reader = stored
+    chunks, order = reader.chunks(), list[int]()
+    read = chunks.read
+    read(3, Reads())  # the other one
+
+    def noted(number: int, reads: Reads) -> list[Any]:
+        order.append(number)
+        return read(number, reads)
+
+    monkeypatch.setattr(chunks, "read", noted)
+    same(reader.read_some(np.arange(40), chunks).widen(), matrix)
+    assert order == [*range(3, -(-matrix.nnz // 7)), 0, 1, 2]
+
+
 def test_a_chunk_without_a_wanted_row_is_not_read(stored: Stored) -> None:
     matrix, reader = stored
     reads = Reads()

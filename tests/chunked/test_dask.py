@@ -264,6 +264,13 @@ def test_workers_that_are_not_as_they_must_be_are_refused_with_how_to_start_them
         dask_executor._refuse_unfit(found, {})
 
 
+def test_a_worker_that_ends_while_it_loads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_cluster(1) as cluster, connected(cluster) as executor:
+        monkeypatch.setattr(dask_executor, "_ANSWER", 5)
+        with pytest.raises(EngineError, match=r"the Dask worker tcp://[\d.:]+ ended while it loaded this program"):
+            vars(type(executor))["_everywhere"](executor, os.abort)
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path, ratings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_executor, "_CONNECT", 1)
     with pytest.raises(EngineError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler answers"):

@@ -218,7 +218,7 @@ class DaskExecutor:
                 for future in as_completed(asked, loop=self._client.loop, timeout=_ANSWER)
             }
         except TimeoutError:
-            raise EngineError(f"a worker of the Dask scheduler at {self._address} does not answer") from None
+            raise EngineError(self._silent(names)) from None
         except ImportError as error:
             raise EngineError(
                 f"the workers at {self._address} cannot load this program ({error}): install the same version of it, "
@@ -226,6 +226,13 @@ class DaskExecutor:
             ) from None
         except UsageError as error:
             raise UsageError(f"a worker at {self._address}: {error}") from None
+
+    def _silent(self, names: Sequence[str]) -> str:
+        """What is said where one of these workers has given no answer."""
+        gone = sorted(set(names).difference(self._client.scheduler_info(n_workers=-1)["workers"]))
+        if gone:
+            return f"the Dask worker {gone[0]} ended while it loaded this program: its log says why"
+        return f"a worker of the Dask scheduler at {self._address} does not answer"
 
     def reserved_bytes(self, stages: Sequence[Reference], where: Location) -> list[int]:
         """See `base.Executor`: the same for all, since a worker has them all loaded in the end."""
