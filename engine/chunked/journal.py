@@ -15,10 +15,15 @@ import msgspec
 
 from engine.chunked.errors import DamagedError
 from engine.chunked.sealed import read_sealed, write_sealed
-from engine.chunked.storage import Location, Place, locate
+from engine.chunked.storage import Listed, Location, Place, locate
 from engine.chunked.store import RECORDS, FileEntry
 
+Whole = Callable[[Location, Listed, FileEntry], bool]
+"""Whether a file of the recorded size is what its entry says."""
+
 STAGE_RECORD = "stage.json"
+# Among the records, but under no name that one may have.
+_READ = "read"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -35,6 +40,12 @@ class Record(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     measured: int = 0
     stage: str = ""
+
+
+class _ReadFiles(msgspec.Struct, frozen=True):
+    """Files that a run has read and found whole, by name: the store's version of each, and its digest."""
+
+    files: dict[str, tuple[str, str]]
 
 
 class StageRecord(msgspec.Struct, frozen=True):
@@ -142,9 +153,39 @@ class Journal:
         dict of str to str
             What is wrong with each.
         """
-        known = self._tasks_of_stage()
-        size_of = self._root.sizer()
-        faults = {task_id: self._fault(task_id, known, size_of, content) for task_id in self.task_ids()}
+        if not content:
+            return self._faults(lambda path, listed, entry: True)
+        return self._faults(lambda path, listed, entry: path.digest(listed.size) == entry.sha256)
+
+    def damaged_since(self) -> dict[str, str]:
+        """The same, of what is not known to be whole: files are read once where a store tells when they change.
+
+        What is read is noted beside the records, so this is for who holds the work directory.
+        """
+        before, now = self._read_before(), dict[str, tuple[str, str]]()
+
+        def whole(path: Location, listed: Listed, entry: FileEntry) -> bool:
+            seen = (listed.version, entry.sha256)
+            if before.get(entry.path) != seen and path.digest(listed.size) != entry.sha256:
+                return False
+            if listed.version:
+                now[entry.path] = seen
+            return True
+
+        faults = self._faults(whole)
+        if now != before:
+            write_sealed(self._folder / _READ, _ReadFiles(now))
+        return faults
+
+    def _read_before(self) -> dict[str, tuple[str, str]]:
+        try:
+            return read_sealed(self._folder / _READ, _ReadFiles).files
+        except DamagedError:  # it is not there, mostly
+            return {}
+
+    def _faults(self, whole: Whole) -> dict[str, str]:
+        known, listed = self._tasks_of_stage(), self._root.lister()
+        faults = {task_id: self._fault(task_id, known, listed, whole) for task_id in self.task_ids()}
         return {task_id: fault for task_id, fault in faults.items() if fault is not None}
 
     def _tasks_of_stage(self) -> list[str] | None:
@@ -154,7 +195,9 @@ class Journal:
         except DamagedError:
             return None
 
-    def _fault(self, task_id: str, known: list[str] | None, size_of: Callable[[str], int], content: bool) -> str | None:
+    def _fault(
+        self, task_id: str, known: list[str] | None, listed: Callable[[str], Listed], whole: Whole
+    ) -> str | None:
         if known is not None and task_id not in known:
             return f"{self._path(task_id)}: the stage has no such task"
         try:
@@ -164,10 +207,10 @@ class Journal:
         for entry in files:
             path = self._root / entry.path
             try:
-                size = size_of(entry.path)
-                if size != entry.bytes:
-                    return f"{path}: {size} bytes, recorded are {entry.bytes}"
-                if content and path.digest(size) != entry.sha256:
+                found = listed(entry.path)
+                if found.size != entry.bytes:
+                    return f"{path}: {found.size} bytes, recorded are {entry.bytes}"
+                if not whole(path, found, entry):
                     return f"{path}: content altered, its digest is not the recorded one"
             except OSError as error:
                 return f"{path}: {error.strerror or error}"

@@ -257,7 +257,7 @@ def run_beside(
         for name in wanted.needs:
             _refuse_unfit(name, Journal(setup.folders[name]))
         journal = Journal(setup.folders[step])
-        for task in journal.damaged():
+        for task in journal.damaged_since():
             journal.forget(task)
         entry = _entry(setup, wanted)
         if not journal.finished():
@@ -280,7 +280,7 @@ def _result(setup: _Run, metrics: dict[str, Any], stages: list[StageEntry]) -> R
 def _refuse_unfit(name: str, journal: Journal) -> None:
     if not journal.finished():
         raise DamagedError(f"step {name} is not finished: run the pipeline first")
-    for fault in journal.damaged().values():
+    for fault in journal.damaged_since().values():
         raise DamagedError(f"{fault}; the next run does {name} again")
 
 
@@ -351,7 +351,7 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
         on_event(Preparing("comparing the files of the run with their records"))
     journals = {step.name: Journal(setup.folders[step.name]) for step in setup.pipeline.steps}
     with ThreadPoolExecutor() as pool:
-        faults = dict(zip(journals, pool.map(Journal.damaged, journals.values()), strict=True))
+        faults = dict(zip(journals, pool.map(Journal.damaged_since, journals.values()), strict=True))
     for name, of_step in faults.items():
         for task, fault in of_step.items():
             journals[name].forget(task)

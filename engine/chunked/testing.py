@@ -93,9 +93,17 @@ class StorageContract:
         assert place.names() == ["folder", "folder-2", "x"]
         assert (place / "folder").sizes() == {"y": 8, "deep/z": 13}
         assert (place / "nothing").names() == []
-        size_of = (place / "folder").sizer()
-        assert size_of("deep/z") == 13
-        raised(FileNotFoundError, lambda: size_of("none"))
+        listed = (place / "folder").lister()
+        assert listed("deep/z").size == 13
+        raised(FileNotFoundError, lambda: listed("none"))
+
+    def test_another_content_has_another_version(self, place: Location) -> None:
+        """Where the store has versions; the same content may keep its."""
+        versions = []
+        for content in (b"a", b"b"):
+            (place / "folder/x").put(content)
+            versions.append((place / "folder").lister()("x").version)
+        assert versions[0] != versions[1] or versions == ["", ""]
 
     def test_files_and_folders_go(self, place: Location) -> None:
         """With all below, and nothing else."""

@@ -197,7 +197,7 @@ LATE: dict[str, Callable[[Local], object]] = {
     "flush": lambda place: (place / "mine").flush(),
     "names": lambda place: place.names(),
     "sizes": lambda place: place.sizes(),
-    "size": lambda place: place.sizer()("mine"),
+    "listed": lambda place: place.lister()("mine"),
     "read": lambda place: (place / "mine").read_bytes(),
     "digest": lambda place: (place / "mine").digest(),
     "state": lambda place: (place / "mine").state(),

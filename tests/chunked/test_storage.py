@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -21,7 +22,9 @@ from bench.kill import SETTINGS, contents, write_ratings
 from engine import cli
 from engine.chunked import overview, upkeep, workdir
 from engine.chunked.events import Note, TaskBegan
+from engine.chunked.journal import Journal, Record
 from engine.chunked.storage import Remote
+from engine.chunked.store import FileEntry
 from engine.config import Config, load
 from tests.support.here import in_this_process
 
@@ -93,7 +96,8 @@ def kill_at_task(asked: Config, n: int) -> None:
 
 def records(where: Remote) -> list[str]:
     """Tasks that are done, as ``stage-fingerprint/records/task.json``."""
-    return [name for name in (where / "stages").sizes() if "/records/" in name and not name.endswith("stage.json")]
+    names = [name for name in (where / "stages").sizes() if "/records/" in name and name.endswith(".json")]
+    return [name for name in names if not name.endswith("stage.json")]
 
 
 def settings(dataset: Path | Remote, where: Path | Remote) -> Config:
@@ -101,9 +105,9 @@ def settings(dataset: Path | Remote, where: Path | Remote) -> Config:
 
 
 def left_in(where: Remote, scratch: Path) -> dict[str, str]:
-    """What `bench.kill.contents` says of the stages of a run in a bucket."""
+    """What `bench.kill.contents` says of the stages of a run in a bucket, but for what it notes of having read."""
     where.store.get((where / "stages").key, str(scratch / "stages"), recursive=True)
-    return contents(scratch / "stages")
+    return {name: digest for name, digest in contents(scratch / "stages").items() if not name.endswith("/records/read")}
 
 
 def test_a_run_in_a_bucket_leaves_the_bytes_of_a_local_one(local: Path, remote: Remote, tmp_path: Path) -> None:
@@ -170,6 +174,37 @@ def test_damage_is_found_and_healed(local: Path, remote: Remote, tmp_path: Path)
     assert sum("is done again" in note for note in notes) == 2
     assert upkeep.verify(remote) == {}
     assert left_in(remote, tmp_path) == contents(local / "stages")
+
+
+def test_what_a_store_says_is_as_it_was_is_read_once(bucket: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, digest, read = bucket / "once" / "s-1", Remote.digest, list[str]()
+
+    def noted(self: Remote, size: int | None = None) -> str:
+        read.append(self.name)
+        return digest(self, size)
+
+    monkeypatch.setattr(Remote, "digest", noted)
+    journal = Journal(folder)
+    for name in ("a", "b"):
+        (folder / name).put(name.encode())
+        files = [FileEntry(name, 1, hashlib.sha256(name.encode()).hexdigest())]
+        journal.write(Record(f"{name}.00000", files))
+    for expected in (["a", "b"], []):
+        assert journal.damaged_since() == {}
+        assert read == expected
+        read.clear()
+    (folder / "b").put(b"x")
+    for _ in range(2):  # what is damaged stays so
+        assert list(journal.damaged_since()) == ["b.00000"]
+        assert read == ["b"]
+        read.clear()
+    (folder / "b").put(b"b")
+    assert journal.damaged_since() == journal.damaged() == {}
+    assert read == ["b", "a", "b"]  # of these, two by who reads all
+    (folder / "records" / "read").put(b"{}")
+    assert journal.damaged_since() == {}
+    assert read[3:] == ["a", "b"]
+    assert (journal.task_ids(), journal.strays()) == (["a.00000", "b.00000"], [])
 
 
 def test_a_second_run_is_refused_and_changes_nothing(remote: Remote, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import errno
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from engine.chunked.errors import DamagedError, EngineError
 
@@ -53,6 +53,22 @@ def inner_parts(where: object, name: str | PurePath) -> tuple[str, ...]:
     if text.startswith("/") or ".." in parts or "\0" in text:
         raise DamagedError(f"{where}: {text[:200]!r} is no name of a file in there")
     return parts
+
+
+class Listed(NamedTuple):
+    """What is known of a file without reading it.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    version : str
+        The store's own mark of the content (its ETag or checksum), which is another once that is; empty where there is
+        none, as on a disk.
+    """
+
+    size: int
+    version: str = ""
 
 
 class Location(Protocol):
@@ -137,8 +153,8 @@ class Location(Protocol):
         """All files below by their names relative to the folder, with their bytes; none that vanish meanwhile."""
         ...
 
-    def sizer(self) -> Callable[[str], int]:
-        """What tells the bytes of a file below by its name, for many files one after another."""
+    def lister(self) -> Callable[[str], Listed]:
+        """What tells of a file below by its name, for many files one after another."""
         ...
 
     def read_bytes(self) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.chunked.storage import beneath, lock
-from engine.chunked.storage.base import SMALL, inner_parts, refuse_large, too_large
+from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
 from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder
 
 # Of the class that this system has for paths.
@@ -183,14 +183,14 @@ class Local(_Path):
                     found[name] = entry.stat(follow_symlinks=False).st_size
         return found
 
-    def sizer(self) -> Callable[[str], int]:
+    def lister(self) -> Callable[[str], Listed]:
         """What asks the disk for each file."""
 
-        def size_of(name: str) -> int:
+        def listed(name: str) -> Listed:
             place = self / name
-            return _refuse_irregular(place._look(), place).st_size
+            return Listed(_refuse_irregular(place._look(), place).st_size)
 
-        return size_of
+        return listed
 
     def read_bytes(self) -> bytes:
         """The content of a small file."""

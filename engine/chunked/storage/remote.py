@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.chunked.errors import EngineError, UsageError, unreachable, without_credentials
 from engine.chunked.storage import lock, staging
-from engine.chunked.storage.base import SMALL, inner_parts, refuse_large, too_large
+from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
 
 # Bytes of an object in memory at a time. S3 takes no smaller parts, and of one object no more than 10 000.
 _BLOCK = 5 * 2**20
@@ -29,6 +29,8 @@ _S3: dict[str, Any] = {"use_listings_cache": False, "max_concurrency": 1}
 _SCHEME = re.compile(r"([^/:]*)://")
 _OPTIONS = {"s3": _S3, "s3a": _S3}
 _AWS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+# What S3, Google Cloud Storage and Azure call the mark of a content.
+_VERSIONS = ("ETag", "etag", "md5Hash")
 # Where credentials belong, by protocol.
 _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "save the file first"}
 # Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
@@ -42,6 +44,11 @@ def _open_store(protocol: str, url: str) -> Any:
     import fsspec.core
 
     return fsspec.core.url_to_fs(url, **_OPTIONS.get(protocol, {}))[0]
+
+
+def _version(told: Mapping[str, Any]) -> str:
+    """What a store calls this content; it is under another name in each."""
+    return next((str(told[name]) for name in _VERSIONS if told.get(name)), "")
 
 
 @contextmanager
@@ -294,20 +301,24 @@ class Remote:
 
     def sizes(self) -> dict[str, int]:
         """All objects below by their names relative to this, with their bytes; one listing."""
+        return {name: each.size for name, each in self._listing().items()}
+
+    def _listing(self) -> dict[str, Listed]:
         key = self.key
         with _asking(self.url):
             found = self.store.find(key, detail=True)
         prefix = key.rstrip("/") + "/"
-        return {name.removeprefix(prefix): int(each["size"]) for name, each in found.items() if name.startswith(prefix)}
+        below = {name.removeprefix(prefix): each for name, each in found.items() if name.startswith(prefix)}
+        return {name: Listed(int(each["size"]), _version(each)) for name, each in below.items()}
 
-    def sizer(self) -> Callable[[str], int]:
+    def lister(self) -> Callable[[str], Listed]:
         """One listing, made now."""
-        sizes = self.sizes()
+        listing = self._listing()
 
-        def listed(name: str) -> int:
-            if name not in sizes:
+        def listed(name: str) -> Listed:
+            if name not in listing:
                 raise FileNotFoundError(errno.ENOENT, "No such object")
-            return sizes[name]
+            return listing[name]
 
         return listed
 
