@@ -147,7 +147,7 @@ def test_answers_have_scores_and_reasons_that_fit(clicks: Path, tmp_path: Path) 
         recommender.recommend(person, 3)
     )
     made = recommend_all(clicks, tmp_path / "all.parquet", k=4)
-    of_all = pl.read_parquet(made.out).filter(pl.col("user").is_in([2, 5]))
+    of_all = pl.read_parquet(str(made.out)).filter(pl.col("user").is_in([2, 5]))
     assert of_all.equals(listed.drop("title").select(of_all.columns))
 
 

@@ -65,7 +65,7 @@ def add(commands: Any) -> None:
 
 
 def _add_for_all(parser: Parser) -> None:
-    parser.add_argument("--out", metavar="FILE.parquet", type=on_this_machine, help="with --all: the file to write")
+    parser.add_argument("--out", metavar="FILE.parquet", type=locate, help="with --all: the file to write, or its URL")
     parser.add_argument(
         "--memory",
         metavar="SIZE",

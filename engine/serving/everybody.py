@@ -21,7 +21,7 @@ from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources, run_beside
 from engine.chunked.plain import at_least_one, one_of, truth
-from engine.chunked.storage import Place, on_this_machine
+from engine.chunked.storage import Local, Location, Place, Remote, locate
 from engine.config import Recommend
 from engine.pipeline import pipeline_from, recommend_step
 from engine.serving.finished import damage_told, open_finished
@@ -32,15 +32,15 @@ class AllUsers(NamedTuple):
 
     Attributes
     ----------
-    out : Path
-        The file.
+    out : Location
+        The file, or object.
     n_items, n_users, n_popular : int
         Items in it, users of the run, and those of them whose list is of the most popular items.
     run : RunResult
         What that took.
     """
 
-    out: Path
+    out: Location
     n_items: int
     n_users: int
     n_popular: int
@@ -49,7 +49,7 @@ class AllUsers(NamedTuple):
 
 def recommend_all(
     where: Place,
-    out: str | os.PathLike[str],
+    out: Place,
     *,
     k: int = 10,
     include_test: bool = False,
@@ -63,8 +63,8 @@ def recommend_all(
     ----------
     where : path or URL
         The work directory.
-    out : path
-        The Parquet file to write; see `engine.stages.recommend` for its columns.
+    out : path or URL
+        The Parquet file to write, or the object; see `engine.stages.recommend` for its columns.
     k, include_test, on_empty
         As `engine.serving.recommender.Recommender.recommend` takes them.
     on_event : callable
@@ -79,15 +79,7 @@ def recommend_all(
     """
     k, include_test = at_least_one(k, "items"), truth(include_test, "include_test")
     one_of(on_empty, "on_empty", ("popular", "skip"))
-    if not isinstance(out, str | os.PathLike):
-        raise UsageError(f"{out!r} is no path: name the file to write")
-    target = on_this_machine(out)
-    if target.suffix.lower() not in ("", ".parquet"):
-        raise UsageError(
-            f"{target}: lists for everybody are written as Parquet: name it {target.with_suffix('.parquet')}"
-        )
-    if target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
-        raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
+    target = _target(out)
     run = open_finished(where)
     section = Recommend(
         k=k,
@@ -103,12 +95,30 @@ def recommend_all(
         made = run_beside(pipeline, step.name, run.workdir, on_event=on_event, **resources)
     lists = made.committed(step.name)
     joined = Joined.of(lists)
-    _copy(recommended(lists), target)
+    _put(recommended(lists), target)
     return AllUsers(target, joined.n_items, joined.n_users, joined.n_popular, made)
 
 
-def _copy(made: Path, target: Path) -> None:
+def _target(out: Place) -> Location:
+    """Where to write; refused where that is known not to be possible."""
+    if not isinstance(out, str | os.PathLike | Remote):
+        raise UsageError(f"{out!r} is no path or URL: name the file to write")
+    target = locate(out)
+    if any(target.suffixes) and target.suffixes[-1].lower() != ".parquet":
+        better = target.parent / f"{target.name.removesuffix(target.suffixes[-1])}.parquet"
+        raise UsageError(f"{target}: lists for everybody are written as Parquet: name it {better}")
+    if not isinstance(target, Local):
+        target.warm()
+    elif target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
+        raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
+    return target
+
+
+def _put(made: Path, target: Location) -> None:
     """Put the file where it is wanted, whole or not at all."""
+    if not isinstance(target, Local):
+        target.parent.adopt({target.name: made})
+        return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     with made.open("rb") as source, temporary.open("xb") as copy:  # never into what somebody has put under this name
         try:

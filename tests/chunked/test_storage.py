@@ -21,6 +21,7 @@ import engine
 from bench.kill import SETTINGS, contents, write_ratings
 from engine import cli
 from engine.chunked import overview, upkeep, workdir
+from engine.chunked.errors import EngineError, UsageError
 from engine.chunked.events import Note, TaskBegan
 from engine.chunked.journal import Journal, Record
 from engine.chunked.storage import Remote
@@ -135,10 +136,20 @@ def test_it_is_looked_at_and_read_as_a_local_one(
     me = there.fold_in([1, 2, 3], [5, 4, 1])
     assert_frame_equal(there.recommend(me, k=3), here.recommend(here.fold_in([1, 2, 3], [5, 4, 1]), k=3))
     with in_this_process():
-        for where, name in ((local, "here.parquet"), (remote, "there.parquet")):
-            engine.recommend_all(str(where), tmp_path / name, memory="1GiB")
+        there_too = remote.parent / "lists" / "all.parquet"
+        for where, out in (
+            (local, tmp_path / "here.parquet"),
+            (remote, tmp_path / "there.parquet"),
+            (local, there_too),
+        ):
+            engine.recommend_all(str(where), str(out), memory="1GiB")
     assert (tmp_path / "there.parquet").read_bytes() == (tmp_path / "here.parquet").read_bytes()
+    assert there_too.read_bytes() == (tmp_path / "here.parquet").read_bytes()
     assert pl.read_parquet(tmp_path / "there.parquet").height == 2400
+    with pytest.raises(UsageError, match=r"lists/all\.csv: lists for everybody .* name it s3://.*/lists/all\.parquet"):
+        engine.recommend_all(str(local), str(there_too.parent / "all.csv"))
+    with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9/all\.parquet"):
+        engine.recommend_all(str(local), "http://127.0.0.1:9/all.parquet")
     assert cli.main(["clean", str(local), "--yes"]) == cli.main(["clean", str(remote), "--yes"]) == 0
     assert "recommend-" in capsys.readouterr().out
     assert upkeep.verify(remote) == {}

@@ -74,6 +74,8 @@ def _fault(error: Exception, url: str) -> EngineError | None:
         return UsageError(
             f"{url}: access denied ({without_credentials(str(error))}): {_AWS}, to who may read and write there"
         )
+    if isinstance(error, NotImplementedError):
+        return UsageError(f"{url}: nothing can be written there: give a path, or a URL such as s3://bucket/folder")
     if unreachable(error):
         return EngineError(
             f"{url}: the store does not answer ({without_credentials(str(error))}): see that it is up and "
