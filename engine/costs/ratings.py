@@ -44,7 +44,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     text_columns = 24 * MIB * shapes.texts
     convert = total(
         streaming=POLARS_STREAM,
-        writer=24 * MIB,
+        writer=32 * MIB,
         decompressing=48 * MIB * shapes.compressed,
         time_columns=8 * MIB * times,
         text_columns=text_columns,
@@ -53,8 +53,9 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     )
     # What is kept of several tasks at once; of texts, as much as reading them takes.
     of_convert = max(12 * MIB * (shapes.n_pieces > 1), text_columns)
-    survey = total(streaming=POLARS_STREAM, sample=32 * MIB, of_convert=of_convert, group=group)
-    reading = total(streaming=POLARS_STREAM, row_groups=24 * MIB, of_convert=of_convert, group=group)
+    streaming = POLARS_STREAM if shapes.texts else POLARS_STREAM - 24 * MIB  # of numbers, a row group after the other
+    survey = total(streaming=streaming, sample=32 * MIB, of_convert=of_convert, group=group)
+    reading = total(streaming=streaming, row_groups=24 * MIB, of_convert=of_convert, group=group)
     given = settings.test is not None
     parted = total(flags=4, parts=13, new=13, joined=24, sorted=13, order=8) * given
     summed = total(mask=1, taken=4 + 4 + 4, wide=8, ordered_wide=8, sums=8) * shapes.counted
