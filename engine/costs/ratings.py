@@ -40,7 +40,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     """Stream the source, look at it, cut it into partitions."""
     times, read = settings.ingest.times, read_rows(settings, shapes)
     # The allocator keeps some of what a row group took for the rounds that follow in the same process.
-    group = total(decoding=80 * MIB * shapes.columnar, decoded=shapes.group_bytes)
+    group = total(decoding=56 * MIB * shapes.columnar, decoded=shapes.group_bytes)
     text_columns = 24 * MIB * shapes.texts
     convert = total(
         streaming=POLARS_STREAM,
