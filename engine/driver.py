@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import count
@@ -18,7 +19,7 @@ import msgspec
 from engine import chunked, config
 from engine.artifacts.doubts import doubted
 from engine.chunked import publishing, workdir
-from engine.chunked.errors import EngineError, UsageError
+from engine.chunked.errors import EngineError, Interrupted, UsageError
 from engine.chunked.events import OnEvent, Preparing, ignore
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.loop import Resources
@@ -42,6 +43,16 @@ _FRAMES = "dataset"
 _LONGEST = 150
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Tell Ctrl-C as what it is to a run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; run again to go on") from None
+
+
+@_interruptible()
 def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     """Project what a run will take; of the run itself only the counting of ratings is done.
 
@@ -60,6 +71,7 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
         )
 
 
+@_interruptible()
 def run(
     settings: Config,
     on_event: OnEvent = ignore,

@@ -125,7 +125,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine_here(*arguments)
     assert "ingest: runs, what it reads from outside is another" in changed.stderr
-    assert f"note: {good} is not what it was; what is finished of its former content stays" in changed.stderr
+    assert f"note: what is read of {good} is not what it was; what is finished of that stays" in changed.stderr
     assert "note: " not in engine_here(*arguments).stderr
     other = good.rename(tmp_path / "other.csv")
     assert f"was of {good}; what is finished of that stays" in engine_here("run", other, *arguments[2:]).stderr

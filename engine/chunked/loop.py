@@ -341,7 +341,7 @@ def _of_other_data(earlier: LastRun | None, pipeline: Pipeline, where: Location)
     if earlier.origin != pipeline.origin:
         return [f"{where} was of {earlier.origin}; what is finished of that {_STAYS}"]
     if earlier.stages and earlier.stages[0].reads != list(pipeline.steps[0].reads):
-        return [f"{pipeline.origin} is not what it was; what is finished of its former content {_STAYS}"]
+        return [f"what is read of {pipeline.origin} is not what it was; what is finished of that {_STAYS}"]
     return []
 
 
@@ -364,7 +364,7 @@ def _mend(setup: _Run, on_event: OnEvent) -> None:
     damaged = {name: len(of_step) for name, of_step in faults.items()}
     on_event(Explained(explain(setup.pipeline, setup.folders, setup.earlier, damaged)))
     if setup.left:
-        on_event(Preparing("trying what its processes take before any data"))
+        on_event(Preparing("measuring what its processes hold before any data"))
 
 
 def _plan_survey(setup: _Run, reserved: _Reserved) -> RunPlan | None:

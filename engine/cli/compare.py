@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.chunked.storage import locate
 from engine.cli.parsing import add_command, add_format
-from engine.cli.showing import show
+from engine.cli.showing import note, show
 
 
 def add(commands: Any) -> None:
@@ -40,5 +40,6 @@ def _compare(options: argparse.Namespace) -> int:
         from engine.serving import comparison_page
 
         options.html.put(comparison_page.render(found).encode())
+        note(f"page written: {options.html}")
     show(options, lambda: compare.describe(found), compare.as_mapping(found), rows)
     return 0

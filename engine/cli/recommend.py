@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
   engine recommend runs/ml-latest-small --like 260 1196      or you like these
   engine recommend runs/ml-latest-small --all --out lists.parquet
 
-The file of --ratings has the columns movieId,rating. Items that the user has
+The file of --ratings has columns of items and ratings, called as in the ratings file. Items that the user has
 rated are left out. With --include-test only the train ratings count as rated."""
 
 
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     whom.add_argument(
         "--users", metavar="FILE", type=on_this_machine, help="a file of users, one id a line, a list for each line"
     )
-    whom.add_argument("--ratings", metavar="FILE", type=locate, help="ratings of a new user: columns movieId,rating")
+    whom.add_argument("--ratings", metavar="FILE", type=locate, help="items and ratings of a new user, one a line")
     whom.add_argument("--like", metavar="ID", nargs="+", help="items that a new user likes")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")

@@ -26,7 +26,7 @@ _RUN_EXAMPLES = """examples:
   engine run ml-25m --set neighbors.k=80   more neighbours; the rest is kept
 
 Run the same command again after any interruption: it goes on where it was."""
-_BATCH = "batch: users that a task works on at a time; in evaluate, multiply-adds"
+_BATCH = "batch: ratings that a task works on at a time; in evaluate, those of neighbours"
 
 
 def add(commands: Any) -> None:

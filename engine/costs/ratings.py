@@ -39,7 +39,6 @@ from engine.model.sizes import (
 def ingest(settings: Config, shapes: Shapes) -> Plan:
     """Stream the source, look at it, cut it into partitions."""
     times, read = settings.ingest.times, read_rows(settings, shapes)
-    # The allocator keeps some of what a row group took for the rounds that follow in the same process.
     group = total(decoding=56 * MIB * shapes.columnar, decoded=shapes.group_bytes)
     text_columns = 24 * MIB * shapes.texts
     convert = total(
@@ -53,6 +52,8 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
     )
     # What is kept of several tasks at once; of texts, as much as reading them takes.
     of_convert = max(12 * MIB * (shapes.n_pieces > 1), text_columns)
+    # For the rounds that follow in the same process the allocator keeps some of what a row group took, of texts most.
+    group = total(decoding=(56 if shapes.texts else 16) * MIB * shapes.columnar, decoded=shapes.group_bytes)
     streaming = POLARS_STREAM if shapes.texts else POLARS_STREAM - 24 * MIB  # of numbers, a row group after the other
     survey = total(streaming=streaming, sample=32 * MIB, of_convert=of_convert, group=group)
     reading = total(streaming=streaming, row_groups=24 * MIB, of_convert=of_convert, group=group)

@@ -115,7 +115,7 @@ def _usual(path: object, fields: Sequence[str]) -> tuple[Names, Values]:
     ]:
         given = ",".join((user, item, *([] if timestamp is None else ["", timestamp])))
         raise unclear(
-            path, fields, but=f", none of them known to be ratings; if {others[0]} is none, --columns {given}"
+            path, fields, but=f", none of them known to be ratings; --columns {given} where {others[0]} is not that"
         )
     return (user, item, None, timestamp), "pairs"
 

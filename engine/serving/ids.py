@@ -81,6 +81,8 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     except ValueError:
         raise UsageError(f"{what}s of uneven shape: give a list of ids") from None
     if given.ndim != 1:
+        if not given.ndim:
+            raise UsageError(f"{what} {printable(str(ids)[:40])}: give a list, such as [{printable(repr(ids)[:40])}]")
         raise UsageError(f"{what}s of shape {given.shape}: give a list of ids")
     if not len(given):
         raise UsageError(f"no {what} is given: name one or more")

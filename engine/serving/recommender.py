@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from engine.chunked.budget import parse_size
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import Interrupted, UsageError
 from engine.chunked.plain import at_least_one, one_of, truth
 from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
@@ -189,9 +189,11 @@ class Recommender:
             told = {name: value for name, value in asked.items() if value is not None}
             run_pipeline(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
-        except BaseException:
+        except BaseException as error:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+                if isinstance(error, Interrupted):
+                    raise Interrupted("interrupted; nothing is kept, since no workdir was named") from None
             raise
         if folder is not None:
             fitted._remove = weakref.finalize(fitted, shutil.rmtree, folder, ignore_errors=True)

@@ -277,6 +277,8 @@ def test_a_finished_run_is_reported(finished: Path, tmp_path: Path) -> None:
     assert sum(share.n_items for share in collected.popularity.shares) == n_items
     idle = {stage["stage"] for stage in json.loads((finished / "run.json").read_text())["stages"] if stage["idle"]}
     assert [stage.name for stage in collected.stages] == [step.name for step in STEPS if step.name not in idle]
+    assert idle
+    assert not collected.unknown
     assert f"{collected.metrics['rmse']:.4f}" in Page((finished / "report.html").read_text()).text
 
 

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_matrix
 
-from engine import Recommender
-from engine.chunked.errors import UsageError
+import engine
+from engine import Recommender, driver
+from engine.chunked.errors import Interrupted, UsageError
 from tests.support.ratings import synthetic_ratings, write_ratings
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -126,3 +127,16 @@ def test_answers_are_tables_of_the_kind_that_was_asked_with(kind: str, fitted: R
         assert expected.equals(pl.concat(alone))
         assert expected["of"].unique().sort().to_list() == some
         same(similar(asked(some), 3), expected, kind)
+
+
+def test_ctrl_c_is_an_interruption_wherever_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "resolve", interrupted)
+    with pytest.raises(Interrupted, match="run again to go on"):
+        engine.run(engine.Config(dataset="sample", workdir=str(tmp_path / "w")))
+    with pytest.raises(Interrupted, match="run again to go on"):
+        Recommender.fit([[1, 2], [1, 1], [3.0, 4.0]], workdir=tmp_path / "w")
+    with pytest.raises(Interrupted, match="nothing is kept, since no workdir was named"):
+        Recommender.fit([[1, 2], [1, 1], [3.0, 4.0]])

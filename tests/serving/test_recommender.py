@@ -195,7 +195,7 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([True]), "user True: ids are"),
         (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
         (lambda: words.recommend([float("nan")]), "user nan: ids are"),
-        (lambda: numbers.recommend(2), r"users of shape \(\): give a list of ids"),
+        (lambda: numbers.recommend(2), r"user 2: give a list, such as \[2\]"),
         (lambda: numbers.recommend([[2], [2, 5]]), "users of uneven shape: give a list"),
         (lambda: numbers.similar_users([2, 3]), "no user 3 in"),
         (lambda: read_ids(tmp_path / "none"), "cannot be read"),

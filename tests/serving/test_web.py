@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from engine import Recommender
+from engine import Recommender, cli
 from engine.chunked import memory
 from engine.chunked.budget import MIB
 from engine.chunked.errors import BudgetError, UsageError
@@ -231,3 +231,15 @@ def test_too_little_memory_is_refused_with_what_is_enough(where: Path) -> None:
         web.Current(where, "20MiB")
     assert refused.value.enough is not None
     assert web.Current(where, refused.value.enough).recommender.recommend([5], 1).height == 1
+
+
+def test_a_port_that_is_taken_is_told_before_it_serves(where: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["serve", str(where), "--memory", "4GiB", "--port", str(port)]) == 2
+    told = capsys.readouterr()
+    assert (
+        told.err
+        == f"engine: 127.0.0.1:{port} cannot be listened on (Address already in use): name another --port, or --host\n"
+    )
+    assert not told.out

@@ -187,7 +187,7 @@ def collect(place: Place) -> Content:
                 for entry in last.stages
                 if entry.seconds
             ],
-            unknown=[entry.stage for entry in last.stages if not entry.seconds],
+            unknown=[entry.stage for entry in last.stages if not entry.seconds and not entry.idle],
             recall=None if evaluate is None else _recall(evaluate, of.settings.evaluate.k),
             popularity=None if evaluate is None else _popularity(evaluate, stages["matrix"]),
             command=command(of.settings, metrics["dataset"], last.allowed),

@@ -61,7 +61,7 @@ function show(list, head) {
   at("best-part").hidden = list.length === 0;
 }
 
-async function follow(request, head) {
+async function follow(request, head, before = "") {
   const mine = ++asked;
   try {
     const found = await request;
@@ -70,7 +70,7 @@ async function follow(request, head) {
     show(list, head);
     say(list.length ? `${list.length} recommendations` : "Nothing to recommend");
   } catch (error) {
-    if (mine === asked) { show([], head); say(error.message); }
+    if (mine === asked) { show([], head); say(before + error.message); }
   }
 }
 
@@ -101,16 +101,16 @@ async function look(exactly) {
     found.replaceChildren();
     for (const item of items) listed(found, button(shown(item), `Like ${shown(item)}`, () => like(item)));
     listed(found, button(`Recommendations for user ${text}`, `Recommendations for user ${text}`, () => ofUser(text)));
-    if (exactly && items.length === 0) ofUser(text);
+    if (exactly && items.length === 0) ofUser(text, `No title has "${text}" in it, and there is `);
   } catch (error) { say(error.message); }
 }
 
-function ofUser(user) {
+function ofUser(user, before = "") {
   liked.clear();
   at("liked").replaceChildren();
   at("liked-part").hidden = true;
   at("found").replaceChildren();
-  follow(ask(`recommend?${new URLSearchParams({ user, k: 20 })}`), `For user ${user}`);
+  follow(ask(`recommend?${new URLSearchParams({ user, k: 20 })}`), `For user ${user}`, before);
 }
 
 at("text").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(look, 150); });

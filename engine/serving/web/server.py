@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
 
+from engine.chunked.errors import UsageError
 from engine.chunked.storage import Place
 from engine.serving.web.app import make_app
 from engine.serving.web.current import Current
@@ -51,11 +55,22 @@ def serve(
     Raises
     ------
     UsageError, DamagedError, BudgetError
-        As `engine.serving.web.current.Current`.
+        As `engine.serving.web.current.Current`; UsageError, too, where nothing can listen there.
     """
     current = Current(where, memory, threads)
     local = [*_LOOPBACK, "[::1]"] if host in _LOOPBACK else None
     shown = f"[{host}]" if ":" in host else host
-    ready(f"http://{shown}:{port}/")
-    app = make_app(current, threads=threads, hosts=local)
-    uvicorn.run(app, host=host, port=port, **SETTINGS)
+    server = uvicorn.Server(uvicorn.Config(make_app(current, threads=threads, hosts=local), **SETTINGS))
+    with _listening(host, port) as listening:
+        ready(f"http://{shown}:{port}/")
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        number = error.errno or 0  # the sentence beside it may have the address again
+        why = os.strerror(number) if number > 0 else error.strerror or error
+        raise UsageError(f"{host}:{port} cannot be listened on ({why}): name another --port, or --host") from None
