@@ -244,7 +244,7 @@ def ablation_section(results: dict[str, Any]) -> str:
             f"## {results['dataset']}",
             f"{size}; {where(results)}. From the notebook's model to the default one, each change kept for the next:",
             table(["change", "set", *changes], steps),
-            "The default model without one of its parts:",
+            "The default model without one of its parts (rows are alike where the run gives the same part no weight):",
             table(["without", "set", *changes], lists[0]),
             "The default model with one part changed:",
             table(["with", "set", *changes], lists[1]),

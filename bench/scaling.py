@@ -117,14 +117,17 @@ def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
     for step in steps(settings):
         plan = costs.COSTS[step.name](settings, shapes)
         share = shares(stages[step.name]["rounds"])
-        rounds = {name: (planned.n_tasks, seconds[step.name] * share.get(name, 0.0)) for name, planned in plan.items()}
+        rounds = {
+            name: (planned.n_tasks, seconds[step.name] * share.get(name, 0.0) * (planned.n_tasks > 0))
+            for name, planned in plan.items()
+        }
         most = max(plan, key=lambda name: plan[name].cost.least())
         stages_on_paper[step.name] = {
             "tasks": sum(n for n, _ in rounds.values()),
             "written": written[step.name].most,
             "least": plan[most].cost.least(),
             "least_round": most,
-            "worker_seconds": round(seconds[step.name]),
+            "worker_seconds": round(sum(total for _, total in rounds.values())),
             "alone": round(sum(total for n, total in rounds.values() if n == 1)),
             "seconds": {
                 str(workers): round(sum(schedule([total / n] * n, workers) for n, total in rounds.values()))
@@ -229,7 +232,7 @@ def measured_table(results: dict[str, Any]) -> str:
         "1 worker",
         "2 workers",
         "2, simulated from 1",
-        "2, from their own tasks",
+        "2, simulated from 2",
         "memory a worker",
     ]
     ratios = f"Simulated over measured: {totals[2] / totals[1]:.2f} from the tasks of one worker, "

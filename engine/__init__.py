@@ -5,7 +5,7 @@ Examples
 >>> import engine
 >>> result = engine.run(engine.Config(dataset="sample"))  # doctest: +SKIP
 >>> round(result.metrics["rmse"], 3)  # doctest: +SKIP
-0.851
+0.842
 >>> recommender = engine.Recommender.open("runs/ml-latest-small")
 >>> recommender.recommend([42], k=1)["title"].item()
 'Silence of the Lambs, The (1991)'

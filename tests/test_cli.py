@@ -107,7 +107,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     for line in (
         "index: skipped, done",
         "neighbors: runs, neighbors.k 50 -> 3",
-        "evaluate: runs, it reads neighbors, which is another",
+        "evaluate: runs, it reads neighbors, which has changed",
     ):
         assert line in again
     back = engine_here(*arguments)
@@ -124,7 +124,7 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     assert fresh.stderr.count("runs, nothing of it is done") == len(STEPS)
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine_here(*arguments)
-    assert "ingest: runs, what it reads from outside is another" in changed.stderr
+    assert "ingest: runs, what it reads from outside has changed" in changed.stderr
     assert f"note: what is read of {good} is not what it was; what is finished of that stays" in changed.stderr
     assert "note: " not in engine_here(*arguments).stderr
     other = good.rename(tmp_path / "other.csv")

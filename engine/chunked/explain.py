@@ -48,11 +48,11 @@ def _cause(step: Step, folders: Mapping[str, Location], before: Mapping[str, Sta
         return "nothing of it is done"
     changes = _changes(step.name, entry.params, step.json_params())
     if entry.reads != list(step.reads):
-        changes.append("what it reads from outside is another")
+        changes.append("what it reads from outside has changed")
     for name in step.needs:
         if name not in before or before[name].folder != folders[name].name:
-            changes.append(f"it reads {name}, which is another")
-    return "; ".join(changes) or "the program's version of it is another"
+            changes.append(f"it reads {name}, which has changed")
+    return "; ".join(changes) or "the program's version of it has changed"
 
 
 def _changes(step: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

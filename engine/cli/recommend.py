@@ -20,8 +20,9 @@ _EXAMPLES = """examples:
   engine recommend runs/ml-latest-small --like 260 1196      or you like these
   engine recommend runs/ml-latest-small --all --out lists.parquet
 
-The file of --ratings has columns of items and ratings, called as in the ratings file. Items that the user has
-rated are left out. With --include-test only the train ratings count as rated."""
+The file of --ratings has columns of items and ratings, called as in the
+ratings file. Items that the user has rated are left out. With --include-test
+only the train ratings count as rated."""
 
 
 def add(commands: Any) -> None:

@@ -283,7 +283,8 @@ class Evaluate(Section, frozen=True):
     """How items are ranked, and what is measured: see ``docs/metrics.md``."""
 
     model: Literal["votes", "notebook"] = "votes"
-    """``votes``: items are ranked by the votes of the nearest users, and ratings are predicted from the nearest items.
+    """``votes``: items are ranked by a weighted sum of parts, nearest users' votes being one; ratings are predicted by
+    biases, vectors and nearest items.
     ``notebook``: one score for both, the mean of the nearest users' ratings, weighted by cosine distance."""
     amplification: Annotated[float, Meta(ge=0)] = 4.0
     """``votes``: the weight of a neighbour's vote is this power of the similarity."""

@@ -39,7 +39,7 @@ from engine.model.sizes import (
 def ingest(settings: Config, shapes: Shapes) -> Plan:
     """Stream the source, look at it, cut it into partitions."""
     times, read = settings.ingest.times, read_rows(settings, shapes)
-    group = total(decoding=56 * MIB * shapes.columnar, decoded=shapes.group_bytes)
+    group = total(decoding=72 * MIB * shapes.columnar, decoded=shapes.group_bytes)
     text_columns = 24 * MIB * shapes.texts
     convert = total(
         streaming=POLARS_STREAM,

@@ -379,8 +379,8 @@ class Recommender:
         -------
         DataFrame
             A row a pair, in their order: ``user`` (null for a newcomer), ``item``, ``predicted`` (float32, in units of
-            ratings, within their range) and ``near`` (bool): whether the user rated an item near this one; else the
-            bias model stands alone. With the notebook's model ``predicted`` is its score, which is 0 where no
+            ratings, within their range) and ``near`` (bool): whether the user rated an item near this one; else
+            biases and vectors stand alone. With the notebook's model ``predicted`` is its score, which is 0 where no
             neighbour rated the item, and ``near`` says whether one did.
 
         Raises

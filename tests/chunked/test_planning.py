@@ -125,13 +125,13 @@ def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
     changed = why(tmp_path, Config(), load({"neighbors": {"k": 80}, "evaluate": {"k": 10}}), ["1", "x"])
     assert changed["neighbors"] == "runs, neighbors.k 50 -> 80"
     others = "; ".join(
-        f"it reads {name}, which is another" for name in ("neighbors", "predict", "cooccurrence", "calibrate")
+        f"it reads {name}, which has changed" for name in ("neighbors", "predict", "cooccurrence", "calibrate")
     )
     assert changed["evaluate"] == f"runs, evaluate.k 50 -> 10; {others}"
-    assert changed["residuals"] == "runs, it reads calibrate, which is another"
+    assert changed["residuals"] == "runs, it reads calibrate, which has changed"
     assert changed["item_neighbors"] == "runs, nothing of it is done"
-    assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, what it reads from outside is another"
-    assert why(tmp_path, Config(), Config(), ["2", "y"])["split"] == "runs, it reads ingest, which is another"
+    assert why(tmp_path, Config(), Config(), ["2", "y"])["ingest"] == "runs, what it reads from outside has changed"
+    assert why(tmp_path, Config(), Config(), ["2", "y"])["split"] == "runs, it reads ingest, which has changed"
 
 
 def test_what_is_done_goes_on_or_is_damaged_says_so(tmp_path: Path) -> None:

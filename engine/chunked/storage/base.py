@@ -63,7 +63,7 @@ class Listed(NamedTuple):
     size : int
         Bytes.
     version : str
-        The store's own mark of the content (its ETag or checksum), which is another once that is; empty where there is
+        The store's own mark of the content (its ETag or checksum), which has changed once that is; empty where there is
         none, as on a disk.
     """
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.chunked.errors import UsageError
+from engine.model.sizes import INGEST_ROW_GROUP
 from engine.ratings.twin import published
 from engine.ratings.twin.draws import World, stream
 from engine.ratings.twin.interests import InterestWorld
@@ -110,13 +111,13 @@ class _Writer:
         return _Part(path, frame.height, batch.n_users, self._rated(frame))
 
     def write_parquet(self, path: Path, batches: Sequence[_Batch]) -> _Part:
-        """Write the ratings of some batches, a row group each."""
+        """Write the ratings of some batches, each in row groups of its own."""
         n_ratings, rated = 0, np.zeros(len(self._world.item_ids), dtype=bool)
         first = self._frame(batches[0])
         with pq.ParquetWriter(path, first.to_arrow().schema, compression="zstd") as file:
             for batch in batches:
                 frame = first if batch is batches[0] else self._frame(batch)
-                file.write_table(frame.to_arrow(), row_group_size=max(1, frame.height))
+                file.write_table(frame.to_arrow(), row_group_size=INGEST_ROW_GROUP)
                 n_ratings += frame.height
                 rated |= self._rated(frame)
         return _Part(path, n_ratings, sum(batch.n_users for batch in batches), rated)
