@@ -51,7 +51,7 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         group=group,
     )
     # What is kept of several tasks at once; of texts, as much as reading them takes.
-    of_convert = max(12 * MIB * (shapes.n_pieces > 1), text_columns)
+    of_convert = max(20 * MIB, text_columns)
     # For the rounds that follow in the same process the allocator keeps some of what a row group took, of texts most.
     group = total(decoding=(56 if shapes.texts else 16) * MIB * shapes.columnar, decoded=shapes.group_bytes)
     streaming = POLARS_STREAM if shapes.texts else POLARS_STREAM - 24 * MIB  # of numbers, a row group after the other
