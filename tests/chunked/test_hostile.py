@@ -294,6 +294,20 @@ def test_deep_metadata_are_damage(tmp_path: Path) -> None:
         arrays.open_array(tmp_path, "a")
 
 
+@pytest.mark.parametrize(
+    ("name", "replace"), [("c/0/0", pipe), ("c/0/0", socket_), ("c/of nobody", pipe), ("zarr.json", socket_)]
+)
+def test_what_is_no_file_of_an_array_is_told_before_anybody_waits_for_it(
+    tmp_path: Path, name: str, replace: Callable[[Path], None]
+) -> None:
+    """Zarr opens whatever is there."""
+    victim = write_array(tmp_path).parent / name
+    victim.unlink(missing_ok=True)
+    replace(victim)
+    with pytest.raises(DamagedError, match=f"/a/{name}: no regular file"):
+        arrays.open_array(locate(tmp_path).enclosed(), "a")
+
+
 def write_matrix(root: Path) -> Path:
     store = StageStore(root)
     scratch = store.new_scratch("layout.00000")
