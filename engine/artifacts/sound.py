@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.artifacts import names
 from engine.artifacts.records import MatrixLayout, Profile
 from engine.chunked import arrays
+from engine.chunked.array_files import load_array, load_arrays
 from engine.chunked.csr import CsrReader
 from engine.chunked.errors import DamagedError, is_of_memory
 from engine.chunked.journal import Committed, Journal
@@ -190,14 +191,14 @@ def _always(step: str) -> list[str]:
 
 def _check_array(stage: Committed, name: str, numbers: _Numbers, sizes: dict[str, int]) -> None:
     is_file = name.endswith(".npy")
-    found = np.load(stage.path(name), mmap_mode="r") if is_file else arrays.open_array(stage.root, name)
+    found = load_array(stage.path(name), mmap_mode="r") if is_file else arrays.open_array(stage.root, name)
     _check(found, numbers, sizes)
 
 
 def _check_bundle(stage: Committed, name: str, members: Mapping[str, _Numbers], sizes: dict[str, int]) -> None:
-    with np.load(stage.path(name)) as bundle:
-        for member, numbers in members.items():
-            _check(bundle[member], numbers, sizes)
+    bundle = load_arrays(stage.path(name))
+    for member, numbers in members.items():
+        _check(bundle[member], numbers, sizes)
 
 
 def _check(found: arrays.Rows, numbers: _Numbers, sizes: dict[str, int]) -> None:

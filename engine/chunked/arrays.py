@@ -11,8 +11,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from engine.chunked.errors import DamagedError, refused_by_limit
+from engine.chunked.errors import damage_named
 from engine.chunked.storage import Place, locate
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
@@ -75,26 +74,6 @@ def write_rows(root: Place, scratch: Path, name: str, start: int, values: NDArra
         raise ValueError(f"rows {start} to {stop} of {name} are not whole chunks of {array.chunks[0]} rows")
     array[start:stop] = values
     (target / _METADATA).unlink()
-
-
-@contextmanager
-def damage_named(where: object) -> Iterator[None]:
-    """Tell what cannot be read, or has no room in any memory, as damage of ``where``.
-
-    Raises
-    ------
-    DamagedError
-        Instead of what comes of metadata that somebody has altered, record and all.
-    """
-    try:
-        yield
-    except (MemoryError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        if isinstance(error, OSError):
-            raise  # Zarr's error of an array that is not there is several things
-        if isinstance(error, MemoryError) and refused_by_limit(error):
-            raise
-        why = str(error) or type(error).__name__
-        raise DamagedError(f"{where}: not what it says it is ({why}); begin afresh") from error
 
 
 def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
