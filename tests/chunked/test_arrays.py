@@ -125,7 +125,7 @@ def test_arrays_of_a_file_that_unfold_are_not_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**6))
     with pytest.raises(DamagedError, match=r"a\.npz: .*compressed"):
         load_arrays(tmp_path / "a.npz")
-    np.savez(tmp_path / "a.npz", a=np.arange(3), b=np.float32([1.5]))
+    np.savez(tmp_path / "a.npz", a=np.arange(3), b=np.array([1.5]))
     found = load_arrays(tmp_path / "a.npz")
     assert {name: each.tolist() for name, each in found.items()} == {"a": [0, 1, 2], "b": [1.5]}
 

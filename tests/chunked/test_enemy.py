@@ -38,6 +38,7 @@ def test_a_forged_file_is_told_where_it_is_of_no_use(enemy: Enemy, attempt: int)
         ("item_neighbors-*/near.npz", "indices large", "recommend"),
         ("residuals-*/item-factors.npy", "text", "run"),
         ("residuals-*/item-factors.npy", "header", "recommend"),
+        ("refine-*/vectors/zarr.json", "unfolding", "recommend"),
         ("residuals-*/item-factors.npy", "header", "run"),
         ("item_neighbors-*/near.npz", "data header", "recommend"),
         ("item_neighbors-*/near.npz", "compressed", "recommend"),

@@ -8,13 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numcodecs
 import numpy as np
+import polars as pl
 import pytest
 
 import engine
@@ -259,6 +262,9 @@ def write_array(root: Path, shape: tuple[int, ...] = (12, 2)) -> Path:
     return root / "a" / "zarr.json"
 
 
+BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
 def promise(path: Path, **altered: Any) -> None:
     """Let metadata say something else."""
     path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **altered}))
@@ -277,6 +283,50 @@ def test_one_chunk_that_promises_too_much_is_damaged(tmp_path: Path) -> None:
     array = arrays.open_array(tmp_path, "a")
     with pytest.raises(DamagedError, match=r"/a: not what it says it is"):
         arrays.read_rows(array, 0, array.shape[0])
+
+
+@pytest.mark.parametrize("rows", [1, 4, 6, 10**7])
+def test_a_chunk_that_becomes_more_than_it_should_is_not_unpacked(tmp_path: Path, rows: int) -> None:
+    (write_array(tmp_path).parent / "c/0/0").write_bytes(numcodecs.Zstd().encode(bytes(8 * rows)))
+    array = arrays.open_array(tmp_path, "a")
+    tracemalloc.start()
+    with pytest.raises(DamagedError, match=rf"/a: not what it says it is \(a chunk of {8 * rows} bytes, where 40 "):
+        arrays.read_rows(array, 0, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
+@pytest.mark.parametrize("n", [1, 10, 255, 256, 257, 65_791, 65_792, 10**6])
+def test_what_a_chunk_becomes_is_known_before(tmp_path: Path, n: int) -> None:
+    store, rows = StageStore(tmp_path), np.random.default_rng(0).integers(256, size=n).astype(np.uint8)
+    scratch = store.new_scratch("layout.00000")
+    arrays.create_array(scratch, "a", shape=(n,), chunks=(n,), dtype="uint8", fill=0)
+    store.commit(scratch)
+    scratch = store.new_scratch("fill.00000")
+    arrays.write_rows(tmp_path, scratch, "a", 0, rows)
+    store.commit(scratch)
+    np.testing.assert_array_equal(arrays.hold(arrays.open_array(tmp_path, "a")), rows)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x00\x58\x00\x00"])
+def test_a_chunk_that_does_not_say_what_it_becomes_is_damage(tmp_path: Path, content: bytes) -> None:
+    (write_array(tmp_path).parent / "c/0/0").write_bytes(content)
+    with pytest.raises(DamagedError, match="/a: not what it says it is"):
+        arrays.read_rows(arrays.open_array(tmp_path, "a"), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"codecs": [BYTES, {"name": "gzip", "configuration": {"level": 1}}]},
+        {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [13, 2]}}},
+    ],
+)
+def test_an_array_cut_or_packed_as_none_here_is_damage(tmp_path: Path, altered: dict[str, Any]) -> None:
+    promise(write_array(tmp_path), **altered)
+    with pytest.raises(DamagedError, match=r"/a: not what it says it is \((its chunks are packed|chunks \(13, 2\))"):
+        arrays.open_array(tmp_path, "a")
 
 
 @pytest.mark.parametrize(
@@ -381,6 +431,27 @@ def test_a_run_tells_of_promises_its_records_vouch_for(recommender: Config, tmp_
         engine.Recommender.open(where)
     engine.run(settings, fresh=True)
     assert contents(where) == contents(Path(recommender.workdir or ""))
+
+
+@pytest.mark.parametrize("name", ["ingest-*/users.parquet", "matrix-*/columns.parquet"])
+def test_more_ids_than_there_are_is_told_before_they_are_read(
+    recommender: Config, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    (path,) = where.glob(f"stages/{name}")
+    pl.concat([pl.read_parquet(path)] * 2).write_parquet(path)
+    reseal(where, path)
+    read, given = pl.read_parquet, list[Path]()
+
+    def noting(path: Path, **how: Any) -> pl.DataFrame:
+        given.append(path)
+        return read(path, **how)
+
+    monkeypatch.setattr(pl, "read_parquet", noting)
+    with pytest.raises(DamagedError, match=rf"{path.name}: \d+ rows, where \d+ should be"):
+        engine.Recommender.open(where)
+    assert path not in given
 
 
 def test_figures_that_are_no_figures_are_damage(recommender: Config, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numcodecs
 import numpy as np
 import polars as pl
 import zarr
@@ -127,6 +128,15 @@ def _other_metadata(metadata: dict[str, Any]) -> Iterator[tuple[str, Forge]]:
     for rows in (0, 1):
         grid = {"name": "regular", "configuration": {"chunk_shape": [rows] * (1 + len(rest))}}
         yield f"{rows} rows a chunk", with_(chunk_grid=grid)
+    yield (
+        "packed otherwise",
+        with_(
+            codecs=[
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "gzip", "configuration": {"level": 1}},
+            ]
+        ),
+    )
     yield "a group", lambda path: path.write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
 
 
@@ -139,7 +149,13 @@ def _other_content(folder: Path) -> Iterator[tuple[str, Forge]]:
     for name, array in _other_arrays(whole):
         if (array.shape, array.dtype) == (whole.shape, whole.dtype):
             yield name, with_(array)
+    yield "unfolding", lambda path: _unfold(next(each for each in (path.parent / "c").rglob("*") if each.is_file()))
     yield "no chunks", lambda path: shutil.rmtree(path.parent / "c", ignore_errors=True)
+
+
+def _unfold(path: Path) -> None:
+    """Let a chunk be a thousand times its bytes in memory."""
+    path.write_bytes(numcodecs.Zstd().encode(bytes(10**7)))
 
 
 def reseal(stage: Path) -> None:
