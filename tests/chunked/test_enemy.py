@@ -41,6 +41,8 @@ def test_a_forged_file_is_told_where_it_is_of_no_use(enemy: Enemy, attempt: int)
         ("refine-*/vectors/zarr.json", "unfolding", "recommend"),
         ("residuals-*/item-factors.npy", "header", "run"),
         ("item_neighbors-*/near.npz", "data header", "recommend"),
+        ("item_neighbors-*/near.npz", "data doubles", "recommend"),
+        ("item_neighbors-*/near.npz", "data doubles", "run"),
         ("item_neighbors-*/near.npz", "compressed", "recommend"),
     ],
 )
