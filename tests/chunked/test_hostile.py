@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -22,7 +23,7 @@ import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine import chunked, cli
+from engine import chunked, cli, driver
 from engine.chunked import arrays, csr, overview, publishing, upkeep, workdir
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal, Record
@@ -477,6 +478,17 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
+def say(where: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Let a run say something else of itself."""
+    (path,) = (where / "finished").iterdir()
+    found = read_sealed(locate(path), publishing.Finished)
+    details = msgspec.to_builtins(found.run.details)
+    change(details)
+    last = msgspec.structs.replace(found.run, details=details)
+    write_sealed(locate(path), msgspec.structs.replace(found, run=last))
+    write_sealed(locate(where / "run.json"), last)
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_a_run_that_says_nonsense_of_itself_is_told_in_a_line(
     recommender: Config, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
@@ -484,17 +496,59 @@ def test_a_run_that_says_nonsense_of_itself_is_told_in_a_line(
     """Sealed as the program does it, by somebody who knows how."""
     where = tmp_path / "run"
     shutil.copytree(recommender.workdir or "", where)
-    (path,) = (where / "finished").iterdir()
-    found = read_sealed(locate(path), publishing.Finished)
-    details = msgspec.to_builtins(found.run.details)
-    WRONG[what](details)
-    last = msgspec.structs.replace(found.run, details=details)
-    write_sealed(locate(path), msgspec.structs.replace(found, run=last))
-    write_sealed(locate(where / "run.json"), last)
+    say(where, WRONG[what])
     for command in (["verify"], ["status"], ["clean", "--yes"], ["report"], ["recommend", "--user", "1"]):
         code = cli.main([command[0], str(where), *command[1:]])
         assert code in (0, 5)
         assert len(capsys.readouterr().err.splitlines()) <= 1 + (code == 0)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp"])
+def test_no_server_is_asked_that_a_record_names(
+    recommender: Config, tmp_path: Path, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x.csv"
+
+        def name_it(details: dict[str, Any]) -> None:
+            details["source"]["titles"] = details["source"]["files"][0]["path"] = url
+
+        say(where, name_it)
+        for command in ("status", "verify"):
+            assert cli.main([command, str(where)]) == 0
+            assert f"only a run asks for {url}" in capsys.readouterr().out
+        assert cli.main(["recommend", str(where), "--user", "1"]) == 0
+        assert "only a run asks" in capsys.readouterr().err
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize("url", ["simplecache::local:///etc/passwd", "s3://a::local://b/c"])
+def test_a_record_that_names_a_store_within_a_store_is_damage(
+    recommender: Config, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    say(where, lambda details: details["source"].update(titles=url))
+    assert cli.main(["recommend", str(where), "--user", "1"]) == 5
+    assert f"{url}: a store within a store" in capsys.readouterr().err
+    assert cli.main(["run", url, "--workdir", str(where)]) == 2
+
+
+def test_ratings_of_another_size_are_not_read_to_know_that_they_have_changed(
+    recommender: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, other = tmp_path / "run", tmp_path / "r.csv"
+    shutil.copytree(recommender.workdir or "", where)
+    shutil.copy(str(recommender.dataset), other)
+    say(where, lambda details: details["source"]["files"][0].update(path=str(other)))
+    assert driver.ratings_changed(where) is None  # another file, the same content
+    huge(other)
+    monkeypatch.setattr("engine.chunked.storage.local.Local.digest", lambda self: pytest.fail(f"{self} was read"))
+    assert "have changed" in (driver.ratings_changed(where) or "")
 
 
 NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {

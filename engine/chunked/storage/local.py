@@ -140,6 +140,11 @@ class Local(_Path):
         """Always."""
         return True
 
+    @property
+    def settled(self) -> bool:
+        """Always."""
+        return True
+
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         """Whether there is such a file or folder."""
         return super().exists() if self._below is None else self._mode() != 0
