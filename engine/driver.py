@@ -121,17 +121,22 @@ def run(
 def ratings_changed(where: Place) -> str | None:
     """Say so where a ratings file of the last run in a work directory is gone, or has changed since.
 
-    A file is read only where its time is another than it was.
+    A file is read only where its time is another than it was, and its size is not. A server that its name says is not
+    asked: runs alone do that, whose user has named it.
     """
-    last = workdir.last_run(where)
+    last, not_asked = workdir.last_run(where), None
     for path, state, sha256 in [] if last is None else _recorded(last.details):
+        if not path.settled:
+            not_asked = f"whether the ratings have changed is not known: only a run asks for {path}"
+            continue
         try:
-            same = path.state() == state or path.digest() == sha256
+            now = path.state()
+            same = now == state or (now[:1] == state[:1] and path.digest() == sha256)
         except (OSError, EngineError):
             return f"the ratings cannot be read: {path}"
         if not same:
             return f"the ratings have changed since this run: {path}; the next run reads them again"
-    return None
+    return not_asked
 
 
 def _left(pipeline: Pipeline, where: str) -> dict[str, Committed]:
@@ -144,7 +149,8 @@ def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str
     """Each file of a run: where it is, and its state and SHA-256 then."""
     try:
         paths = [locate(file["path"]) for file in details["source"]["files"]]
-        return list(zip(paths, details["source_states"], details["contents"], strict=False))
+        states = map(list[int], details["source_states"])
+        return list(zip(paths, states, details["contents"], strict=False))
     except (KeyError, TypeError, UsageError):  # another version's, or somebody has put it there
         return []
 

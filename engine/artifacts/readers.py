@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.artifacts import names
 from engine.artifacts.records import Fit, Fitted, PredictedBlock, Shard, predicted_blocks, shards
 from engine.chunked import arrays
+from engine.chunked.array_files import load_array, load_arrays
 from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
 from engine.chunked.ranges import consecutive
@@ -87,12 +88,12 @@ class Factors:
 
     def loadings(self, mmap_mode: Literal["r"] | None = None) -> NDArray[np.float32]:
         """Shape (items, dims): a row of ratings times this is a user's vector before scaling to unit length."""
-        loadings: NDArray[np.float32] = np.load(self._stage.path(names.LOADINGS), mmap_mode=mmap_mode)
+        loadings: NDArray[np.float32] = load_array(self._stage.path(names.LOADINGS), mmap_mode=mmap_mode)
         return loadings
 
     def singular_values(self) -> NDArray[np.float64]:
         """Descending; shape (width,), at least as many as there are dims."""
-        values: NDArray[np.float64] = np.load(self._stage.path(names.SINGULAR_VALUES))
+        values: NDArray[np.float64] = load_array(self._stage.path(names.SINGULAR_VALUES))
         return values
 
 
@@ -101,7 +102,7 @@ class Refined(Factors):
 
     def item_factors(self) -> NDArray[np.float32]:
         """Shape (items, dims)."""
-        factors: NDArray[np.float32] = np.load(self._stage.path(names.ITEM_FACTORS))
+        factors: NDArray[np.float32] = load_array(self._stage.path(names.ITEM_FACTORS))
         return factors
 
 
@@ -123,22 +124,22 @@ class Index:
 
     def centres(self) -> NDArray[np.float32]:
         """Of the clusters, shape (clusters, dims)."""
-        centres: NDArray[np.float32] = np.load(self._stage.path(names.CENTRES))
+        centres: NDArray[np.float32] = load_array(self._stage.path(names.CENTRES))
         return centres
 
     def edges(self) -> NDArray[np.int64]:
         """First place of each cluster in the order of the tiles, and the end; shape (clusters + 1,)."""
-        edges: NDArray[np.int64] = np.load(self._stage.path(names.EDGES))
+        edges: NDArray[np.int64] = load_array(self._stage.path(names.EDGES))
         return edges
 
     def tile_codes(self, group: int) -> NDArray[np.int32]:
         """Codes of a group of users, by cluster; shape (users of the group,)."""
-        codes: NDArray[np.int32] = np.load(self._stage.path(names.tile_codes_path(group)))
+        codes: NDArray[np.int32] = load_array(self._stage.path(names.tile_codes_path(group)))
         return codes
 
     def tile_vectors(self, group: int) -> NDArray[np.float32]:
         """Their vectors, shape (users of the group, dims)."""
-        vectors: NDArray[np.float32] = np.load(self._stage.path(names.tile_vectors_path(group)))
+        vectors: NDArray[np.float32] = load_array(self._stage.path(names.tile_vectors_path(group)))
         return vectors
 
     def codes(self, start: int, stop: int) -> NDArray[np.int32]:
@@ -226,7 +227,7 @@ class Nearest:
         """Of users, or items, of the given ascending codes, in memory; only chunks that have some of them are read."""
         if not self.by_cluster:
             return arrays.take_rows(self.ids, codes), arrays.take_rows(self.similarities, codes)
-        rows = np.load(self._stage.path(names.PLACES), mmap_mode="r")[codes].astype(np.int64)
+        rows = load_array(self._stage.path(names.PLACES), mmap_mode="r")[codes].astype(np.int64)
         order = np.argsort(rows, kind="stable")
         return _taken_in(self.ids, rows, order), _taken_in(self.similarities, rows, order)
 
@@ -268,13 +269,12 @@ class NearItems(Nearest):
 
     def inverted(self) -> NarrowRows:
         """float32, items x items: of each item the items that it is among the nearest of, with their similarities."""
-        with np.load(self._stage.path(names.NEAR)) as near:
-            indptr = near["indptr"]
-            return NarrowRows(indptr, near["indices"], near["data"], len(indptr) - 1, 1.0)
+        near = load_arrays(self._stage.path(names.NEAR))
+        return NarrowRows(near["indptr"], near["indices"], near["data"], len(near["indptr"]) - 1, 1.0)
 
     def counts(self) -> NDArray[np.int64]:
         """Train ratings of each item, shape (items,)."""
-        counts: NDArray[np.int64] = np.load(self._stage.path(names.COUNTS))
+        counts: NDArray[np.int64] = load_array(self._stage.path(names.COUNTS))
         return counts
 
 
@@ -284,10 +284,9 @@ def read_together(stages: Mapping[str, Committed], weight: float) -> Companions 
 
     if not weight:
         return None
-    with np.load(stages["cooccurrence"].path(names.TOGETHER)) as found:
-        indptr = found["indptr"]
-        rows = NarrowRows(indptr, found["indices"], found["data"], len(indptr) - 1, 1.0)
-        return Companions(rows, found["scales"])
+    found = load_arrays(stages["cooccurrence"].path(names.TOGETHER))
+    rows = NarrowRows(found["indptr"], found["indices"], found["data"], len(found["indptr"]) - 1, 1.0)
+    return Companions(rows, found["scales"])
 
 
 def read_biases(stage: Committed) -> Biases:
@@ -295,7 +294,7 @@ def read_biases(stage: Committed) -> Biases:
     from engine.model.biases import Biases
 
     fit = Fit.of(stage)
-    users, items = (np.load(stage.path(name)) for name in (names.USER_BIAS, names.ITEM_BIAS))
+    users, items = (load_array(stage.path(name)) for name in (names.USER_BIAS, names.ITEM_BIAS))
     return Biases(fit.mean, users, items, fit.low, fit.high)
 
 
@@ -307,7 +306,7 @@ def read_latent(stages: Mapping[str, Committed], weight: float) -> Latent | None
         return None
     stage = stages["residuals"]
     fitted = Fitted.of(stage)
-    return Latent(np.load(stage.path(names.ITEM_FACTORS)), fitted.unit, fitted.strength)
+    return Latent(load_array(stage.path(names.ITEM_FACTORS)), fitted.unit, fitted.strength)
 
 
 class Predictions:
@@ -336,8 +335,8 @@ class Predictions:
             if first < last:
                 places = consecutive(indptr[users[first:last]] - indptr[block.first_user], lengths[first:last])
                 some = slice(n_done, n_done + len(places))
-                found.values[some] = np.load(self._stage.path(names.predicted_path(number)))[places]
-                found.covered[some] = np.unpackbits(np.load(self._stage.path(names.covered_path(number))))[places]
+                found.values[some] = load_array(self._stage.path(names.predicted_path(number)))[places]
+                found.covered[some] = np.unpackbits(load_array(self._stage.path(names.covered_path(number))))[places]
                 n_done += len(places)
         return found
 
@@ -346,7 +345,7 @@ def read_times(evaluate: Committed) -> NDArray[np.int64] | None:
     """evaluate: how many users each item is recommended to, shape (items,); None where that was not kept."""
     if not (evaluate.root / names.TIMES).is_file():
         return None
-    times: NDArray[np.int64] = np.load(evaluate.path(names.TIMES))
+    times: NDArray[np.int64] = load_array(evaluate.path(names.TIMES))
     return times
 
 
@@ -371,7 +370,7 @@ def read_held_out(calibrate: Committed, n_folds: int) -> HeldOut:
     """What was measured in the folds of a calibration."""
     found = []
     for fold in range(n_folds):
-        with np.load(calibrate.path(names.fold_ratings_path(fold))) as held:
-            found.append((held["sums"], held["counts"]))
-    recalls = [np.load(calibrate.path(names.fold_recalls_path(fold))) for fold in range(n_folds)]
+        held = load_arrays(calibrate.path(names.fold_ratings_path(fold)))
+        found.append((held["sums"], held["counts"]))
+    recalls = [load_array(calibrate.path(names.fold_recalls_path(fold))) for fold in range(n_folds)]
     return HeldOut([sums for sums, _ in found], [counts for _, counts in found], np.concatenate(recalls))

@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from engine.artifacts import names
 from engine.artifacts.records import MatrixLayout, Profile
+from engine.artifacts.tables import refuse_other_length
 from engine.chunked import arrays
-from engine.chunked.csr import CsrReader
+from engine.chunked.array_files import load_array, load_arrays
+from engine.chunked.csr import CsrReader, narrowest_index
 from engine.chunked.errors import DamagedError, is_of_memory
 from engine.chunked.journal import Committed, Journal
 
 # Numbers that are looked at at a time.
 _AT_ONCE = 2**20
-_INTEGERS, _FLOATS = "iu", "f"
+_RATINGS = "u1 f4 f8"
 
 
 class _Unsound(Exception):  # noqa: N818  (what is wrong with a file)
@@ -36,8 +38,8 @@ class _Numbers:
 
     Attributes
     ----------
-    kind : str
-        Of its dtype, as NumPy has it: one of these letters.
+    types : str
+        One of these, as NumPy has them: kind and bytes. None: that of the narrowest numbers less than ``below``.
     shape : tuple of str
         Names of sizes. ``users``, ``items`` and ``columns`` are the data's; another is what the first file of the
         step has that names it. ``+`` after a name adds 1.
@@ -49,7 +51,7 @@ class _Numbers:
         Whether some may be no number.
     """
 
-    kind: str
+    types: str
     shape: tuple[str, ...]
     below: str = ""
     least: int = 0
@@ -58,19 +60,19 @@ class _Numbers:
 
 
 def _floats(*shape: str, holes: bool = False) -> _Numbers:
-    return _Numbers(_FLOATS, shape, holes=holes)
+    return _Numbers("f4", shape, holes=holes)
 
 
-_COUNTS = _Numbers(_INTEGERS, ("columns",))
-_BYTES = _Numbers("u", ("bytes",))
+_COUNTS = _Numbers("i8", ("columns",))
+_BYTES = _Numbers("u1", ("bytes",))
 
 
-def _rows_of(columns: str) -> dict[str, _Numbers]:
-    """Members of a file with sparse rows of items."""
+def _rows_of(types: str) -> dict[str, _Numbers]:
+    """Members of a file with sparse rows of items, whose values are of one of these types."""
     return {
-        "indptr": _Numbers(_INTEGERS, ("columns+",), ends="entries"),
-        "indices": _Numbers(_INTEGERS, ("entries",), below=columns),
-        "data": _Numbers(_INTEGERS + _FLOATS, ("entries",)),
+        "indptr": _Numbers("i8", ("columns+",), ends="entries"),
+        "indices": _Numbers("", ("entries",), below="columns"),
+        "data": _Numbers(types, ("entries",)),
     }
 
 
@@ -79,42 +81,45 @@ _OF_CLUSTERS = r"places\.npy"
 # By step, and then by file: a regular expression. Zarr's arrays go by their folder.
 _ARRAYS: dict[str, dict[str, _Numbers]] = {
     "split": {r"held_out/\d+\.npy": _BYTES},
-    "matrix": {r"column-of-item\.npy": _Numbers("i", ("items",), below="columns", least=-1)},
+    "matrix": {r"column-of-item\.npy": _Numbers("i8", ("items",), below="columns", least=-1)},
     "factors": {
         r"basis-\d+\.npy": _floats("columns", "width"),
-        r"counts\.npy": _COUNTS,
-        r"order\.npy": _Numbers("i", ("columns",), below="columns"),
-        r"singular_values\.npy": _floats("values"),
+        r"counts\.npy": _Numbers("i4", ("columns",)),
+        r"order\.npy": _Numbers("i4", ("columns",), below="columns"),
+        r"singular_values\.npy": _Numbers("f8", ("values",)),
         r"loadings\.npy": _floats("columns", "dims"),
         "vectors": _floats("users", "dims"),
     },
     "refine": {r"item-factors\.npy": _floats("columns", "dims"), "vectors": _floats("users", "dims")},
     "index": {
         r"centres\.npy": _floats("clusters", "dims"),
-        r"edges\.npy": _Numbers("i", ("clusters+",), ends="users"),
-        r"tile-codes-\d+\.npy": _Numbers("i", ("group",), below="users"),
+        r"edges\.npy": _Numbers("i8", ("clusters+",), ends="users"),
+        r"tile-codes-\d+\.npy": _Numbers("i4", ("group",), below="users"),
         r"tile-vectors-\d+\.npy": _floats("group", "dims"),
     },
     "neighbors": {
-        _OF_CLUSTERS: _Numbers("i", ("users",), below="users"),
-        "ids": _Numbers("i", ("users", "k"), below="users", least=-1),
+        _OF_CLUSTERS: _Numbers("i4", ("users",), below="users"),
+        "ids": _Numbers("i4", ("users", "k"), below="users", least=-1),
         "similarities": _floats("users", "k", holes=True),
     },
     "biases": {r"user-bias\.npy": _floats("users"), r"item-bias\.npy": _floats("columns")},
     "residuals": {r"item-factors\.npy": _floats("columns", "dims")},
     "item_neighbors": {
         r"counts\.npy": _COUNTS,
-        "ids": _Numbers("i", ("columns", "k"), below="columns", least=-1),
+        "ids": _Numbers("i4", ("columns", "k"), below="columns", least=-1),
         "similarities": _floats("columns", "k", holes=True),
     },
     "predict": {r"predicted-\d+\.npy": _floats("test"), r"covered-\d+\.npy": _BYTES},
     "evaluate": {r"recommended\.npy": _COUNTS},
 }
 _BUNDLES: dict[str, dict[str, dict[str, _Numbers]]] = {
-    "item_neighbors": {r"near\.npz": _rows_of("columns")},
-    "cooccurrence": {r"together\.npz": {**_rows_of("columns"), "scales": _floats("columns")}},
+    "item_neighbors": {r"near\.npz": _rows_of("f4")},
+    "cooccurrence": {r"together\.npz": {**_rows_of("u1"), "scales": _floats("columns")}},
     "calibrate": {
-        r"ratings-\d+\.npz": {"sums": _floats("held", "three", "three"), "counts": _Numbers(_INTEGERS, ("held",))}
+        r"ratings-\d+\.npz": {
+            "sums": _Numbers("f8", ("held", "three", "three")),
+            "counts": _Numbers("i8", ("held",)),
+        }
     },
 }
 # Steps whose files depend on their configuration.
@@ -190,19 +195,20 @@ def _always(step: str) -> list[str]:
 
 def _check_array(stage: Committed, name: str, numbers: _Numbers, sizes: dict[str, int]) -> None:
     is_file = name.endswith(".npy")
-    found = np.load(stage.path(name), mmap_mode="r") if is_file else arrays.open_array(stage.root, name)
+    found = load_array(stage.path(name), mmap_mode="r") if is_file else arrays.open_array(stage.root, name)
     _check(found, numbers, sizes)
 
 
 def _check_bundle(stage: Committed, name: str, members: Mapping[str, _Numbers], sizes: dict[str, int]) -> None:
-    with np.load(stage.path(name)) as bundle:
-        for member, numbers in members.items():
-            _check(bundle[member], numbers, sizes)
+    bundle = load_arrays(stage.path(name))
+    for member, numbers in members.items():
+        _check(bundle[member], numbers, sizes)
 
 
 def _check(found: arrays.Rows, numbers: _Numbers, sizes: dict[str, int]) -> None:
     """See that an array is what it should be, a piece at a time."""
-    if found.dtype.kind not in numbers.kind or not found.dtype.isnative:
+    types = numbers.types or (narrowest_index(sizes[numbers.below]).str if numbers.below in sizes else "u1 u2 u4")
+    if found.dtype.str[1:] not in types or not found.dtype.isnative:
         raise _Unsound(f"numbers are {found.dtype}")
     if len(found.shape) != len(numbers.shape):
         raise _Unsound(f"shape {found.shape}")
@@ -220,7 +226,7 @@ def _check(found: arrays.Rows, numbers: _Numbers, sizes: dict[str, int]) -> None
 
 def _check_piece(piece: NDArray[Any], numbers: _Numbers, sizes: Mapping[str, int], last: int) -> int:
     """See that some rows are in range; return the last number where they ascend."""
-    if piece.dtype.kind == _FLOATS:
+    if piece.dtype.kind == "f":
         if np.isinf(piece).any() or (not numbers.holes and np.isnan(piece).any()):
             raise _Unsound("a number is none, or without bound")
     elif piece.size and (piece.min() < numbers.least or piece.max() >= sizes.get(numbers.below, np.inf)):
@@ -245,9 +251,9 @@ def _check_rows(stage: Committed, kind: str, sizes: Mapping[str, int]) -> None:
         raise _Unsound(f"shape {reader.shape}")
     if not np.isfinite(reader.value_step) or reader.value_step <= 0:
         raise _Unsound(f"ratings are multiples of {reader.value_step}")
-    _check(reader.indptr, _Numbers("i", ("users+",), ends="entries"), {"entries": reader.nnz})
-    for name, below in (("indices", "columns"), ("data", "")):
-        numbers = _Numbers(_INTEGERS + _FLOATS if name == "data" else _INTEGERS, ("entries",), below=below)
+    _check(reader.indptr, _Numbers("i8", ("users+",), ends="entries"), {"entries": reader.nnz})
+    for name, types, below in (("indices", "", "columns"), ("data", _RATINGS, "")):
+        numbers = _Numbers(types, ("entries",), below=below)
         _check(arrays.open_array(stage.root, f"{kind}/{name}"), numbers, {**sizes, "entries": reader.nnz})
 
 
@@ -263,11 +269,12 @@ def _tables(ingest: Committed, split: Committed | None, profile: Profile) -> Ite
 
 
 def _check_ids(stage: Committed, name: str, column: str, n: int) -> None:
-    ids = pl.read_parquet(stage.path(name), glob=False)[column]
+    refuse_other_length(stage.path(name), n)
+    ids = pl.read_parquet(stage.path(name), glob=False, columns=[column])[column]
     if not (ids.dtype.is_integer() or ids.dtype == pl.String):
         raise _Unsound(f"ids are {ids.dtype}")
-    if len(ids) != n or ids.null_count() or not ids.is_sorted() or ids.n_unique() != n:
-        raise _Unsound(f"{len(ids)} ids, where {n} different ones in order should be")
+    if ids.null_count() or not ids.is_sorted() or ids.n_unique() != n:
+        raise _Unsound(f"its {n} ids are not different ones in order")
 
 
 def _check_partition(stage: Committed, name: str, part: int, profile: Profile) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.artifacts import names
+from engine.artifacts.records import MatrixLayout, Profile
+from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def read_partition(stage: Committed, index: int, *columns: str, kind: str = "rat
 
 def user_ids(ingest: Committed) -> pl.Series:
     """Original ids of users, in order of code; integers or text, shape (users,)."""
-    return _ids(ingest.path(names.USERS), "user")
+    return _ids(ingest.path(names.USERS), "user", Profile.of(ingest).n_users)
 
 
 def first_user(ingest: Committed) -> str:
@@ -45,18 +47,34 @@ def first_user(ingest: Committed) -> str:
 
 def item_ids(matrix: Committed) -> pl.Series:
     """Original ids of items, in order of column; integers or text, shape (columns,)."""
-    return _ids(matrix.path(names.COLUMNS), "item")
+    return _ids(matrix.path(names.COLUMNS), "item", MatrixLayout.of(matrix).n_columns)
 
 
 def all_item_ids(ingest: Committed) -> pl.Series:
     """Original ids of items, those that only test knows, too, in order of code; integers or text, shape (items,)."""
-    return _ids(ingest.path(names.ITEMS), "item")
+    return _ids(ingest.path(names.ITEMS), "item", Profile.of(ingest).n_items)
 
 
-def _ids(path: Path, column: str) -> pl.Series:
+def _ids(path: Path, column: str, n: int) -> pl.Series:
     import polars as pl
 
+    refuse_other_length(path, n)
     return pl.read_parquet(path, glob=False, columns=[column])[column]
+
+
+def refuse_other_length(path: Path, n: int) -> None:
+    """See that a table has so many rows, by what it says of itself: a small file may unfold to millions.
+
+    Raises
+    ------
+    DamagedError
+        Where it has another number.
+    """
+    import polars as pl
+
+    found = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    if found != n:
+        raise DamagedError(f"{path}: {found} rows, where {n} should be; begin afresh")
 
 
 def measured_users(evaluate: Committed) -> list[Path]:

@@ -1,17 +1,72 @@
-"""Arrays in files as `numpy.save` writes them, of which a few rows are in memory at a time."""
+"""Arrays in files as `numpy.save` and `numpy.savez` write them: read whole, or a few rows at a time.
+
+No more memory is taken than the file has bytes, whatever it says of itself.
+"""
 
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import damage_named
+
+
+def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
+    """Read an array that `numpy.save` has written, or map it.
+
+    Raises
+    ------
+    DamagedError
+        Where the file is none of these, or has not as many numbers as it says.
+    """
+    with damage_named(path):
+        mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # which looks at the size alone
+        return np.load(path) if mmap_mode is None else mapped
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays that `numpy.savez` has written, by name.
+
+    Raises
+    ------
+    DamagedError
+        Where the file is none of these, or an array has not as many numbers as it says, or is compressed.
+    """
+    with damage_named(path):
+        try:
+            with zipfile.ZipFile(path) as members:
+                if sum(member.file_size for member in members.infolist()) > path.stat().st_size:
+                    raise ValueError("arrays are compressed")
+                for member in members.infolist():
+                    _refuse_promise(members, member)
+        except zipfile.BadZipFile as error:
+            raise ValueError(str(error)) from error
+        with np.load(path) as found:
+            return dict(found)
+
+
+def _refuse_promise(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """See that an array takes no more memory than it takes of the file."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed")
+    with members.open(member) as file:
+        shape, dtype = _header(file)
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"shape {shape} of {member.filename}, in {member.file_size} bytes")
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"format {version}")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 class ArrayFile:
@@ -31,10 +86,7 @@ class ArrayFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            mapped = np.load(path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise DamagedError(f"{path}: not what it says it is ({error})") from None
+        mapped: Any = load_array(path, mmap_mode="r")
         self.dtype, self.shape, self._begin = mapped.dtype, mapped.shape, mapped.offset
 
     def __getitem__(self, some: slice, /) -> NDArray[Any]:

@@ -11,21 +11,27 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
+from zarr.codecs import BytesCodec, ZstdCodec
+from zarr.core.array_spec import ArraySpec
+from zarr.core.buffer import Buffer
+from zarr.core.metadata import ArrayV3Metadata
 
-from engine.chunked.errors import DamagedError, refused_by_limit
+from engine.chunked.errors import damage_named
 from engine.chunked.storage import Place, locate
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
 _CONFIG: dict[str, Any] = {"write_empty_chunks": True}
 _METADATA = "zarr.json"
+# What a frame of Zstandard begins with, and the bytes of its longest header.
+_ZSTD, _MOST_HEADER = b"\x28\xb5\x2f\xfd", 18
 # Bytes of an array that must not be taken for there because its metadata say so: what is read of chunks that are
 # missing takes memory as chunks do.
 _LARGE = 64 * 2**20
@@ -77,26 +83,6 @@ def write_rows(root: Place, scratch: Path, name: str, start: int, values: NDArra
     (target / _METADATA).unlink()
 
 
-@contextmanager
-def damage_named(where: object) -> Iterator[None]:
-    """Tell what cannot be read, or has no room in any memory, as damage of ``where``.
-
-    Raises
-    ------
-    DamagedError
-        Instead of what comes of metadata that somebody has altered, record and all.
-    """
-    try:
-        yield
-    except (MemoryError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
-        if isinstance(error, OSError):
-            raise  # Zarr's error of an array that is not there is several things
-        if isinstance(error, MemoryError) and refused_by_limit(error):
-            raise
-        why = str(error) or type(error).__name__
-        raise DamagedError(f"{where}: not what it says it is ({why}); begin afresh") from error
-
-
 def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
     """Open a committed array.
 
@@ -108,12 +94,50 @@ def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
     place = locate(root) / name
     with damage_named(place):
         array: zarr.Array[Any] = zarr.open_array(place.zarr_store(), mode=mode, zarr_format=3)
+        array = _bounded(array) if mode == "r" else array
         configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
         if mode == "r" and configured.nbytes > _LARGE:
             last = [(n - 1) // chunk for n, chunk in zip(configured.shape, configured.chunks, strict=True)]
             if not (place / configured.metadata.encode_chunk_key(tuple(last))).is_file():
                 raise ValueError(f"shape {configured.shape}, of which the last chunk is missing")
     return configured
+
+
+class _Bounded(ZstdCodec):
+    """Unpacks a chunk that becomes as many bytes as the array's metadata say, and no other."""
+
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
+        expected = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+        if (n := _unpacked_bytes(chunk_bytes[:_MOST_HEADER].to_bytes())) != expected:
+            raise ValueError(f"a chunk of {n} bytes, where {expected} should be")
+        return await super()._decode_single(chunk_bytes, chunk_spec)
+
+
+def _unpacked_bytes(start: bytes) -> int:
+    """What a frame of Zstandard says (RFC 8878, 3.1.1.1) that it becomes; -1 where it does not say."""
+    flags = start[len(_ZSTD)] if start.startswith(_ZSTD) and len(start) > len(_ZSTD) else 0
+    in_one_piece = flags >> 5 & 1
+    size = (in_one_piece, 2, 4, 8)[flags >> 6]
+    begin = len(_ZSTD) + 1 + (not in_one_piece) + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(start[begin : begin + size], "little") + 256 * (size == 2) if size else -1
+
+
+def _bounded(array: zarr.Array[Any]) -> zarr.Array[Any]:
+    """The same array, of which a chunk is not unpacked that would take more memory than a chunk should.
+
+    Raises
+    ------
+    ValueError
+        Where chunks are larger than the array, or packed in another way than `create_array` does.
+    """
+    metadata = array.metadata
+    assert isinstance(metadata, ArrayV3Metadata)
+    if [type(codec) for codec in metadata.codecs] != [BytesCodec, ZstdCodec]:
+        raise ValueError("its chunks are packed in another way")
+    if any(chunk > max(1, n) for n, chunk in zip(array.shape, array.chunks, strict=True)):
+        raise ValueError(f"chunks {array.chunks} of shape {array.shape}")
+    metadata = replace(metadata, codecs=(metadata.codecs[0], _Bounded()))
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path))
 
 
 class Unpacked:

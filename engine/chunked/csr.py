@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 
 from engine.chunked import arrays
+from engine.chunked.errors import damage_named
 from engine.chunked.kept import KeptChunks
 from engine.chunked.ranges import consecutive
 from engine.chunked.storage import Place, locate
@@ -181,7 +182,7 @@ class CsrReader:
 
     def __init__(self, root: Place, name: str) -> None:
         place = locate(root) / name
-        with arrays.damage_named(place):
+        with damage_named(place):
             group = zarr.open_group(place.zarr_store(), mode="r", zarr_format=3)
             attributes: dict[str, Any] = dict(group.attrs)
             rows, columns = attributes["shape"]
@@ -195,7 +196,7 @@ class CsrReader:
             arrays.open_array(root, f"{name}/{DATA}"),
         )
         self._held: NarrowRows | None = None
-        with arrays.damage_named(place):
+        with damage_named(place):
             self._check()
 
     def _check(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 
 from engine.chunked.events import Failed
@@ -194,6 +196,26 @@ def refused_by_limit(error: MemoryError) -> bool:
     """Whether so much would be given where address space has no limit: no damaged file asks for so little."""
     limit, shape = _most_address_space(), getattr(error, "shape", ())  # NumPy's has one
     return limit is not None and prod(shape) * getattr(getattr(error, "dtype", None), "itemsize", 1) < limit
+
+
+@contextmanager
+def damage_named(where: object) -> Iterator[None]:
+    """Tell what cannot be read, or has no room in any memory, as damage of ``where``.
+
+    Raises
+    ------
+    DamagedError
+        Instead of what comes of metadata that somebody has altered, record and all.
+    """
+    try:
+        yield
+    except (MemoryError, ValueError, TypeError, LookupError, OverflowError, RecursionError, EOFError) as error:
+        if isinstance(error, OSError):
+            raise  # Zarr's error of an array that is not there is several things
+        if isinstance(error, MemoryError) and refused_by_limit(error):
+            raise
+        why = str(error) or type(error).__name__
+        raise DamagedError(f"{where}: not what it says it is ({why}); begin afresh") from error
 
 
 def address_space_limit() -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.publishing import Finished
 from engine.chunked.storage import Location
 from engine.chunked.workdir import LastRun
@@ -122,6 +122,8 @@ def read(last: LastRun, where: Location) -> Recorded:
         if not digests or not source.files or any(len(file.columns) != len(KINDS) for file in source.files):
             raise ValueError("it does not say what it read")
         return Recorded(settings, [str(int(size)), *map(str, digests)], source)
+    except UsageError as error:
+        raise DamagedError(f"{where}: {error}, which its last run says it read: run it again") from None
     except (msgspec.ValidationError, TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise DamagedError(f"{where}: another version ran it, or it was altered ({error}): run it again") from None
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from engine import config
-from engine.artifacts.names import USER_TABLES
+from engine.artifacts.tables import measured_users
 from engine.chunked.errors import UsageError
 from engine.chunked.printable import printable
 from engine.config import Section
@@ -122,8 +122,7 @@ def _refuse_other_split(first: FinishedRun, run: FinishedRun) -> None:
 
 def users_of(run: FinishedRun) -> pl.DataFrame:
     """What was measured of each user."""
-    folder = run.stages["evaluate"].path(USER_TABLES)
-    return pl.read_parquet(sorted(folder.iterdir()), glob=False)
+    return pl.read_parquet(measured_users(run.stages["evaluate"]), glob=False)
 
 
 def figures_of(tables: Sequence[pl.DataFrame]) -> Iterator[Figure]:

@@ -49,7 +49,7 @@ class Titles:
     def nbytes(self) -> int:
         """Bytes of the file: about as many as all titles take."""
         try:
-            return 0 if self._path is None else self._path.state()[0]
+            return self._path.state()[0] if self._path is not None and self._path.settled else 0
         except OSError:
             return 0
 
@@ -109,6 +109,8 @@ def _find(rows: Iterator[tuple[str, str]], found: dict[str, str | None]) -> None
 
 def _rows(path: Location, wanted: Collection[str], encoding: str | None = None) -> Iterator[tuple[str, str]]:
     """Items that are wanted and their titles, in the order of the file."""
+    if not path.settled:
+        raise ValueError("only a run asks a server that a record names")
     if not path.is_file():
         raise ValueError("there is no such file")
     magic = read_magic(path)

@@ -20,7 +20,7 @@ import numpy as np
 from engine.artifacts.names import ITEM_FACTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import FactorsLayout, Scale
-from engine.chunked.array_files import ArrayFile, array_file
+from engine.chunked.array_files import ArrayFile, array_file, load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext, task_id
@@ -162,7 +162,7 @@ class AlternatingStage(Generic[Section]):
     def _start(self, index: int, context: TaskContext) -> dict[str, float]:
         totals = np.zeros(self._n_items)
         for part in range(self._n_parts):
-            totals += np.load(self._own.path(_totals_path(part)))
+            totals += load_array(self._own.path(_totals_path(part)))
         np.save(context.scratch / _TOTALS, totals)
         found = self._own.results("sums")
         magnitude, squares = (sum(each[name] for each in found) for name in ("magnitude", "squares"))
@@ -219,7 +219,7 @@ class AlternatingStage(Generic[Section]):
     def _items(self, sweep: int) -> Float32:
         """Item vectors after a sweep; those it starts from before the first."""
         if sweep < 0:
-            start: Float32 = np.load(self._own.path(_START))
+            start: Float32 = load_array(self._own.path(_START))
             return start
         return self._joined(_SOLUTIONS, sweep, self._section.steps)
 
@@ -230,7 +230,7 @@ class AlternatingStage(Generic[Section]):
         """One of the arrays of all items' descents, after so many steps."""
         found = np.empty((self._n_items, self._dims), dtype=np.float32)
         for index, some in enumerate(self._ranges()):
-            found[some] = np.load(self._own.path(_descent_paths(sweep, number, index)[which]))
+            found[some] = load_array(self._own.path(_descent_paths(sweep, number, index)[which]))
         return found
 
     def _gathered(self, sweep: int, number: int, some: slice) -> tuple[Float32, Float64, Float64]:
@@ -243,7 +243,7 @@ class AlternatingStage(Generic[Section]):
     def _weights_and_products(self, sweep: int, some: slice) -> tuple[Float64, Float64]:
         products = np.zeros((self._dims, self._dims))
         for part in range(self._n_parts):
-            products += np.load(self._own.path(_products_path(sweep, part)))
+            products += load_array(self._own.path(_products_path(sweep, part)))
         return ArrayFile(self._own.path(_TOTALS))[some], products
 
     def _load_ratings(self) -> tuple[Objective, NarrowRows]:
@@ -276,7 +276,7 @@ class AlternatingStage(Generic[Section]):
         """Vectors of a task's items before a sweep."""
         if sweep:
             path = _descent_paths(sweep - 1, self._section.steps, index)[_SOLUTIONS]
-            before: Float32 = np.load(self._own.path(path))
+            before: Float32 = load_array(self._own.path(path))
             return before
         return ArrayFile(self._own.path(_START))[self._ranges()[index]]
 
@@ -286,7 +286,7 @@ class AlternatingStage(Generic[Section]):
 
     def _step(self, sweep: int, number: int, index: int, context: TaskContext) -> None:
         paths = _descent_paths(sweep, number, index)
-        descents = Descents(*(np.load(self._own.path(path)) for path in paths))
+        descents = Descents(*(load_array(self._own.path(path)) for path in paths))
         gathered = self._gathered(sweep, number + 1, self._ranges()[index])
         step_items(context.shared, *gathered, descents)
         self._save(descents, sweep, number + 1, index, context)

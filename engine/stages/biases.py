@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import ITEM_BIAS, USER_BIAS
 from engine.artifacts.readers import Matrix
+from engine.chunked.array_files import load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext, task_id
@@ -70,14 +71,14 @@ class BiasesStage:
 
     def _added(self, path: Callable[[int], str]) -> NDArray[Any]:
         """What the parts have left, added in their order; shape (items,)."""
-        added: NDArray[Any] = np.load(self._own.path(path(0)))
+        added: NDArray[Any] = load_array(self._own.path(path(0)))
         for part in range(1, self._n_parts):
-            added += np.load(self._own.path(path(part)))
+            added += load_array(self._own.path(path(part)))
         return added
 
     def _load(self, p: int) -> tuple[float, NDArray[np.float64]]:
         """The mean, and the items' biases that the users' of pass ``p`` are settled by."""
-        return self._own.result(task_id("start"))["mean"], np.load(self._own.path(_items_path(p)))
+        return self._own.result(task_id("start"))["mean"], load_array(self._own.path(_items_path(p)))
 
     def _settle_users(self, p: int, index: int, context: TaskContext) -> None:
         (mean, items), rows = context.shared, self._part(index)
@@ -85,9 +86,9 @@ class BiasesStage:
         np.save(context.scratch / _taken_path(p, index), taken_off(rows, users))
 
     def _settle_items(self, p: int, index: int, context: TaskContext) -> None:
-        left: NDArray[np.float64] = np.load(self._own.path(_LEFT))
+        left: NDArray[np.float64] = load_array(self._own.path(_LEFT))
         left -= self._added(partial(_taken_path, p - 1))
-        items = damped(left, np.load(self._own.path(_COUNTS)), self._section.item_damping)
+        items = damped(left, load_array(self._own.path(_COUNTS)), self._section.item_damping)
         np.save(context.scratch / _items_path(p), items)
 
     def _settle_last(self, index: int, context: TaskContext) -> None:
@@ -98,7 +99,7 @@ class BiasesStage:
     def _fit(self, index: int, context: TaskContext) -> dict[str, Any]:
         users = np.empty(self._train.shape[0], dtype=np.float32)
         for part, (start, stop) in enumerate(self._ranges):
-            users[start:stop] = np.load(self._own.path(_users_path(part)))
+            users[start:stop] = load_array(self._own.path(_users_path(part)))
         mean, items = self._load(self._section.passes - 1)
         np.save(context.scratch / USER_BIAS, users)
         np.save(context.scratch / ITEM_BIAS, items.astype(np.float32))

@@ -22,6 +22,7 @@ from engine import config
 from engine.artifacts.names import TOGETHER
 from engine.artifacts.readers import Matrix
 from engine.artifacts.records import settled_liked_from
+from engine.chunked.array_files import load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Inputs
@@ -50,7 +51,7 @@ class _Shares:
     def __iter__(self) -> Iterator[tuple[Ids, Float32]]:
         for share in range(self._n):
             paths = _ids_path(share), _similarities_path(share)
-            ids, similarities = (np.load(self._own.path(path)) for path in paths)
+            ids, similarities = (load_array(self._own.path(path)) for path in paths)
             yield ids, similarities
 
 
@@ -83,7 +84,7 @@ class CooccurrenceStage:
         np.save(context.scratch / _COUNTS, self._train.count_columns(READ_RATINGS))
 
     def _drawn(self) -> NDArray[np.int64]:
-        drawn: NDArray[np.int64] = np.load(self._own.path(_USERS))
+        drawn: NDArray[np.int64] = load_array(self._own.path(_USERS))
         return drawn
 
     def _transpose(self, index: int, context: TaskContext) -> None:
@@ -99,7 +100,7 @@ class CooccurrenceStage:
         return int(np.searchsorted(ends, int(ends[-1]) * part / self._n_parts, side="right"))
 
     def _load(self) -> _Shared:
-        return _Shared(self._train.read_some(self._drawn()), np.load(self._own.path(_COUNTS)))
+        return _Shared(self._train.read_some(self._drawn()), load_array(self._own.path(_COUNTS)))
 
     def _search(self, share: int, context: TaskContext) -> None:
         ratings, counts = context.shared

@@ -29,6 +29,7 @@ from engine.artifacts.readers import Index, Matrix, Nearest, NearItems, Predicti
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
+from engine.chunked.array_files import load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -148,13 +149,13 @@ class EvaluateStage:
         """What was measured of users ``start`` to ``stop``, those of a task where tasks go by code."""
         per_task = self._section.users_per_task
         if not self._by_cluster:
-            found: NDArray[np.void] = np.load(self._own.path(_measured_path(start // per_task)))
+            found: NDArray[np.void] = load_array(self._own.path(_measured_path(start // per_task)))
             return found
         found = np.empty(stop - start, dtype=per_user(min(self._section.k, self._train.shape[1])))
         for task in range(-(-self._train.shape[0] // per_task)):
-            codes = np.load(self._own.path(_codes_path(task)))
+            codes = load_array(self._own.path(_codes_path(task)))
             first, last = np.searchsorted(codes, [start, stop])
-            measured = np.load(self._own.path(_measured_path(task)), mmap_mode="r")
+            measured = load_array(self._own.path(_measured_path(task)), mmap_mode="r")
             found[codes[first:last] - start] = measured[first:last]
         return found
 
@@ -175,7 +176,7 @@ class EvaluateStage:
                 known = means.setdefault(name, dict.fromkeys(found, Mean()))
                 means[name] = {figure: known[figure] + mean for figure, mean in found.items()}
             write_users(context.scratch / user_table_path(block), ids[some], table)
-            counts += np.load(self._own.path(_counts_path(block)))
+            counts += load_array(self._own.path(_counts_path(block)))
             n_liked += int(table["n_liked"].sum())
             n_test += int(table["n_test"].sum())
         np.save(context.scratch / TIMES, counts[RANKED.index("model")])

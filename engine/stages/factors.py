@@ -43,7 +43,7 @@ from engine.artifacts.names import LOADINGS, SINGULAR_VALUES, VECTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import Scale
 from engine.chunked import arrays
-from engine.chunked.array_files import ArrayFile
+from engine.chunked.array_files import ArrayFile, load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -103,9 +103,9 @@ class FactorsStage:
 
     def _item_scale(self) -> NDArray[np.float32]:
         """What each item's ratings are multiplied by, in the order of the bases' rows; shape (items, 1)."""
-        counts = np.load(self._own.path("counts.npy"))
+        counts = load_array(self._own.path("counts.npy"))
         scale = np.empty((len(counts), 1), dtype=np.float32)
-        scale[np.load(self._own.path("order.npy")), 0] = np.maximum(counts, 1.0) ** -self._section.item_scaling
+        scale[load_array(self._own.path("order.npy")), 0] = np.maximum(counts, 1.0) ** -self._section.item_scaling
         return scale
 
     def _user_weights(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -115,7 +115,7 @@ class FactorsStage:
 
     def _load(self, p: int) -> _Basis:
         """Load the basis after pass ``p``; before the first pass it is random."""
-        order = np.load(self._own.path("order.npy"))
+        order = load_array(self._own.path("order.npy"))
         shape = self._matrix.shape[1], self._width
         rows = np.zeros((shape[0], padded(self._width)), dtype=np.float32)
         if p >= 0:
@@ -150,9 +150,9 @@ class FactorsStage:
         np.save(context.scratch / f"partial-{p}.{index}.npy", total[:, : self._width])
 
     def _reduce(self, p: int, index: int, context: TaskContext) -> None:
-        total = np.load(self._own.path(f"partial-{p}.0.npy"))
+        total = load_array(self._own.path(f"partial-{p}.0.npy"))
         for i in range(1, len(self._ranges)):
-            total += np.load(self._own.path(f"partial-{p}.{i}.npy"))
+            total += load_array(self._own.path(f"partial-{p}.{i}.npy"))
         self._finish(p, total, context)
 
     def _pass_at_once(self, p: int, index: int, context: TaskContext) -> None:
@@ -182,7 +182,7 @@ class FactorsStage:
     def _rotate(self, index: int, context: TaskContext) -> None:
         total = np.zeros((self._width, self._width))
         for i in range(len(self._ranges)):
-            total += np.load(self._own.path(f"gram.{i}.npy"))
+            total += load_array(self._own.path(f"gram.{i}.npy"))
         singular_values, rotation = ritz(total)
         np.save(context.scratch / SINGULAR_VALUES, singular_values)
         order, basis = context.shared

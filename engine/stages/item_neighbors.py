@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from engine import config
 from engine.artifacts.names import COUNTS, NEAR, REACH
 from engine.artifacts.readers import Factors, Matrix, NearItems, lay_out_nearest, write_nearest
+from engine.chunked.array_files import load_arrays
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.nearest import Best, dot_products
@@ -150,8 +151,8 @@ class ItemNeighborsStage:
     def _load(self) -> _Items:
         clusters: Clusters | None = None
         if self._clustered:
-            with np.load(self._own.path(_CLUSTERS)) as found:
-                clusters = (found["centres"], found["order"], found["edges"])
+            found = load_arrays(self._own.path(_CLUSTERS))
+            clusters = (found["centres"], found["order"], found["edges"])
         return _Items(*self._known(), clusters)
 
     def _find_clusters(self, index: int, context: TaskContext) -> None:

@@ -32,6 +32,7 @@ from engine.artifacts.names import COLUMNS, TEST, TRAIN
 from engine.artifacts.readers import Matrix
 from engine.artifacts.records import MatrixLayout, Profile
 from engine.chunked import arrays, csr
+from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.scale import Range, range_of
@@ -92,9 +93,9 @@ class MatrixStage:
         n_items, parts = Profile.of(self._ingest).n_items, range(len(Profile.of(self._ingest).first_users))
         packed = np.zeros(-(-n_items // 8), dtype=np.uint8)
         for part in parts:
-            packed |= np.load(self._own.path(f"{_SEEN}/{_file(part)}"))
+            packed |= load_array(self._own.path(f"{_SEEN}/{_file(part)}"))
         seen = np.unpackbits(packed, count=n_items).astype(bool)
-        return self._layout(seen, (np.load(self._own.path(f"{_COUNTED}/{_file(part)}")) for part in parts), context)
+        return self._layout(seen, (load_array(self._own.path(f"{_COUNTED}/{_file(part)}")) for part in parts), context)
 
     def _count_and_lay_out(self, index: int, context: TaskContext) -> dict[str, Any]:
         found = [self._counted(part) for part in range(len(Profile.of(self._ingest).first_users))]
@@ -142,7 +143,7 @@ class MatrixStage:
 
     def _load_columns(self) -> NDArray[np.int64]:
         """Return the column of each item code, or -1."""
-        column_of: NDArray[np.int64] = np.load(self._own.path(_COLUMN_OF_ITEM))
+        column_of: NDArray[np.int64] = load_array(self._own.path(_COLUMN_OF_ITEM))
         return column_of
 
     def _fill(self, kind: str, index: int, context: TaskContext) -> None:

@@ -30,6 +30,7 @@ from engine.artifacts.names import PLACES, REACH
 from engine.artifacts.readers import Factors, Index, Nearest, compared, lay_out_nearest, write_nearest
 from engine.artifacts.records import IndexChoice
 from engine.chunked import arrays
+from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.nearest import Best, dot_products
@@ -109,7 +110,7 @@ class NeighborsStage:
         np.save(context.scratch / f"behind-{task}.npy", np.take_along_axis(behind, cluster, axis=1).ravel())
 
     def _settle(self, index: int, context: TaskContext) -> dict[str, Any]:
-        behind = np.concatenate([np.load(self._own.path(f"behind-{task}.npy")) for task in range(SAMPLE_TASKS)])
+        behind = np.concatenate([load_array(self._own.path(f"behind-{task}.npy")) for task in range(SAMPLE_TASKS)])
         return {"reach": reach_for_recall(behind, self._section.recall)}
 
     def _queries(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

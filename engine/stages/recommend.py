@@ -30,6 +30,7 @@ from engine.artifacts.readers import Matrix, Nearest, NearItems, Refined, read_b
 from engine.artifacts.records import chosen_ranking, chosen_rating, is_implicit, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
 from engine.chunked import arrays
+from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import joined, lists_of
@@ -153,7 +154,7 @@ class RecommendStage:
         import polars as pl  # late: ranking has no room for it in a small budget
 
         known: _Known = context.shared
-        ranked = np.load(self._own.path(_ranked_path(index)))
+        ranked = load_array(self._own.path(_ranked_path(index)))
         start, stop = self._bounds(index)
         predicted = ranked["score"] if known.model is None else self._ratings(known.model, start, stop, ranked)
         coded = ("user", "item", "reason", "reason_item")

@@ -21,7 +21,7 @@ from engine import config
 from engine.artifacts.names import ITEM_FACTORS, VECTORS
 from engine.artifacts.records import is_implicit, settled_liked_from
 from engine.chunked import arrays
-from engine.chunked.array_files import ArrayFile
+from engine.chunked.array_files import ArrayFile, load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.task import Round, TaskContext
 from engine.model.alternating import Float32, Objective, Side, fit_users, side
@@ -59,7 +59,7 @@ class RefineStage(AlternatingStage[config.Refine]):
 
     def _load_collected(self) -> tuple[Objective, Side]:
         objective = self.objective()
-        return objective, side(objective, np.load(self._own.path(ITEM_FACTORS)))
+        return objective, side(objective, load_array(self._own.path(ITEM_FACTORS)))
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         dims, size = ArrayFile(self._own.path(ITEM_FACTORS)).shape[1], self._section.users_per_chunk

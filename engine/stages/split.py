@@ -36,6 +36,7 @@ from engine import config
 from engine.artifacts import tables
 from engine.artifacts.names import CUT, partition_path
 from engine.artifacts.records import Profile, partition_counts
+from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.model.split import draw_fold, draw_held_out, held_out_of_each, last_of_each, share, smallest
@@ -112,7 +113,7 @@ class SplitStage:
         """Whether each rating of a partition is held out, and whether it is then left out altogether."""
         none = np.zeros(ratings.height, dtype=bool)
         if self._section.method == "notebook":
-            packed = np.load(self._own.path(f"held_out/{index:05d}.npy"))
+            packed = load_array(self._own.path(f"held_out/{index:05d}.npy"))
             return np.unpackbits(packed, count=ratings.height).astype(bool), none
         if not self._section.tests:
             return none, none

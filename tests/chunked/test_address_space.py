@@ -7,9 +7,8 @@ import pytest
 from engine.artifacts import sound
 from engine.artifacts.doubts import doubted
 from engine.chunked import errors
-from engine.chunked.arrays import damage_named
 from engine.chunked.budget import GIB
-from engine.chunked.errors import DamagedError, describe
+from engine.chunked.errors import DamagedError, damage_named, describe
 from engine.chunked.journal import Committed
 
 LIMIT = "processes may have 4096 MiB of address space here"

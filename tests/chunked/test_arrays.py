@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.chunked import arrays, memory
-from engine.chunked.array_files import ArrayFile, array_file
+from engine.chunked.array_files import ArrayFile, array_file, load_array, load_arrays
 from engine.chunked.arrays import Unpacked
 from engine.chunked.budget import MIB
 from engine.chunked.errors import DamagedError
@@ -116,3 +118,38 @@ def test_an_array_written_in_pieces_has_as_many_rows_as_it_says(tmp_path: Path) 
         array_file(tmp_path / "short.npy", np.float32, (4, 3)) as write,
     ):
         write(np.ones((3, 3)))
+
+
+def test_arrays_of_a_file_that_unfold_are_not_read(tmp_path: Path) -> None:
+    """A thousand times the file's bytes in memory."""
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**6))
+    with pytest.raises(DamagedError, match=r"a\.npz: .*compressed"):
+        load_arrays(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", a=np.arange(3), b=np.array([1.5]))
+    found = load_arrays(tmp_path / "a.npz")
+    assert {name: each.tolist() for name, each in found.items()} == {"a": [0, 1, 2], "b": [1.5]}
+
+
+@pytest.mark.parametrize("n", [7, 2 * 10**8, 10**13])
+def test_arrays_that_promise_what_is_not_there_are_not_read(tmp_path: Path, n: int) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (n,)})
+        file.write(b"1234")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as bundle:
+        bundle.write(tmp_path / "a.npy", "a.npy")
+    tracemalloc.start()
+    with pytest.raises(DamagedError, match=r"a\.npy: not what it says it is"):
+        load_array(tmp_path / "a.npy")
+    with pytest.raises(DamagedError, match=r"a\.npz: not what it says it is"):
+        load_arrays(tmp_path / "a.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"[]" * 50])
+def test_what_is_no_array_is_damage(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    for load in (load_array, load_arrays):
+        with pytest.raises(DamagedError, match="/a: not what it says it is"):
+            load(tmp_path / "a")

@@ -37,6 +37,13 @@ def test_a_forged_file_is_told_where_it_is_of_no_use(enemy: Enemy, attempt: int)
         ("evaluate-*/users/00000.parquet", "without n_test", "compare"),
         ("item_neighbors-*/near.npz", "indices large", "recommend"),
         ("residuals-*/item-factors.npy", "text", "run"),
+        ("residuals-*/item-factors.npy", "header", "recommend"),
+        ("refine-*/vectors/zarr.json", "unfolding", "recommend"),
+        ("residuals-*/item-factors.npy", "header", "run"),
+        ("item_neighbors-*/near.npz", "data header", "recommend"),
+        ("item_neighbors-*/near.npz", "data doubles", "recommend"),
+        ("item_neighbors-*/near.npz", "data doubles", "run"),
+        ("item_neighbors-*/near.npz", "compressed", "recommend"),
     ],
 )
 def test_what_kernels_refuse_is_told_as_damage(enemy: Enemy, file: str, kind: str, command: str) -> None:

@@ -6,20 +6,24 @@ import copy
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numcodecs
 import numpy as np
+import polars as pl
 import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine import chunked, cli
+from engine import chunked, cli, driver
 from engine.chunked import arrays, csr, overview, publishing, upkeep, workdir
 from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal, Record
@@ -259,6 +263,9 @@ def write_array(root: Path, shape: tuple[int, ...] = (12, 2)) -> Path:
     return root / "a" / "zarr.json"
 
 
+BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
 def promise(path: Path, **altered: Any) -> None:
     """Let metadata say something else."""
     path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **altered}))
@@ -279,6 +286,50 @@ def test_one_chunk_that_promises_too_much_is_damaged(tmp_path: Path) -> None:
         arrays.read_rows(array, 0, array.shape[0])
 
 
+@pytest.mark.parametrize("rows", [1, 4, 6, 10**7])
+def test_a_chunk_that_becomes_more_than_it_should_is_not_unpacked(tmp_path: Path, rows: int) -> None:
+    (write_array(tmp_path).parent / "c/0/0").write_bytes(numcodecs.Zstd().encode(bytes(8 * rows)))
+    array = arrays.open_array(tmp_path, "a")
+    tracemalloc.start()
+    with pytest.raises(DamagedError, match=rf"/a: not what it says it is \(a chunk of {8 * rows} bytes, where 40 "):
+        arrays.read_rows(array, 0, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
+@pytest.mark.parametrize("n", [1, 10, 255, 256, 257, 65_791, 65_792, 10**6])
+def test_what_a_chunk_becomes_is_known_before(tmp_path: Path, n: int) -> None:
+    store, rows = StageStore(tmp_path), np.random.default_rng(0).integers(256, size=n).astype(np.uint8)
+    scratch = store.new_scratch("layout.00000")
+    arrays.create_array(scratch, "a", shape=(n,), chunks=(n,), dtype="uint8", fill=0)
+    store.commit(scratch)
+    scratch = store.new_scratch("fill.00000")
+    arrays.write_rows(tmp_path, scratch, "a", 0, rows)
+    store.commit(scratch)
+    np.testing.assert_array_equal(arrays.hold(arrays.open_array(tmp_path, "a")), rows)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x00\x58\x00\x00"])
+def test_a_chunk_that_does_not_say_what_it_becomes_is_damage(tmp_path: Path, content: bytes) -> None:
+    (write_array(tmp_path).parent / "c/0/0").write_bytes(content)
+    with pytest.raises(DamagedError, match="/a: not what it says it is"):
+        arrays.read_rows(arrays.open_array(tmp_path, "a"), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"codecs": [BYTES, {"name": "gzip", "configuration": {"level": 1}}]},
+        {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [13, 2]}}},
+    ],
+)
+def test_an_array_cut_or_packed_as_none_here_is_damage(tmp_path: Path, altered: dict[str, Any]) -> None:
+    promise(write_array(tmp_path), **altered)
+    with pytest.raises(DamagedError, match=r"/a: not what it says it is \((its chunks are packed|chunks \(13, 2\))"):
+        arrays.open_array(tmp_path, "a")
+
+
 @pytest.mark.parametrize(
     "altered", [{"shape": [-1, 2]}, {"shape": "x"}, {"data_type": "x"}, {"codecs": []}, {"zarr_format": 9}, {"a": 1}]
 )
@@ -292,6 +343,20 @@ def test_deep_metadata_are_damage(tmp_path: Path) -> None:
     deep(write_array(tmp_path))
     with pytest.raises(DamagedError, match="/a: not what it says it is"):
         arrays.open_array(tmp_path, "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "replace"), [("c/0/0", pipe), ("c/0/0", socket_), ("c/of nobody", pipe), ("zarr.json", socket_)]
+)
+def test_what_is_no_file_of_an_array_is_told_before_anybody_waits_for_it(
+    tmp_path: Path, name: str, replace: Callable[[Path], None]
+) -> None:
+    """Zarr opens whatever is there."""
+    victim = write_array(tmp_path).parent / name
+    victim.unlink(missing_ok=True)
+    replace(victim)
+    with pytest.raises(DamagedError, match=f"/a/{name}: no regular file"):
+        arrays.open_array(locate(tmp_path).enclosed(), "a")
 
 
 def write_matrix(root: Path) -> Path:
@@ -369,6 +434,27 @@ def test_a_run_tells_of_promises_its_records_vouch_for(recommender: Config, tmp_
     assert contents(where) == contents(Path(recommender.workdir or ""))
 
 
+@pytest.mark.parametrize("name", ["ingest-*/users.parquet", "matrix-*/columns.parquet"])
+def test_more_ids_than_there_are_is_told_before_they_are_read(
+    recommender: Config, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    (path,) = where.glob(f"stages/{name}")
+    pl.concat([pl.read_parquet(path)] * 2).write_parquet(path)
+    reseal(where, path)
+    read, given = pl.read_parquet, list[Path]()
+
+    def noting(path: Path, **how: Any) -> pl.DataFrame:
+        given.append(path)
+        return read(path, **how)
+
+    monkeypatch.setattr(pl, "read_parquet", noting)
+    with pytest.raises(DamagedError, match=rf"{path.name}: \d+ rows, where \d+ should be"):
+        engine.Recommender.open(where)
+    assert path not in given
+
+
 def test_figures_that_are_no_figures_are_damage(recommender: Config, tmp_path: Path) -> None:
     pytest.importorskip("altair")
     where = tmp_path / "run"
@@ -392,6 +478,17 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
+def say(where: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Let a run say something else of itself."""
+    (path,) = (where / "finished").iterdir()
+    found = read_sealed(locate(path), publishing.Finished)
+    details = msgspec.to_builtins(found.run.details)
+    change(details)
+    last = msgspec.structs.replace(found.run, details=details)
+    write_sealed(locate(path), msgspec.structs.replace(found, run=last))
+    write_sealed(locate(where / "run.json"), last)
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_a_run_that_says_nonsense_of_itself_is_told_in_a_line(
     recommender: Config, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
@@ -399,17 +496,59 @@ def test_a_run_that_says_nonsense_of_itself_is_told_in_a_line(
     """Sealed as the program does it, by somebody who knows how."""
     where = tmp_path / "run"
     shutil.copytree(recommender.workdir or "", where)
-    (path,) = (where / "finished").iterdir()
-    found = read_sealed(locate(path), publishing.Finished)
-    details = msgspec.to_builtins(found.run.details)
-    WRONG[what](details)
-    last = msgspec.structs.replace(found.run, details=details)
-    write_sealed(locate(path), msgspec.structs.replace(found, run=last))
-    write_sealed(locate(where / "run.json"), last)
+    say(where, WRONG[what])
     for command in (["verify"], ["status"], ["clean", "--yes"], ["report"], ["recommend", "--user", "1"]):
         code = cli.main([command[0], str(where), *command[1:]])
         assert code in (0, 5)
         assert len(capsys.readouterr().err.splitlines()) <= 1 + (code == 0)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ftp"])
+def test_no_server_is_asked_that_a_record_names(
+    recommender: Config, tmp_path: Path, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/x.csv"
+
+        def name_it(details: dict[str, Any]) -> None:
+            details["source"]["titles"] = details["source"]["files"][0]["path"] = url
+
+        say(where, name_it)
+        for command in ("status", "verify"):
+            assert cli.main([command, str(where)]) == 0
+            assert f"only a run asks for {url}" in capsys.readouterr().out
+        assert cli.main(["recommend", str(where), "--user", "1"]) == 0
+        assert "only a run asks" in capsys.readouterr().err
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize("url", ["simplecache::local:///etc/passwd", "s3://a::local://b/c"])
+def test_a_record_that_names_a_store_within_a_store_is_damage(
+    recommender: Config, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(recommender.workdir or "", where)
+    say(where, lambda details: details["source"].update(titles=url))
+    assert cli.main(["recommend", str(where), "--user", "1"]) == 5
+    assert f"{url}: a store within a store" in capsys.readouterr().err
+    assert cli.main(["run", url, "--workdir", str(where)]) == 2
+
+
+def test_ratings_of_another_size_are_not_read_to_know_that_they_have_changed(
+    recommender: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, other = tmp_path / "run", tmp_path / "r.csv"
+    shutil.copytree(recommender.workdir or "", where)
+    shutil.copy(str(recommender.dataset), other)
+    say(where, lambda details: details["source"]["files"][0].update(path=str(other)))
+    assert driver.ratings_changed(where) is None  # another file, the same content
+    huge(other)
+    monkeypatch.setattr("engine.chunked.storage.local.Local.digest", lambda self: pytest.fail(f"{self} was read"))
+    assert "have changed" in (driver.ratings_changed(where) or "")
 
 
 NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {

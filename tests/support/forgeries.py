@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numcodecs
 import numpy as np
 import polars as pl
 import zarr
@@ -32,7 +35,9 @@ def forgeries(path: Path) -> dict[str, Forge]:
         with np.load(path) as bundle:
             members = dict(bundle)
         others = ((key, name, each) for key in members for name, each in _other_arrays(members[key]))
-        return {f"{key} {name}": _bundled(members | {key: each}) for key, name, each in others} | {"bytes": _bytes}
+        whole: dict[str, Forge] = {"bytes": _bytes, "compressed": lambda path: np.savez_compressed(path, **members)}
+        whole |= {f"{key} header": partial(_promising, key=key) for key in members}
+        return {f"{key} {name}": _bundled(members | {key: each}) for key, name, each in others} | whole
     if path.suffix == ".parquet":
         table = pl.read_parquet(path, glob=False)
         return {name: each.write_parquet for name, each in _other_tables(table)} | {"bytes": _bytes}
@@ -57,6 +62,14 @@ def _header(path: Path) -> None:
     """Many numbers, of which none is there."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**13,)})
+
+
+def _promising(path: Path, key: str) -> None:
+    """Let a member of a bundle have many numbers, of which none is there."""
+    _header(path)
+    header = path.read_bytes()
+    with zipfile.ZipFile(path, "w") as bundle:
+        bundle.writestr(f"{key}.npy", header)
 
 
 def _other_arrays(array: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -115,6 +128,15 @@ def _other_metadata(metadata: dict[str, Any]) -> Iterator[tuple[str, Forge]]:
     for rows in (0, 1):
         grid = {"name": "regular", "configuration": {"chunk_shape": [rows] * (1 + len(rest))}}
         yield f"{rows} rows a chunk", with_(chunk_grid=grid)
+    yield (
+        "packed otherwise",
+        with_(
+            codecs=[
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "gzip", "configuration": {"level": 1}},
+            ]
+        ),
+    )
     yield "a group", lambda path: path.write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
 
 
@@ -127,7 +149,13 @@ def _other_content(folder: Path) -> Iterator[tuple[str, Forge]]:
     for name, array in _other_arrays(whole):
         if (array.shape, array.dtype) == (whole.shape, whole.dtype):
             yield name, with_(array)
+    yield "unfolding", lambda path: _unfold(next(each for each in (path.parent / "c").rglob("*") if each.is_file()))
     yield "no chunks", lambda path: shutil.rmtree(path.parent / "c", ignore_errors=True)
+
+
+def _unfold(path: Path) -> None:
+    """Let a chunk be a thousand times its bytes in memory."""
+    path.write_bytes(numcodecs.Zstd().encode(bytes(10**7)))
 
 
 def reseal(stage: Path) -> None:

@@ -232,6 +232,11 @@ class Location(Protocol):
         """What Zarr opens the array or group here by."""
         ...
 
+    @property
+    def settled(self) -> bool:
+        """Whether this machine, or its settings, say who is asked for what is here: not the name alone."""
+        ...
+
     def warm(self) -> None:
         """Load all that reading and writing here takes, so that it counts as held before any data."""
         ...

@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.chunked.errors import DamagedError
 from engine.chunked.storage import beneath, lock
 from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
 from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder
@@ -33,7 +34,7 @@ class Local(_Path):
     What a user names is reached as paths are, through links. What is below an `enclosed` folder is not: where a link
     is met there, every method of `Location` raises DamagedError instead of following it, however late the link was
     made. Other methods of paths know nothing of that. Libraries that are given `local`, `zarr_store` or `scratch` go
-    by the path; these three look that there is no link at that moment.
+    by the path; these three look that there is no link at that moment, the first two that there is no pipe either.
     """
 
     # How many of the last parts are below an enclosed folder: 0 is that folder itself, None somewhere else.
@@ -136,6 +137,11 @@ class Local(_Path):
 
     @property
     def shared(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def settled(self) -> bool:
         """Always."""
         return True
 
@@ -315,8 +321,12 @@ class Local(_Path):
             folders[where].flush()
 
     def zarr_store(self) -> str:
-        """The path as text."""
-        self._mode()  # refuses a link
+        """The path as text; in an enclosed folder, once it was seen that all below is files that can be read."""
+        if self._below is not None and stat.S_ISDIR(self._mode()):  # which refuses a link
+            with self.opened() as folder:
+                for name, entry in beneath.walk(folder, str(self)):
+                    if not entry.is_file(follow_symlinks=False):
+                        raise _irregular(self / name)
         return str(self)
 
     def warm(self) -> None:
@@ -329,6 +339,11 @@ class Local(_Path):
     def holder(self) -> dict[str, object] | None:
         """Whoever has locked the folder."""
         return lock.holder_of_folder(self)
+
+
+def _irregular(path: Path) -> DamagedError:
+    """What is raised where a library would wait for a pipe's other end, or read a device without end."""
+    return DamagedError(f"{path}: no regular file, but a pipe, a socket or a device: remove it, then run again")
 
 
 def _refuse_irregular(found: os.stat_result, path: Path) -> os.stat_result:

@@ -36,6 +36,8 @@ _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "sa
 # Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
 _WEB_QUERY = re.compile(r"[?#].")
 _QUERY = re.compile(r"[?#][^/]*=")
+# URLs of these name no server.
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 _INSTALL = "pip install 'recsys-engine[s3]'"
 
 
@@ -128,8 +130,8 @@ class Remote:
     Raises
     ------
     UsageError
-        Where there are credentials or ``..`` in the URL; from every method, where the library for the store, its bucket
-        or the permission is missing.
+        Where there are credentials, ``..`` or a chain of stores in the URL; from every method, where the library for
+        the store, its bucket or the permission is missing.
     EngineError
         Where the store does not answer.
     """
@@ -138,6 +140,8 @@ class Remote:
 
     def __post_init__(self) -> None:
         refuse_credentials(self.url)
+        if "::" in self.protocol or "::" in "".join(self._pure.parts[:1]):
+            raise UsageError(f"{self.url}: a store within a store: give a path, or a URL such as s3://bucket/folder")
         if ".." in self._pure.parts:
             raise UsageError(f"{self.url}: in a store there is no '..': write out what it stands for")
 
@@ -201,6 +205,11 @@ class Remote:
     def disk(self) -> Path:
         """The disk of temporary files: scratch and copies are there."""
         return Path(tempfile.gettempdir())
+
+    @property
+    def settled(self) -> bool:
+        """Where the URL names a bucket: the settings of the store's library say where that is."""
+        return self.protocol in _BUCKETS
 
     def absolute(self) -> Remote:
         """The same."""

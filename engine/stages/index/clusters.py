@@ -14,6 +14,7 @@ from engine import config
 from engine.artifacts.names import CENTRES, EDGES, tile_codes_path, tile_vectors_path
 from engine.artifacts.readers import Factors, Index, compared
 from engine.chunked import arrays
+from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.ranges import consecutive
 from engine.chunked.task import Planned, Round, TaskContext
@@ -62,7 +63,7 @@ class Clusters:
 
     def _load_counts(self) -> NDArray[np.int64]:
         """Users of each chunk in each cluster, shape (chunks, clusters)."""
-        return np.array([np.load(self._own.path(_counts_path(i))) for i in range(self._n_chunks)])
+        return np.array([load_array(self._own.path(_counts_path(i))) for i in range(self._n_chunks)])
 
     def _find_edges(self, index: int, context: TaskContext) -> None:
         np.save(context.scratch / EDGES, np.concatenate([[0], np.cumsum(self._load_counts().sum(axis=0))]))
@@ -83,7 +84,7 @@ class Clusters:
             places = consecutive(begin[chunk] - first, counts[chunk])
             ours = slice(*np.searchsorted(places, [0, n]))  # places ascend within a chunk
             for target, name in ((codes, "codes"), (vectors, "vectors")):
-                stored = np.load(self._own.path(f"sorted-{name}-{chunk:05d}.npy"), mmap_mode="r")
+                stored = load_array(self._own.path(f"sorted-{name}-{chunk:05d}.npy"), mmap_mode="r")
                 target[places[ours]] = stored[ours]
         np.save(context.scratch / tile_codes_path(group), codes)
         np.save(context.scratch / tile_vectors_path(group), vectors)

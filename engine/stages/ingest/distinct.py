@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.chunked.array_files import load_arrays
 from engine.chunked.errors import EngineError
 from engine.model.sizes import HELD_IDS, SURVEY_BITS
 
@@ -145,9 +146,9 @@ class Samples:
 
     def read(self, path: Path) -> None:
         """Take those of a file."""
-        with np.load(path) as arrays:
-            for kind, sample in self._of.items():
-                sample.add(arrays[kind], arrays[f"{kind}_lengths"])
+        found = load_arrays(path)
+        for kind, sample in self._of.items():
+            sample.add(found[kind], found[f"{kind}_lengths"])
 
     def estimates(self) -> dict[str, int]:
         """About how many users and items there are, and the bytes of their texts."""

@@ -35,6 +35,7 @@ import polars as pl
 
 from engine import config
 from engine.artifacts.names import ITEMS, SURVEY, USERS
+from engine.chunked.array_files import load_arrays
 from engine.chunked.errors import DamagedError
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -142,9 +143,9 @@ class Profiling:
         seen = self._own.results("count")
         samples = {kind: IdCounts() for kind in KINDS}
         for number in range(len(seen)):
-            with np.load(self._own.path(_sample_path(number))) as arrays:
-                for kind, sample in samples.items():
-                    sample.add_counted(arrays[kind], np.ones(len(arrays[kind]), dtype=np.int64))
+            found = load_arrays(self._own.path(_sample_path(number)))
+            for kind, sample in samples.items():
+                sample.add_counted(found[kind], np.ones(len(found[kind]), dtype=np.int64))
         return [
             each._replace(paths=self._counted_in(each, seen))
             for kind, sample in samples.items()
