@@ -15,6 +15,15 @@ from engine.chunked.errors import DamagedError
 from engine.chunked.storage.folders import Folder, Kind
 
 
+# Folders in one another that are gone through: no step leaves nearly as many, and each is open until the inner are done.
+_DEEPEST = 64
+
+
+def refused_depth(path: Path | str) -> DamagedError:
+    """What is raised where folders are too many in one another."""
+    return DamagedError(f"{path}: more than {_DEEPEST} folders in one another, which no run leaves: remove it (rm -r)")
+
+
 def refused_link(path: Path | str) -> DamagedError:
     """What is raised where a link is found."""
     return DamagedError(
@@ -76,8 +85,10 @@ def walk(folder: Folder, path: str, within: str = "") -> Iterator[tuple[str, os.
     Raises
     ------
     DamagedError
-        Where it comes to a link.
+        Where it comes to a link, or folders are too many in one another.
     """
+    if within.count("/") > _DEEPEST:
+        raise refused_depth(f"{path}/{within.partition('/')[0]}")
     for entry in folder.entries():
         name = within + entry.name
         if entry.is_symlink():
@@ -95,13 +106,24 @@ def walk(folder: Folder, path: str, within: str = "") -> Iterator[tuple[str, os.
             deeper.close()
 
 
-def remove(folder: Folder, name: str, *, ignore_errors: bool = False) -> None:
-    """Remove what has a name in an open folder, and all below; a link itself, never what it leads to."""
+def remove(folder: Folder, name: str, path: Path | str, *, ignore_errors: bool = False) -> None:
+    """Remove what has a name in an open folder, and all below; a link itself, never what it leads to.
+
+    ``path`` is the same for messages.
+
+    Raises
+    ------
+    DamagedError
+        Where folders are too many in one another.
+    """
     try:
         found = folder.stat(name)
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(found.st_mode):
-        folder.remove_tree(name, ignore_errors=ignore_errors)
-    else:
+    if not stat.S_ISDIR(found.st_mode):
         folder.unlink(name)
+        return
+    try:
+        folder.remove_tree(name, ignore_errors=ignore_errors)
+    except RecursionError:
+        raise refused_depth(path) from None

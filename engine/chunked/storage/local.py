@@ -232,7 +232,7 @@ class Local(_Path):
     def _take_name(self, source: str, at: Folder, folder: Folder) -> None:
         """Rename a file of the folder ``at`` to this in ``folder``: in one step, unless a folder is in its place."""
         if self._below and stat.S_ISDIR(self._mode()):  # which refuses a link, too
-            beneath.remove(folder, self.name)
+            beneath.remove(folder, self.name, self)
         at.rename(source, folder, self.name)
 
     def sweep(self) -> None:
@@ -245,7 +245,7 @@ class Local(_Path):
         if self._below:
             self._mode()  # refuses a link
         with suppress(FileNotFoundError, NotADirectoryError), self.parent.opened() as folder:
-            beneath.remove(folder, self.name)
+            beneath.remove(folder, self.name, self)
 
     def flush(self) -> None:
         """Flush a file, or a folder's list of names, to the disk; nothing where there is neither."""
@@ -296,7 +296,7 @@ class Local(_Path):
         with suppress(FileNotFoundError, NotADirectoryError):
             where = self.enclosed() if name is None else self.enclosed() / _SCRATCH
             with where.opened() as folder:
-                beneath.remove(folder, name or _SCRATCH, ignore_errors=True)
+                beneath.remove(folder, name or _SCRATCH, where / (name or _SCRATCH), ignore_errors=True)
 
     def adopt(self, sources: Mapping[str, Path], *, durable: bool = True) -> None:
         """Flush and rename each file, then flush every folder whose list of names that changes."""

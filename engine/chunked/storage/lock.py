@@ -241,7 +241,7 @@ def _write(folder: Folder, path: LockFile, text: str) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise DamagedError(f"{path}: no regular file: remove it, then run again")
         if found.st_nlink > 1:  # in a backup made of hard links, say
-            beneath.remove(folder, path.name)
+            beneath.remove(folder, path.name, str(path))
     with os.fdopen(folder.open(path.name, folders.REWRITE), "w") as file:
         file.truncate(0)
         file.write(text)
