@@ -14,8 +14,7 @@ from pathlib import Path
 from engine.chunked.errors import DamagedError
 from engine.chunked.storage.folders import Folder, Kind
 
-
-# Folders in one another that are gone through: no step leaves nearly as many, and each is open until the inner are done.
+# Folders in one another that are gone through: no step leaves nearly as many. Each is open until those in it are done.
 _DEEPEST = 64
 
 
