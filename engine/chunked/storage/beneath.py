@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.chunked.errors import DamagedError
-from engine.chunked.storage.folders import Folder, Kind
+from engine.chunked.storage.folders import Folder, Kind, named
 
 # Folders in one another that are gone through: no step leaves nearly as many. Each is open until those in it are done.
 _DEEPEST = 64
@@ -41,7 +41,8 @@ def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Itera
         Where one of the parts is a link.
     """
     if make:
-        Path(root).mkdir(parents=True, exist_ok=True)
+        with named(root):
+            Path(root).mkdir(parents=True, exist_ok=True)
     folder: Folder = Kind.at(root)
     try:
         path = root

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.chunked.storage import beneath, lock
 from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
-from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder
+from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder, named
 
 # Of the class that this system has for paths.
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ class Local(_Path):
         whole = super().absolute()
         if os.pardir in whole.parts:
             up = len(whole.parts) - whole.parts[::-1].index(os.pardir)  # of what is enclosed no part is that
-            whole = Local(os.path.realpath(Path(*whole.parts[:up])), *whole.parts[up:])
+            try:
+                start = os.path.realpath(Path(*whole.parts[:up]))
+            except ValueError:  # with a NUL in it no link leads anywhere
+                start = os.path.normpath(Path(*whole.parts[:up]))
+            whole = Local(start, *whole.parts[up:])
         return Local(whole)._at(self._below)
 
     def _at(self, below: int | None) -> Local:
@@ -78,6 +82,11 @@ class Local(_Path):
         parts = self.parts
         n = len(parts) - (self._below or 0)
         return os.path.join(*parts[:n]) if n else ".", parts[n:]  # noqa: PTH118  (many are made, and a Path takes long)
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """What the system says of it; what can be no path is not there."""
+        with named(str(self)):
+            return super().stat(follow_symlinks=follow_symlinks)
 
     def opened(self, *, make: bool = False) -> AbstractContextManager[Folder]:
         """The folder, open."""
@@ -106,6 +115,10 @@ class Local(_Path):
         try:
             return self._look().st_mode
         except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
             return 0
 
     @contextmanager
@@ -179,7 +192,7 @@ class Local(_Path):
             return found
         with self.opened() as folder:
             for name, entry in beneath.walk(folder, str(self)):
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError), named(f"{self}/{name}"):
                     found[name] = entry.stat(follow_symlinks=False).st_size
         return found
 
