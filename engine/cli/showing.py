@@ -79,9 +79,11 @@ def show(options: argparse.Namespace, text: Callable[[], str], mapping: Any, row
 
 
 def _write_csv(rows: Rows) -> None:
-    """Rows as CSV; a list in one is JSON."""
+    """Rows as CSV, exact unless a terminal would act on them; a list in one is JSON."""
     import csv
 
+    if sys.stdout.isatty():
+        rows = [{name: printable(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()
