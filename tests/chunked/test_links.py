@@ -353,12 +353,13 @@ def test_folders_without_end_are_refused_by_name(where: Path, at: str) -> None:
 
 @pytest.mark.usefixtures("_shallow_again")
 def test_folders_without_end_are_refused_where_they_are_removed(where: Path) -> None:
-    deep = put_deep(where / ".scratch")
-    for remove in (
-        lambda: locate(deep).enclosed().remove(),
-        lambda: (locate(where).enclosed() / ".scratch").remove(),
-        lambda: locate(where).clear_scratch(),
-    ):
+    place = locate(put_deep(where / ".scratch"))
+    removals: list[Callable[[], object]] = [
+        place.enclosed().remove,
+        (locate(where).enclosed() / ".scratch").remove,
+        locate(where).clear_scratch,
+    ]
+    for remove in removals:
         with pytest.raises(DamagedError, match=r"\.scratch: more than 64"):
             remove()
 

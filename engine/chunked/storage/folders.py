@@ -205,9 +205,10 @@ class ByPath:
     def at(cls, path: str | os.PathLike[str], *, follow: bool = True) -> ByPath:
         """See `ByDescriptor`."""
         where = Path(path)
-        if not follow:
-            _refuse_link(where)
-        return cls(where)
+        with named(os.fspath(path)):
+            if not follow:
+                _refuse_link(where)
+            return cls(where)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
