@@ -22,6 +22,7 @@ from engine.chunked.events import StageEnded
 from engine.chunked.progress import EventLines
 from engine.cli import doctor
 from engine.cli.completion import commands_of
+from engine.cli.showing import show
 from tests.support.pipeline import finish_run
 
 COMMANDS = dict(commands_of(cli.parser()))
@@ -199,6 +200,32 @@ def test_the_other_shells_have_their_scripts(capsys: pytest.CaptureFixture[str])
     fish = said(capsys, "completion", "fish")[0]
     assert "complete -c engine -n '__fish_use_subcommand' -a status -d " in fish
     assert "complete -c engine -n '__fish_seen_subcommand_from run' -l memory -d " in fish
+
+
+ACTS = "\x1b[2J\x07\x9b\u202e\u206atitle\nengine: fine"
+ESCAPED = r"\x1b[2J\x07\x9b\u202e\u206atitle\nengine: fine"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_csv_is_exact_but_on_a_terminal(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    rows = [{"item": ACTS, "rank": 1, "score": 0.5, "titles": [ACTS], "none": None}]
+    show(argparse.Namespace(format="csv"), str, {}, rows)
+    told = capsys.readouterr().out
+    (row,) = csv.DictReader(io.StringIO(told))
+    assert row["item"] == (ESCAPED if terminal else ACTS)
+    assert (row["rank"], row["score"], json.loads(row["titles"]), row["none"]) == ("1", "0.5", [ACTS], "")
+    assert ("\x1b" in told) == (not terminal)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_lines_of_json_are_exact_but_on_a_terminal(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(told, "isatty", lambda: terminal)
+    EventLines(stream=told)(StageEnded("\x9b\u202e", 1.5, 77))
+    assert ("\x9b" in told.getvalue()) == ("\u202e" in told.getvalue()) == (not terminal)
 
 
 def test_progress_as_lines_of_json() -> None:

@@ -73,7 +73,7 @@ def test_a_run_there_says_so_too_and_leaves_the_same_bytes(here: Path, system: s
 
 def test_two_runs_in_one_folder_are_kept_apart_where_the_lock_is_a_file(here: Path) -> None:
     file = os.open(here / "runs/r/lock", os.O_RDWR | os.O_CREAT)
-    folders.ByDescriptor(file).lock()  # what stands for msvcrt in the other process locks the same
+    folders.ByDescriptor(file, "lock").lock()  # what stands for msvcrt in the other process locks the same
     try:
         assert "in use" in on("windows", here, "run", "r.csv", code=4).stderr
     finally:

@@ -248,7 +248,7 @@ class Journal:
             missing = [task for task in read_sealed(path, StageRecord).tasks if not self.done(task)]
         except (DamagedError, OSError) as error:
             return str(error)
-        return f"{self._folder}: no record of task {', '.join(missing)}" if missing else None
+        return f"{self._folder}: no record of task {', '.join(missing)[:200]}" if missing else None
 
 
 class Committed:

@@ -171,7 +171,9 @@ def tasks_left(rounds: list[tuple[str, int]], done: list[str]) -> int:
 def describe(found: Mapping[str, Any]) -> str:
     """The same for people."""
     holder = found["running"]
-    state = f"running, process {holder.get('pid')}" if holder else "finished" if found["finished"] else "unfinished"
+    state = "finished" if found["finished"] else "unfinished"
+    if holder:
+        state = f"running, process {printable(holder.get('pid'))}"
     left = f", about {found['seconds_left']:.0f} s left" if found["seconds_left"] else ""
     before = ", the run before it answers" if found["published"] and not found["finished"] else ""
     lines = [f"{printable(found['workdir'])}: {state}{left}{before}, {format_size(found['bytes'])}"]

@@ -14,7 +14,7 @@ from typing import Any
 # Controls (C0, DEL, C1), marks of direction, ends of lines and paragraphs, tags, and halves of pairs, which stand for
 # bytes of a name that are not UTF-8.
 _ACTS = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 

@@ -242,7 +242,8 @@ class EventLines:
     def __call__(self, event: Event) -> None:
         """Tell one event."""
         if not self._quiet:
-            print(msgspec.json.encode(event).decode(), file=self._stream, flush=True)
+            line = msgspec.json.encode(event).decode()
+            print(printable(line) if self._stream.isatty() else line, file=self._stream, flush=True)
 
 
 def in_notebook() -> bool:

@@ -21,6 +21,8 @@ FINISHED = "finished"
 LOCK = "lock"
 MARKER = "workdir.json"
 VERSION = 2
+# Bytes of a name: file systems take no more.
+_LONGEST = 255
 Count = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
@@ -104,7 +106,11 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names_folders(self) -> bool:
         """Whether these can be the names of stages' folders, and no paths."""
-        return all("-" in name and not {"/", "\0"} & set(name) for name in self.folders)
+        return all(map(_names_folder, self.folders))
+
+
+def _names_folder(name: str) -> bool:
+    return "-" in name and not {"/", "\0"} & set(name) and len(name.encode(errors="replace")) <= _LONGEST
 
 
 class _Marker(msgspec.Struct, frozen=True):

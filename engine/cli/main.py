@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
     except OSError as error:
-        complain(f"{error}: mend that, then run again", as_json=as_json)
+        complain(f"{_no_folder_here() or error}: mend that, then run again", as_json=as_json)
         return EngineError.exit_code
     except SystemExit:
         raise
@@ -83,6 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(failed.message, as_json=as_json)
         return EngineError.exit_code
     return code
+
+
+def _no_folder_here() -> str:
+    """Say so where the folder in which this was called is gone: what the system says names nothing then."""
+    try:
+        os.getcwd()  # noqa: PTH109  (its error says no more)
+    except OSError as error:
+        return f"the current folder cannot be found ({error.strerror}), so that nothing can be named from it"
+    return ""
 
 
 def _parsed(given: Sequence[str]) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from engine.chunked import outcome, planning, workdir
 from engine.chunked.errors import LEAST_WITH_ANY_THREADS, refuse_little_address_space
 from engine.chunked.events import Preparing
 from engine.chunked.executors.base import environment
+from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
 from engine.cli.showing import called, from_here, progress, show
@@ -85,7 +86,7 @@ def _told(result: driver.RunResult, written: Location | None) -> str:
     lines.append(f"figures  {from_here(result.workdir / workdir.METRICS)}")
     if written is not None:
         lines.append(f"report   {from_here(written)}")
-    lines.append(f"next     {called()} recommend {where} --user {shlex.quote(_somebody(result))}")
+    lines.append(f"next     {called()} recommend {where} --user {printable(shlex.quote(_somebody(result)))}")
     lines.append(f"         {called()} status {where}" if written else f"         {called()} report {where}")
     return "\n".join(lines)
 

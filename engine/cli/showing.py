@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.chunked.errors import EngineError, UsageError, without_credentials
+from engine.chunked.errors import EngineError, ProgramError, UsageError, without_credentials
 from engine.chunked.printable import dumps, printable
 from engine.chunked.progress import EventLines, Progress
 from engine.chunked.storage import Location
@@ -21,7 +21,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def say(text: object) -> None:
-    """Print text for people, in which names, ids and titles of others do nothing to the terminal."""
+    """Print text for people, in which names, ids and titles of others do nothing to the terminal.
+
+    Lines are kept: what others may have put ends of lines into is escaped before it is put into the text.
+    """
     print(printable(text, keep="\n"), flush=True)  # who serves says where, and goes on
 
 
@@ -33,12 +36,15 @@ def note(text: str) -> None:
 def complain(
     text: str, kind: str = "EngineError", exit_code: int = EngineError.exit_code, *, as_json: bool = False
 ) -> None:
-    """Tell what went wrong, and nothing secret that a mistaken argument may hold."""
-    shown = printable(without_credentials(text), keep="\n")
+    """Tell what went wrong, and nothing secret that a mistaken argument may hold.
+
+    It is one line. Of a fault of the program it is more, none of which looks like the first: others' text is in them.
+    """
+    shown = printable(without_credentials(text), keep="\n" if kind == ProgramError.__name__ else "")
     if as_json:
         print(json.dumps({"error": kind, "message": shown, "exit_code": exit_code}), file=sys.stderr)
     else:
-        print(f"engine: {shown}", file=sys.stderr)
+        print("engine:", shown.replace("\n", "\n  "), file=sys.stderr)
 
 
 def progress(options: argparse.Namespace) -> Progress | EventLines:
@@ -73,9 +79,11 @@ def show(options: argparse.Namespace, text: Callable[[], str], mapping: Any, row
 
 
 def _write_csv(rows: Rows) -> None:
-    """Rows as CSV; a list in one is JSON."""
+    """Rows as CSV, exact unless a terminal would act on them; a list in one is JSON."""
     import csv
 
+    if sys.stdout.isatty():
+        rows = [{name: printable(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
     writer.writeheader()

@@ -49,10 +49,10 @@ def _status(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     faults = upkeep.verify(options.workdir)
     changed = driver.ratings_changed(options.workdir)
-    lines = list(faults.values()) or [f"{options.workdir}: every file is what was recorded"]
+    lines = [*map(printable, faults.values())] or [f"{options.workdir}: every file is what was recorded"]
     mapping = {"workdir": str(options.workdir), "damaged": faults, "ratings_changed": changed}
     rows = [{"file": name, "fault": fault} for name, fault in faults.items()]
-    show(options, lambda: "\n".join([*lines, *([changed] if changed else [])]), mapping, rows)
+    show(options, lambda: "\n".join([*lines, *([printable(changed)] if changed else [])]), mapping, rows)
     if faults:
         raise DamagedError(
             f"{len(faults)} damaged: the next engine run mends what it uses, engine clean removes what it does not"

@@ -48,7 +48,7 @@ def describe(metrics: Mapping[str, Any]) -> str:
     ]
     measured = metrics
     if metrics["config"]["split"]["method"] == "none":
-        lines.append(f"no figures: {metrics['why_no_rmse']}")
+        lines.append(f"no figures: {printable(metrics['why_no_rmse'])}")
         if "evaluated" not in metrics:
             return "\n".join(lines)
         measured = metrics["evaluated"]
@@ -78,7 +78,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
     neighbors = metrics["neighbors"]
     if neighbors["recall"] is not None:
         lines.append(
-            f"  neighbours            {neighbors['method']} ({neighbors['why']}): "
+            f"  neighbours            {printable(neighbors['method'])} ({printable(neighbors['why'])}): "
             f"{neighbors['recall']:.2%} of the nearest found, seen on {neighbors['n_users_sampled']:,} users"
         )
     if metrics["feedback"] == "implicit":

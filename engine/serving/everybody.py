@@ -8,7 +8,6 @@ earlier runs left.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.chunked.storage import Local, Location, Place, Remote, locate
 from engine.config import Recommend
 from engine.pipeline import pipeline_from, recommend_step
 from engine.serving.finished import damage_told, open_finished
+from engine.serving.whole import replacing
 
 
 class AllUsers(NamedTuple):
@@ -119,10 +119,5 @@ def _put(made: Path, target: Location) -> None:
     if not isinstance(target, Local):
         target.parent.adopt({target.name: made})
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    with made.open("rb") as source, temporary.open("xb") as copy:  # never into what somebody has put under this name
-        try:
-            shutil.copyfileobj(source, copy, 1 << 20)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with made.open("rb") as source, replacing(target) as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)

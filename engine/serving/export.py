@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
@@ -19,6 +20,7 @@ from engine.chunked.loop import Resources
 from engine.chunked.storage import Place, on_this_machine
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import FinishedRun, damage_told, open_finished
+from engine.serving.whole import replacing
 
 LISTS = "lists.parquet"
 
@@ -71,19 +73,12 @@ def export(
 
 def _write(run: FinishedRun, kind: str, target: Path) -> int:
     """Write a part of the split, partition by partition; return its number of ratings."""
-    n, temporary = 0, target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        writer = None
-        for rows in _partitions(run, kind):
-            table = rows.to_arrow()
-            writer = writer or pyarrow.parquet.ParquetWriter(temporary, table.schema)
+    tables = (rows.to_arrow() for rows in _partitions(run, kind))
+    first, n = next(tables), 0  # a run has a partition
+    with replacing(target) as file, pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
+        for table in chain([first], tables):
             writer.write_table(table)
-            n += rows.height
-        assert writer is not None  # a run has a partition
-        writer.close()
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+            n += table.num_rows
     return n
 
 

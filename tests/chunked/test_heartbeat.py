@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -126,4 +127,25 @@ def test_a_dead_process_of_this_machine_is_not_waited_for(stored: Stored, monkey
 def test_a_lock_of_before_there_were_signs_of_life_is_believed(stored: Stored) -> None:
     stored.put(b'{"pid": 5, "host": "elsewhere", "since": "yesterday"}')
     with pytest.raises(LockedError, match="if it is gone, remove"), lock.hold_object(stored):
+        pass
+
+
+@pytest.mark.parametrize("seen", ["1" + "0" * 400, "-1" + "0" * 400, "1e400", "NaN", "true", '"now"', "[]", "null"])
+def test_a_sign_of_life_may_be_anything(stored: Stored, seen: str) -> None:
+    stored.put(f'{{"pid": 5, "host": "elsewhere", "since": "today", "seen": {seen}}}'.encode())
+    gone = seen.startswith("-") or seen == "true"  # both long before now
+    assert (lock.holder_of_object(stored) is None) == gone
+    if not gone:
+        with pytest.raises(LockedError, match="elsewhere"), lock.hold_object(stored):
+            pass
+
+
+@pytest.mark.parametrize("field", ["pid", "host", "since", "token", "seen"])
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "-1", "0.5", '{"a": [null]}', '"\\ud800"', "false"])
+def test_each_field_of_a_lock_may_be_anything(stored: Stored, field: str, value: str) -> None:
+    known = {"pid": "5", "host": '"elsewhere"', "since": '"today"', "token": '"t"', "seen": str(time.time())}
+    fields = ", ".join(f'"{name}": {said}' for name, said in (known | {field: value}).items())
+    stored.put(f"{{{fields}}}".encode())
+    who = lock.holder_of_object(stored)
+    with nullcontext() if who is None else pytest.raises(LockedError, match="is in use"), lock.hold_object(stored):
         pass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -317,3 +319,53 @@ def test_places_are_told_without_going_up(tmp_path: Path, monkeypatch: pytest.Mo
         assert str(locate(given)) == str(locate(f"file://{given}")) == str(on_this_machine(given)) == shown
         assert str(locate(given).absolute()) == str(here / shown)
     assert str(Local("../x").enclosed().absolute() / "y") == f"{tmp_path}/a/x/y"
+
+
+def put_deep(at: Path, n: int = 1500) -> Path:
+    """Folders in one another: more than a path can name, or a process have open."""
+    at.unlink(missing_ok=True)
+    at.mkdir()
+    with chdir(at):
+        for _ in range(n):
+            os.mkdir("d")  # noqa: PTH102  (the path would be too long)
+            os.chdir("d")
+        Path("x").write_text("x")
+    return at
+
+
+@pytest.fixture
+def _shallow_again(tmp_path: Path) -> Iterator[None]:
+    """What removes temporary folders afterwards cannot go so deep."""
+    yield
+    subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
+
+
+@pytest.mark.usefixtures("_shallow_again")
+@pytest.mark.parametrize("at", ["another stage", "scratch", "a folder of nobody", "run.json"])
+def test_folders_without_end_are_refused_by_name(where: Path, at: str) -> None:
+    put_deep((FOLDERS | FILES)[at](where))
+    for command in COMMANDS:
+        with pytest.raises(DamagedError, match="more than 64 folders in one another") as raised:
+            command(where)
+        assert str(where) in str(raised.value)
+        assert len(str(raised.value)) < 500
+
+
+@pytest.mark.usefixtures("_shallow_again")
+def test_folders_without_end_are_refused_where_they_are_removed(where: Path) -> None:
+    place = locate(put_deep(where / ".scratch"))
+    removals: list[Callable[[], object]] = [
+        place.enclosed().remove,
+        (locate(where).enclosed() / ".scratch").remove,
+        locate(where).clear_scratch,
+    ]
+    for remove in removals:
+        with pytest.raises(DamagedError, match=r"\.scratch: more than 64"):
+            remove()
+
+
+def test_folders_as_deep_as_any_step_leaves_them_are_fine(where: Path) -> None:
+    put_deep(stage(where) / "squares-2", 50)
+    assert overview.status(where)["damaged"] == []
+    (fault,) = upkeep.verify(where).values()
+    assert "belongs to no task" in fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.chunked.errors import UsageError
 from engine.serving.export import export
 from engine.serving.finished import open_finished
 from engine.serving.lists import as_mapping, describe, measure_lists
+from engine.serving.whole import replacing
 from tests.support.pipeline import SMALL, finish_run
 from tests.support.ratings import synthetic_ratings, write_ratings
 
@@ -49,6 +51,28 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.n_listed == pl.read_parquet(out / "lists.parquet").height
     return out
+
+
+def test_nothing_is_written_through_a_link_that_was_there_before(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    out = tmp_path / "out"
+    out.mkdir()
+    for kind in ("train", "test", "lists"):
+        (out / f".{kind}.parquet.{os.getpid()}.tmp").symlink_to(tmp_path / "victim")
+        (out / f"{kind}.parquet").symlink_to(tmp_path / "victim")
+    export(run, out, memory="1GiB")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not [path for path in out.glob("*.parquet") if path.is_symlink()]
+
+
+def test_a_file_is_never_the_one_that_somebody_has_put_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda n: "ab")
+    (tmp_path / f".x.{os.getpid()}.ab.tmp").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileExistsError), replacing(tmp_path / "x"):
+        pass
+    assert not (tmp_path / "victim").exists()
 
 
 def test_the_parts_are_the_ratings(run: Path, exported: Path) -> None:

@@ -12,7 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.chunked.errors import DamagedError
-from engine.chunked.storage.folders import Folder, Kind
+from engine.chunked.storage.folders import Folder, Kind, named
+
+# Folders in one another that are gone through: no step leaves nearly as many. Each is open until those in it are done.
+_DEEPEST = 64
+
+
+def refused_depth(path: Path | str) -> DamagedError:
+    """What is raised where folders are too many in one another."""
+    return DamagedError(f"{path}: more than {_DEEPEST} folders in one another, which no run leaves: remove it (rm -r)")
 
 
 def refused_link(path: Path | str) -> DamagedError:
@@ -33,7 +41,8 @@ def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Itera
         Where one of the parts is a link.
     """
     if make:
-        Path(root).mkdir(parents=True, exist_ok=True)
+        with named(root):
+            Path(root).mkdir(parents=True, exist_ok=True)
     folder: Folder = Kind.at(root)
     try:
         path = root
@@ -76,8 +85,10 @@ def walk(folder: Folder, path: str, within: str = "") -> Iterator[tuple[str, os.
     Raises
     ------
     DamagedError
-        Where it comes to a link.
+        Where it comes to a link, or folders are too many in one another.
     """
+    if within.count("/") > _DEEPEST:
+        raise refused_depth(f"{path}/{within.partition('/')[0]}")
     for entry in folder.entries():
         name = within + entry.name
         if entry.is_symlink():
@@ -95,13 +106,24 @@ def walk(folder: Folder, path: str, within: str = "") -> Iterator[tuple[str, os.
             deeper.close()
 
 
-def remove(folder: Folder, name: str, *, ignore_errors: bool = False) -> None:
-    """Remove what has a name in an open folder, and all below; a link itself, never what it leads to."""
+def remove(folder: Folder, name: str, path: Path | str, *, ignore_errors: bool = False) -> None:
+    """Remove what has a name in an open folder, and all below; a link itself, never what it leads to.
+
+    ``path`` is the same for messages.
+
+    Raises
+    ------
+    DamagedError
+        Where folders are too many in one another.
+    """
     try:
         found = folder.stat(name)
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(found.st_mode):
-        folder.remove_tree(name, ignore_errors=ignore_errors)
-    else:
+    if not stat.S_ISDIR(found.st_mode):
         folder.unlink(name)
+        return
+    try:
+        folder.remove_tree(name, ignore_errors=ignore_errors)
+    except RecursionError:
+        raise refused_depth(path) from None

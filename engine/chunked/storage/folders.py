@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,16 +96,33 @@ class Folder(Protocol):
         ...
 
 
-class ByDescriptor:
-    """A folder that the kernel has opened."""
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Name the whole path in what the system says of a part of it; what can be no path is not there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from None
+    except ValueError:  # a NUL, or half of a pair
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+
+class ByDescriptor:
+    """A folder that the kernel has opened; ``path`` is for messages."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor, self.path = descriptor, path
+
+    def _named(self, name: str) -> AbstractContextManager[None]:
+        return named(f"{self.path}/{name}")
 
     @classmethod
     def at(cls, path: str | os.PathLike[str], *, follow: bool = True) -> ByDescriptor:
         """Open the folder at a path, which may be a link unless ``follow`` is false."""
-        return cls(os.open(path, _FOLDER | (0 if follow else _NO_FOLLOW)))
+        with named(os.fspath(path)):
+            return cls(os.open(path, _FOLDER | (0 if follow else _NO_FOLLOW)), os.fspath(path))
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -114,40 +131,50 @@ class ByDescriptor:
 
     def stat(self, name: str) -> os.stat_result:
         """See `Folder`."""
-        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        with self._named(name):
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
 
     def open(self, name: str, flags: int) -> int:
         """See `Folder`."""
-        return os.open(name, flags | _NO_FOLLOW, 0o666, dir_fd=self.descriptor)
+        with self._named(name):
+            return os.open(name, flags | _NO_FOLLOW, 0o666, dir_fd=self.descriptor)
 
     def enter(self, name: str) -> ByDescriptor:
         """See `Folder`."""
-        return ByDescriptor(os.open(name, _FOLDER | _NO_FOLLOW, dir_fd=self.descriptor))
+        with self._named(name):
+            opened = os.open(name, _FOLDER | _NO_FOLLOW, dir_fd=self.descriptor)
+        return ByDescriptor(opened, f"{self.path}/{name}")
 
     def make(self, name: str) -> None:
         """See `Folder`."""
-        os.mkdir(name, dir_fd=self.descriptor)
+        with self._named(name):
+            os.mkdir(name, dir_fd=self.descriptor)
 
     def names(self) -> list[str]:
         """See `Folder`."""
-        return sorted(os.listdir(self.descriptor))  # noqa: PTH208  (a descriptor is no path)
+        with named(self.path):
+            return sorted(os.listdir(self.descriptor))  # noqa: PTH208  (a descriptor is no path)
 
     def entries(self) -> list[os.DirEntry[str]]:
         """See `Folder`."""
-        return _entries(self.descriptor)
+        with named(self.path):
+            return _entries(self.descriptor)
 
     def unlink(self, name: str) -> None:
         """See `Folder`."""
-        os.unlink(name, dir_fd=self.descriptor)
+        with self._named(name):
+            os.unlink(name, dir_fd=self.descriptor)
 
     def remove_tree(self, name: str, *, ignore_errors: bool) -> None:
         """See `Folder`; it is emptied by what was opened, after it was seen to be the one that has the name."""
-        shutil.rmtree(name, ignore_errors=ignore_errors, dir_fd=self.descriptor)
+        with self._named(name):
+            shutil.rmtree(name, ignore_errors=ignore_errors, dir_fd=self.descriptor)
 
     def rename(self, name: str, to: Folder, new: str) -> None:
         """See `Folder`."""
         assert isinstance(to, ByDescriptor)
-        os.replace(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+        with to._named(new):
+            os.replace(name, new, src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
 
     def flush(self) -> None:
         """See `Folder`."""
@@ -178,9 +205,10 @@ class ByPath:
     def at(cls, path: str | os.PathLike[str], *, follow: bool = True) -> ByPath:
         """See `ByDescriptor`."""
         where = Path(path)
-        if not follow:
-            _refuse_link(where)
-        return cls(where)
+        with named(os.fspath(path)):
+            if not follow:
+                _refuse_link(where)
+            return cls(where)
 
     @property
     def descriptors(self) -> tuple[int, ...]:

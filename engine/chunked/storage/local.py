@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from engine.chunked.errors import DamagedError
 from engine.chunked.storage import beneath, lock
 from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
-from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder
+from engine.chunked.storage.folders import FLUSHED, READ, WRITE_NEW, Folder, named
 
 # Of the class that this system has for paths.
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ class Local(_Path):
         whole = super().absolute()
         if os.pardir in whole.parts:
             up = len(whole.parts) - whole.parts[::-1].index(os.pardir)  # of what is enclosed no part is that
-            whole = Local(os.path.realpath(Path(*whole.parts[:up])), *whole.parts[up:])
+            try:
+                start = os.path.realpath(Path(*whole.parts[:up]))
+            except ValueError:  # with a NUL in it no link leads anywhere
+                start = os.path.normpath(Path(*whole.parts[:up]))
+            whole = Local(start, *whole.parts[up:])
         return Local(whole)._at(self._below)
 
     def _at(self, below: int | None) -> Local:
@@ -79,6 +83,11 @@ class Local(_Path):
         parts = self.parts
         n = len(parts) - (self._below or 0)
         return os.path.join(*parts[:n]) if n else ".", parts[n:]  # noqa: PTH118  (many are made, and a Path takes long)
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """What the system says of it; what can be no path is not there."""
+        with named(str(self)):
+            return super().stat(follow_symlinks=follow_symlinks)
 
     def opened(self, *, make: bool = False) -> AbstractContextManager[Folder]:
         """The folder, open."""
@@ -107,6 +116,10 @@ class Local(_Path):
         try:
             return self._look().st_mode
         except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
             return 0
 
     @contextmanager
@@ -185,7 +198,7 @@ class Local(_Path):
             return found
         with self.opened() as folder:
             for name, entry in beneath.walk(folder, str(self)):
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError), named(f"{self}/{name}"):
                     found[name] = entry.stat(follow_symlinks=False).st_size
         return found
 
@@ -238,7 +251,7 @@ class Local(_Path):
     def _take_name(self, source: str, at: Folder, folder: Folder) -> None:
         """Rename a file of the folder ``at`` to this in ``folder``: in one step, unless a folder is in its place."""
         if self._below and stat.S_ISDIR(self._mode()):  # which refuses a link, too
-            beneath.remove(folder, self.name)
+            beneath.remove(folder, self.name, self)
         at.rename(source, folder, self.name)
 
     def sweep(self) -> None:
@@ -251,7 +264,7 @@ class Local(_Path):
         if self._below:
             self._mode()  # refuses a link
         with suppress(FileNotFoundError, NotADirectoryError), self.parent.opened() as folder:
-            beneath.remove(folder, self.name)
+            beneath.remove(folder, self.name, self)
 
     def flush(self) -> None:
         """Flush a file, or a folder's list of names, to the disk; nothing where there is neither."""
@@ -302,7 +315,7 @@ class Local(_Path):
         with suppress(FileNotFoundError, NotADirectoryError):
             where = self.enclosed() if name is None else self.enclosed() / _SCRATCH
             with where.opened() as folder:
-                beneath.remove(folder, name or _SCRATCH, ignore_errors=True)
+                beneath.remove(folder, name or _SCRATCH, where / (name or _SCRATCH), ignore_errors=True)
 
     def adopt(self, sources: Mapping[str, Path], *, durable: bool = True) -> None:
         """Flush and rename each file, then flush every folder whose list of names that changes."""

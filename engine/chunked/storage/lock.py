@@ -136,13 +136,13 @@ def _alive(who: dict[str, object]) -> bool:
 def _silent(who: dict[str, object]) -> bool:
     """Whether a holder on another machine has not been heard of for long; false for who says nothing at all."""
     seen = who.get("seen")
-    return isinstance(seen, int | float) and time.time() - seen > SILENT_SECONDS
+    return isinstance(seen, int | float) and seen < time.time() - SILENT_SECONDS  # an int may be no float
 
 
 def _zombie(pid: int) -> bool:
     """Whether a process has ended and its parent has not asked how."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return False
 
@@ -241,7 +241,7 @@ def _write(folder: Folder, path: LockFile, text: str) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise DamagedError(f"{path}: no regular file: remove it, then run again")
         if found.st_nlink > 1:  # in a backup made of hard links, say
-            beneath.remove(folder, path.name)
+            beneath.remove(folder, path.name, str(path))
     with os.fdopen(folder.open(path.name, folders.REWRITE), "w") as file:
         file.truncate(0)
         file.write(text)
