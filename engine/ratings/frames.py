@@ -76,6 +76,8 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
 
     home = type(dataset).__module__.partition(".")[0]
     if home == "scipy" and hasattr(dataset, "tocoo"):
+        if dataset.ndim != 2:
+            raise UsageError(f"{called} has the shape {dataset.shape}: give a matrix of users and items")
         if dataset.dtype.kind not in "biuf":
             raise UsageError(f"{called} is a matrix of {dataset.dtype}: give one of real numbers")
         return ["user", "item", "rating"], _of_matrix(dataset)

@@ -106,6 +106,12 @@ def test_entries_of_a_sparse_matrix_are_ratings(
     assert {(user, item): rating for user, item, rating in rows(open_source(tmp_path / "m"))} == expected
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 2, 2)])
+def test_a_sparse_array_that_is_no_matrix_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"dataset has the shape \(.*: give a matrix of users and items"):
+        write(scipy.sparse.coo_array(np.ones(shape)), tmp_path / "m")
+
+
 def test_stored_zeros_are_ratings_and_empty_rows_are_passed_over(tmp_path: Path) -> None:
     matrix = scipy.sparse.csr_matrix(([0.0, 3.0], [4, 1], [0, 0, 1, 1, 2]), shape=(4, 5))
     write(matrix, tmp_path / "m")
