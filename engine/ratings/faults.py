@@ -160,14 +160,15 @@ def _line_problem(file: RatingsFile, text: str, fields: list[str]) -> str:
 def _parquet_fault(file: RatingsFile) -> Fault | None:
     import polars as pl
 
-    from engine.ratings.scan import scan, scan_raw
+    from engine.ratings.scan import scan, scan_raw, tame
 
     try:
         bad = pl.any_horizontal(pl.all().is_null())
         row = scan(file).with_row_index("row").filter(bad).select("row").head(1).collect(engine="streaming")
         if row.is_empty():
             return None
-        raw = {c: pl.col(c.name).to_physical() if c.kind == "timestamp" else pl.col(c.name) for c in file.layout}
+        raw = {c: pl.col(tame(c.name)) for c in file.layout}
+        raw |= {c: cell.to_physical() for c, cell in raw.items() if c.kind == "timestamp"}
         cells = scan_raw(file).slice(row.item(), 1)
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
     except (pl.exceptions.PolarsError, OSError) as exc:

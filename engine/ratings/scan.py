@@ -44,15 +44,22 @@ def scan(file: RatingsFile, *, timestamp: bool = False, text: Path | bytes | Non
 
 
 def scan_raw(file: RatingsFile) -> pl.LazyFrame:
-    """The rows of a Parquet file as they are."""
-    return pl.scan_parquet(file.local, glob=False, hive_partitioning=False)
+    """The rows of a Parquet file as they are; the columns that are read have names that `tame` gives."""
+    raw = pl.scan_parquet(file.local, glob=False, hive_partitioning=False)
+    wild = {name: tame(name) for name in file.columns if name and tame(name) != name}
+    return raw.rename(wild) if wild else raw
+
+
+def tame(name: str) -> str:
+    """The name of a column, which Polars must not take for a pattern of names."""
+    return f"{name}\0" if name == "*" or (name.startswith("^") and name.endswith("$")) else name
 
 
 def _scan_parquet(file: RatingsFile) -> tuple[pl.LazyFrame, dict[str, pl.Expr], list[pl.Expr]]:
     """Return the frame, how each kind of column is read from it, and what holds for sound rows."""
     read = {}
     for column in file.layout:
-        cell = pl.col(column.name)
+        cell = pl.col(tame(column.name))
         if column.kind == "timestamp":
             read[column.kind] = _time(file, cell)
         else:
