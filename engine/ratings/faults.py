@@ -189,7 +189,7 @@ def cell_problem(file: RatingsFile, column: Column, text: str) -> str:
         return _time_problem(file, text, what)
     if column.kind == "rating":
         return _rating_problem(file, text, what)
-    return _text_id_problem(text, what) if column.type == "string" else _number_id_problem(text, what)
+    return _text_id_problem(text, what) if column.type == "string" else _number_id_problem(text, what, file.format == "parquet")
 
 
 def _text_id_problem(text: str, what: str) -> str:
@@ -198,11 +198,11 @@ def _text_id_problem(text: str, what: str) -> str:
     return f"{what} over several lines: a quote is missing before or after it" if "\n" in text else ""
 
 
-def _number_id_problem(text: str, what: str) -> str:
-    if not INTEGER.fullmatch(text):
+def _number_id_problem(text: str, what: str, in_parquet: bool) -> str:
+    if not INTEGER.fullmatch(text.rstrip(BLANKS)):
         return f"{what} is not a whole number, as {THE_FIRST} are; correct it{OR_TEXT}"
     if not fits_int64(text):
-        return f"{what} does not fit 64 bits"
+        return f"{what} does not fit 64 bits; {'cast the column to text' if in_parquet else f'correct it{OR_TEXT}'}"
     if not ID_NUMBER.fullmatch(text):
         return f"{what} is not written as {THE_FIRST} are, but may mean {whole(text)}; write it so{OR_TEXT}"
     return ""
@@ -213,6 +213,8 @@ def _time_problem(file: RatingsFile, text: str, what: str) -> str:
         return "" if is_iso(text) else f"{what} is no date and time such as {EXAMPLE}; write all so{_NO_TIMES}"
     number, is_whole = (NUMBER, False) if file.time_type == "float64" else (INTEGER, True)
     if not number.fullmatch(text):
+        if number.fullmatch(text.rstrip(BLANKS)):
+            return f"{what} has a blank after it; delete it"
         return f"{what} is not a {'whole ' * is_whole}number; write all so, or all such as {EXAMPLE}{_NO_TIMES}"
     if not fits(text, file.time_type, file.time_unit, file.time_kept):
         return f"{what} does not fit 64 bits"
@@ -221,6 +223,8 @@ def _time_problem(file: RatingsFile, text: str, what: str) -> str:
 
 def _rating_problem(file: RatingsFile, text: str, what: str) -> str:
     number = as_number(file, text)
+    if number is None and as_number(file, text.rstrip(BLANKS)) is not None:
+        return f"{what} has a blank after it; delete it"
     if number is None or not math.isfinite(number):
         return f"{what} is not a finite number{_DECIMALS[file.decimal] if _other_decimals(file, text) else ''}"
     if abs(number) > MOST_RATING:
