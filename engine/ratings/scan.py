@@ -5,12 +5,13 @@ What is wrong in it shows as an error or as a null; `engine.ratings.faults.locat
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import polars as pl
 
 from engine.ratings.source import BLANKS, IDS, KINDS, MOST_ID, MOST_RATING, RatingsFile, Values
-from engine.ratings.times import in_unit
+from engine.ratings.times import in_unit, most_of
 
 _LEAST: dict[Values, float] = {"ratings": -MOST_RATING, "counts": 0, "pairs": 0}
 
@@ -110,6 +111,8 @@ def _with_point(text: pl.Expr) -> pl.Expr:
 def _time(file: RatingsFile, cell: pl.Expr) -> pl.Expr:
     if file.format == "parquet" and file.time_type in ("int64", "float64"):
         cell = cell.cast(_TYPES[f"time:{file.time_type}"], strict=False)
+    if file.timed and file.time_type in ("int64", "float64") and math.isfinite(most := most_of(file.time_unit)):
+        cell = pl.when(cell.is_between(-int(most), int(most), closed="none")).then(cell)
     return in_unit(cell, file.time_type, file.time_unit, file.time_kept)
 
 
