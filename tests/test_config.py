@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +103,26 @@ def test_a_value_out_of_range_is_refused_and_named(section: str, key: str, good:
 def test_a_section_that_is_no_section_is_refused() -> None:
     with pytest.raises(UsageError, match=r"neighbors"):
         load({"neighbors": 3})
+
+
+@pytest.mark.parametrize("key", ["dataset", "test"])
+def test_a_matrix_that_is_a_dict_too_is_a_matrix(key: str) -> None:
+    given: dict[str, Any] = {key: scipy.sparse.dok_array(np.eye(3))}
+    found = getattr(load(given), key)
+    assert (found.todense() == np.eye(3)).all()
+    assert (getattr(config.validated(Config(**given)), key).todense() == np.eye(3)).all()
+
+
+def test_a_message_does_not_print_all_of_a_value() -> None:
+    large = {str(number): number for number in range(10_000)}
+    wrong: list[dict[str, Any]] = [{"dataset": large}, {"dataset": list(large)}, {"memory": large}]
+    for layer in wrong:
+        with pytest.raises(UsageError, match=r" is [{\[]") as refused:
+            load(layer)
+        assert len(str(refused.value)) < 400
+    with pytest.raises(UsageError, match="is no configuration") as refused:
+        config.validated(large)  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])

@@ -47,7 +47,9 @@ def load(*layers: Mapping[str, Any]) -> Config:
         raise UsageError(told(str(error), full)) from None
     for key in ("dataset", "test"):
         if isinstance(value := getattr(settings, key), bool | int | float | list | tuple | dict):
-            raise UsageError(f'{key} is {value!r}: give a name, a path or a data frame, such as {key}="ratings.csv"')
+            raise UsageError(
+                f'{key} is {value!r:.200}: give a name, a path or a data frame, such as {key}="ratings.csv"'
+            )
     on_this_machine(settings.data_dir)
     _refuse_infinite(_as_mapping(settings), "")
     settings = _with_what_is_needed(settings)
@@ -94,7 +96,7 @@ def validated(settings: Config) -> Config:
         As `load`.
     """
     if not isinstance(settings, Config):
-        raise UsageError(f"{settings!r} is no configuration: give an engine.Config")
+        raise UsageError(f"{settings!r:.200} is no configuration: give an engine.Config")
     return load(_as_mapping(settings))
 
 
@@ -156,12 +158,18 @@ def parse_assignment(text: str) -> dict[str, Any]:
 
 def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
+        if _is_matrix(value):
+            value = value.tocoo()  # one of SciPy's, that of keys, is a dict, too
         if isinstance(value, Mapping):
             below = target.setdefault(key, {})
             if isinstance(below, dict):
                 _merge(below, value)
                 continue
         target[key] = value
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, Mapping) and hasattr(value, "tocoo")
 
 
 def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefix: str) -> None:

@@ -41,9 +41,9 @@ def told(error: str, given: Mapping[str, Any]) -> str:
         kind, default = field.type, field.default
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         first = msgspec.structs.fields(kind)[0].name
-        return f"{key} is {value!r}: it is a section: give its keys, such as {key}.{first}"
+        return f"{key} is {value!r:.200}: it is a section: give its keys, such as {key}.{first}"
     example = _EXAMPLES.get(key, default)
-    return f"{key} is {value!r}: give {expected(kind)}, such as {key}={msgspec.json.encode(example).decode()}"
+    return f"{key} is {value!r:.200}: give {expected(kind)}, such as {key}={msgspec.json.encode(example).decode()}"
 
 
 def expected(kind: Any) -> str:

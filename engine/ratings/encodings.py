@@ -1,19 +1,36 @@
-"""How a text file is encoded: UTF-8, UTF-16 or Latin-1, by its bytes."""
+"""How a text file is encoded: UTF-8, UTF-16, UTF-32 or Windows-1252, by its bytes."""
 
 from __future__ import annotations
 
 import codecs
+from typing import Any
 
-_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# The mark of UTF-32 begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 UTF8 = "utf-8"
-LATIN1 = "latin-1"
-NAMES = {"utf-8": "UTF-8", "latin-1": "Latin-1", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+WINDOWS = "windows-1252"
+NAMES = {
+    "utf-8": "UTF-8",
+    "windows-1252": "Windows-1252 (Latin-1)",
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "utf-32": "UTF-32",
+}
+_BYTES = [bytes([byte]) for byte in range(256)]
+# Latin-1, with letters where that has controls; the five bytes that Windows-1252 lacks are what they are in Latin-1.
+_LETTERS = "".join(byte.decode("cp1252", "ignore") or byte.decode("latin-1") for byte in _BYTES)
 
 
 def encoding_of(head: bytes) -> str | None:
     """Tell the encoding of a text by its first bytes; None where it is no text."""
-    if head[:2] in _MARKS:
-        return _MARKS[head[:2]]
+    if marked := next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), None):
+        return marked
     if b"\0" in head:
         # Of text in UTF-16 that is mostly ASCII, every other byte is 0.
         for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
@@ -25,10 +42,24 @@ def encoding_of(head: bytes) -> str | None:
     return watched.found
 
 
+class _Windows(codecs.IncrementalDecoder):
+    """Reads Windows-1252, and whatever is Latin-1."""
+
+    def decode(self, piece: Any, final: bool = False) -> str:
+        """See `codecs.IncrementalDecoder`."""
+        return codecs.charmap_decode(piece, self.errors, _LETTERS)[0]
+
+
+def decoder_of(encoding: str) -> codecs.IncrementalDecoder:
+    """What reads text of an encoding, piece by piece."""
+    return _Windows() if encoding == WINDOWS else codecs.getincrementaldecoder(encoding)()
+
+
 class Encoding:
     r"""Watches for bytes that are no UTF-8, as a file goes by.
 
-    Where there are more of these than of other letters beyond ASCII, the text is Latin-1, not damaged UTF-8.
+    Where there are more of these than of other letters beyond ASCII, the text is Windows-1252, of which
+    Latin-1's letters are a part, not damaged UTF-8.
 
     Examples
     --------
@@ -36,7 +67,7 @@ class Encoding:
     >>> for piece in (b"user,item,rating\n", b"1,\xe9t\xe9,3\n"):
     ...     encoding.add(piece)
     >>> encoding.found
-    'latin-1'
+    'windows-1252'
     """
 
     def __init__(self) -> None:
@@ -56,4 +87,4 @@ class Encoding:
             text = piece.decode("utf-8", "replace")
             bad = text.count("\ufffd")
             if bad > sum(not letter.isascii() for letter in text) - bad:
-                self.found = LATIN1
+                self.found = WINDOWS

@@ -17,12 +17,15 @@ from engine.ratings.encodings import UTF8, Encoding
 from engine.ratings.lengths import MOST_RECORD, Lengths
 from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records, whole
 from engine.ratings.source import BLANKS, COLUMNS_OPTION, IDS, MOST_ID, MOST_RATING, Column, RatingsFile, digest
-from engine.ratings.times import EXAMPLE, fits, is_iso
+from engine.ratings.times import EXAMPLE, fits, is_iso, most_of
 
 # How ids are read is settled by the first ones; but in a file of one person's ratings, by those of the run.
 THE_FIRST = "those at the top of the file"
 OR_TEXT = ", or move the line to the top of the data to have ids read as text"
 _PIECE = 1 << 18
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+# Digits of whole numbers that are certainly of the unit.
+_DIGITS = {"s": 11, "ms": 14, "us": 17, "ns": 18}
 _DECIMALS = {
     ".": ", a decimal point being read; write it so",
     ",": ", decimals being after a comma as at the top of the file; write it so",
@@ -123,7 +126,7 @@ def _sound_line(file: RatingsFile) -> re.Pattern[bytes]:
     number = rb"[0-9]{1,9}(?:" + re.escape(file.decimal.encode()) + rb"[0-9]{0,9})?"
     cell = {
         "id": b"(?:0|[1-9][0-9]{0,17})",
-        "time:int64": b"[0-9]{1,%d}" % (18 if file.time_kept == file.time_unit else 10),
+        "time:int64": b"[0-9]{1,%d}" % _sure_digits(file),
         "time:float64": rb"[0-9]{1,10}(?:\.[0-9]{0,9})?",
         "time:text": rb"[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|2[0-8])(?:[T ][01][0-9](?::[0-5][0-9]){2})?",
         "float64": number,
@@ -131,6 +134,13 @@ def _sound_line(file: RatingsFile) -> re.Pattern[bytes]:
     }
     cells = [cell.get(kinds.get(k, ""), text + b"*") for k in range(0, file.width, len(file.separator))]
     return re.compile(re.escape(file.separator.encode()).join(cells) + rb"\r?\n")
+
+
+def _sure_digits(file: RatingsFile) -> int:
+    """Digits of a whole number that surely is a time of the file."""
+    if file.time_kept != file.time_unit:
+        return 10
+    return _DIGITS[file.time_unit] if file.timed else 18
 
 
 def first_fault(file: RatingsFile, records: Iterable[Record]) -> Fault | None:
@@ -160,14 +170,15 @@ def _line_problem(file: RatingsFile, text: str, fields: list[str]) -> str:
 def _parquet_fault(file: RatingsFile) -> Fault | None:
     import polars as pl
 
-    from engine.ratings.scan import scan, scan_raw
+    from engine.ratings.scan import scan, scan_raw, tame
 
     try:
         bad = pl.any_horizontal(pl.all().is_null())
         row = scan(file).with_row_index("row").filter(bad).select("row").head(1).collect(engine="streaming")
         if row.is_empty():
             return None
-        raw = {c: pl.col(c.name).to_physical() if c.kind == "timestamp" else pl.col(c.name) for c in file.layout}
+        raw = {c: pl.col(tame(c.name)) for c in file.layout}
+        raw |= {c: cell.to_physical() for c, cell in raw.items() if c.kind == "timestamp"}
         cells = scan_raw(file).slice(row.item(), 1)
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
     except (pl.exceptions.PolarsError, OSError) as exc:
@@ -188,7 +199,11 @@ def cell_problem(file: RatingsFile, column: Column, text: str) -> str:
         return _time_problem(file, text, what)
     if column.kind == "rating":
         return _rating_problem(file, text, what)
-    return _text_id_problem(text, what) if column.type == "string" else _number_id_problem(text, what)
+    return (
+        _text_id_problem(text, what)
+        if column.type == "string"
+        else _number_id_problem(text, what, file.format == "parquet")
+    )
 
 
 def _text_id_problem(text: str, what: str) -> str:
@@ -197,13 +212,14 @@ def _text_id_problem(text: str, what: str) -> str:
     return f"{what} over several lines: a quote is missing before or after it" if "\n" in text else ""
 
 
-def _number_id_problem(text: str, what: str) -> str:
-    if not INTEGER.fullmatch(text):
+def _number_id_problem(text: str, what: str, in_parquet: bool) -> str:
+    bare = text.strip(BLANKS)
+    if not INTEGER.fullmatch(bare):
         return f"{what} is not a whole number, as {THE_FIRST} are; correct it{OR_TEXT}"
-    if not fits_int64(text):
-        return f"{what} does not fit 64 bits"
+    if not fits_int64(bare):
+        return f"{what} does not fit 64 bits; {'cast the column to text' if in_parquet else f'correct it{OR_TEXT}'}"
     if not ID_NUMBER.fullmatch(text):
-        return f"{what} is not written as {THE_FIRST} are, but may mean {whole(text)}; write it so{OR_TEXT}"
+        return f"{what} is not written as {THE_FIRST} are, but may mean {whole(bare)}; write it so{OR_TEXT}"
     return ""
 
 
@@ -212,7 +228,12 @@ def _time_problem(file: RatingsFile, text: str, what: str) -> str:
         return "" if is_iso(text) else f"{what} is no date and time such as {EXAMPLE}; write all so{_NO_TIMES}"
     number, is_whole = (NUMBER, False) if file.time_type == "float64" else (INTEGER, True)
     if not number.fullmatch(text):
+        if number.fullmatch(text.rstrip(BLANKS)):
+            return f"{what} has a blank after it; delete it"
         return f"{what} is not a {'whole ' * is_whole}number; write all so, or all such as {EXAMPLE}{_NO_TIMES}"
+    if file.timed and abs(float(text)) >= most_of(file.time_unit):
+        unit = _UNITS[file.time_unit]
+        return f"{what} is no number of {unit}, as {THE_FIRST} seem to be; write all in one unit{_NO_TIMES}"
     if not fits(text, file.time_type, file.time_unit, file.time_kept):
         return f"{what} does not fit 64 bits"
     return ""
@@ -220,6 +241,8 @@ def _time_problem(file: RatingsFile, text: str, what: str) -> str:
 
 def _rating_problem(file: RatingsFile, text: str, what: str) -> str:
     number = as_number(file, text)
+    if number is None and as_number(file, text.rstrip(BLANKS)) is not None:
+        return f"{what} has a blank after it; delete it"
     if number is None or not math.isfinite(number):
         return f"{what} is not a finite number{_DECIMALS[file.decimal] if _other_decimals(file, text) else ''}"
     if abs(number) > MOST_RATING:

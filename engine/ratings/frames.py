@@ -76,13 +76,19 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
 
     home = type(dataset).__module__.partition(".")[0]
     if home == "scipy" and hasattr(dataset, "tocoo"):
+        if dataset.ndim != 2:
+            raise UsageError(f"{called} has the shape {dataset.shape}: give a matrix of users and items")
         if dataset.dtype.kind not in "biuf":
             raise UsageError(f"{called} is a matrix of {dataset.dtype}: give one of real numbers")
         return ["user", "item", "rating"], _of_matrix(dataset)
     if home == "polars" and hasattr(dataset, "collect_batches"):
+        from polars.selectors import by_name  # what it is given are names, though they look like patterns
+
         names = _names(dataset.collect_schema().names(), columns)
-        return names, (frame.to_arrow() for frame in dataset.select(names).collect_batches(chunk_size=_ROWS))
-    if home == "pandas" and hasattr(dataset, "iloc"):
+        return names, (frame.to_arrow() for frame in dataset.select(by_name(*names)).collect_batches(chunk_size=_ROWS))
+    if home == "pandas" and hasattr(dataset, "iloc") and hasattr(dataset, "columns"):
+        if dataset.columns.nlevels > 1:
+            raise UsageError(f"{_LABEL} has columns with names of several levels: give each one name, a text")
         named = dataset.rename(columns=str)
         names = _names(list(named.columns), columns)
         return names, _of_pandas(named[names])
@@ -108,7 +114,10 @@ def _names(fields: Sequence[str], columns: Sequence[str] | None) -> list[str]:
 def _of_pandas(frame: Any) -> Iterator[Any]:
     import pyarrow as pa
 
-    schema = pa.Schema.from_pandas(frame, preserve_index=False)
+    try:
+        schema = pa.Schema.from_pandas(frame, preserve_index=False)
+    except TypeError as error:  # of sparse columns, say
+        raise UsageError(f"{_LABEL} cannot be read ({error}): give columns of one type each, which Arrow has") from None
     for start in range(0, len(frame), _ROWS):
         yield pa.Table.from_pandas(frame.iloc[start : start + _ROWS], schema=schema, preserve_index=False)
 

@@ -139,6 +139,7 @@ def _agreed(files: Sequence[RatingsFile], times: bool) -> tuple[RatingsFile, ...
             user_type=user_type,
             item_type=item_type,
             time_kept=unit,
+            timed=times,
         )
         for file in files
     )

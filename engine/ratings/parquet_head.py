@@ -14,7 +14,7 @@ from engine.chunked.errors import UsageError
 from engine.chunked.storage import Location
 from engine.ratings import sense
 from engine.ratings.columns import choose
-from engine.ratings.scan import scan_raw
+from engine.ratings.scan import scan_raw, tame
 from engine.ratings.source import MOST_ID, IdType, Names, NoRatingsError, RatingsFile, TimeType, TimeUnit
 from engine.ratings.times import settle, unit_of
 
@@ -48,11 +48,16 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
         item_type=item_type,
         group_rows=max(group.num_rows for group in _groups(metadata)),
     )
-    head = scan_raw(file).select(column.name for column in file.layout).head(_HEAD_ROWS).collect()
+    head = (
+        scan_raw(file)
+        .select(pl.col(tame(each.name)).alias(each.kind) for each in file.layout)
+        .head(_HEAD_ROWS)
+        .collect()
+    )
     file, notes = _with_times(file, head, times)
     row_bytes = max(_row_bytes(file, head), 24 + _text_bytes(file, metadata))
     file = replace(file, row_bytes=row_bytes, group_text_bytes=_group_text_bytes(file, schema, metadata, row_bytes))
-    ratings = head[names[2]].cast(pl.Float64).drop_nulls().to_list() if names[2] else []
+    ratings = head["rating"].cast(pl.Float64).drop_nulls().to_list() if names[2] else []
     return file, [*notes, *sense.refuse_nonsense(file, ratings), *_row_group_notes(file)]
 
 
@@ -60,6 +65,8 @@ def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
     """Return the columns with their types as Polars reads them, and pyarrow's metadata."""
     try:
         return pl.read_parquet_schema(file.local), pyarrow.parquet.read_metadata(file.local)
+    except pl.exceptions.DuplicateError as exc:
+        raise UsageError(f"{file.path} has columns of the same name ({exc}): rename one, and write it again") from exc
     except (pl.exceptions.PolarsError, OSError, ValueError) as exc:
         raise UsageError(
             f"{file.path} cannot be read as Parquet ({exc}): it is cut or damaged, write it again"
@@ -98,8 +105,8 @@ def _with_times(file: RatingsFile, head: pl.DataFrame, times: bool) -> tuple[Rat
     column = file.column("timestamp")
     if column is None:
         return file, []
-    dtype = head.schema[column.name]
-    settled = _time_type(head[column.name].drop_nulls())
+    dtype = head.schema[column.kind]
+    settled = _time_type(head[column.kind].drop_nulls())
     if settled is None and times:
         raise UsageError(
             f"{file.path}, column {column.name} has type {dtype} where times are needed (numbers, dates and times, or "
@@ -125,7 +132,7 @@ def _time_type(times: pl.Series) -> tuple[TimeType, TimeUnit] | None:
 
 def _row_bytes(file: RatingsFile, head: pl.DataFrame) -> int:
     """Return the mean size of a row: three numbers, and ids that are text."""
-    texts = [head[column.name] for column in file.layout if column.type == "string"]
+    texts = [head[column.kind] for column in file.layout if column.type == "string"]
     return 24 + sum(int(text.cast(pl.String).str.len_bytes().sum()) // len(text) for text in texts)
 
 

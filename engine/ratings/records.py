@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from engine.ratings.encodings import decoder_of
 from engine.ratings.source import RatingsFile
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class _Utf8(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._stream = stream
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._decoder = decoder_of(encoding)
         self._left = memoryview(b"")
 
     def readable(self) -> bool:

@@ -18,7 +18,7 @@ from engine.chunked.events import to_line
 from engine.chunked.executors.processes import PYTHON, ask
 from engine.config import Config
 from engine.ratings import datasets
-from engine.ratings.encodings import LATIN1
+from engine.ratings.encodings import WINDOWS
 from engine.ratings.faults import Measured, measured_digest
 from engine.ratings.opening import with_test
 from engine.ratings.pieces import n_pieces
@@ -77,7 +77,7 @@ def _find(asked: dict[str, Any]) -> dict[str, Any]:
 def settled(source: Source, measured: Sequence[Measured]) -> Source:
     """The same with what all of the content of its files, and not only the head, says of how they are read."""
     pairs = list(zip(source.files, measured, strict=True))
-    notes = [encoding_note(LATIN1)] if any(file.encoding != found.encoding for file, found in pairs) else []
+    notes = [encoding_note(WINDOWS)] if any(file.encoding != found.encoding for file, found in pairs) else []
     return replace(source, files=tuple(_read_as(file, found) for file, found in pairs), notes=(*source.notes, *notes))
 
 

@@ -5,12 +5,13 @@ What is wrong in it shows as an error or as a null; `engine.ratings.faults.locat
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import polars as pl
 
 from engine.ratings.source import BLANKS, IDS, KINDS, MOST_ID, MOST_RATING, RatingsFile, Values
-from engine.ratings.times import in_unit
+from engine.ratings.times import in_unit, most_of
 
 _LEAST: dict[Values, float] = {"ratings": -MOST_RATING, "counts": 0, "pairs": 0}
 
@@ -44,15 +45,22 @@ def scan(file: RatingsFile, *, timestamp: bool = False, text: Path | bytes | Non
 
 
 def scan_raw(file: RatingsFile) -> pl.LazyFrame:
-    """The rows of a Parquet file as they are."""
-    return pl.scan_parquet(file.local, glob=False, hive_partitioning=False)
+    """The rows of a Parquet file as they are; the columns that are read have names that `tame` gives."""
+    raw = pl.scan_parquet(file.local, glob=False, hive_partitioning=False)
+    wild = {name: tame(name) for name in file.columns if name and tame(name) != name}
+    return raw.rename(wild) if wild else raw
+
+
+def tame(name: str) -> str:
+    """The name of a column, which Polars must not take for a pattern of names."""
+    return f"{name}\0" if name == "*" or (name.startswith("^") and name.endswith("$")) else name
 
 
 def _scan_parquet(file: RatingsFile) -> tuple[pl.LazyFrame, dict[str, pl.Expr], list[pl.Expr]]:
     """Return the frame, how each kind of column is read from it, and what holds for sound rows."""
     read = {}
     for column in file.layout:
-        cell = pl.col(column.name)
+        cell = pl.col(tame(column.name))
         if column.kind == "timestamp":
             read[column.kind] = _time(file, cell)
         else:
@@ -103,6 +111,8 @@ def _with_point(text: pl.Expr) -> pl.Expr:
 def _time(file: RatingsFile, cell: pl.Expr) -> pl.Expr:
     if file.format == "parquet" and file.time_type in ("int64", "float64"):
         cell = cell.cast(_TYPES[f"time:{file.time_type}"], strict=False)
+    if file.timed and file.time_type in ("int64", "float64") and math.isfinite(most := most_of(file.time_unit)):
+        cell = pl.when(cell.is_between(-int(most), int(most), closed="none")).then(cell)
     return in_unit(cell, file.time_type, file.time_unit, file.time_kept)
 
 

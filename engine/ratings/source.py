@@ -73,6 +73,8 @@ class RatingsFile:
         How timestamps are written, and what of; text is what `engine.ratings.times` reads.
     time_kept
         The unit they are read as; the same in all files.
+    timed
+        Whether timestamps are used; then numbers have to be of the unit of those at the top.
     row_bytes
         The mean size of the first thousand rows.
     group_rows
@@ -100,6 +102,7 @@ class RatingsFile:
     time_type: TimeType = "int64"
     time_unit: TimeUnit = "s"
     time_kept: TimeUnit = "s"
+    timed: bool = False
     row_bytes: int = 0
     group_rows: int = 0
     group_text_bytes: int = 0

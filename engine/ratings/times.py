@@ -51,6 +51,11 @@ def unit_of(times: Iterable[float]) -> TimeUnit:
     return next(unit for unit, limit in _LESS_THAN.items() if most < limit)
 
 
+def most_of(unit: TimeUnit) -> float:
+    """What numbers that count it are less than; infinite where there is no finer unit."""
+    return _LESS_THAN[unit]
+
+
 def kept_unit(files: Iterable[tuple[TimeType, TimeUnit]]) -> TimeUnit:
     """The unit that times are read as, given how each file has them."""
     units = ["us" if type_ == "float64" or unit == "ns" else unit for type_, unit in files]

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from engine.chunked.errors import UsageError
+from engine.serving.ids import as_ids, refuse_masked
 from engine.serving.recommender import Recommender
 from engine.serving.tables import Table
 
@@ -88,11 +89,12 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Where shapes do not fit, or a rating is no number.
+            Where shapes do not fit, a rating is no number, or what should be an id is none, or missing.
         UsageError, BudgetError, LockedError, DamagedError, Interrupted
             As `engine.run`.
         """
         users, items = _pairs(X)
+        _refuse_masked(y, "ratings")
         ratings = np.asarray(y, dtype=np.float64)
         check_consistent_length(users, ratings)
         if ratings.ndim != 1 or not np.isfinite(ratings).all():
@@ -118,6 +120,11 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         X : array_like or data frame, shape (n, 2)
             Ids of users and items, of which any may be new.
+
+        Raises
+        ------
+        ValueError
+            Where shapes do not fit, or what should be an id is none, or missing.
         """
         check_is_fitted(self)
         users, items = _pairs(X)
@@ -138,25 +145,30 @@ def _pairs(X: Any) -> tuple[pl.Series, pl.Series]:
     elif hasattr(X, "iloc") and hasattr(X, "columns"):  # of pandas'
         columns = [X.iloc[:, at].to_numpy() for at in range(X.shape[1])]
     else:
+        _refuse_masked(X, "ids")
         values = np.asarray(X)
+        if values.dtype.kind == "U":  # NumPy makes texts of whatever is beside texts, missing values too
+            values = np.asarray(X, dtype=object)
         if values.ndim != 2:
             raise ValueError(f"X has the shape {values.shape}: give two columns, users and items")
         columns = list(values.T)
     if len(columns) != 2:
         raise ValueError(f"X has {len(columns)} columns: give two, users and items")
-    users, items = (_ids(column, what) for column, what in zip(columns, ("users", "items"), strict=True))
+    users, items = (_ids(column, what) for column, what in zip(columns, ("user", "item"), strict=True))
     return users, items
 
 
 def _ids(column: Any, what: str) -> pl.Series:
-    values = np.asarray(column)
-    if values.dtype.kind == "f":
-        if not (np.isfinite(values) & (values == np.floor(values))).all():
-            raise ValueError(f"{what} that are no ids: give whole numbers or texts")
-        values = values.astype(np.int64)
-    if not len(values):
+    if not len(column):
         raise ValueError("X has no rows: give a pair of user and item at least")
     try:
-        return pl.Series(what, values.astype(str) if values.dtype.kind in "OUT" else values)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{what}: {error}: give whole numbers or texts") from None
+        return as_ids(np.asarray(column), what)
+    except UsageError as error:
+        raise ValueError(f"{what}s that are no ids: {error}") from None
+
+
+def _refuse_masked(values: object, what: str) -> None:
+    try:
+        refuse_masked(values, what)
+    except UsageError as error:
+        raise ValueError(str(error)) from None

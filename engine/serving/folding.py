@@ -45,6 +45,7 @@ def fold_in(opened: OpenedRun, items: ArrayLike, ratings: ArrayLike) -> Newcomer
 
 
 def _as_ratings(given: ArrayLike) -> NDArray[np.float64]:
+    lookup.refuse_masked(given, "ratings")
     try:
         values = np.asarray(given)
         odd = values.dtype.kind not in "iuf" and [each for each in values.tolist() if not _is_number(each)]

@@ -72,8 +72,10 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     Raises
     ------
     UsageError
-        Where an id is neither, or where the ids are not one-dimensional or there are none.
+        Where an id is neither, is masked, or is a float so large that it may stand for several whole numbers; or where
+        the ids are not one-dimensional or there are none.
     """
+    refuse_masked(ids, f"{what}s")
     if isinstance(ids, list | tuple) and any(isinstance(id_, str) for id_ in ids):
         return _texts(ids, what)  # NumPy would give each the room of the longest
     try:
@@ -89,20 +91,46 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
     if given.dtype.kind in "OT":  # texts, or texts and numbers together
         return _texts(given.tolist(), what)
     if given.dtype.kind == "f":
-        wrong = given[given != np.floor(given)].tolist()
-        if not wrong and (np.abs(given) < 2**63).all():
-            given = given.astype(np.int64)
-    else:
-        wrong = [] if given.dtype.kind in "iuU" else given.tolist()
-    if wrong:
-        raise UsageError(f"{what} {wrong[0]!r}: ids are whole numbers or texts")
+        return pl.Series(what, _whole(given, what))
+    if given.dtype.kind not in "iuU":
+        raise _no_id(given.tolist()[0], what)
     return pl.Series(what, given)
+
+
+def refuse_masked(values: object, what: str) -> None:
+    """Refuse an array of NumPy's with masked values: their places hold values that nobody meant.
+
+    Raises
+    ------
+    UsageError
+        Where one is masked.
+    """
+    if np.ma.is_masked(values):
+        raise UsageError(f"{what} of which some are masked: fill the array, or leave these out")
+
+
+def _whole(given: NDArray[np.floating[Any]], what: str) -> NDArray[np.int64]:
+    """Ids in floats as whole numbers."""
+    odd = given[~(np.isfinite(given) & (given == np.floor(given)))]
+    if len(odd):
+        raise _no_id(odd.tolist()[0], what)
+    # From here on a float stands for more than one whole number.
+    first = 2 ** min(63, np.finfo(given.dtype).nmant + 1)
+    vague = given[np.abs(given.astype(np.float64)) >= first]
+    if len(vague):
+        told = f"{what} {vague.tolist()[0]:.0f} is a float, in which ids of {first} and more are rounded"
+        raise UsageError(f"{told}: give ids as whole numbers of one type, or as texts")
+    return given.astype(np.int64)
+
+
+def _no_id(id_: object, what: str) -> UsageError:
+    return UsageError(f"{what} {id_!r:.60}: ids are whole numbers or texts")
 
 
 def _texts(ids: Sequence[Any], what: str) -> pl.Series:
     for id_ in ids:
         if not isinstance(id_, str | Integral) or isinstance(id_, bool):
-            raise UsageError(f"{what} {id_!r}: ids are whole numbers or texts")
+            raise _no_id(id_, what)
     return pl.Series(what, list(map(str, ids)), dtype=pl.String)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.chunked.storage import Location
 from engine.ratings.columns import ITEMS, column_key
-from engine.ratings.encodings import LATIN1
+from engine.ratings.encodings import WINDOWS
 from engine.ratings.records import NUMBER, Record, read_records
 from engine.ratings.source import BLANKS, RatingsFile
 from engine.ratings.text_head import compression_of, read_head, read_magic
@@ -93,7 +93,7 @@ def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str
             _find(_rows(path, found), found)
         except UnicodeDecodeError:
             found = dict.fromkeys(ids)
-            _find(_rows(path, found, LATIN1), found)
+            _find(_rows(path, found, WINDOWS), found)
         return pl.Series("title", [found[item] for item in ids], dtype=pl.String), ""
     except (Exception, pl.exceptions.PanicException) as error:  # whatever it is, ids can be shown
         reason = " ".join(str(error).split("\n", 1)[0].split()).removeprefix(f"{path}").lstrip(", :")[:100]

@@ -64,7 +64,7 @@ FAULTS = {
     "12,34,3.5,712,34,3.5,7": (None, "7 fields where the file has 4"),
     "u12,34,3.5,7": ("userId", "user id is not a whole number"),
     "1.0,34,3.5,7": ("userId", "user id is not a whole number"),
-    "12,9223372036854775808,3.5,7": ("movieId", "item id does not fit 64 bits"),
+    "12,9223372036854775808,3.5,7": ("movieId", "item id does not fit 64 bits; correct it, or move the line to the"),
     "007,34,3.5,7": ("userId", "user id is not written as those at the top of the file are, but may mean 7"),
     "+7,34,3.5,7": ("userId", "user id is not written as"),
     " 7,34,3.5,7": ("userId", "user id is not written as"),
@@ -72,7 +72,9 @@ FAULTS = {
     "-0,34,3.5,7": ("userId", "user id is not written as"),
     "12,-034,3.5,7": ("movieId", "item id is not written as"),
     '12,"00",3.5,7': ("movieId", "item id is not written as"),
-    "7 ,34,3.5,7": ("userId", "user id is not a whole number"),
+    "7 ,34,3.5,7": ("userId", "user id is not written as those at the top of the file are, but may mean 7"),
+    "12,34,3.5 ,7": ("rating", "rating has a blank after it; delete it"),
+    "12,34,3.5,7\t": ("timestamp", "timestamp has a blank after it; delete it"),
     "\uff17,34,3.5,7": ("userId", "user id is not a whole number"),
     "12," + "9" * 5000 + ",3.5,7": ("movieId", "item id does not fit 64 bits"),
     "12," + "0" * 5000 + ",3.5,7": ("movieId", "item id is not written as"),
@@ -248,7 +250,7 @@ def test_an_id_beyond_64_bits_is_found_where_the_footer_does_not_tell(tmp_path: 
     frame.write_parquet(tmp_path / "r.parquet", statistics=False)
     source = open_file(tmp_path / "r.parquet")
     assert looks_faulty(source)
-    assert "row 3, column user: user id does not fit 64 bits" in str(locate_fault(source))
+    assert "row 3, column user: user id does not fit 64 bits; cast the column to text" in str(locate_fault(source))
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ TEXTS = {
 COMPRESSIONS = {bytes: "none", gzip.compress: "gzip", zstd: "zstd"}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
 @pytest.mark.parametrize("kind", TEXTS)
 def test_text_is_read_however_it_is_written(
@@ -98,7 +98,7 @@ def test_every_format_is_read_from_a_store_in_any_order_of_rows(
 def test_what_was_found_is_said_in_one_line(write: Write) -> None:
     notes = open_source(write(text(";", point=",").encode("latin-1"))).notes
     assert notes == (
-        "the file is read as Latin-1",
+        "the file is read as Windows-1252 (Latin-1)",
         "column User-ID is read as text: line 2 has 'ann'",
         "column ISBN is read as text: line 2 has '034'",
         "read as user, item, rating, time: columns User-ID, ISBN, Book-Rating, date, separated by ';'",
@@ -130,10 +130,20 @@ def test_what_can_separate_nothing_is_refused(write: Write, separator: str) -> N
 def test_latin_1_far_below_the_head_is_found_with_the_digest(write: Write) -> None:
     many = "user,item,rating\n" + "ann,bread,3\n" * 200_000
     file = open_file(write((many + "bob,caf\u00e9,4\n").encode("latin-1")))
-    assert (file.encoding, measured_digest(file).encoding) == ("utf-8", "latin-1")
+    assert (file.encoding, measured_digest(file).encoding) == ("utf-8", "windows-1252")
     damaged = open_file(write((many + "bob,caf\u00e9\u00e9\u00e9,4\n").encode() + b"bob,\xe9,4\n"))
     assert measured_digest(damaged).encoding == "utf-8"
     assert "line 200003: not UTF-8" in str(locate_fault(damaged))
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_letters_of_windows_are_read_and_what_it_lacks_as_in_latin_1(
+    write: Write, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    content = "user,item,rating\n\u20ac1,\u201cx\u201d,3\n".encode("cp1252") + b"\x81\xe9,\xff,4\n"
+    source = open_source(write(compress(content)))
+    assert read(source, tmp_path, timestamp=False) == [("\u20ac1", "\u201cx\u201d", 3.0), ("\x81\xe9", "\xff", 4.0)]
+    assert locate_fault(source.first) is None
 
 
 def test_faults_of_other_encodings_are_named(write: Write) -> None:

@@ -18,6 +18,7 @@ import scipy.sparse
 
 from engine.chunked.errors import UsageError
 from engine.ratings import frames
+from engine.ratings.faults import locate_fault
 from engine.ratings.opening import open_source
 from tests.support.ratings_files import rows
 
@@ -106,6 +107,12 @@ def test_entries_of_a_sparse_matrix_are_ratings(
     assert {(user, item): rating for user, item, rating in rows(open_source(tmp_path / "m"))} == expected
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 2, 2)])
+def test_a_sparse_array_that_is_no_matrix_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"dataset has the shape \(.*: give a matrix of users and items"):
+        write(scipy.sparse.coo_array(np.ones(shape)), tmp_path / "m")
+
+
 def test_stored_zeros_are_ratings_and_empty_rows_are_passed_over(tmp_path: Path) -> None:
     matrix = scipy.sparse.csr_matrix(([0.0, 3.0], [4, 1], [0, 0, 1, 1, 2]), shape=(4, 5))
     write(matrix, tmp_path / "m")
@@ -136,6 +143,30 @@ def test_what_arrow_cannot_hold_is_refused_with_what_to_do(tmp_path: Path) -> No
             write(dataset, tmp_path / "r")
     with pytest.raises(UsageError, match="is a matrix of complex128: give one of real numbers"):
         write(scipy.sparse.csr_array(np.eye(3, dtype=np.complex128)), tmp_path / "r")
+
+
+def test_what_pandas_alone_has_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    plain = pd.DataFrame({"user": [1, 1], "item": [1, 2], "rating": [1.0, 2.0]})
+    with pytest.raises(UsageError, match="names of several levels: give each one name"):
+        write(pd.concat({"a": plain}, axis=1), tmp_path / "r")
+    with pytest.raises(UsageError, match=r"Sparse .*\(column rating.*: give columns of one type each"):
+        write(plain.astype({"rating": pd.SparseDtype(float)}), tmp_path / "r")
+
+
+@pytest.mark.parametrize("name", ["*", "^u.*$", "^.*$"])
+@pytest.mark.parametrize("place", range(4))
+def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path, name: str, place: int) -> None:
+    names = ["user", "item", "rating", "when"]
+    names[place] = name
+    frame = pl.DataFrame([[1, 2], [3, 4], [5.0, None], [7, 8]], schema=names, strict=False)
+    frame.write_parquet(tmp_path / "p")
+    source = open_source(tmp_path / "p", names, times=True)
+    assert rows(source, timestamp=True) == [(1, 3, 5.0, 7), (2, 4, None, 8)]
+    fault = locate_fault(source.first)
+    assert fault
+    assert (fault.line, fault.column) == (2, names[2])
+    assert write(frame, tmp_path / "f", names) == write(frame.lazy(), tmp_path / "l", names)
+    assert rows(open_source(tmp_path / "f", names, times=True), timestamp=True) == rows(source, timestamp=True)
 
 
 @pytest.mark.parametrize("first", [2**63 + 5, 7])

@@ -285,6 +285,13 @@ def test_refuses_parquet(tmp_path: Path, columns: dict[str, Any], message: str) 
         open_source(parquet(tmp_path / "r.parquet", **columns))
 
 
+def test_parquet_with_names_that_repeat_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    names = ["user", "item", "rating", "x", "x"]
+    pyarrow.parquet.write_table(pyarrow.table([[1]] * 5, names=names), tmp_path / "r.parquet")
+    with pytest.raises(UsageError, match=r"has columns of the same name \(.*'x'.*: rename one"):
+        open_source(tmp_path / "r.parquet")
+
+
 def test_parquet_with_long_ids_below_the_head_is_refused_or_projected(tmp_path: Path) -> None:
     for size, limit in ((40_000, 0), (3000, 1000)):
         users = ["u"] * 1000 + [f"{k:04d}" * (size // 4) for k in range(2000)]

@@ -84,12 +84,27 @@ def test_what_does_not_fit_is_refused(fitted: RecommenderEstimator) -> None:
         (np.c_[X, X], Y, "4 columns"),
         (X[:5], Y, "inconsistent"),
         (X + 0.5, Y, "no ids"),
+        (X.astype(float) * 1e16, Y, "is a float, in which ids of 9007199254740992 and more are rounded"),
+        (pd.DataFrame({"u": ["a", None, "b"], "i": ["x", "y", "z"]}), [1, 2, 3], "users that are no ids: user"),
+        (pd.DataFrame({"u": ["a", "b", "b"], "i": ["x", "y", np.nan]}), [1, 2, 3], "items that are no ids: item nan"),
+        (pl.DataFrame({"u": ["a", None], "i": [1, 2]}), [1, 2], "users that are no ids: user None"),
+        (np.array([[1, None], [1, 2], [2, 2]], dtype=object), [1, 2, 3], "items that are no ids: item None"),
+        ([["a", 1], ["b", np.nan]], [1, 2], "items that are no ids: item nan"),
+        (np.ma.masked_equal(X, X[0, 0]), Y, "ids of which some are masked"),
+        (X, np.ma.masked_greater(Y, 4), "ratings of which some are masked"),
         (X, np.where(Y > 4, np.nan, Y), "no rating"),
         (X[:0], Y[:0], "no rows"),
     ]
     for pairs, ratings, told in wrong:
         with pytest.raises(ValueError, match=told):
             RecommenderEstimator(**SMALL).fit(pairs, ratings)
+    for pairs in (
+        [[1e19, 1.0]],
+        pd.DataFrame({"u": ["2", None], "i": ["1", "8"]}),
+        np.ma.array([[2, 1]], mask=[[False, True]]),
+    ):
+        with pytest.raises(ValueError, match=r"no ids|masked"):
+            fitted.predict(pairs)
 
 
 def test_it_is_cloned_and_searched_like_any_other(fitted: RecommenderEstimator) -> None:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 import engine
 from engine import Recommender, driver
 from engine.chunked.errors import Interrupted, UsageError
+from engine.serving.given import as_dataset
 from tests.support.ratings import synthetic_ratings, write_ratings
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -71,7 +72,7 @@ def test_what_is_no_ratings_is_refused_in_a_sentence() -> None:
     wrong: list[tuple[Any, str]] = [
         (5, "dataset is 5"),
         (np.ones((3, 2)), "2 columns"),
-        (np.array([[1.5, 2, 3]]), "users: .*1.5.* is no whole number"),
+        (np.array([[1.5, 2, 3]]), "user 1.5: ids are whole numbers or texts"),
         ([[1, 2], [1], [3.0, 4.0]], "shapes"),
         (RATINGS.head(0), "has no rows"),
         (RATINGS.select("userId"), "column"),
@@ -83,6 +84,61 @@ def test_what_is_no_ratings_is_refused_in_a_sentence() -> None:
         Recommender.fit(RATINGS, dataset="x")
     with pytest.raises(UsageError, match="neighbours"):
         Recommender.fit(RATINGS, neighbours={})
+
+
+USERS, ITEMS, STARS = [1, 1, 2, 2, 3, 3], [1, 2, 1, 3, 2, 3], [5.0, 4, 3, 2, 1, 5]
+HUGE = np.array([2**64 - 1] * 2 + [2**63] * 2 + [2**63 + 5000] * 2, dtype=np.uint64)
+MASK = [True] + [False] * 5
+
+
+def objects(*values: Any) -> Any:
+    return np.array(values, dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (None, "no ratings are given, but None"),
+        ([np.array([1.0, 1, 2, 2, np.inf, 3]), ITEMS, STARS], "user inf: ids are"),
+        ([[1e19, 1, 2, 2, 3, 3], ITEMS, STARS], "user 10000000000000000000 is a float"),
+        (
+            np.column_stack([HUGE.astype(float), ITEMS, STARS]),
+            "is a float, in which ids of 9007199254740992 and more are",
+        ),
+        ([USERS, [2**53 + 1, 1.0, 1, 2, 3, 4], STARS], "item 9007199254740992 is a float"),
+        ([USERS, ITEMS, STARS, [1e19] * 6], "times: 1e.19 is no whole number"),
+        ([USERS, ITEMS, np.ma.array(STARS, mask=MASK)], "ratings of which some are masked"),
+        ([USERS, np.ma.array(ITEMS, mask=MASK), STARS], "items of which some are masked"),
+        (np.ma.masked_equal(np.column_stack([USERS, ITEMS, STARS]), 4), "ratings of which some are masked"),
+        (
+            np.ma.array(
+                [(1, 2, 3.0)], mask=[(False, False, True)], dtype=[("user", int), ("item", int), ("rating", float)]
+            ),
+            "masked",
+        ),
+        ([objects(1, 1, 2, 2, None, 3), ITEMS, STARS], "user None: ids are"),
+        ([[1, 1, 2, 2, None, 3], ITEMS, STARS], "user None: ids are"),
+        ([["a", "a", None, "b", "b", "b"], ITEMS, STARS], "user None: ids are"),
+        ([USERS, ITEMS, objects(1, 1, 2, 2, "good", 3)], "ratings cannot be read .*: give values of one type"),
+        ([USERS, ITEMS, [[1, 2], 3, 4, 5, 6, 7]], "ratings cannot be read"),
+        ([USERS, ITEMS, STARS[:5]], "shapes"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused(data: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Recommender.fit(data)
+
+
+def test_columns_of_objects_are_read_as_what_they_hold() -> None:
+    columns = [objects(1, "a"), objects(2, 3), objects(2.5, 3), objects(5, 6)]
+    found = as_dataset(columns)
+    assert found.rows() == [("1", 2, 2.5, 5), ("a", 3, 3.0, 6)]
+    assert as_dataset(np.column_stack(columns)).equals(found)
+    fields = np.array([("a", 2, 1.5)], dtype=[("userId", object), ("movieId", object), ("rating", float)])
+    assert as_dataset(fields).rows() == [("a", 2, 1.5)]
+    assert as_dataset([np.ma.array([1, 2]), [3, 4], [5, 6]]).rows() == [(1, 3, 5), (2, 4, 6)]
+    times = as_dataset([[1], [2], [3], [1.7e18]])["timestamp"]
+    assert (times.dtype, times.item()) == (pl.Int64, 17 * 10**17)
 
 
 def same(found: Any, expected: pl.DataFrame, kind: str) -> None:

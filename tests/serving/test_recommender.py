@@ -196,6 +196,20 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
         (lambda: words.recommend([float("nan")]), "user nan: ids are"),
         (lambda: numbers.recommend(2), r"user 2: give a list, such as \[2\]"),
+        (lambda: numbers.recommend([2.0, np.inf]), "user inf: ids are"),
+        (
+            lambda: numbers.predict([2**53 + 1, 2.0], [1, 1]),
+            "user 9007199254740992 is a float, in which ids of 9.* and",
+        ),
+        (
+            lambda: numbers.recommend(np.array([2**24 + 1], dtype=np.float32)),
+            "16777216 is a float, in which ids of 16777216 and more",
+        ),
+        (lambda: numbers.recommend(np.ma.array([2, 5], mask=[False, True])), "users of which some are masked"),
+        (
+            lambda: numbers.fold_in([1, 8], np.ma.array([3.0, 4.0], mask=[False, True])),
+            "ratings of which some are masked",
+        ),
         (lambda: numbers.recommend([[2], [2, 5]]), "users of uneven shape: give a list"),
         (lambda: numbers.similar_users([2, 3]), "no user 3 in"),
         (lambda: read_ids(tmp_path / "none"), "cannot be read"),

@@ -368,3 +368,9 @@ def test_text_ids_in_parquet_that_take_less_than_a_byte_a_row_are_read(tmp_path:
     pl.DataFrame(columns).write_parquet(tmp_path / "ratings.parquet", use_pyarrow=True)  # dictionaries throughout
     run = run_stages(tmp_path / "ratings.parquet", tmp_path / "run", "ingest")
     assert read_partitions(run, "ingest", "ratings")["userId"].to_list() == sorted(set(users))
+
+
+def test_zeros_after_the_end_of_gzip_are_told(tmp_path: Path) -> None:
+    (tmp_path / "r.csv.gz").write_bytes(gzip.compress(b"user,item,rating\n1,2,3\n1,3,4\n2,2,5\n") + bytes(512))
+    with pytest.raises(UsageError, match="zeros after its end, unpack it with gzip -d"):
+        run_stages(tmp_path / "r.csv.gz", tmp_path / "run", "ingest")

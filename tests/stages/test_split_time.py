@@ -221,6 +221,14 @@ HEAD = "userId,movieId,rating,timestamp\n1,2,3.5,7\n"
         (HEAD.replace("7", ""), "line 2, column timestamp: missing timestamp"),
         (HEAD.replace("7", "noon"), "line 2, column timestamp: timestamp is not a whole number"),
         (HEAD + "1,3,3.5,7\n" * 1200 + "1,4,3.5,\n", "line 1203, column timestamp: missing timestamp"),
+        (
+            HEAD + "1,3,3.5,7\n" * 1200 + "1,4,3.5,1600000000000\n",
+            "line 1203, column timestamp: timestamp is no number of seconds, as those at the top of the file",
+        ),
+        (
+            HEAD.replace("7", "1.5e12") + "1,3,3.5,7\n" * 1200 + "1,4,3.5,-1.6e15\n",
+            "line 1203, column timestamp: timestamp is no number of milliseconds, as those",
+        ),
     ],
 )
 def test_ratings_without_a_time_are_named(tmp_path: Path, content: str, message: str) -> None:
@@ -230,6 +238,17 @@ def test_ratings_without_a_time_are_named(tmp_path: Path, content: str, message:
     with pytest.raises(UsageError) as caught:
         engine.run(settings)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_times_of_another_unit_far_below_are_named_in_parquet_where_times_are_used(tmp_path: Path, kind: Any) -> None:
+    times = [kind(1_600_000_000)] * 1500 + [kind(1_600_000_000_000)]
+    frame = pl.DataFrame({"user": range(1501), "item": 1, "rating": 3.5, "timestamp": times})
+    frame.write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(UsageError, match="row 1501, column timestamp: timestamp is no number of seconds"):
+        run_stages(tmp_path / "r.parquet", tmp_path / "run", "ingest", ingest={"times": True})
+    assert run_stages(tmp_path / "r.parquet", tmp_path / "run", "ingest")["ingest"].results("partition")
+    assert run_stages(write_ratings(tmp_path, frame), tmp_path / "text", "ingest")["ingest"].results("partition")
 
 
 def test_parquet_without_times_is_refused(tmp_path: Path) -> None:

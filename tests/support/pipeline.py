@@ -52,9 +52,10 @@ def notebook_settings(sections: dict[str, Any]) -> config.Config:
 
 def open_pipeline(ratings: Path, settings: config.Config) -> Pipeline:
     """The pipeline of a configuration on a ratings file."""
-    source = open_source(ratings)
+    times = settings.ingest.times
+    source = open_source(ratings, times=times)
     if settings.test is not None:
-        source = with_test(source, open_source(settings.test))
+        source = with_test(source, open_source(settings.test, times=times), times)
     measured = [measured_digest(file) for file in source.files]
     content, states = [(each.size, each.sha256) for each in measured], [file.path.state() for file in source.files]
     return pipeline_of(settings, Found(settled(source, measured), content, states))

@@ -166,7 +166,10 @@ class IngestStage:
         if error is not None and (system_error(error) is not None or is_of_memory(error)):
             raise error  # the ratings are sound: a full disk, say
         where = files[0].path if len(files) == 1 else self._source.origin
-        raise UsageError(f"{where}: cannot be read as ratings: {error or 'missing or invalid values'}")
+        told = str(error or "missing or invalid values")
+        # Python's reader, which has found no fault, passes over zeros there.
+        padded = "; if there are zeros after its end, unpack it with gzip -d, which leaves them out" * ("gzip" in told)
+        raise UsageError(f"{where}: cannot be read as ratings: {told}{padded}")
 
     def _survey(self, index: int, context: TaskContext) -> dict[str, Any]:
         figures = together(self._own.results("convert"))
