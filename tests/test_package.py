@@ -7,6 +7,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     build = "import sys; from scikit_build_core.build import build_sdist; print(build_sdist(sys.argv[1]))"
     sdist = run(sys.executable, "-c", build, folder, cwd=source).split()[-1]
-    shutil.unpack_archive(folder / sdist, folder, filter="data")
+    with tarfile.open(folder / sdist) as packed:
+        packed.extractall(folder)
     unpacked = folder / sdist.removesuffix(".tar.gz")
     # What builds is installed here already: pip reads "no isolation: false" as none.
     # Not optimised: to compile the inner loops is most of the time, and what is tried is that they are there.

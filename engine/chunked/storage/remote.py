@@ -36,6 +36,8 @@ _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "sa
 # Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
 _WEB_QUERY = re.compile(r"[?#].")
 _QUERY = re.compile(r"[?#][^/]*=")
+# Of IPv6, as a host.
+_ADDRESS = re.compile(r"^\[[0-9A-Fa-f:.]*\]")
 # URLs of these name no server.
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 _INSTALL = "pip install 'recsys-engine[s3]'"
@@ -140,7 +142,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         refuse_credentials(self.url)
-        if "::" in self.protocol or "::" in "".join(self._pure.parts[:1]):
+        if "::" in self.protocol or "::" in _ADDRESS.sub("", "".join(self._pure.parts[:1])):
             raise UsageError(f"{self.url}: a store within a store: give a path, or a URL such as s3://bucket/folder")
         if ".." in self._pure.parts:
             raise UsageError(f"{self.url}: in a store there is no '..': write out what it stands for")
