@@ -27,6 +27,8 @@ _MAX_PARTS = 9_000
 # By protocol. Listings that are remembered would hide what another process does; downloads in parallel hold 50 MB each.
 _S3: dict[str, Any] = {"use_listings_cache": False, "max_concurrency": 1}
 _SCHEME = re.compile(r"([^/:]*)://")
+# Signs by which fsspec knows a store within a store; an address of IPv6 may have them, too.
+_CHAIN = re.compile(r"[^/]*::|[^/]*://[^/\[]*::")
 _OPTIONS = {"s3": _S3, "s3a": _S3}
 _AWS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 # What S3, Google Cloud Storage and Azure call the mark of a content.
@@ -140,7 +142,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         refuse_credentials(self.url)
-        if "::" in self.protocol or "::" in "".join(self._pure.parts[:1]):
+        if _CHAIN.match(self.url):
             raise UsageError(f"{self.url}: a store within a store: give a path, or a URL such as s3://bucket/folder")
         if ".." in self._pure.parts:
             raise UsageError(f"{self.url}: in a store there is no '..': write out what it stands for")
