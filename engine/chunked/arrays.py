@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,11 +106,13 @@ def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
 class _Bounded(ZstdCodec):
     """Unpacks a chunk that becomes as many bytes as the array's metadata say, and no other."""
 
-    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        expected = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
-        if (n := _unpacked_bytes(chunk_bytes[:_MOST_HEADER].to_bytes())) != expected:
-            raise ValueError(f"a chunk of {n} bytes, where {expected} should be")
-        return await super()._decode_single(chunk_bytes, chunk_spec)
+    async def decode(self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]) -> Iterable[Buffer | None]:
+        chunks = list(chunks_and_specs)
+        for chunk, spec in chunks:
+            expected = math.prod(spec.shape) * spec.dtype.to_native_dtype().itemsize
+            if chunk is not None and (n := _unpacked_bytes(chunk[:_MOST_HEADER].to_bytes())) != expected:
+                raise ValueError(f"a chunk of {n} bytes, where {expected} should be")
+        return await super().decode(chunks)
 
 
 def _unpacked_bytes(start: bytes) -> int:

@@ -27,6 +27,8 @@ _MAX_PARTS = 9_000
 # By protocol. Listings that are remembered would hide what another process does; downloads in parallel hold 50 MB each.
 _S3: dict[str, Any] = {"use_listings_cache": False, "max_concurrency": 1}
 _SCHEME = re.compile(r"([^/:]*)://")
+# Signs by which fsspec knows a store within a store; an address of IPv6 may have them, too.
+_CHAIN = re.compile(r"[^/]*::|[^/]*://[^/\[]*::")
 _OPTIONS = {"s3": _S3, "s3a": _S3}
 _AWS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 # What S3, Google Cloud Storage and Azure call the mark of a content.
@@ -36,8 +38,6 @@ _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "sa
 # Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
 _WEB_QUERY = re.compile(r"[?#].")
 _QUERY = re.compile(r"[?#][^/]*=")
-# Of IPv6, as a host.
-_ADDRESS = re.compile(r"^\[[0-9A-Fa-f:.]*\]")
 # URLs of these name no server.
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 _INSTALL = "pip install 'recsys-engine[s3]'"
@@ -142,7 +142,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         refuse_credentials(self.url)
-        if "::" in self.protocol or "::" in _ADDRESS.sub("", "".join(self._pure.parts[:1])):
+        if _CHAIN.match(self.url):
             raise UsageError(f"{self.url}: a store within a store: give a path, or a URL such as s3://bucket/folder")
         if ".." in self._pure.parts:
             raise UsageError(f"{self.url}: in a store there is no '..': write out what it stands for")
