@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import distributed
+
 from bench.cgroup import Limited, limit
 from bench.kill import contents
 from bench.measure import machine, make_twin, write_result
@@ -37,13 +39,14 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
-    while True:
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    while server.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
             time.sleep(0.1)
+    raise RuntimeError(f"{server.args!r} has ended")
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def _server(*command: str) -> Iterator[str]:
     arguments = [sys.executable, "-m", *command, str(port)]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_for(port)
+            _wait_for(port, process)
             yield f"127.0.0.1:{port}"
         finally:
             process.kill()
@@ -139,7 +142,8 @@ def compare(scale: float, n_workers: int, memory: str, every: float, folder: Pat
         cgroups = [stack.enter_context(limit(n_bytes + k * _PAGE)) for k in range(n_workers)]
         workers = Workers(f"tcp://{scheduler}", cgroups, n_bytes)
         stack.callback(workers.end)
-        time.sleep(10)  # all of them are checked that are there at the start
+        with distributed.Client(f"tcp://{scheduler}") as client:
+            client.wait_for_workers(n_workers)  # all of them are checked that are there at the start
         on_dask = ["--workdir", "s3://bench/run", "--executor", "dask", "--scheduler", f"tcp://{scheduler}"]
         many = _run_killing(workers, every, twin, *on_dask)
         bucket.store.get((bucket / "run" / "stages").key, str(folder / "many" / "stages"), recursive=True)

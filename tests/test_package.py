@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = "import sys; from scikit_build_core.build import build_sdist; print(build_sdist(sys.argv[1]))"
     sdist = run(sys.executable, "-c", build, folder, cwd=source).split()[-1]
     with tarfile.open(folder / sdist) as packed:
-        packed.extractall(folder)
+        safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # from Python 3.11.4 on
+        packed.extractall(folder, **safely)
     unpacked = folder / sdist.removesuffix(".tar.gz")
     # What builds is installed here already: pip reads "no isolation: false" as none.
     # Not optimised: to compile the inner loops is most of the time, and what is tried is that they are there.

@@ -45,7 +45,8 @@ def doubted(stages: Callable[[], Mapping[str, Committed]], *also: type[EngineErr
     stages : callable
         Gives these steps, by name.
     *also : type of EngineError
-        Errors that may come of it, too, beside those that are nobody's to mend.
+        Errors that may come of it, too, beside those that are nobody's to mend and those of unsound content, of which
+        records may say more.
 
     Raises
     ------
@@ -55,7 +56,8 @@ def doubted(stages: Callable[[], Mapping[str, Committed]], *also: type[EngineErr
     try:
         yield
     except Exception as error:
-        if isinstance(error, EngineError) and not isinstance(error, (ProgramError, *also)):
+        unsound = isinstance(error, DamagedError) and error.unsound
+        if isinstance(error, EngineError) and not unsound and not isinstance(error, (ProgramError, *also)):
             raise
         if is_of_memory(error):
             raise  # no file's fault, and there is nothing left to compare them with

@@ -111,8 +111,7 @@ class _Bounded(ZstdCodec):
         for chunk, spec in chunks:
             expected = math.prod(spec.shape) * spec.dtype.to_native_dtype().itemsize
             if chunk is not None and (n := _unpacked_bytes(chunk[:_MOST_HEADER].to_bytes())) != expected:
-                # As what fails to unpack is told: then files are compared with their records.
-                raise RuntimeError(f"a chunk of {n} bytes, where {expected} should be")
+                raise ValueError(f"a chunk of {n} bytes, where {expected} should be")
         return await super().decode(chunks)
 
 

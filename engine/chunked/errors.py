@@ -82,9 +82,16 @@ class LockedError(EngineError):
 
 
 class DamagedError(EngineError):
-    """A file of the work directory is not what its record says."""
+    """A file of the work directory is not what its record says.
+
+    Attributes
+    ----------
+    unsound : bool
+        Whether what was read contradicts itself, and was not compared with its record.
+    """
 
     exit_code = 5
+    unsound = False
 
 
 class ProgramError(EngineError):
@@ -215,7 +222,9 @@ def damage_named(where: object) -> Iterator[None]:
         if isinstance(error, MemoryError) and refused_by_limit(error):
             raise
         why = str(error) or type(error).__name__
-        raise DamagedError(f"{where}: not what it says it is ({why}); begin afresh") from error
+        damaged = DamagedError(f"{where}: not what it says it is ({why}); begin afresh")
+        damaged.unsound = True
+        raise damaged from error
 
 
 def address_space_limit() -> str:

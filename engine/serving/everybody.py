@@ -104,7 +104,7 @@ def _target(out: Place) -> Location:
     if not isinstance(out, str | os.PathLike | Remote):
         raise UsageError(f"{out!r} is no path or URL: name the file to write")
     target = locate(out)
-    if any(target.suffixes) and target.suffixes[-1].lower() != ".parquet":
+    if target.suffixes and target.suffixes[-1].lower() != ".parquet":
         better = target.parent / f"{target.name.removesuffix(target.suffixes[-1])}.parquet"
         raise UsageError(f"{target}: lists for everybody are written as Parquet: name it {better}")
     if not isinstance(target, Local):

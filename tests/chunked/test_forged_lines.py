@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from engine import chunked, cli
+from engine import cli
 from engine.chunked.errors import ProgramError
 from engine.chunked.journal import StageRecord
 from engine.chunked.sealed import write_sealed
 from engine.chunked.storage import locate
 from engine.cli.showing import complain
-from tests.support.toy import toy_pipeline
 
 pytestmark = pytest.mark.usefixtures("here")
 
 FORGED = "\x1b[31mx\nengine: fine"
 ESCAPED = r"\x1b[31mx\nengine: fine"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("forged") / "w"
-    chunked.run(toy_pipeline(where.parent / "calls"), where, memory="200MiB")
-    return where
-
-
-@pytest.fixture
-def where(finished: Path, tmp_path: Path) -> Path:
-    """A finished run of the toy."""
-    shutil.copytree(finished, tmp_path / "w")
-    return tmp_path / "w"
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -13,32 +13,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import chunked, cli
+from engine import cli
 from engine.chunked import upkeep, workdir
 from engine.chunked.journal import StageRecord
 from engine.chunked.sealed import write_sealed
 from engine.chunked.storage import locate
-from tests.support.toy import toy_pipeline
+from tests.support.toy import run_toy
 
 pytestmark = pytest.mark.usefixtures("here")
-
-
-def run(where: Path) -> object:
-    return chunked.run(toy_pipeline(where.parent / "calls"), where, memory="200MiB")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("impossible") / "w"
-    run(where)
-    return where
-
-
-@pytest.fixture
-def where(finished: Path, tmp_path: Path) -> Path:
-    """A finished run of the toy."""
-    shutil.copytree(finished, tmp_path / "w")
-    return tmp_path / "w"
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\0", "\0/../x", "../\0/x", "a\ud800b"])
@@ -66,7 +48,7 @@ def test_a_folder_of_no_possible_name_is_none_of_a_run(where: Path, name: str) -
     write_sealed(locate(where / "run.json"), msgspec.structs.replace(last, stages=stages))
     assert workdir.last_run(where) is None
     assert "run.json" in upkeep.verify(where)
-    run(where)
+    run_toy(where)
     assert upkeep.verify(where) == {}
 
 
@@ -78,7 +60,7 @@ def test_a_task_of_no_possible_name_is_damage(where: Path, capsys: pytest.Captur
         said = "".join(capsys.readouterr())
         assert f"{stage / 'records'}: no record of task bbb" in said
         assert len(said) < 2000
-    run(where)
+    run_toy(where)
     assert upkeep.verify(where) == {}
 
 

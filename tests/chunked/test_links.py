@@ -21,15 +21,11 @@ from engine.chunked.storage import Local, locate, on_this_machine
 from engine.chunked.store import StageStore
 from engine.config import Config, load
 from engine.serving.finished import open_finished
-from tests.support.toy import toy_pipeline
+from tests.support.toy import run_toy, toy_pipeline
 
 pytestmark = pytest.mark.usefixtures("here")
 
 Command = Callable[[Path], object]
-
-
-def run(where: Path) -> object:
-    return chunked.run(toy_pipeline(where.parent / "calls"), where, memory="200MiB")
 
 
 def run_fresh(where: Path) -> object:
@@ -48,21 +44,7 @@ def clean(where: Path) -> object:
     return upkeep.clean(where, really=True)
 
 
-COMMANDS: list[Command] = [run, run_fresh, plan, beside, clean, upkeep.verify, overview.status, open_finished]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("links") / "w"
-    run(where)
-    return where
-
-
-@pytest.fixture
-def where(finished: Path, tmp_path: Path) -> Path:
-    """A finished run of the toy."""
-    shutil.copytree(finished, tmp_path / "w")
-    return tmp_path / "w"
+COMMANDS: list[Command] = [run_toy, run_fresh, plan, beside, clean, upkeep.verify, overview.status, open_finished]
 
 
 @pytest.fixture
@@ -142,7 +124,7 @@ def test_a_link_to_a_file_is_refused_by_name(where: Path, victim: Path, command:
 def test_a_link_to_nothing_makes_nothing(where: Path, tmp_path: Path) -> None:
     for at in ("lock", "stages/toy-2", "metrics.json"):
         link = put_link(where / at, tmp_path / "new")
-        for command in (run, run_fresh, clean):
+        for command in (run_toy, run_fresh, clean):
             with pytest.raises(DamagedError, match="a symbolic link"):
                 command(where)
         assert not (tmp_path / "new").exists()
@@ -154,7 +136,7 @@ def test_a_link_in_the_place_of_a_temporary_file_is_refused(tmp_path: Path, vict
     where.mkdir()
     (where / ".workdir.json.1.ab.tmp").symlink_to(victim / "mine")
     with pytest.raises(DamagedError, match=r"1\.ab\.tmp: a symbolic link"):
-        run(where)
+        run_toy(where)
     assert (victim / "mine").read_text() == "precious"
 
 
@@ -164,7 +146,7 @@ def test_a_work_directory_that_as_a_whole_is_a_link_works(tmp_path: Path, victim
     (tmp_path / "runs").symlink_to("disk/runs" if relative else tmp_path / "disk" / "runs")
     (tmp_path / "last").symlink_to("runs/w")
     for where in (tmp_path / "runs" / "w", tmp_path / "last"):
-        run(where)
+        run_toy(where)
         assert upkeep.verify(where) == {}
         assert overview.status(where)["running"] is None
         (where / "stages" / "old-1").mkdir()

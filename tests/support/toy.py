@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine import chunked
 from engine.chunked import errors
 from engine.chunked.budget import MIB, Cost
 from engine.chunked.journal import Committed
@@ -82,6 +83,11 @@ class ToyStage:
 def toy_pipeline(calls: Path, n: int = 6, **details: Any) -> Pipeline:
     """One step, the toy."""
     return Pipeline("toys", [Step("toy", ToyStage, params={"n": n})], {"calls": str(calls), **details})
+
+
+def run_toy(where: Path) -> object:
+    """Run it in a work directory."""
+    return chunked.run(toy_pipeline(where.parent / "calls"), where, memory="200MiB")
 
 
 def toy_job(root: Place, **options: Any) -> Job:

@@ -63,8 +63,8 @@ class Listed(NamedTuple):
     size : int
         Bytes.
     version : str
-        The store's own mark of the content (its ETag or checksum), which has changed once that is; empty where there is
-        none, as on a disk.
+        The store's own mark of the content (its ETag or checksum), which another content does not have; empty where
+        there is none, as on a disk.
     """
 
     size: int

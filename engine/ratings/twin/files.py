@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.chunked.errors import UsageError
-from engine.model.sizes import INGEST_ROW_GROUP
 from engine.ratings.twin import published
 from engine.ratings.twin.draws import World, stream
 from engine.ratings.twin.interests import InterestWorld
@@ -32,9 +31,10 @@ NEWEST = 2
 BATCH = 2048
 """Users; each batch has a generator of its own, so another number means other data."""
 FILE_BATCHES = 32
-"""Batches in a Parquet file, a row group each."""
+"""Batches in a Parquet file."""
 PILOTS = 4
 """Batches whose opinions say where stars begin."""
+_ROW_GROUP = 2**17  # ratings in a row group of Parquet, at most
 
 # One for each of the first latent dimensions: a film is of the genres in whose direction it lies.
 GENRES = (
@@ -117,7 +117,7 @@ class _Writer:
         with pq.ParquetWriter(path, first.to_arrow().schema, compression="zstd") as file:
             for batch in batches:
                 frame = first if batch is batches[0] else self._frame(batch)
-                file.write_table(frame.to_arrow(), row_group_size=INGEST_ROW_GROUP)
+                file.write_table(frame.to_arrow(), row_group_size=_ROW_GROUP)
                 n_ratings += frame.height
                 rated |= self._rated(frame)
         return _Part(path, n_ratings, sum(batch.n_users for batch in batches), rated)
