@@ -6,6 +6,7 @@ No more memory is taken than the file has bytes, whatever it says of itself.
 from __future__ import annotations
 
 import math
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from engine.chunked.errors import damage_named
 
+# What an array is stands in a file as a Python literal. Some versions of CPython count the depth of what they parse for
+# all threads together, and fail where two parse at the same time.
+_PARSING = threading.Lock()
+
 
 def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
     """Read an array that `numpy.save` has written, or map it.
@@ -27,8 +32,15 @@ def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any
         Where the file is none of these, or has not as many numbers as it says.
     """
     with damage_named(path):
-        mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # which looks at the size alone
-        return np.load(path) if mmap_mode is None else mapped
+        with _PARSING:
+            mapped: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r")  # which looks at the size alone
+        if mmap_mode is not None:
+            return mapped
+        dtype, shape, begin = mapped.dtype, mapped.shape, mapped.offset
+        order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
+        del mapped  # of which nothing is to count as this process's
+        found: NDArray[Any] = np.fromfile(path, dtype=dtype, count=math.prod(shape), offset=begin)
+        return found.reshape(shape, order=order)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -41,14 +53,14 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     with damage_named(path):
         try:
-            with zipfile.ZipFile(path) as members:
+            with _PARSING, zipfile.ZipFile(path) as members:
                 if sum(member.file_size for member in members.infolist()) > path.stat().st_size:
                     raise ValueError("arrays are compressed")
                 for member in members.infolist():
                     _refuse_promise(members, member)
         except zipfile.BadZipFile as error:
             raise ValueError(str(error)) from error
-        with np.load(path) as found:
+        with _PARSING, np.load(path) as found:
             return dict(found)
 
 

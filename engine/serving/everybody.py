@@ -81,6 +81,7 @@ def recommend_all(
     one_of(on_empty, "on_empty", ("popular", "skip"))
     target = _target(out)
     run = open_finished(where)
+    target.warm()  # a store that does not answer is told before there is anything to put
     section = Recommend(
         k=k,
         include_test=include_test,
@@ -107,9 +108,7 @@ def _target(out: Place) -> Location:
     if target.suffixes and target.suffixes[-1].lower() != ".parquet":
         better = target.parent / f"{target.name.removesuffix(target.suffixes[-1])}.parquet"
         raise UsageError(f"{target}: lists for everybody are written as Parquet: name it {better}")
-    if not isinstance(target, Local):
-        target.warm()
-    elif target.is_dir() or not os.access(target.absolute().parent, os.W_OK):
+    if isinstance(target, Local) and (target.is_dir() or not os.access(target.absolute().parent, os.W_OK)):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
     return target
 

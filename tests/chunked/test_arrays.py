@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,3 +154,24 @@ def test_what_is_no_array_is_damage(tmp_path: Path, content: bytes) -> None:
     for load in (load_array, load_arrays):
         with pytest.raises(DamagedError, match="/a: not what it says it is"):
             load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.zeros((0, 4), np.uint8),
+        np.array(3),
+    ],
+)
+def test_an_array_is_read_as_it_was_saved(tmp_path: Path, array: np.ndarray[Any, Any]) -> None:
+    np.save(tmp_path / "a.npy", array)
+    for found in (load_array(tmp_path / "a.npy"), load_array(tmp_path / "a.npy", mmap_mode="r")):
+        assert (found.dtype, found.shape, found.flags.f_contiguous) == (
+            array.dtype,
+            array.shape,
+            array.flags.f_contiguous,
+        )
+        assert (found == array).all()
+    assert load_array(tmp_path / "a.npy").flags.writeable

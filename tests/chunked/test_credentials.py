@@ -116,7 +116,6 @@ ELSEWHERE = [
     ["data", "--data-dir", "{url}", "list"],
     ["run", "--data-dir", "{url}"],
     ["run", "--config", "{url}"],
-    ["recommend", "w", "--all", "--out", "{url}"],
     ["recommend", "w", "--users", "{url}"],
     ["export", "w", "--out", "{url}"],
     ["evaluate", "w", "--lists", "{url}"],
