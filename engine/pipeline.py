@@ -44,7 +44,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
         step("split", "SplitStage", ("ingest",), "train and test", 4),
-        step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 3),
+        step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 4),
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 5),
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 4),

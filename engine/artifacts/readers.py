@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from engine.artifacts import names
@@ -19,6 +18,7 @@ from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.journal import Committed
 from engine.chunked.ranges import consecutive
 from engine.chunked.storage import Location
+from engine.chunked.stored import Stored
 from engine.model.sizes import GROUP_USERS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Factors:
         self._rows: arrays.Rows | None = None
 
     @cached_property
-    def vectors(self) -> zarr.Array[Any]:
+    def vectors(self) -> Stored:
         """float32, shape (users, dims): rows of unit length, or of zeros for a user no dimension reaches."""
         return arrays.open_array(self._stage.root, names.VECTORS)
 

@@ -6,6 +6,7 @@ No more memory is taken than the file has bytes, whatever it says of itself.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -32,15 +33,30 @@ def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any
         Where the file is none of these, or has not as many numbers as it says.
     """
     with damage_named(path):
-        with _PARSING:
-            mapped: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r")  # which looks at the size alone
         if mmap_mode is not None:
+            with _PARSING:
+                mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode=mmap_mode)  # which looks at the size alone
             return mapped
-        dtype, shape, begin = mapped.dtype, mapped.shape, mapped.offset
-        order: Literal["C", "F"] = "C" if mapped.flags.c_contiguous else "F"
-        del mapped  # of which nothing is to count as this process's
-        found: NDArray[Any] = np.fromfile(path, dtype=dtype, count=math.prod(shape), offset=begin)
+        with path.open("rb", buffering=0) as file:
+            with _PARSING:
+                shape, dtype, order = _announced(file)
+            found: NDArray[Any] = np.fromfile(file, dtype=dtype, count=math.prod(shape))
         return found.reshape(shape, order=order)
+
+
+def _announced(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], Literal["C", "F"]]:
+    """Read what a file says of its array, and see that it has so many numbers; where these begin it is left.
+
+    Raises
+    ------
+    ValueError
+        Where it has not, or is no such file.
+    """
+    shape, by_column, dtype = _header(file)
+    size, needed = os.fstat(file.fileno()).st_size, file.tell() + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or min(shape, default=0) < 0 or size < needed:
+        raise ValueError(f"{dtype} of shape {shape}, in {size} bytes")
+    return shape, dtype, "F" if by_column else "C"
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -69,16 +85,16 @@ def _refuse_promise(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{member.filename} is compressed")
     with members.open(member) as file:
-        shape, dtype = _header(file)
+        shape, _, dtype = _header(file)
     if math.prod(shape) * dtype.itemsize > member.file_size:
         raise ValueError(f"shape {shape} of {member.filename}, in {member.file_size} bytes")
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns lie together, and type of numbers."""
     if (version := np.lib.format.read_magic(file)) != (1, 0):
         raise ValueError(f"format {version}")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    return shape, dtype
+    return np.lib.format.read_array_header_1_0(file)
 
 
 class ArrayFile:
@@ -98,14 +114,19 @@ class ArrayFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        mapped: Any = load_array(path, mmap_mode="r")
-        self.dtype, self.shape, self._begin = mapped.dtype, mapped.shape, mapped.offset
+        with damage_named(path), path.open("rb", buffering=0) as file:
+            with _PARSING:
+                self.shape, self.dtype, order = _announced(file)
+            if order == "F" and len(self.shape) > 1:
+                raise ValueError("columns lie together")
+            self._begin = file.tell()
 
     def __getitem__(self, some: slice, /) -> NDArray[Any]:
         start, stop, _ = some.indices(self.shape[0])
         n, row = max(0, stop - start), math.prod(self.shape[1:])
-        read = np.fromfile(self._path, self.dtype, n * row, offset=self._begin + start * row * self.dtype.itemsize)
-        return read.reshape(n, *self.shape[1:])
+        with damage_named(self._path):
+            read = np.fromfile(self._path, self.dtype, n * row, offset=self._begin + start * row * self.dtype.itemsize)
+            return read.reshape(n, *self.shape[1:])
 
 
 @contextmanager

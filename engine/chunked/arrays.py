@@ -11,30 +11,20 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
-from zarr.codecs import BytesCodec, ZstdCodec
-from zarr.core.array_spec import ArraySpec
-from zarr.core.buffer import Buffer
-from zarr.core.metadata import ArrayV3Metadata
 
-from engine.chunked.errors import damage_named
 from engine.chunked.storage import Place, locate
+from engine.chunked.stored import LastChunk, Stored
 
 # By default zarr leaves out chunks that hold only the fill value: a hole would look like data.
 _CONFIG: dict[str, Any] = {"write_empty_chunks": True}
 _METADATA = "zarr.json"
-# What a frame of Zstandard begins with, and the bytes of its longest header.
-_ZSTD, _MOST_HEADER = b"\x28\xb5\x2f\xfd", 18
-# Bytes of an array that must not be taken for there because its metadata say so: what is read of chunks that are
-# missing takes memory as chunks do.
-_LARGE = 64 * 2**20
 # Bytes of a file that are read at once: less than what allocators ask the system for anew each time.
 _AT_ONCE = 2**19
 
@@ -75,7 +65,7 @@ def write_rows(root: Place, scratch: Path, name: str, start: int, values: NDArra
     target = scratch / name
     target.mkdir(parents=True, exist_ok=True)
     (target / _METADATA).write_bytes((locate(root) / name / _METADATA).read_bytes())
-    array = open_array(scratch, name, mode="r+")
+    array = writable_array(scratch, name)
     stop = start + len(values)
     if start % array.chunks[0] or (stop % array.chunks[0] and stop != array.shape[0]):
         raise ValueError(f"rows {start} to {stop} of {name} are not whole chunks of {array.chunks[0]} rows")
@@ -83,63 +73,16 @@ def write_rows(root: Place, scratch: Path, name: str, start: int, values: NDArra
     (target / _METADATA).unlink()
 
 
-def open_array(root: Place, name: str, mode: Any = "r") -> zarr.Array[Any]:
-    """Open a committed array.
-
-    Raises
-    ------
-    DamagedError
-        Where it cannot be opened, or is a large one that lacks its last chunk.
-    """
-    place = locate(root) / name
-    with damage_named(place):
-        array: zarr.Array[Any] = zarr.open_array(place.zarr_store(), mode=mode, zarr_format=3)
-        array = _bounded(array) if mode == "r" else array
-        configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
-        if mode == "r" and configured.nbytes > _LARGE:
-            last = [(n - 1) // chunk for n, chunk in zip(configured.shape, configured.chunks, strict=True)]
-            if not (place / configured.metadata.encode_chunk_key(tuple(last))).is_file():
-                raise ValueError(f"shape {configured.shape}, of which the last chunk is missing")
+def writable_array(scratch: Path, name: str) -> zarr.Array[Any]:
+    """Open an array in a task's scratch folder, to write all chunks of it, whatever they hold."""
+    array: zarr.Array[Any] = zarr.open_array(str(scratch / name), mode="r+", zarr_format=3)
+    configured: zarr.Array[Any] = array.with_config(_CONFIG)  # type: ignore[call-overload]
     return configured
 
 
-class _Bounded(ZstdCodec):
-    """Unpacks a chunk that becomes as many bytes as the array's metadata say, and no other."""
-
-    async def decode(self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]) -> Iterable[Buffer | None]:
-        chunks = list(chunks_and_specs)
-        for chunk, spec in chunks:
-            expected = math.prod(spec.shape) * spec.dtype.to_native_dtype().itemsize
-            if chunk is not None and (n := _unpacked_bytes(chunk[:_MOST_HEADER].to_bytes())) != expected:
-                raise ValueError(f"a chunk of {n} bytes, where {expected} should be")
-        return await super().decode(chunks)
-
-
-def _unpacked_bytes(start: bytes) -> int:
-    """What a frame of Zstandard says (RFC 8878, 3.1.1.1) that it becomes; -1 where it does not say."""
-    flags = start[len(_ZSTD)] if start.startswith(_ZSTD) and len(start) > len(_ZSTD) else 0
-    in_one_piece = flags >> 5 & 1
-    size = (in_one_piece, 2, 4, 8)[flags >> 6]
-    begin = len(_ZSTD) + 1 + (not in_one_piece) + (0, 1, 2, 4)[flags & 3]
-    return int.from_bytes(start[begin : begin + size], "little") + 256 * (size == 2) if size else -1
-
-
-def _bounded(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The same array, of which a chunk is not unpacked that would take more memory than a chunk should.
-
-    Raises
-    ------
-    ValueError
-        Where chunks are larger than the array, or packed in another way than `create_array` does.
-    """
-    metadata = array.metadata
-    assert isinstance(metadata, ArrayV3Metadata)
-    if [type(codec) for codec in metadata.codecs] != [BytesCodec, ZstdCodec]:
-        raise ValueError("its chunks are packed in another way")
-    if any(chunk > max(1, n) for n, chunk in zip(array.shape, array.chunks, strict=True)):
-        raise ValueError(f"chunks {array.chunks} of shape {array.shape}")
-    metadata = replace(metadata, codecs=(metadata.codecs[0], _Bounded()))
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path))
+def open_array(root: Place, name: str) -> Stored:
+    """Open a committed array, to read it; see `Stored`."""
+    return Stored(locate(root) / name)
 
 
 class Unpacked:
@@ -208,7 +151,7 @@ class Unpacked:
             raise OSError(f"a temporary file in {tempfile.gettempdir()} has been cut short")
 
 
-Rows = zarr.Array[Any] | Unpacked | NDArray[Any]
+Rows = Stored | Unpacked | NDArray[Any]
 """What rows are read of: a committed array, or what it holds, in memory or unpacked."""
 
 
@@ -219,17 +162,16 @@ def hold(array: Rows) -> NDArray[Any]:
 
 def unpack(array: Rows) -> Rows:
     """The same rows, in a file that few of them are read of quickly; what is in memory stays there."""
-    return Unpacked(array) if isinstance(array, zarr.Array) else array
+    return Unpacked(array) if isinstance(array, Stored) else array
 
 
-def read_rows(array: Rows, start: int, stop: int) -> NDArray[Any]:
-    """Rows ``start`` to ``stop`` of an array, in memory."""
+def read_rows(array: Rows, start: int, stop: int, last: LastChunk | None = None) -> NDArray[Any]:
+    """Rows ``start`` to ``stop`` of an array, in memory; see `Stored.read`."""
     if isinstance(array, np.ndarray):
         return array[start:stop]
     if isinstance(array, Unpacked):
         return array.take(np.array([start]), np.array([stop]))
-    with damage_named(array.store_path):
-        return np.asarray(array[start:stop])
+    return array.read(start, stop, last)
 
 
 def take_rows(array: Rows, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from engine.chunked.errors import damage_named
 from engine.chunked.kept import KeptChunks
 from engine.chunked.ranges import consecutive
 from engine.chunked.storage import Place, locate
+from engine.chunked.stored import LastChunk, Stored
 from engine.chunked.task import Reads
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ def create(
         "value_step": value_step,
     }
     arrays.create_group(scratch, name, attributes)
-    group = zarr.open_group(str(scratch / name), mode="r+")
-    group.create_array(INDPTR, data=indptr, chunks=(len(indptr),))
+    pointers = f"{name}/{INDPTR}"
+    arrays.create_array(scratch, pointers, shape=indptr.shape, chunks=indptr.shape, dtype=np.int64, fill=0)
+    arrays.writable_array(scratch, pointers)[:] = indptr
     for part, dtype, fill in ((INDICES, narrowest_index(n_columns), 0), (DATA, np.dtype(value_dtype), 0)):
         arrays.create_array(scratch, f"{name}/{part}", shape=(nnz,), chunks=(chunk,), dtype=dtype, fill=fill)
 
@@ -155,7 +157,7 @@ def _cut(indptr: NDArray[np.int64], first: int) -> Iterator[slice]:
 
 
 def _committed(parts: Sequence[arrays.Rows], room: int = 0) -> KeptChunks:
-    return KeptChunks([part for part in parts if isinstance(part, zarr.Array)], room)
+    return KeptChunks([part for part in parts if isinstance(part, Stored)], room)
 
 
 class CsrReader:
@@ -241,8 +243,17 @@ class CsrReader:
 
     def read(self, start: int, stop: int) -> NarrowRows:
         """Rows ``start`` to ``stop`` in their stored dtypes."""
-        first, last = int(self.indptr[start]), int(self.indptr[stop])
-        indices, data = (arrays.read_rows(part, first, last) for part in self._parts)
+        return self._read(start, stop, (LastChunk(), LastChunk()))
+
+    def read_stretches(self, stretches: Iterable[tuple[int, int]]) -> Iterator[NarrowRows]:
+        """The same of stretches of rows, one after the other; a chunk that two of them share is unpacked once."""
+        last = LastChunk(), LastChunk()
+        for start, stop in stretches:
+            yield self._read(start, stop, last)
+
+    def _read(self, start: int, stop: int, last: Sequence[LastChunk]) -> NarrowRows:
+        first, end = int(self.indptr[start]), int(self.indptr[stop])
+        indices, data = (arrays.read_rows(part, first, end, each) for part, each in zip(self._parts, last, strict=True))
         return NarrowRows(self.indptr[start : stop + 1] - first, indices, data, self.shape[1], self.value_step)
 
     def read_some(

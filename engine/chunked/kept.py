@@ -7,10 +7,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import zarr
 from numpy.typing import NDArray
 
 from engine.chunked import arrays
+from engine.chunked.stored import Stored
 from engine.chunked.task import Reads
 
 
@@ -22,13 +22,13 @@ class KeptChunks:
 
     Parameters
     ----------
-    parts : sequence of zarr.Array
+    parts : sequence of Stored
         Flat arrays of one length, with chunks of one size.
     room : int
         Bytes that may be kept.
     """
 
-    def __init__(self, parts: Sequence[zarr.Array[Any]], room: int) -> None:
+    def __init__(self, parts: Sequence[Stored], room: int) -> None:
         self._parts = parts
         self._left = room
         self._latest = 0

@@ -6,6 +6,7 @@ from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config
 from engine.costs.common import (
+    BEFORE,
     ZARR,
     Plan,
     Shapes,
@@ -62,14 +63,14 @@ def biases(settings: Config, shapes: Shapes) -> Plan:
         item_arrays=total(taken=8, of_piece=8) * items,
     )
     of_items = total(left=8, counts=8, of_a_part=8, damped=3 * 8) * items
-    settling = total(numpy=4 * MIB, items=of_items, train_indptr=8 * shapes.n_users)
+    settling = total(numpy=4 * MIB, before=BEFORE, items=of_items, train_indptr=8 * shapes.n_users)
     together = total(items=8 * items, users=total(all=4, of_a_part=4, train_indptr=8) * shapes.n_users)
     plan = {"sums": Planned(n_parts, Cost(task=sums)), "start": Planned(1, Cost(task=settling))}
     for p in range(section.passes):
         plan[f"users-{p}"] = Planned(n_parts, Cost(task=users, shared=8 * items))
         if p < section.passes - 1:
             plan[f"items-{p + 1}"] = Planned(1, Cost(task=settling))
-    plan["fit"] = Planned(1, Cost(task=total(numpy=4 * MIB, together=together)))
+    plan["fit"] = Planned(1, Cost(task=total(numpy=4 * MIB, before=BEFORE, together=together)))
     return {name: Planned(0, each.cost) for name, each in plan.items()} if shapes.implicit else plan
 
 

@@ -8,6 +8,7 @@ from engine.chunked.budget import MIB, Cost
 from engine.chunked.task import Planned
 from engine.config import Config, Refine, Residuals
 from engine.costs.common import (
+    BEFORE,
     HNSW_LOADED,
     ZARR,
     Plan,
@@ -65,7 +66,7 @@ def factors(settings: Config, shapes: Shapes) -> Plan:
         shared=total(loadings=4 * shapes.n_items * dims, indptr=8 * shapes.n_users, order=4 * shapes.n_items),
     )
     return _decompose(settings, shapes) | {
-        "layout": Planned(1, Cost(task=ZARR)),
+        "layout": Planned(1, Cost(task=total(zarr=ZARR, before=BEFORE))),
         "vectors": Planned(chunks(shapes.n_users, settings.factors.users_per_chunk), loadings),
     }
 
@@ -92,6 +93,7 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
     )
     one = total(
         zarr=ZARR,
+        before=BEFORE,
         linalg=4 * MIB,
         sum=tall,
         partial_sum=tall,
@@ -132,6 +134,7 @@ def _pass_at_once(settings: Config, shapes: Shapes) -> int:
     rating = total(columns=column_bytes(shapes), data=shapes.value_bytes, scaled=scaled_value(settings), by_item=8 + 4)
     return total(
         zarr=ZARR,
+        before=BEFORE,
         wide_values=wide_values(settings, shapes),
         linalg=4 * MIB,
         sum=4 * items * width,
@@ -150,7 +153,10 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
     fit = plan["users-0"].cost
     vectors = replace(fit, task=fit.task - 4 * dims * shapes.n_items + total(found=4, unit=4, written=4) * dims * block)
     n_blocks = chunks(shapes.n_users, settings.refine.users_per_chunk)
-    return plan | {"layout": Planned(1, Cost(task=ZARR)), "vectors": Planned(n_blocks, vectors)}
+    return plan | {
+        "layout": Planned(1, Cost(task=total(zarr=ZARR, before=BEFORE))),
+        "vectors": Planned(n_blocks, vectors),
+    }
 
 
 def residuals(settings: Config, shapes: Shapes) -> Plan:
@@ -178,7 +184,7 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
     reading = total(
         zarr=ZARR,
         wide_values=wide_values(settings, shapes),
-        stored=read * min(n_train(settings, shapes), READ_RATINGS + shapes.most_ratings),
+        stored=read * (piece + min(settings.matrix.ratings_per_chunk, n_train(settings, shapes))),
         lengths=3
         * 8
         * min(users, chunks(chunks(work, max(1, n_parts)), PART_USER)),  # of a part's users, and their ends
@@ -238,14 +244,14 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
         for number in range(section.steps):
             plan[f"more-{sweep}-{number}"] = Planned(n_parts, add_more)
             plan[f"step-{sweep}-{number}"] = Planned(chunks(items, own), of_range)
-    plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, items=tall, some=some), shared=indptr))
+    plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, before=BEFORE // 2, items=tall, some=some), shared=indptr))
     return plan
 
 
 def index(settings: Config, shapes: Shapes) -> Plan:
     """Build a graph from the vectors of its shard; or sort users by cluster, a chunk and then a group at a time."""
     method, _ = choose(settings.index.method, shapes.n_users)
-    plan = {"choose": Planned(1, Cost(task=ZARR))}
+    plan = {"choose": Planned(1, Cost(task=total(zarr=ZARR, before=BEFORE)))}
     if method == "hnsw":
         vectors = 4 * vector_dims(settings, shapes) * min(settings.index.shard_users, shapes.n_users)
         build = total(zarr=ZARR, hnswlib=HNSW_LOADED, vectors=vectors, graph=graph_bytes(settings, shapes))
@@ -278,11 +284,12 @@ def _clusters(settings: Config, shapes: Shapes) -> Plan:
         task=total(zarr=ZARR, read=user * chunk, sorted=user * chunk, written=user * chunk, products=products),
         shared=centres,
     )
-    edges = total(numpy=8 * MIB, counts=total(chunks=8, stacked=8) * n_chunks * clusters)
+    edges = total(numpy=8 * MIB, before=BEFORE, counts=total(chunks=8, stacked=8) * n_chunks * clusters)
     group = user * min(GROUP_USERS, shapes.n_users)
     collect = Cost(
         task=total(
             files=4 * MIB,
+            before=BEFORE // 2,
             group=group,
             of_a_chunk=group,
             places=total(starts=8, offsets=8, numbers=8, places=8) * chunk,

@@ -44,7 +44,7 @@ from engine.model.factors import gram
 from engine.model.refine import starting_vectors
 from engine.model.scale import scaled
 from engine.model.scoring import cut_by_work
-from engine.model.sizes import PART_USER, PIECE_RATINGS, PIECE_USERS, READ_RATINGS
+from engine.model.sizes import PART_USER, PIECE_RATINGS, PIECE_USERS
 
 
 class Sweeps(Protocol):
@@ -80,6 +80,7 @@ class AlternatingStage(Generic[Section]):
         self._n_parts = inputs.plan()["sums"].n_tasks
         self._parts = self._train.split_rows(self._n_parts, PART_USER) if self._n_parts else []
         self._is_one_part = "items-0" in inputs.plan()
+        self._users_files: dict[tuple[int, int], ArrayFile] = {}
 
     def objective(self) -> Objective:
         """What products of vectors are fitted to; after the round ``start``."""
@@ -135,13 +136,9 @@ class AlternatingStage(Generic[Section]):
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, NarrowRows]]:
         """Ratings of a range of users, some at a time; which users these are."""
-        edges = self._edges(start, stop)
-        # Several pieces are read at once: of a stored chunk, which is larger, all is unpacked for what is read of it.
-        work = np.diff(self._train.indptr[edges])
-        for first, last in cut_by_work(work, READ_RATINGS, len(work)):
-            rows = self._train.read(edges[first], edges[last])
-            for begin, end in itertools.pairwise(edges[first : last + 1]):
-                yield begin, end, rows.part(begin - edges[first], end - edges[first])
+        stretches = list(itertools.pairwise(self._edges(start, stop)))
+        for stretch, rows in zip(stretches, self._train.read_stretches(stretches), strict=True):
+            yield *stretch, rows
 
     def _edges(self, start: int, stop: int) -> list[int]:
         """The first user of each piece of a range, and the end."""
@@ -203,9 +200,16 @@ class AlternatingStage(Generic[Section]):
         found = np.zeros((stop - start, self._dims), dtype=np.float32)
         for part, (first, last) in enumerate(self._parts) if sweep >= 0 else ():
             if first < stop and last > start:
-                stored = ArrayFile(self._own.path(_users_path(sweep, part)))
+                stored = self._users_file(sweep, part)
                 some = slice(max(first, start), min(last, stop))
                 found[some.start - start : some.stop - start] = stored[some.start - first : some.stop - first]
+        return found
+
+    def _users_file(self, sweep: int, part: int) -> ArrayFile:
+        """Vectors of a part after a sweep: a file that many pieces are read of."""
+        found = self._users_files.get((sweep, part))
+        if found is None:
+            found = self._users_files[sweep, part] = ArrayFile(self._own.path(_users_path(sweep, part)))
         return found
 
     # Items, by ranges.

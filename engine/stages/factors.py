@@ -31,7 +31,7 @@ Files
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ from engine.artifacts.names import LOADINGS, SINGULAR_VALUES, VECTORS
 from engine.artifacts.readers import Factors, Matrix
 from engine.artifacts.records import Scale
 from engine.chunked import arrays
-from engine.chunked.array_files import ArrayFile, load_array
+from engine.chunked.array_files import ArrayFile, array_file, load_array
 from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
@@ -136,18 +136,21 @@ class FactorsStage:
         lengths = np.diff(self._matrix.indptr[start : stop + 1])
         return [(start + first, start + last) for first, last in cut_by_work(lengths, ratings, users)]
 
-    def _read(self, first: int, last: int) -> NarrowRows:
-        """Users' ratings as they are decomposed, but for what many ratings count less."""
-        rows = self._matrix.read(first, last)
-        return rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
+    def _read(self, pieces: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, NarrowRows]]:
+        """Users' ratings, some after the others, as they are decomposed, but for what many ratings count less."""
+        for piece, rows in zip(pieces, self._matrix.read_stretches(pieces), strict=True):
+            yield *piece, rows if self._scale is None else scaled(rows, self._scale.low, self._scale.high)
 
     def _pass(self, p: int, index: int, context: TaskContext) -> None:
         start, stop = self._ranges[index]
         order, basis = context.shared
         total = np.zeros_like(basis)
-        for first, last in self._pieces(start, stop, context.batch_rows, PASS_ROWS):
-            add_gram_product(self._read(first, last), order, self._user_weights(first, last), basis, total)
-        np.save(context.scratch / f"partial-{p}.{index}.npy", total[:, : self._width])
+        for first, last, rows in self._read(self._pieces(start, stop, context.batch_rows, PASS_ROWS)):
+            add_gram_product(rows, order, self._user_weights(first, last), basis, total)
+        # Rows that are cut off: NumPy would write them number by number.
+        with array_file(context.scratch / f"partial-{p}.{index}.npy", np.float32, (len(total), self._width)) as write:
+            for some in range(0, len(total), PROJECT_ROWS):
+                write(total[some : some + PROJECT_ROWS, : self._width])
 
     def _reduce(self, p: int, index: int, context: TaskContext) -> None:
         total = load_array(self._own.path(f"partial-{p}.0.npy"))
@@ -160,7 +163,8 @@ class FactorsStage:
         order, basis = context.shared
         total = np.zeros((len(basis), self._width), dtype=np.float32)
         n_users, ends = self._matrix.shape[0], np.array([stop for _, stop in self._ranges])
-        add_partial_sums(self._read(0, n_users), ends, order, self._user_weights(0, n_users), basis, total)
+        for _, _, rows in self._read([(0, n_users)]):
+            add_partial_sums(rows, ends, order, self._user_weights(0, n_users), basis, total)
         self._finish(p, total, context)
 
     def _finish(self, p: int, total: NDArray[np.float32], context: TaskContext) -> None:
@@ -172,10 +176,10 @@ class FactorsStage:
         start, stop = self._ranges[index]
         order, basis = context.shared
         total = np.zeros((self._width, self._width))
-        for first in range(start, stop, PROJECT_ROWS):
-            last = min(first + PROJECT_ROWS, stop)
+        pieces = [(first, min(first + PROJECT_ROWS, stop)) for first in range(start, stop, PROJECT_ROWS)]
+        for first, last, rows in self._read(pieces):
             scale = np.sqrt(self._user_weights(first, last))
-            product = times_dense(self._read(first, last), basis, order)[:, : self._width]
+            product = times_dense(rows, basis, order)[:, : self._width]
             total += gram(product * scale[:, None])
         np.save(context.scratch / f"gram.{index}.npy", total)
 
@@ -210,6 +214,6 @@ class FactorsStage:
         chunk = self._section.users_per_chunk
         start, stop = index * chunk, min((index + 1) * chunk, n_users)
         vectors = np.empty((stop - start, self._dims), dtype=np.float32)
-        for first, last in self._pieces(start, stop, VECTOR_RATINGS, chunk):
-            vectors[first - start : last - start] = unit_rows(times_dense(self._read(first, last), context.shared))
+        for first, last, rows in self._read(self._pieces(start, stop, VECTOR_RATINGS, chunk)):
+            vectors[first - start : last - start] = unit_rows(times_dense(rows, context.shared))
         arrays.write_rows(self._own.root, context.scratch, VECTORS, start, vectors)

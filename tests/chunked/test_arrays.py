@@ -60,7 +60,7 @@ def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("unpacked")
     values = np.random.default_rng(0).normal(size=request.param).astype(np.float32)
     arrays.create_array(folder, "a", shape=values.shape, chunks=(7, *values.shape[1:]), dtype=np.float32, fill=np.nan)
-    array = arrays.open_array(folder, "a", mode="r+")
+    array = arrays.writable_array(folder, "a")
     array[:] = values
     return values, Unpacked(arrays.open_array(folder, "a"))
 

@@ -127,7 +127,7 @@ def write_matrix(root: Path) -> Path:
     indptr = np.array([0, 2, 2, 5])
     csr.create(scratch, "m", indptr=indptr, n_columns=4, value_dtype="uint8", value_step=0.5, chunk=2)
     for name in ("indices", "data"):
-        arrays.open_array(locate(scratch), f"m/{name}", mode="r+")[:] = np.array([0, 3, 1, 2, 3], dtype=np.uint8)
+        arrays.writable_array(scratch, f"m/{name}")[:] = np.array([0, 3, 1, 2, 3], dtype=np.uint8)
     store.commit(scratch)
     return root / "m"
 

@@ -132,7 +132,7 @@ def test_sparse_matrices_are_read_in_rows(place: Location) -> None:
     indptr = np.array([0, 2, 2, 5])
     csr.create(scratch, "m", indptr=indptr, n_columns=4, value_dtype="uint8", value_step=0.5, chunk=2)
     for name, values in (("indices", [0, 3, 1, 2, 3]), ("data", [1, 2, 3, 4, 5])):
-        arrays.open_array(locate(scratch), f"m/{name}", mode="r+")[:] = np.array(values, dtype=np.uint8)
+        arrays.writable_array(scratch, f"m/{name}")[:] = np.array(values, dtype=np.uint8)
     store.commit(scratch)
     found = csr.CsrReader(place, "m").read(0, 3).widen().toarray()
     np.testing.assert_array_equal(found, [[0.5, 0, 0, 1], [0, 0, 0, 0], [0, 1.5, 2, 2.5]])

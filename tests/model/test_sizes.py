@@ -31,7 +31,7 @@ KNOWN = {
     "index": (4, "9e6fcf8c6bee"),
     "ingest": (7, "f495484de76b"),
     "item_neighbors": (5, "f0816baed48b"),
-    "matrix": (3, "691836531422"),
+    "matrix": (4, "691836531422"),
     "neighbors": (6, "4b29f970e1c8"),
     "predict": (4, "747e8607befa"),
     "recommend": (13, "c97d71e74f49"),

@@ -35,7 +35,7 @@ class Loops:
         self.together = np.zeros((self.train.shape[1],) * 2)
         if together is not None:
             self.together = together.similarities.widen().toarray() * together.scales[:, None]
-        self.vectors = np.asarray(arrays.open_array(stages["refine"].root, "vectors")[:]).astype(np.float64)
+        self.vectors = arrays.hold(arrays.open_array(stages["refine"].root, "vectors")).astype(np.float64)
         self.item_vectors = np.load(stages["refine"].path("item-factors.npy")).astype(np.float64)
 
     def predicted(self, user: int, item: int) -> float:

@@ -20,9 +20,10 @@ from engine.chunked.errors import DamagedError, EngineError
 SMALL = 64 * 2**20
 
 
-def too_large(where: object) -> OSError:
-    """What is raised instead of reading a file of more than `SMALL` bytes at once."""
-    return OSError(errno.EFBIG, f"More than {SMALL >> 20} MiB, which no file of this kind has", str(where))
+def too_large(where: object, most: int = SMALL) -> OSError:
+    """What is raised instead of reading a file of more than ``most`` bytes at once."""
+    size = f"{most >> 20} MiB" if most >= 2**20 else f"{most} bytes"
+    return OSError(errno.EFBIG, f"More than {size}, which no file of this kind has", str(where))
 
 
 def refuse_large(where: object, content: bytes) -> None:
@@ -157,8 +158,8 @@ class Location(Protocol):
         """What tells of a file below by its name, for many files one after another."""
         ...
 
-    def read_bytes(self) -> bytes:
-        """The content of a small file: OSError where it is larger than `SMALL`, or no regular file."""
+    def read_bytes(self, most: int = SMALL) -> bytes:
+        """The content of a file of so many bytes at most: OSError where it is larger, or no regular file."""
         ...
 
     def read_text(self) -> str:

@@ -211,12 +211,12 @@ class Local(_Path):
 
         return listed
 
-    def read_bytes(self) -> bytes:
-        """The content of a small file."""
+    def read_bytes(self, most: int = SMALL) -> bytes:
+        """The content of a file of so many bytes at most."""
         with self._reading() as file:
             size = os.fstat(file.fileno()).st_size
-            if size > SMALL:
-                raise too_large(self)
+            if size > most:
+                raise too_large(self, most)
             return file.read(size)
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:

@@ -258,17 +258,17 @@ class Remote:
         names = {name.rstrip("/").rpartition("/")[2] for name in listed if name != key}
         return sorted(name for name in names if name)
 
-    def read_bytes(self) -> bytes:
-        """The content of a small object."""
+    def read_bytes(self, most: int = SMALL) -> bytes:
+        """The content of an object of so many bytes at most."""
         try:
             with _asking(self.url):
-                content = bytes(self.store.cat_file(self.key, start=0, end=SMALL + 1))
+                content = bytes(self.store.cat_file(self.key, start=0, end=most + 1))
         except OSError as error:
             if error.errno == errno.EINVAL and self.state()[0] == 0:
                 return b""  # S3 has no part of an empty object
             raise
-        if len(content) > SMALL:
-            raise too_large(self)
+        if len(content) > most:
+            raise too_large(self, most)
         return content
 
     def read_text(self) -> str:

@@ -10,10 +10,8 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from engine import config
@@ -22,6 +20,7 @@ from engine.artifacts.readers import Factors, Index, compared
 from engine.chunked import arrays
 from engine.chunked.errors import UsageError
 from engine.chunked.pipeline import Inputs
+from engine.chunked.stored import Stored
 from engine.chunked.task import Planned, Round, TaskContext
 from engine.kernels.nearest import NO_NEIGHBOR, Best
 from engine.model.neighbors import Nearest, merge_nearest
@@ -74,7 +73,7 @@ def save(graph: hnswlib.Index, path: Path) -> None:
 
 
 def ask_shards(
-    index: Index, vectors: zarr.Array[Any], users: NDArray[np.int32], queries: NDArray[np.float32], k: int, ef: int
+    index: Index, vectors: Stored, users: NDArray[np.int32], queries: NDArray[np.float32], k: int, ef: int
 ) -> Nearest:
     """The nearest of a block of users, from all shards, which are loaded one at a time.
 
@@ -115,7 +114,7 @@ def ask_shards(
 
 
 def _compare_with(
-    vectors: zarr.Array[Any], start: int, stop: int, users: NDArray[np.int32], queries: NDArray[np.float32], k: int
+    vectors: Stored, start: int, stop: int, users: NDArray[np.int32], queries: NDArray[np.float32], k: int
 ) -> Nearest:
     """The nearest among a range of users, by comparing with all of them."""
     best = Best(users, queries, k)

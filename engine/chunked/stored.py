@@ -1,0 +1,158 @@
+"""Committed Zarr arrays, read chunk by chunk: what is asked for is unpacked where it is to be, by whoever asks.
+
+Zarr writes arrays and reads their metadata. Its own way to a chunk leads through one loop of events for all threads,
+and takes several times as long as unpacking does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numcodecs.zstd
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BytesCodec, ZstdCodec
+from zarr.core.metadata import ArrayV3Metadata
+
+from engine.chunked.errors import damage_named
+from engine.chunked.storage import Location
+
+# What a frame of Zstandard begins with, and the bytes of its longest header.
+_ZSTD, _MOST_HEADER = b"\x28\xb5\x2f\xfd", 18
+# Bytes of an array that must not be taken for there because its metadata say so: see `Stored`.
+_LARGE = 64 * 2**20
+
+
+class LastChunk:
+    """A chunk of an array of which not all was wanted: who reads on begins with it.
+
+    Attributes
+    ----------
+    number : int
+        -1 where there is none.
+    rows : array
+    """
+
+    def __init__(self) -> None:
+        self.number = -1
+        self.rows: NDArray[Any] = np.empty(0)
+
+
+class Stored:
+    """A committed array.
+
+    Parameters
+    ----------
+    place : Location
+        Its folder.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    chunks : tuple of int
+        Rows of a chunk, and the rest of the shape.
+    nbytes : int
+        Of all of it, in memory.
+
+    Raises
+    ------
+    DamagedError
+        Where it cannot be opened, is cut or packed as `engine.chunked.arrays.create_array` does not, or is a large one
+        that lacks its last chunk.
+    """
+
+    def __init__(self, place: Location) -> None:
+        self.place = place
+        with damage_named(place):
+            array: zarr.Array[Any] = zarr.open_array(place.zarr_store(), mode="r", zarr_format=3)
+            metadata = array.metadata
+            assert isinstance(metadata, ArrayV3Metadata)
+            _refuse_other(array, metadata)
+            self.shape: tuple[int, ...] = array.shape
+            self.chunks: tuple[int, ...] = array.chunks
+            self.dtype: np.dtype[Any] = array.dtype
+            self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+            self._name_of = metadata.encode_chunk_key
+            if self.nbytes > _LARGE and not self._chunk((self.shape[0] - 1) // self.chunks[0]).is_file():
+                raise ValueError(f"shape {self.shape}, of which the last chunk is missing")
+
+    def read(self, start: int, stop: int, last: LastChunk | None = None) -> NDArray[Any]:
+        """Rows ``start`` to ``stop``.
+
+        Parameters
+        ----------
+        start, stop : int
+        last : LastChunk, optional
+            What the one who reads on has got.
+
+        Raises
+        ------
+        DamagedError
+            Where a chunk does not become as many bytes as it should; no other is unpacked.
+        """
+        size, shape = self.chunks[0], self.shape[1:]
+        with damage_named(self.place):
+            found = np.empty((max(0, stop - start), *shape), dtype=self.dtype)
+            for number in range(start // size, -(-stop // size)):
+                begin = number * size
+                low, high = max(start, begin), min(stop, begin + size)
+                into = found[low - start : high - start]
+                if high - low == size:
+                    self._unpack(number, into)
+                else:
+                    into[...] = self._whole(number, last or LastChunk())[low - begin : high - begin]
+        return found
+
+    def _whole(self, number: int, last: LastChunk) -> NDArray[Any]:
+        """A chunk, which becomes the last one."""
+        if last.number != number:
+            last.number, last.rows = -1, np.empty(0)  # of two chunks one has room
+            rows = np.empty(self.chunks, dtype=self.dtype)
+            self._unpack(number, rows)
+            last.number, last.rows = number, rows
+        return last.rows
+
+    def _unpack(self, number: int, into: NDArray[Any]) -> None:
+        # Of a block of 128 KiB that it cannot pack, Zstandard makes three bytes more; a frame adds less than 1 KiB.
+        packed = self._chunk(number).read_bytes(into.nbytes + into.nbytes // 2**16 + 2**10)
+        if (n := _unpacked_bytes(packed[:_MOST_HEADER])) != into.nbytes:
+            raise ValueError(f"a chunk of {n} bytes, where {into.nbytes} should be")
+        try:
+            numcodecs.zstd.decompress(packed, into)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
+    def _chunk(self, number: int) -> Location:
+        return self.place / self._name_of((number, *(0 for _ in self.shape[1:])))
+
+
+def _refuse_other(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> None:
+    """See that an array is cut and packed as those here are.
+
+    Raises
+    ------
+    ValueError
+        Where it is not.
+    """
+    bytes_, *packed = metadata.codecs
+    if (
+        not isinstance(bytes_, BytesCodec)
+        or [type(codec) for codec in packed] != [ZstdCodec]
+        or not array.dtype.isnative
+    ):
+        raise ValueError("its chunks are packed in another way")
+    cuts = list(zip(array.shape, array.chunks, strict=True))
+    if not cuts or any(chunk > max(1, n) for n, chunk in cuts) or any(chunk != max(1, n) for n, chunk in cuts[1:]):
+        raise ValueError(f"chunks {array.chunks} of shape {array.shape}")
+
+
+def _unpacked_bytes(start: bytes) -> int:
+    """What a frame of Zstandard says (RFC 8878, 3.1.1.1) that it becomes; -1 where it does not say."""
+    flags = start[len(_ZSTD)] if start.startswith(_ZSTD) and len(start) > len(_ZSTD) else 0
+    in_one_piece = flags >> 5 & 1
+    size = (in_one_piece, 2, 4, 8)[flags >> 6]
+    begin = len(_ZSTD) + 1 + (not in_one_piece) + (0, 1, 2, 4)[flags & 3]
+    return int.from_bytes(start[begin : begin + size], "little") + 256 * (size == 2) if size else -1

@@ -1,0 +1,111 @@
+"""Committed arrays, read chunk by chunk, against what Zarr reads of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.chunked import arrays
+from engine.chunked.csr import CsrReader, create
+from engine.chunked.errors import DamagedError
+from engine.chunked.storage import locate
+from engine.chunked.stored import LastChunk, Stored
+
+KINDS = [((50,), "uint8"), ((50,), "uint16"), ((50, 3), "float32"), ((7,), "int64"), ((1, 2), "float64")]
+Array = tuple[Path, Stored]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"{kind[0]} {kind[1]}")
+def array(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Array:
+    (n, *rest), dtype = request.param
+    folder = tmp_path_factory.mktemp("stored")
+    arrays.create_array(folder, "a", shape=(n, *rest), chunks=(7, *rest), dtype=dtype, fill=0)
+    arrays.writable_array(folder, "a")[:] = np.random.default_rng(0).integers(0, 200, (n, *rest)).astype(dtype)
+    return folder / "a", arrays.open_array(folder, "a")
+
+
+@given(bounds=st.tuples(st.integers(0, 50), st.integers(0, 50)))
+def test_rows_are_those_that_zarr_reads(array: Array, bounds: tuple[int, int]) -> None:
+    path, stored = array
+    start, stop = (min(each, stored.shape[0]) for each in sorted(bounds))
+    found = stored.read(start, stop)
+    expected: Any = zarr.open_array(str(path), mode="r")[start:stop]
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+
+
+@pytest.fixture
+def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of chunks in the order in which they are unpacked."""
+    numbers: list[int] = []
+    unpack = Stored._unpack
+
+    def noting(self: Stored, number: int, into: np.ndarray) -> None:
+        numbers.append(number)
+        unpack(self, number, into)
+
+    monkeypatch.setattr(Stored, "_unpack", noting)
+    return numbers
+
+
+def test_who_reads_on_unpacks_a_chunk_once(array: Array, unpacked: list[int]) -> None:
+    _, stored = array
+    n, last = stored.shape[0], LastChunk()
+    parts = [stored.read(start, min(start + 5, n), last) for start in range(0, n, 5)]
+    assert unpacked == list(range(-(-n // 7)))
+    np.testing.assert_array_equal(np.concatenate(parts), stored.read(0, n))
+
+
+def test_stretches_of_rows_unpack_a_chunk_once(tmp_path: Path, unpacked: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    indptr = np.concatenate([[0], np.cumsum(rng.integers(0, 9, 20))])
+    create(tmp_path, "m", indptr=indptr, n_columns=9, value_dtype="uint8", value_step=0.5, chunk=16)
+    for name in ("indices", "data"):
+        arrays.writable_array(tmp_path, f"m/{name}")[:] = rng.integers(0, 9, indptr[-1]).astype(np.uint8)
+    reader = CsrReader(tmp_path, "m")
+    stretches = [(0, 3), (3, 4), (4, 4), (4, 11), (11, 20)]
+    unpacked.clear()
+    found = list(reader.read_stretches(stretches))
+    assert sorted(unpacked) == sorted(2 * list(range(-(-int(indptr[-1]) // 16))))
+    for (start, stop), rows in zip(stretches, found, strict=True):
+        np.testing.assert_array_equal(rows.widen().toarray(), reader.read(start, stop).widen().toarray())
+
+
+def test_matrices_without_values_are_read(tmp_path: Path) -> None:
+    create(tmp_path, "m", indptr=np.zeros(4, dtype=np.int64), n_columns=2, value_dtype="uint8", value_step=1, chunk=16)
+    assert (tmp_path / "m/indptr/c/0").is_file()  # though Zarr leaves out chunks of nothing but the fill value
+    assert CsrReader(tmp_path, "m").read(0, 3).widen().shape == (3, 2)
+
+
+def test_a_chunk_that_is_gone_is_no_data(tmp_path: Path) -> None:
+    arrays.create_array(tmp_path, "a", shape=(9,), chunks=(3,), dtype="uint8", fill=0)
+    arrays.writable_array(tmp_path, "a")[:] = np.ones(9, dtype=np.uint8)
+    stored = arrays.open_array(tmp_path, "a")
+    (tmp_path / "a/c/1").unlink()
+    with pytest.raises(FileNotFoundError, match="a/c/1"):
+        stored.read(0, 9)
+
+
+def test_a_chunk_of_more_bytes_than_any_has_is_not_read(tmp_path: Path) -> None:
+    arrays.create_array(tmp_path, "a", shape=(9,), chunks=(3,), dtype="uint8", fill=0)
+    arrays.writable_array(tmp_path, "a")[:] = np.ones(9, dtype=np.uint8)
+    (tmp_path / "a/c/1").write_bytes(bytes(2**20))
+    with pytest.raises(OSError, match=r"More than .* bytes, which no file of this kind has"):
+        arrays.open_array(tmp_path, "a").read(0, 9)
+
+
+@pytest.mark.parametrize("altered", [1, 12, -1])
+def test_a_chunk_that_does_not_unpack_is_damage(tmp_path: Path, altered: int) -> None:
+    arrays.create_array(tmp_path, "a", shape=(4000,), chunks=(4000,), dtype="uint16", fill=0)
+    arrays.writable_array(tmp_path, "a")[:] = np.arange(4000, dtype=np.uint16) % 61
+    content = bytearray((tmp_path / "a/c/0").read_bytes())
+    content[altered] ^= 255
+    (tmp_path / "a/c/0").write_bytes(content[: len(content) - (altered == -1)])
+    with pytest.raises(DamagedError, match="/a: not what it says it is"):
+        Stored(locate(tmp_path) / "a").read(0, 4000)
