@@ -44,14 +44,14 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
         step("split", "SplitStage", ("ingest",), "train and test", 4),
-        step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 4),
+        step("matrix", "MatrixStage", ("ingest", "split"), "CSR of train and test", 3),
         step("factors", "FactorsStage", ("matrix",), "SVD, user vectors", 5),
         *((refine,) if refined else ()),
         step("index", "IndexStage", (vectors,), "what neighbours are searched with", 4),
         step("neighbors", "NeighborsStage", (vectors, "index"), "nearest users", 6),
         step("biases", "BiasesStage", ("matrix",), "how far users and items are from the mean", 3),
     )
-    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 12)
+    evaluate = step("evaluate", "EvaluateStage", _MEASURED, "figures of the model and of baselines", 13)
     if settings.evaluate.model == "notebook":
         return (*neighbors_and_baseline, *((evaluate,) if settings.split.tests else ()))
     sections = {name: getattr(settings, name) for name in Calibration.__struct_fields__}

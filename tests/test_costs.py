@@ -37,7 +37,7 @@ def test_a_pass_holds_the_basis_once_and_a_partial_sum_per_task() -> None:
     projected = plan["project"].cost.task - 16 * 1009 * 2609 - PROJECT_ROWS * (4 * 112 + 16 * 107)
     assert pass_.task - as_multiplied - 12 * 97 == projected
     assert (pass_.shared, pass_.row, pass_.max_rows) == (as_multiplied + 8 * 1009 + 16 * 503, 16, 1009 * 2609)
-    assert plan["basis-0"].cost.total(1, 1) - projected == 2 * tall + GRAM_ROWS * 107 * 8 + 4 * MIB + 24 * 503
+    assert plan["basis-0"].cost.total(1, 1) - projected == 2 * tall + GRAM_ROWS * 107 * 8 + 12 * MIB + 24 * 503
     assert [name for name in plan if name.startswith("pass")] == ["pass-0", "pass-1"]
 
 

@@ -324,19 +324,25 @@ class Predictions:
     def _blocks(self) -> list[PredictedBlock]:
         return predicted_blocks(self._stage)
 
+    @cached_property
+    def _files(self) -> list[tuple[Path, Path]]:
+        """Of each block, the values and which of them have something near."""
+        values, covered = names.predicted_path, names.covered_path
+        return [(self._stage.path(values(n)), self._stage.path(covered(n))) for n in range(len(self._blocks))]
+
     def take(self, indptr: NDArray[np.integer[Any]], users: NDArray[np.int64]) -> Predicted:
         """Of some users, ascending; ``indptr`` is that of the whole test matrix."""
         from engine.model.prediction import Predicted
 
         lengths = indptr[users + 1] - indptr[users]
         found, n_done = Predicted.nothing(int(lengths.sum())), 0
-        for number, block in enumerate(self._blocks):
+        for block, (values, covered) in zip(self._blocks, self._files, strict=True):
             first, last = np.searchsorted(users, [block.first_user, block.last_user])
             if first < last:
                 places = consecutive(indptr[users[first:last]] - indptr[block.first_user], lengths[first:last])
                 some = slice(n_done, n_done + len(places))
-                found.values[some] = load_array(self._stage.path(names.predicted_path(number)))[places]
-                found.covered[some] = np.unpackbits(load_array(self._stage.path(names.covered_path(number))))[places]
+                found.values[some] = load_array(values)[places]
+                found.covered[some] = np.unpackbits(load_array(covered))[places]
                 n_done += len(places)
         return found
 

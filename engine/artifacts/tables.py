@@ -38,6 +38,16 @@ def user_ids(ingest: Committed) -> pl.Series:
     return _ids(ingest.path(names.USERS), "user", Profile.of(ingest).n_users)
 
 
+def user_ids_between(ingest: Committed, start: int, stop: int) -> pl.Series:
+    """The same of users ``start`` to ``stop``; no others' are held."""
+    import polars as pl
+
+    found = pl.scan_parquet(ingest.path(names.USERS), glob=False).select("user").slice(start, stop - start).collect()
+    if len(found) != stop - start:
+        raise DamagedError(f"{ingest.path(names.USERS)}: fewer than {stop} rows; begin afresh")
+    return found["user"]
+
+
 def first_user(ingest: Committed) -> str:
     """The original id of a user, as text."""
     import polars as pl

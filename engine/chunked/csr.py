@@ -75,9 +75,8 @@ def create(
         "value_step": value_step,
     }
     arrays.create_group(scratch, name, attributes)
-    pointers = f"{name}/{INDPTR}"
-    arrays.create_array(scratch, pointers, shape=indptr.shape, chunks=indptr.shape, dtype=np.int64, fill=0)
-    arrays.writable_array(scratch, pointers)[:] = indptr
+    group = zarr.open_group(str(scratch / name), mode="r+")
+    group.create_array(INDPTR, data=indptr, chunks=(len(indptr),))
     for part, dtype, fill in ((INDICES, narrowest_index(n_columns), 0), (DATA, np.dtype(value_dtype), 0)):
         arrays.create_array(scratch, f"{name}/{part}", shape=(nnz,), chunks=(chunk,), dtype=dtype, fill=fill)
 

@@ -6,6 +6,8 @@ and takes several times as long as unpacking does.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import math
 from typing import Any
 
@@ -26,12 +28,12 @@ _LARGE = 64 * 2**20
 
 
 class LastChunk:
-    """A chunk of an array of which not all was wanted: who reads on begins with it.
+    """The rows of a chunk of which not all were wanted: who reads on begins with them.
 
     Attributes
     ----------
     number : int
-        -1 where there is none.
+        -1 where there are none.
     rows : array
     """
 
@@ -53,15 +55,15 @@ class Stored:
     shape : tuple of int
     dtype : dtype
     chunks : tuple of int
-        Rows of a chunk, and the rest of the shape.
+        Rows of a chunk first; where a chunk has not all of a row, those beside it are read with it.
     nbytes : int
         Of all of it, in memory.
 
     Raises
     ------
     DamagedError
-        Where it cannot be opened, is cut or packed as `engine.chunked.arrays.create_array` does not, or is a large one
-        that lacks its last chunk.
+        Where it cannot be opened, is packed as `engine.chunked.arrays.create_array` does not, or is a large one that
+        lacks its last chunk.
     """
 
     def __init__(self, place: Location) -> None:
@@ -75,12 +77,16 @@ class Stored:
             self.chunks: tuple[int, ...] = array.chunks
             self.dtype: np.dtype[Any] = array.dtype
             self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+            self._fill = array.fill_value
             self._name_of = metadata.encode_chunk_key
-            if self.nbytes > _LARGE and not self._chunk((self.shape[0] - 1) // self.chunks[0]).is_file():
+            grid = [range(-(-n // chunk)) for n, chunk in zip(self.shape[1:], self.chunks[1:], strict=True)]
+            self._beside = list(itertools.product(*grid))
+            last = ((n - 1) // chunk for n, chunk in zip(self.shape, self.chunks, strict=True))
+            if self.nbytes > _LARGE and not (place / self._name_of(tuple(last))).is_file():
                 raise ValueError(f"shape {self.shape}, of which the last chunk is missing")
 
     def read(self, start: int, stop: int, last: LastChunk | None = None) -> NDArray[Any]:
-        """Rows ``start`` to ``stop``.
+        """Rows ``start`` to ``stop``, or to the end; where a chunk is missing, the fill value, as with Zarr.
 
         Parameters
         ----------
@@ -93,31 +99,47 @@ class Stored:
         DamagedError
             Where a chunk does not become as many bytes as it should; no other is unpacked.
         """
-        size, shape = self.chunks[0], self.shape[1:]
+        size = self.chunks[0]
+        start, stop, _ = slice(start, stop).indices(self.shape[0])
         with damage_named(self.place):
-            found = np.empty((max(0, stop - start), *shape), dtype=self.dtype)
+            found = np.empty((max(0, stop - start), *self.shape[1:]), dtype=self.dtype)
             for number in range(start // size, -(-stop // size)):
                 begin = number * size
                 low, high = max(start, begin), min(stop, begin + size)
                 into = found[low - start : high - start]
-                if high - low == size:
-                    self._unpack(number, into)
+                if high - low == size and self.chunks[1:] == self.shape[1:]:
+                    self._unpack(number, self._beside[0], into)
                 else:
-                    into[...] = self._whole(number, last or LastChunk())[low - begin : high - begin]
+                    into[...] = self._rows(number, last or LastChunk())[low - begin : high - begin]
         return found
 
-    def _whole(self, number: int, last: LastChunk) -> NDArray[Any]:
-        """A chunk, which becomes the last one."""
+    def _rows(self, number: int, last: LastChunk) -> NDArray[Any]:
+        """The rows of a chunk, which become the last ones."""
         if last.number != number:
             last.number, last.rows = -1, np.empty(0)  # of two chunks one has room
-            rows = np.empty(self.chunks, dtype=self.dtype)
-            self._unpack(number, rows)
+            rows = np.empty((self.chunks[0], *self.shape[1:]), dtype=self.dtype)
+            if self.chunks[1:] == self.shape[1:]:
+                self._unpack(number, self._beside[0], rows)
+            else:
+                self._join(number, rows)
             last.number, last.rows = number, rows
         return last.rows
 
-    def _unpack(self, number: int, into: NDArray[Any]) -> None:
-        # Of a block of 128 KiB that it cannot pack, Zstandard makes three bytes more; a frame adds less than 1 KiB.
-        packed = self._chunk(number).read_bytes(into.nbytes + into.nbytes // 2**16 + 2**10)
+    def _join(self, number: int, rows: NDArray[Any]) -> None:
+        """Unpack the chunks that rows are cut into."""
+        chunk = np.empty(self.chunks, dtype=self.dtype)
+        for place in self._beside:
+            self._unpack(number, place, chunk)
+            ranges = zip(place, self.chunks[1:], self.shape[1:], strict=True)
+            some = tuple(slice(at * size, min((at + 1) * size, n)) for at, size, n in ranges)
+            rows[:, *some] = chunk[:, *(slice(each.stop - each.start) for each in some)]
+
+    def _unpack(self, number: int, beside: tuple[int, ...], into: NDArray[Any]) -> None:
+        """Unpack the chunk with a number of rows and of other dimensions."""
+        packed = self._packed(self.place / self._name_of((number, *beside)), into.nbytes)
+        if packed is None:
+            into[...] = self._fill
+            return
         if (n := _unpacked_bytes(packed[:_MOST_HEADER])) != into.nbytes:
             raise ValueError(f"a chunk of {n} bytes, where {into.nbytes} should be")
         try:
@@ -125,8 +147,16 @@ class Stored:
         except RuntimeError as error:
             raise ValueError(str(error)) from error
 
-    def _chunk(self, number: int) -> Location:
-        return self.place / self._name_of((number, *(0 for _ in self.shape[1:])))
+    def _packed(self, place: Location, n_bytes: int) -> bytes | None:
+        """A chunk of so many bytes, as it is stored: of no more, since what cannot be packed becomes hardly larger."""
+        try:
+            return place.read_bytes(n_bytes + n_bytes // 2**10 + 2**16)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            raise ValueError(f"a chunk of more bytes than {n_bytes} are packed in") from error
 
 
 def _refuse_other(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> None:
@@ -144,8 +174,7 @@ def _refuse_other(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> None:
         or not array.dtype.isnative
     ):
         raise ValueError("its chunks are packed in another way")
-    cuts = list(zip(array.shape, array.chunks, strict=True))
-    if not cuts or any(chunk > max(1, n) for n, chunk in cuts) or any(chunk != max(1, n) for n, chunk in cuts[1:]):
+    if not array.shape or any(chunk > max(1, n) for n, chunk in zip(array.shape, array.chunks, strict=True)):
         raise ValueError(f"chunks {array.chunks} of shape {array.shape}")
 
 

@@ -162,7 +162,7 @@ class Residuals(Section, frozen=True):
     """Dimensions of the vectors: the leading ones of the SVD, where they start."""
     sweeps: Repeats = 2
     """Times that users' vectors, then items', are fitted. More of them fit what is chance."""
-    steps: Repeats = 3
+    steps: Repeats = 2
     """Steps of conjugate gradients for each vector of a sweep."""
     strength: Annotated[float, Meta(ge=0)] = 1.0
     """Of the regularisation, times the root of the number of a vector's ratings."""
@@ -265,7 +265,7 @@ class Neighbors(Section, frozen=True):
 
     k: Positive = 50
     """Neighbours kept per user."""
-    recall: Fraction = 0.99
+    recall: Fraction = 0.96
     """``pruned``: share of the true neighbours to find. It determines in how many clusters each user searches."""
     probe_users: Positive = 1000
     """``pruned``: users whose true neighbours are computed to determine that number."""

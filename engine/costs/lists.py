@@ -31,7 +31,15 @@ from engine.costs.common import (
     wide_values,
 )
 from engine.costs.items import predicting, predicting_shared
-from engine.model.sizes import GATHER_RATINGS, GATHERED_ROW, LEAST_GATHERED, RANK_USERS, SCORE_USERS
+from engine.model.sizes import (
+    GATHER_RATINGS,
+    GATHERED_ROW,
+    INGEST_ROW_GROUP,
+    INGEST_ROW_GROUP_BYTES,
+    LEAST_GATHERED,
+    RANK_USERS,
+    SCORE_USERS,
+)
 
 
 def evaluate(settings: Config, shapes: Shapes) -> Plan:
@@ -39,7 +47,8 @@ def evaluate(settings: Config, shapes: Shapes) -> Plan:
     tasks = chunks(shapes.n_users, settings.evaluate.users_per_task)
     return {
         "users": Planned(tasks, _scoring(settings, shapes, settings.evaluate.k)),
-        "mean": Planned(1, Cost(task=_means(settings, shapes))),
+        "tables": Planned(tasks, _tables(settings, shapes)),
+        "mean": Planned(1, _mean(shapes)),
     }
 
 
@@ -116,9 +125,10 @@ def _gathering(settings: Config, shapes: Shapes, task: int, shared: int) -> Cost
     )
 
 
-def _means(settings: Config, shapes: Shapes) -> int:
+def _tables(settings: Config, shapes: Shapes) -> Cost:
+    """A block of users' table, as it is made and as it is written."""
     block = min(settings.evaluate.users_per_task, shapes.n_users)
-    # A table as it is made and as it is written: of each user, and of each number of items that is measured.
+    # Of each user, and of each number of items that is measured.
     of_lengths = total(columns=2 * (4 + 8 + 8), figures=2 * 7 * 8, of_liked=64, written=40)
     user = total(
         measured=measured_bytes(settings, shapes),
@@ -128,14 +138,21 @@ def _means(settings: Config, shapes: Shapes) -> int:
         of_lengths=of_lengths * len(settings.evaluate.lengths),
     )
     running_sums = total(hits=8, gains=8, sums_of_gains=8, products=8, precisions=8, sums_of_precisions=8)
-    return total(
-        polars=POLARS_LOADED + POLARS // 2,
-        users=user * block,
-        ranks=running_sums * min(settings.evaluate.k, shapes.n_items) * min(RANK_USERS, block),
-        ids=total(ids=8, read=8) * shapes.n_users,
-        texts=total(ids=1, read=1) * shapes.user_text_bytes,
-        times=total(sums=2 * 8, of_block=2 * 8) * shapes.n_items,
+    return Cost(
+        task=total(
+            users=user * block,
+            ranks=running_sums * min(settings.evaluate.k, shapes.n_items) * min(RANK_USERS, block),
+            ids=8 * INGEST_ROW_GROUP,
+            texts=total(ids=1, read=1) * min(shapes.user_text_bytes, INGEST_ROW_GROUP_BYTES),
+        ),
+        shared=POLARS_LOADED + POLARS // 2,
     )
+
+
+def _mean(shapes: Shapes) -> Cost:
+    """What tasks recommended, added up in the process that has written the tables."""
+    times = total(sums=2 * 8, of_block=2 * 8) * shapes.n_items
+    return Cost(task=total(files=4 * MIB, times=times), shared=POLARS_LOADED + POLARS // 2)
 
 
 def recommend(settings: Config, section: Recommend, shapes: Shapes) -> Plan:

@@ -17,6 +17,7 @@ Files
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +28,6 @@ from engine import config
 from engine.artifacts.names import TIMES, USER_TABLES, user_table_path
 from engine.artifacts.readers import Index, Matrix, Nearest, NearItems, Predictions, Refined, read_biases, read_together
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
-from engine.artifacts.tables import user_ids
 from engine.chunked import arrays
 from engine.chunked.array_files import load_array
 from engine.chunked.csr import NarrowRows
@@ -61,7 +61,7 @@ class _OfTask(NamedTuple):
 
 
 class EvaluateStage:
-    """One task a block of users, then the means."""
+    """One task a block of users as they are scored; a table of each block as they are numbered; then the means."""
 
     def __init__(self, inputs: Inputs[config.Evaluate]) -> None:
         self._inputs = inputs
@@ -83,6 +83,7 @@ class EvaluateStage:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
         yield Round("users", plan["users"], self._users, self._load, self._load, until="mean")
+        yield Round("tables", plan["tables"], self._tables)
         yield Round("mean", plan["mean"], self._mean)
 
     def _load(self, room: int = 0) -> _Shared:
@@ -159,28 +160,32 @@ class EvaluateStage:
             found[codes[first:last] - start] = measured[first:last]
         return found
 
-    def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
+    def _tables(self, index: int, context: TaskContext) -> dict[str, Any]:
+        """The table of a block of users, and what it adds to the means."""
+        from engine.artifacts.tables import user_ids_between
         from engine.stages.tables import write_users  # Polars, which scoring has no room for
 
-        n_users, n_items = self._train.shape
-        lengths, per_task = self._section.lengths, self._section.users_per_task
-        ids = user_ids(self._upstream["ingest"])
-        means: dict[str, dict[str, Mean]] = {}
-        n_liked = n_test = 0
-        counts = np.zeros((len(RANKED), n_items), dtype=np.int64)
+        start = index * self._section.users_per_task
+        stop = min(start + self._section.users_per_task, self._train.shape[0])
+        table, means = summarise(self._measured(start, stop), self._section.lengths, self._implicit)
         (context.scratch / USER_TABLES).mkdir()
-        for block in range(-(-n_users // per_task)):
-            some = slice(block * per_task, min((block + 1) * per_task, n_users))
-            table, of_block = summarise(self._measured(some.start, some.stop), lengths, self._implicit)
-            for name, found in of_block.items():
+        ids = user_ids_between(self._upstream["ingest"], start, stop)
+        write_users(context.scratch / user_table_path(index), ids, table)
+        added = {name: {figure: astuple(mean) for figure, mean in each.items()} for name, each in means.items()}
+        return {"means": added, "n_liked": int(table["n_liked"].sum()), "n_test": int(table["n_test"].sum())}
+
+    def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
+        blocks = self._own.results("tables")
+        means: dict[str, dict[str, Mean]] = {}
+        counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
+        for number, block in enumerate(blocks):
+            for name, found in block["means"].items():
                 known = means.setdefault(name, dict.fromkeys(found, Mean()))
-                means[name] = {figure: known[figure] + mean for figure, mean in found.items()}
-            write_users(context.scratch / user_table_path(block), ids[some], table)
-            counts += load_array(self._own.path(_counts_path(block)))
-            n_liked += int(table["n_liked"].sum())
-            n_test += int(table["n_test"].sum())
+                means[name] = {figure: known[figure] + Mean(*mean) for figure, mean in found.items()}
+            counts += load_array(self._own.path(_counts_path(number)))
         np.save(context.scratch / TIMES, counts[RANKED.index("model")])
         found = _result(means, dict(zip(RANKED, counts, strict=True)), self._section.k)
+        n_test, n_liked = (sum(block[name] for block in blocks) for name in ("n_test", "n_liked"))
         return found | {"n_test_scored": n_test} | ({"n_liked": n_liked} if self._votes else {})
 
 

@@ -17,23 +17,31 @@ from engine.chunked.errors import DamagedError
 from engine.chunked.storage import locate
 from engine.chunked.stored import LastChunk, Stored
 
-KINDS = [((50,), "uint8"), ((50,), "uint16"), ((50, 3), "float32"), ((7,), "int64"), ((1, 2), "float64")]
+KINDS = [
+    ((50,), (7,), "uint8"),
+    ((50,), (7,), "uint16"),
+    ((50, 3), (7, 3), "float32"),
+    ((50, 5), (7, 2), "int16"),
+    ((50, 5, 4), (7, 5, 3), "int32"),
+    ((7,), (7,), "int64"),
+    ((1, 2), (1, 2), "float64"),
+]
 Array = tuple[Path, Stored]
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"{kind[0]} {kind[1]}")
+@pytest.fixture(scope="module", params=KINDS, ids=str)
 def array(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Array:
-    (n, *rest), dtype = request.param
+    shape, chunks, dtype = request.param
     folder = tmp_path_factory.mktemp("stored")
-    arrays.create_array(folder, "a", shape=(n, *rest), chunks=(7, *rest), dtype=dtype, fill=0)
-    arrays.writable_array(folder, "a")[:] = np.random.default_rng(0).integers(0, 200, (n, *rest)).astype(dtype)
+    arrays.create_array(folder, "a", shape=shape, chunks=chunks, dtype=dtype, fill=0)
+    arrays.writable_array(folder, "a")[:] = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
     return folder / "a", arrays.open_array(folder, "a")
 
 
 @given(bounds=st.tuples(st.integers(0, 50), st.integers(0, 50)))
 def test_rows_are_those_that_zarr_reads(array: Array, bounds: tuple[int, int]) -> None:
     path, stored = array
-    start, stop = (min(each, stored.shape[0]) for each in sorted(bounds))
+    start, stop = sorted(bounds)  # beyond the end, too
     found = stored.read(start, stop)
     expected: Any = zarr.open_array(str(path), mode="r")[start:stop]
     np.testing.assert_array_equal(found, expected)
@@ -46,9 +54,9 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     unpack = Stored._unpack
 
-    def noting(self: Stored, number: int, into: np.ndarray) -> None:
+    def noting(self: Stored, number: int, beside: tuple[int, ...], into: np.ndarray) -> None:
         numbers.append(number)
-        unpack(self, number, into)
+        unpack(self, number, beside, into)
 
     monkeypatch.setattr(Stored, "_unpack", noting)
     return numbers
@@ -58,7 +66,8 @@ def test_who_reads_on_unpacks_a_chunk_once(array: Array, unpacked: list[int]) ->
     _, stored = array
     n, last = stored.shape[0], LastChunk()
     parts = [stored.read(start, min(start + 5, n), last) for start in range(0, n, 5)]
-    assert unpacked == list(range(-(-n // 7)))
+    n_beside = len(stored._beside)
+    assert unpacked == [number for number in range(-(-n // 7)) for _ in range(n_beside)]
     np.testing.assert_array_equal(np.concatenate(parts), stored.read(0, n))
 
 
@@ -77,26 +86,23 @@ def test_stretches_of_rows_unpack_a_chunk_once(tmp_path: Path, unpacked: list[in
         np.testing.assert_array_equal(rows.widen().toarray(), reader.read(start, stop).widen().toarray())
 
 
-def test_matrices_without_values_are_read(tmp_path: Path) -> None:
-    create(tmp_path, "m", indptr=np.zeros(4, dtype=np.int64), n_columns=2, value_dtype="uint8", value_step=1, chunk=16)
-    assert (tmp_path / "m/indptr/c/0").is_file()  # though Zarr leaves out chunks of nothing but the fill value
-    assert CsrReader(tmp_path, "m").read(0, 3).widen().shape == (3, 2)
-
-
-def test_a_chunk_that_is_gone_is_no_data(tmp_path: Path) -> None:
-    arrays.create_array(tmp_path, "a", shape=(9,), chunks=(3,), dtype="uint8", fill=0)
-    arrays.writable_array(tmp_path, "a")[:] = np.ones(9, dtype=np.uint8)
-    stored = arrays.open_array(tmp_path, "a")
-    (tmp_path / "a/c/1").unlink()
-    with pytest.raises(FileNotFoundError, match="a/c/1"):
-        stored.read(0, 9)
+@pytest.mark.parametrize("chunks", [(3, 4), (3, 3)])
+def test_a_chunk_that_is_gone_is_the_fill_value_as_with_zarr(tmp_path: Path, chunks: tuple[int, int]) -> None:
+    arrays.create_array(tmp_path, "a", shape=(9, 4), chunks=chunks, dtype="int8", fill=-1)
+    arrays.writable_array(tmp_path, "a")[:] = np.ones((9, 4), dtype=np.int8)
+    (tmp_path / "a/c/1/0").unlink()
+    found, expected = arrays.open_array(tmp_path, "a").read(0, 9), zarr.open_array(str(tmp_path / "a"), mode="r")[:]
+    assert -1 in found
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_chunk_of_more_bytes_than_any_has_is_not_read(tmp_path: Path) -> None:
     arrays.create_array(tmp_path, "a", shape=(9,), chunks=(3,), dtype="uint8", fill=0)
     arrays.writable_array(tmp_path, "a")[:] = np.ones(9, dtype=np.uint8)
     (tmp_path / "a/c/1").write_bytes(bytes(2**20))
-    with pytest.raises(OSError, match=r"More than .* bytes, which no file of this kind has"):
+    with pytest.raises(
+        DamagedError, match=r"/a: not what it says it is \(a chunk of more bytes than 3 are packed in\)"
+    ):
         arrays.open_array(tmp_path, "a").read(0, 9)
 
 

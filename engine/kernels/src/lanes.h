@@ -64,6 +64,8 @@ struct Standardised {
   uint32_t weigh(float *products, float own_trust, const float *trust, float bound);                             \
   /* The dot product of two vectors, `dims` being a multiple of LANES. */                                        \
   float dot(const float *one, const float *other, size_t dims);                                                  \
+  /* Those of one vector and of the rows with some numbers. */                                                   \
+  void dots(const float *one, const float *others, const int32_t *numbers, size_t n, size_t dims, float *products); \
   void solve(const LeastSquares &problem, float *solution);                                                      \
   void add_left(const Left &of, float *into);                                                                    \
   /* The squared length of the residual; 0 where there is no way on. */                                          \

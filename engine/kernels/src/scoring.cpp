@@ -178,9 +178,6 @@ struct Offered {
   bool operator()(size_t item) const { return marks.shape(0) == 0 || marks.data()[item] != 0; }
 };
 
-// Vectors that are on their way while others are multiplied, since candidates are anywhere.
-constexpr size_t AHEAD = 6;
-
 // Candidates by the products of vectors, by their votes, by what goes together with the user's items and by their
 // popularity, each standardised and weighted: over all of them, whatever is offered.
 class Blend {
@@ -253,11 +250,10 @@ class Blend {
   }
 
   void multiply(size_t user) {
+    static const auto dots = OF_THIS_MACHINE(dots);
     const size_t dims = items_.shape(1);
-    for (size_t i = 0; i < n_; ++i) {
-      if (dims && i + AHEAD < n_) prefetch_lines(vector_of(candidates_[i + AHEAD]), dims * sizeof(float));
-      parts_[PRODUCTS][i] = product(user, candidates_[i]);
-    }
+    if (dims == 0) std::fill_n(parts_[PRODUCTS].begin(), n_, 0.0f);
+    else dots(users_.data() + user * dims, items_.data(), candidates_.data(), n_, dims, parts_[PRODUCTS].data());
   }
 
   const float *vector_of(int32_t item) const { return items_.data() + static_cast<size_t>(item) * items_.shape(1); }
