@@ -3,9 +3,9 @@
 ``python -m bench.scaling`` runs synthetic ratings on one and on two Dask workers of this machine and notes the seconds
 of every task. A simulated scheduler gives the tasks of the one worker to two, and its times are compared with the
 measured ones. Then it computes a run on a thousand million and on ten thousand million ratings: tasks, bytes and memory
-from ``engine/costs/``; seconds from the rates in ``engine/estimates.py``, divided among a stage's rounds as measured,
-and scheduled on clusters. The tables go to ``docs/scaling.md``; ``--tables`` only writes them again, from the kept
-measurement and the models as they are.
+from ``engine/costs/``; seconds from the rates in ``engine/estimates.py``, divided among a stage's rounds as these grow
+between two measured sizes, and scheduled on clusters. The tables go to ``docs/scaling.md``; ``--tables`` only writes
+them again, from the kept measurement and the models as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import engine
 from bench.measure import RESULTS, make_twin, read_result, write_result
@@ -108,15 +108,16 @@ def simulated(stages: dict[str, Any], workers: int) -> dict[str, float]:
     }
 
 
-def on_paper(size: dict[str, Any], stages: dict[str, Any]) -> dict[str, Any]:
+def on_paper(size: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     """Tasks, bytes, memory and seconds of each stage for ratings of a size."""
+    less, more = results["less"], {"n_ratings": results["n_ratings"], "stages": results["measured"]["1"]}
     settings = config.load({"index": {"method": "pruned"}}, size["set"])
     shapes = paper_shapes(size["ratings"], size["n_items"])
     seconds, written = estimates.seconds(settings, shapes), costs.disk(settings, shapes)
     stages_on_paper = {}
     for step in steps(settings):
         plan = costs.COSTS[step.name](settings, shapes)
-        share = shares(stages[step.name]["rounds"])
+        share = shares(grown_from(step.name, less), grown_from(step.name, more), size["ratings"])
         rounds = {
             name: (planned.n_tasks, seconds[step.name] * share.get(name, 0.0) * (planned.n_tasks > 0))
             for name, planned in plan.items()
@@ -189,10 +190,37 @@ def paper_shapes(n_ratings: int, n_items: int) -> Shapes:
     )
 
 
-def shares(rounds: dict[str, list[float]]) -> dict[str, float]:
-    """Share of each round in the seconds of its stage; passes are numbered alike whatever their number."""
-    total = sum(sum(tasks) for tasks in rounds.values())
-    return {name: sum(tasks) / total for name, tasks in rounds.items()} if total else {}
+class Rounds(NamedTuple):
+    """Seconds of a stage's rounds, all tasks of one together, for so many ratings."""
+
+    n_ratings: int
+    seconds: dict[str, float]
+
+
+def grown_from(stage: str, measured: dict[str, Any]) -> Rounds:
+    """What one worker took for a stage."""
+    rounds = measured["stages"][stage]["rounds"]
+    return Rounds(measured["n_ratings"], {name: sum(tasks) for name, tasks in rounds.items()})
+
+
+def shares(less: Rounds, more: Rounds, n_ratings: int) -> dict[str, float]:
+    """Share of each round in the seconds of its stage for so many ratings.
+
+    A round's seconds are taken to be some, and some more for each rating: a line through two measured sizes. What the
+    smaller one has not run at all grows with the ratings.
+
+    Examples
+    --------
+    >>> shares(Rounds(10, {"layout": 1.0, "fill": 2.0}), Rounds(20, {"layout": 1.0, "fill": 4.0}), 95)
+    {'layout': 0.05, 'fill': 0.95}
+    """
+    grown = {}
+    for name, took in more.seconds.items():
+        before = less.seconds.get(name, took * less.n_ratings / more.n_ratings)
+        of_rating = max(0.0, took - before) / (more.n_ratings - less.n_ratings)
+        grown[name] = took + of_rating * (n_ratings - more.n_ratings)
+    total = sum(grown.values())
+    return {name: took / total for name, took in grown.items()} if total else {}
 
 
 def volumes(settings: Config, shapes: Shapes) -> dict[str, Any]:
@@ -333,27 +361,33 @@ def write_tables(results: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.2, help="of the synthetic ratings that are run")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the synthetic ratings that are run")
+    parser.add_argument("--less", type=float, default=0.2, help="of fewer, for what grows with them")
     parser.add_argument("--memory", default="512MiB", help="of each worker")
     parser.add_argument("--tables", action="store_true", help="only write docs/scaling.md again")
     options = parser.parse_args()
     if not options.tables:
-        measure(options.scale, options.memory)
+        measure(options.scale, options.less, options.memory)
     results = read_result("scaling")
     if results is None:
         raise SystemExit(f"no {RESULTS / 'scaling.json'}: run without --tables first")
-    paper = {ratings: on_paper(size, results["measured"]["1"]) for ratings, size in SIZES.items()}
+    paper = {ratings: on_paper(size, results) for ratings, size in SIZES.items()}
     write_tables(results | {"paper": paper})
 
 
-def measure(scale: float, memory: str) -> None:
-    """Run, compute, and keep the result."""
-    dataset = make_twin(scale)
-    runs = {str(workers): recorded(dataset, workers, memory) for workers in (1, 2)}
-    with (dataset / "ratings.csv").open("rb") as file:
-        n_ratings = sum(block.count(b"\n") for block in iter(lambda: file.read(MIB), b"")) - 1
-    content = {"scale": scale, "memory": memory, "n_ratings": n_ratings, "measured": runs}
+def measure(scale: float, less: float, memory: str) -> None:
+    """Run, and keep the result."""
+    large, small = make_twin(scale), make_twin(less)
+    runs = {str(workers): recorded(large, workers, memory) for workers in (1, 2)}
+    of_less = {"n_ratings": count(small), "stages": recorded(small, 1, memory)}
+    content = {"scale": scale, "memory": memory, "n_ratings": count(large), "measured": runs, "less": of_less}
     write_result("scaling", content)
+
+
+def count(dataset: Path) -> int:
+    """Ratings of a twin."""
+    with (dataset / "ratings.csv").open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(MIB), b"")) - 1
 
 
 if __name__ == "__main__":

@@ -13,18 +13,19 @@ _START = 0.7
 _INGEST = 3.9e-7
 _SPLIT = 1.2e-7
 _MATRIX = 1.2e-7
-_MULTIPLY_ADD = 7.4e-10
-_FIT = 3.2e-10
+_MULTIPLY_ADD = 3.7e-10
+_FIT = 1.65e-10
 _INSERT = 1.4e-6
 _ASK = 1.4e-6
-_SORT_USER = 1.7e-5
-_NEAR_USER = 1e-4
+_SORT_USER = 1.2e-5
+_NEAR_USER = 6.5e-5
 _COMPARE = 2.4e-11
-_SCORE = 8.9e-9
-_BIAS = 1.6e-8
-_NEAR_ITEM = 8.8e-10
-_NEAR_RATING = 1.4e-8
+_SCORE = 6.7e-9
+_BIAS = 1e-8
+_NEAR_ITEM = 6e-10
+_NEAR_RATING = 1e-8
 _TOGETHER = 2e-9
+_FOLD = 1.0
 # Reading a rating, and passing on sums, takes as long as so many dimensions.
 _FIT_DIMS = 48
 # Neighbours have rated more items than users on average.
@@ -69,7 +70,7 @@ def _calibrating(settings: Config, ratings: float, items: float) -> float:
             + (settings.residuals.dims + _FIT_DIMS) * _products(settings.residuals)
         )
     )
-    return settings.calibrate.folds * (decomposing + fitting + _NEAR_ITEM * items * items)
+    return settings.calibrate.folds * (_FOLD + decomposing + fitting + _NEAR_ITEM * items * items)
 
 
 def _products(section: Refine | Residuals) -> int:

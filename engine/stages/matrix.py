@@ -146,7 +146,8 @@ class MatrixStage:
         column_of: NDArray[np.int64] = load_array(self._own.path(_COLUMN_OF_ITEM))
         return column_of
 
-    def _fill(self, kind: str, index: int, context: TaskContext) -> None:
+    def _fill(self, kind: str, index: int, context: TaskContext) -> dict[str, Any]:
+        """Write a chunk of the matrix; which values it has, where these are a byte each."""
         layout = MatrixLayout.of(self._own)
         offsets = layout.offsets(kind)
         chunk = self._section.ratings_per_chunk
@@ -162,6 +163,7 @@ class MatrixStage:
         values = np.concatenate([values for _, values in pieces])
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.INDICES}", start, indices)
         arrays.write_rows(self._own.root, context.scratch, f"{kind}/{csr.DATA}", start, values)
+        return {"distinct": np.flatnonzero(np.bincount(values)).tolist()} if values.dtype == np.uint8 else {}
 
     def _settle_scale(self, index: int, context: TaskContext) -> dict[str, float]:
         """Find the range of the train ratings; of implicit feedback it is nothing, and all pairs are liked."""
@@ -169,7 +171,11 @@ class MatrixStage:
         if profile.implicit_because(self._section.feedback):
             least = profile.rating_min
             return {**Range(least, least, least)._asdict(), "implicit": True}
-        return range_of(lambda: train.read_values(READ_RATINGS))._asdict()
+        filled = self._own.results("train")
+        if not all("distinct" in each for each in filled):
+            return range_of(lambda: train.read_values(READ_RATINGS))._asdict()
+        distinct = [np.array(each["distinct"], dtype=np.float32) * np.float32(train.value_step) for each in filled]
+        return range_of(lambda: distinct)._asdict()
 
     def _known(self, kind: str, part: int, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Columns and values of a partition's ratings whose item has a column."""
