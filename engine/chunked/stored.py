@@ -79,8 +79,6 @@ class Stored:
             self.nbytes = math.prod(self.shape) * self.dtype.itemsize
             self._fill = array.fill_value
             self._name_of = metadata.encode_chunk_key
-            grid = [range(-(-n // chunk)) for n, chunk in zip(self.shape[1:], self.chunks[1:], strict=True)]
-            self._beside = list(itertools.product(*grid))
             last = ((n - 1) // chunk for n, chunk in zip(self.shape, self.chunks, strict=True))
             if self.nbytes > _LARGE and not (place / self._name_of(tuple(last))).is_file():
                 raise ValueError(f"shape {self.shape}, of which the last chunk is missing")
@@ -108,7 +106,7 @@ class Stored:
                 low, high = max(start, begin), min(stop, begin + size)
                 into = found[low - start : high - start]
                 if high - low == size and self.chunks[1:] == self.shape[1:]:
-                    self._unpack(number, self._beside[0], into)
+                    self._unpack(number, into)
                 else:
                     into[...] = self._rows(number, last or LastChunk())[low - begin : high - begin]
         return found
@@ -119,7 +117,7 @@ class Stored:
             last.number, last.rows = -1, np.empty(0)  # of two chunks one has room
             rows = np.empty((self.chunks[0], *self.shape[1:]), dtype=self.dtype)
             if self.chunks[1:] == self.shape[1:]:
-                self._unpack(number, self._beside[0], rows)
+                self._unpack(number, rows)
             else:
                 self._join(number, rows)
             last.number, last.rows = number, rows
@@ -128,15 +126,17 @@ class Stored:
     def _join(self, number: int, rows: NDArray[Any]) -> None:
         """Unpack the chunks that rows are cut into."""
         chunk = np.empty(self.chunks, dtype=self.dtype)
-        for place in self._beside:
-            self._unpack(number, place, chunk)
+        grid = (range(-(-n // size)) for n, size in zip(self.shape[1:], self.chunks[1:], strict=True))
+        for place in itertools.product(*grid):
+            self._unpack(number, chunk, place)
             ranges = zip(place, self.chunks[1:], self.shape[1:], strict=True)
             some = tuple(slice(at * size, min((at + 1) * size, n)) for at, size, n in ranges)
             rows[:, *some] = chunk[:, *(slice(each.stop - each.start) for each in some)]
 
-    def _unpack(self, number: int, beside: tuple[int, ...], into: NDArray[Any]) -> None:
-        """Unpack the chunk with a number of rows and of other dimensions."""
-        packed = self._packed(self.place / self._name_of((number, *beside)), into.nbytes)
+    def _unpack(self, number: int, into: NDArray[Any], beside: tuple[int, ...] | None = None) -> None:
+        """Unpack a chunk: the first of its rows, or the one ``beside`` that."""
+        place = (number, *(beside or (0,) * len(self.shape[1:])))
+        packed = self._packed(self.place / self._name_of(place), into.nbytes)
         if packed is None:
             into[...] = self._fill
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.chunked.csr import CsrReader, create
 from engine.chunked.errors import DamagedError
 from engine.chunked.storage import locate
 from engine.chunked.stored import LastChunk, Stored
+from tests.support.replaced import promise
 
 KINDS = [
     ((50,), (7,), "uint8"),
@@ -54,9 +56,9 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     unpack = Stored._unpack
 
-    def noting(self: Stored, number: int, beside: tuple[int, ...], into: np.ndarray) -> None:
+    def noting(self: Stored, number: int, into: np.ndarray, beside: tuple[int, ...] | None = None) -> None:
         numbers.append(number)
-        unpack(self, number, beside, into)
+        unpack(self, number, into, beside)
 
     monkeypatch.setattr(Stored, "_unpack", noting)
     return numbers
@@ -66,7 +68,7 @@ def test_who_reads_on_unpacks_a_chunk_once(array: Array, unpacked: list[int]) ->
     _, stored = array
     n, last = stored.shape[0], LastChunk()
     parts = [stored.read(start, min(start + 5, n), last) for start in range(0, n, 5)]
-    n_beside = len(stored._beside)
+    n_beside = math.prod(-(-size // chunk) for size, chunk in zip(stored.shape[1:], stored.chunks[1:], strict=True))
     assert unpacked == [number for number in range(-(-n // 7)) for _ in range(n_beside)]
     np.testing.assert_array_equal(np.concatenate(parts), stored.read(0, n))
 
@@ -115,3 +117,10 @@ def test_a_chunk_that_does_not_unpack_is_damage(tmp_path: Path, altered: int) ->
     (tmp_path / "a/c/0").write_bytes(content[: len(content) - (altered == -1)])
     with pytest.raises(DamagedError, match="/a: not what it says it is"):
         Stored(locate(tmp_path) / "a").read(0, 4000)
+
+
+def test_columns_cut_into_more_chunks_than_there_are_numbers_are_counted_one_by_one(tmp_path: Path) -> None:
+    arrays.create_array(tmp_path, "a", shape=(2, 8), chunks=(1, 1), dtype="int8", fill=0)
+    promise(tmp_path / "a/zarr.json", shape=[2, 10**15])
+    with pytest.raises(DamagedError, match="the last chunk is missing"):
+        arrays.open_array(tmp_path, "a")
