@@ -166,7 +166,8 @@ def memory_section(results: dict[str, Any], name: str) -> str:
         if failed:
             by = f"; the kernel had killed {run['killed']} for its memory" if run["killed"] else ""
             times = f"{len(failed)} times" if len(failed) > 1 else "once"
-            told.append(f"The run failed {times}, after {' and '.join(failed)} s{by}; each time the program was mended.")
+            after = " and ".join(failed)
+            told.append(f"The run failed {times}, after {after} s{by}; each time the program was mended.")
     memory_over_time(results["runs"], DOCS / f"benchmarks-{name}.svg")
     head = ["budget", "killed", "largest stage", "measured / projected", "seconds", "RMSE", "Recall@50"]
     return "\n\n".join(
