@@ -165,7 +165,9 @@ def memory_section(results: dict[str, Any], name: str) -> str:
         failed = [f"{attempt['seconds']:.0f}" for attempt in run.get("attempts", []) if attempt["exit"] not in (-9, 0)]
         if failed:
             by = f"; the kernel had killed {run['killed']} for its memory" if run["killed"] else ""
-            told.append(f"It failed after {', '.join(failed)} s{by}. What was wrong was mended, and it was run again.")
+            times = f"{len(failed)} times" if len(failed) > 1 else "once"
+            after = " and ".join(failed)
+            told.append(f"The run failed {times}, after {after} s{by}; each time the program was mended.")
     memory_over_time(results["runs"], DOCS / f"benchmarks-{name}.svg")
     head = ["budget", "killed", "largest stage", "measured / projected", "seconds", "RMSE", "Recall@50"]
     return "\n\n".join(

@@ -205,7 +205,7 @@ def test_status_tells_what_is_left(sample_dir: Path, tmp_path: Path) -> None:
     stages = {stage["stage"]: stage for stage in found["stages"]}
     assert stages["matrix"]["complete"]
     assert 0 < stages["factors"]["tasks_left"] < 110
-    assert stages["evaluate"] | {"tasks_done": 0, "tasks_left": 2} == stages["evaluate"]
+    assert stages["evaluate"] | {"tasks_done": 0, "tasks_left": 3} == stages["evaluate"]
     assert found["seconds_left"] > 0
     assert "s left" in engine("status", tmp_path / "w").stdout
 

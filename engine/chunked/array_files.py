@@ -22,6 +22,8 @@ from engine.chunked.errors import damage_named
 # What an array is stands in a file as a Python literal. Some versions of CPython count the depth of what they parse for
 # all threads together, and fail where two parse at the same time.
 _PARSING = threading.Lock()
+# Bytes of a row of an array that has no rows, at most.
+_LARGE_ROW = 2**24
 
 
 def load_array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
@@ -54,7 +56,8 @@ def _announced(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], Literal
     """
     shape, by_column, dtype = _header(file)
     size, needed = os.fstat(file.fileno()).st_size, file.tell() + math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or min(shape, default=0) < 0 or size < needed:
+    row = math.prod(shape[1:]) * dtype.itemsize  # of which there may be none: then nothing else says how large it is
+    if dtype.hasobject or min(shape, default=0) < 0 or size < needed or row > max(size, _LARGE_ROW):
         raise ValueError(f"{dtype} of shape {shape}, in {size} bytes")
     return shape, dtype, "F" if by_column else "C"
 
@@ -117,8 +120,8 @@ class ArrayFile:
         with damage_named(path), path.open("rb", buffering=0) as file:
             with _PARSING:
                 self.shape, self.dtype, order = _announced(file)
-            if order == "F" and len(self.shape) > 1:
-                raise ValueError("columns lie together")
+            if not self.shape or (order == "F" and len(self.shape) > 1):
+                raise ValueError("no rows, or columns that lie together")
             self._begin = file.tell()
 
     def __getitem__(self, some: slice, /) -> NDArray[Any]:

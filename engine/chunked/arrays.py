@@ -80,9 +80,9 @@ def writable_array(scratch: Path, name: str) -> zarr.Array[Any]:
     return configured
 
 
-def open_array(root: Place, name: str) -> Stored:
+def open_array(root: Place, name: str, *, whole: bool = False) -> Stored:
     """Open a committed array, to read it; see `Stored`."""
-    return Stored(locate(root) / name)
+    return Stored(locate(root) / name, whole=whole)
 
 
 class Unpacked:

@@ -190,11 +190,14 @@ class CsrReader:
             self.shape = (int(rows), int(columns))
             self.value_step = float(attributes["value_step"])
         pointers = arrays.open_array(root, f"{name}/{INDPTR}")
+        with damage_named(place):
+            if pointers.shape != (int(rows) + 1,) or pointers.dtype != np.dtype(np.int64):
+                raise ValueError("its parts do not fit together")
         self.indptr: NDArray[np.int64] = arrays.read_rows(pointers, 0, pointers.shape[0])
         # Together, since others may read while they are held or unpacked.
         self._parts: tuple[arrays.Rows, arrays.Rows] = (
-            arrays.open_array(root, f"{name}/{INDICES}"),
-            arrays.open_array(root, f"{name}/{DATA}"),
+            arrays.open_array(root, f"{name}/{INDICES}", whole=True),
+            arrays.open_array(root, f"{name}/{DATA}", whole=True),
         )
         self._held: NarrowRows | None = None
         with damage_named(place):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+import sys
 from typing import Any
 
 import numcodecs.zstd
@@ -49,6 +50,8 @@ class Stored:
     ----------
     place : Location
         Its folder.
+    whole : bool
+        Whether a chunk that is missing is damage, and not rows of the fill value.
 
     Attributes
     ----------
@@ -66,8 +69,8 @@ class Stored:
         lacks its last chunk.
     """
 
-    def __init__(self, place: Location) -> None:
-        self.place = place
+    def __init__(self, place: Location, *, whole: bool = False) -> None:
+        self.place, self._is_whole = place, whole
         with damage_named(place):
             array: zarr.Array[Any] = zarr.open_array(place.zarr_store(), mode="r", zarr_format=3)
             metadata = array.metadata
@@ -138,6 +141,8 @@ class Stored:
         place = (number, *(beside or (0,) * len(self.shape[1:])))
         packed = self._packed(self.place / self._name_of(place), into.nbytes)
         if packed is None:
+            if self._is_whole:
+                raise ValueError(f"chunk {number} is missing")
             into[...] = self._fill
             return
         if (n := _unpacked_bytes(packed[:_MOST_HEADER])) != into.nbytes:
@@ -168,12 +173,10 @@ def _refuse_other(array: zarr.Array[Any], metadata: ArrayV3Metadata) -> None:
         Where it is not.
     """
     bytes_, *packed = metadata.codecs
-    if (
-        not isinstance(bytes_, BytesCodec)
-        or [type(codec) for codec in packed] != [ZstdCodec]
-        or not array.dtype.isnative
-    ):
+    if not isinstance(bytes_, BytesCodec) or [type(codec) for codec in packed] != [ZstdCodec]:
         raise ValueError("its chunks are packed in another way")
+    if array.dtype.itemsize > 1 and (bytes_.endian is None or bytes_.endian.value != sys.byteorder):
+        raise ValueError("its numbers have their bytes in another order")
     if not array.shape or any(chunk > max(1, n) for n, chunk in zip(array.shape, array.chunks, strict=True)):
         raise ValueError(f"chunks {array.chunks} of shape {array.shape}")
 

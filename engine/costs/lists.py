@@ -143,7 +143,8 @@ def _tables(settings: Config, shapes: Shapes) -> Cost:
             users=user * block,
             ranks=running_sums * min(settings.evaluate.k, shapes.n_items) * min(RANK_USERS, block),
             ids=8 * INGEST_ROW_GROUP,
-            texts=total(ids=1, read=1) * min(shapes.user_text_bytes, INGEST_ROW_GROUP_BYTES),
+            texts=min(shapes.user_text_bytes, INGEST_ROW_GROUP_BYTES),
+            own_texts=total(read=1, ids=1, written=1) * (shapes.user_text_bytes * block // max(1, shapes.n_users)),
         ),
         shared=POLARS_LOADED + POLARS // 2,
     )

@@ -74,10 +74,23 @@ def open_source(
         origin=found.origin,
         name=name or twin or found.name or "ratings",
         synthetic=twin is not None,
-        titles=places.titles_beside(first) if titles is None else locate(titles),
+        titles=places.titles_beside(first) if titles is None else _named(locate(titles)),
     )
     notes = _notes(source, [notes for _, notes in opened], columns)
     return replace(source, notes=(*notes, *(f"passed over: {error}" for error in empty)))
+
+
+def _named(titles: Location) -> Location:
+    """The file of titles that somebody has named.
+
+    Raises
+    ------
+    UsageError
+        Where there is none.
+    """
+    if not titles.is_file():
+        raise UsageError(f"--titles {titles}: there is no such file")
+    return titles
 
 
 def with_test(train: Source, test: Source, times: bool = False) -> Source:

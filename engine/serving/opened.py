@@ -117,7 +117,7 @@ class OpenedRun:
         predicts = votes and not self.implicit
         self.biases = read_biases(run.stages["biases"]) if predicts else None
         self.latent = read_latent(run.stages, self.rating_weights.latent) if predicts else None
-        self.titles = Titles(run.source.titles, self.items)
+        self.titles = Titles(run.source.titles, self.items, run.source.first.columns[1])
         self.rough: Rough | None = None
         self.held = 0
         self.reads_nothing = False

@@ -33,6 +33,8 @@ class Titles:
         As `read_titles` takes it.
     items : Series
         Ids of all items.
+    column : str, optional
+        What the ratings call their items.
 
     Attributes
     ----------
@@ -40,8 +42,8 @@ class Titles:
         What was wrong with the file when it was last read; empty where nothing was.
     """
 
-    def __init__(self, path: Location | None, items: pl.Series) -> None:
-        self._path, self._items = path, items
+    def __init__(self, path: Location | None, items: pl.Series, column: str = "") -> None:
+        self._path, self._items, self._column = path, items, column
         self._held: pl.Series | None = None
         self.fault = ""
 
@@ -68,11 +70,11 @@ class Titles:
 
     def of(self, ids: pl.Series) -> pl.Series:
         """The same of ids, which the run need not have."""
-        titles, self.fault = read_titles(self._path, ids)
+        titles, self.fault = read_titles(self._path, ids, self._column)
         return titles
 
 
-def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str]:
+def read_titles(path: Location | None, items: pl.Series, column: str = "") -> tuple[pl.Series, str]:
     """Titles of items, null where not known; and what is wrong with the file, if anything.
 
     Parameters
@@ -82,6 +84,8 @@ def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str
         without a header, then these are the first two.
     items : Series
         Ids.
+    column : str, optional
+        What the column of items is called if by no usual name.
     """
     unknown = pl.Series("title", [None] * len(items), dtype=pl.String)
     if path is None:
@@ -90,10 +94,10 @@ def read_titles(path: Location | None, items: pl.Series) -> tuple[pl.Series, str
         ids = items.cast(pl.String).to_list()
         found: dict[str, str | None] = dict.fromkeys(ids)
         try:
-            _find(_rows(path, found), found)
+            _find(_rows(path, found, column), found)
         except UnicodeDecodeError:
             found = dict.fromkeys(ids)
-            _find(_rows(path, found, WINDOWS), found)
+            _find(_rows(path, found, column, WINDOWS), found)
         return pl.Series("title", [found[item] for item in ids], dtype=pl.String), ""
     except (Exception, pl.exceptions.PanicException) as error:  # whatever it is, ids can be shown
         reason = " ".join(str(error).split("\n", 1)[0].split()).removeprefix(f"{path}").lstrip(", :")[:100]
@@ -107,7 +111,9 @@ def _find(rows: Iterator[tuple[str, str]], found: dict[str, str | None]) -> None
             found[item] = title
 
 
-def _rows(path: Location, wanted: Collection[str], encoding: str | None = None) -> Iterator[tuple[str, str]]:
+def _rows(
+    path: Location, wanted: Collection[str], column: str, encoding: str | None = None
+) -> Iterator[tuple[str, str]]:
     """Items that are wanted and their titles, in the order of the file."""
     if not path.settled:
         raise ValueError("only a run asks a server that a record names")
@@ -115,22 +121,24 @@ def _rows(path: Location, wanted: Collection[str], encoding: str | None = None) 
         raise ValueError("there is no such file")
     magic = read_magic(path)
     if magic == b"PAR1":
-        return _parquet_rows(path, wanted)
+        return _parquet_rows(path, wanted, column)
     file, head, _ = read_head(RatingsFile(path, compression=compression_of(magic)))
-    return _text_rows(file if encoding is None else replace(file, encoding=encoding), head, wanted)
+    return _text_rows(file if encoding is None else replace(file, encoding=encoding), head, wanted, column)
 
 
-def _parquet_rows(path: Location, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+def _parquet_rows(path: Location, wanted: Collection[str], column: str) -> Iterator[tuple[str, str]]:
     table = pl.scan_parquet(path.local(), glob=False, hive_partitioning=False)
     fields = table.collect_schema().names()
-    item, title = (pl.col(fields[place]).cast(pl.String) for place in _places(fields))
+    item, title = (pl.col(fields[place]).cast(pl.String) for place in _places(fields, column))
     return iter(table.select(item, title).filter(item.is_in(list(wanted)), title.is_not_null()).collect().iter_rows())
 
 
-def _text_rows(file: RatingsFile, head: Sequence[Record], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+def _text_rows(
+    file: RatingsFile, head: Sequence[Record], wanted: Collection[str], column: str
+) -> Iterator[tuple[str, str]]:
     step, names = len(file.separator), head[file.skip - 1].fields
     headless = NUMBER.fullmatch(names[0]) is not None
-    item, title = (0, 1) if headless else _places(names[::step])
+    item, title = (0, 1) if headless else _places(names[::step], column)
     for record in islice(read_records(file), file.skip - headless, None):
         if "not UTF-8" in record.problem:
             raise UnicodeDecodeError("utf-8", b"", 0, 1, record.problem)
@@ -144,12 +152,13 @@ def _text_rows(file: RatingsFile, head: Sequence[Record], wanted: Collection[str
         yield cells[item].strip(BLANKS), cells[title]
 
 
-def _places(fields: Sequence[str]) -> tuple[int, int]:
+def _places(fields: Sequence[str], column: str) -> tuple[int, int]:
     """Of the column of items and of that of titles."""
     keys = [column_key(field) for field in fields]
     item, title = ([k for k, key in enumerate(keys) if key in names] for names in (_ITEM_NAMES, _TITLE_NAMES))
+    item = [k for k, key in enumerate(keys) if key == column_key(column)] if column and not item else item
     if len(item) > 1:  # beside an id of the run's, one of somebody else's
         item = [k for k in item if keys[k] in ITEMS[0]] or item
     if not item or not title:
-        raise ValueError(f"its columns are {', '.join(fields) or 'none'}")
+        raise ValueError(f"its columns are {', '.join(fields) or 'none'}, not an item's id and its title")
     return item[0], title[0]

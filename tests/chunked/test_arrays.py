@@ -175,3 +175,20 @@ def test_an_array_is_read_as_it_was_saved(tmp_path: Path, array: np.ndarray[Any,
         )
         assert (found == array).all()
     assert load_array(tmp_path / "a.npy").flags.writeable
+
+
+def test_rows_of_any_size_are_not_promised_by_an_array_without_rows(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (0, 10**13)}
+        np.lib.format.write_array_header_1_0(file, header)
+    for read in (load_array, ArrayFile):
+        with pytest.raises(DamagedError, match=r"a.npy: not what it says it is"):
+            read(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.zeros((0, 64), dtype=np.float32))
+    assert load_array(tmp_path / "a.npy").shape == ArrayFile(tmp_path / "a.npy").shape == (0, 64)
+
+
+def test_a_number_by_itself_has_no_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array(7.0))
+    with pytest.raises(DamagedError, match="no rows"):
+        ArrayFile(tmp_path / "a.npy")

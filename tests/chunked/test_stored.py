@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.codecs import BytesCodec
 
 from engine.chunked import arrays
 from engine.chunked.csr import CsrReader, create
@@ -96,6 +98,34 @@ def test_a_chunk_that_is_gone_is_the_fill_value_as_with_zarr(tmp_path: Path, chu
     found, expected = arrays.open_array(tmp_path, "a").read(0, 9), zarr.open_array(str(tmp_path / "a"), mode="r")[:]
     assert -1 in found
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("part", ["indices", "data"])
+def test_what_is_missing_of_a_matrix_is_damage(tmp_path: Path, part: str) -> None:
+    """Zeros would be ratings of the first item."""
+    indptr = np.array([0, 2, 5])
+    create(tmp_path, "m", indptr=indptr, n_columns=4, value_dtype="uint8", value_step=0.5, chunk=2)
+    for name in ("indices", "data"):
+        arrays.writable_array(tmp_path, f"m/{name}")[:] = np.ones(5, dtype=np.uint8)
+    (tmp_path / "m" / part / "c/1").unlink()
+    with pytest.raises(DamagedError, match=rf"/m/{part}: not what it says it is \(chunk 1 is missing\)"):
+        CsrReader(tmp_path, "m").read(0, 2)
+
+
+def test_row_pointers_of_other_rows_are_damage_before_they_are_read(tmp_path: Path, unpacked: list[int]) -> None:
+    create(tmp_path, "m", indptr=np.arange(10), n_columns=4, value_dtype="uint8", value_step=0.5, chunk=2)
+    grid = {"name": "regular", "configuration": {"chunk_shape": [2000]}}
+    promise(tmp_path / "m/indptr/zarr.json", shape=[2000], chunk_grid=grid)
+    with pytest.raises(DamagedError, match=r"/m: not what it says it is \(its parts do not fit together"):
+        CsrReader(tmp_path, "m")
+    assert unpacked == []
+
+
+def test_numbers_with_their_bytes_in_another_order_are_not_read(tmp_path: Path) -> None:
+    other = "big" if sys.byteorder == "little" else "little"
+    zarr.create_array(tmp_path / "a", shape=(4,), chunks=(4,), dtype="i4", serializer=BytesCodec(endian=other))[:] = 1
+    with pytest.raises(DamagedError, match="bytes in another order"):
+        arrays.open_array(tmp_path, "a")
 
 
 def test_a_chunk_of_more_bytes_than_any_has_is_not_read(tmp_path: Path) -> None:

@@ -80,3 +80,11 @@ def test_ids_are_their_text(tmp_path: Path) -> None:
 
 def test_without_a_file_there_is_nothing_to_say() -> None:
     assert read_titles(None, ITEMS)[1] == ""
+
+
+@pytest.mark.parametrize("write", ["write_csv", "write_parquet"])
+def test_items_go_by_what_the_ratings_call_them(tmp_path: Path, write: str) -> None:
+    getattr(pl.DataFrame({"record": [8, 1], "name": ["Eight", "One"]}), write)(tmp_path / "movies.csv")
+    assert read_titles(locate(tmp_path / "movies.csv"), pl.Series([1, 8]), "Record")[0].to_list() == ["One", "Eight"]
+    _, note = read_titles(locate(tmp_path / "movies.csv"), pl.Series([1, 8]))
+    assert "its columns are record, name, not an item's id and its title" in note
