@@ -25,6 +25,7 @@ _BIAS = 1e-8
 _NEAR_ITEM = 6e-10
 _NEAR_RATING = 1e-8
 _TOGETHER = 2e-9
+# All else of a fold of calibrate.
 _FOLD = 1.0
 # Reading a rating, and passing on sums, takes as long as so many dimensions.
 _FIT_DIMS = 48

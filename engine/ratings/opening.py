@@ -89,7 +89,7 @@ def _named(titles: Location) -> Location:
         Where there is none.
     """
     if not titles.is_file():
-        raise UsageError(f"--titles {titles}: there is no such file")
+        raise UsageError(f"titles {titles}: there is no such file")
     return titles
 
 

@@ -102,7 +102,7 @@ def test_a_chunk_that_is_gone_is_the_fill_value_as_with_zarr(tmp_path: Path, chu
 
 @pytest.mark.parametrize("part", ["indices", "data"])
 def test_what_is_missing_of_a_matrix_is_damage(tmp_path: Path, part: str) -> None:
-    """Zeros would be ratings of the first item."""
+    """Zeros would be values of the first column."""
     indptr = np.array([0, 2, 5])
     create(tmp_path, "m", indptr=indptr, n_columns=4, value_dtype="uint8", value_step=0.5, chunk=2)
     for name in ("indices", "data"):

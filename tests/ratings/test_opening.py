@@ -366,3 +366,11 @@ def test_long_ids_that_a_dictionary_hides_from_the_footer_are_found(tmp_path: Pa
     assert open_source(path).row_bytes > 2900
     write("x")
     assert open_source(path).row_bytes < 40
+
+
+def test_a_file_of_titles_that_is_named_has_to_be_there(write: Write, tmp_path: Path) -> None:
+    path = write("user,item,rating\n1,2,3\n")
+    with pytest.raises(UsageError, match=r"titles .*/nope.csv: there is no such file"):
+        open_source(path, titles=tmp_path / "nope.csv")
+    (tmp_path / "names.tsv").write_text("item\ttitle\n2\tTwo\n")
+    assert str(open_source(path, titles=tmp_path / "names.tsv").titles) == str(tmp_path / "names.tsv")
