@@ -49,10 +49,9 @@ def telling_damage(
 def _removal_told(run: FinishedRun) -> Iterator[None]:
     try:
         yield
-    except EngineError:
-        raise
     except Exception as error:
-        _refuse_removed(run, error)
+        if isinstance(error, DamagedError) or not isinstance(error, EngineError):
+            _refuse_removed(run, error)
         raise
 
 
