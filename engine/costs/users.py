@@ -151,7 +151,9 @@ def refine(settings: Config, shapes: Shapes) -> Plan:
     dims, block = vector_dims(settings, shapes), min(settings.refine.users_per_chunk, shapes.n_users)
     plan = _sweeps(settings, settings.refine, shapes, dims)
     fit = plan["users-0"].cost
-    vectors = replace(fit, task=fit.task - 4 * dims * shapes.n_items + total(found=4, unit=4, written=4) * dims * block)
+    tall = 4 * dims * shapes.n_items
+    of_block = total(found=4, unit=4, written=4) * dims * block
+    vectors = replace(fit, task=fit.task - tall + of_block, shared=fit.shared + tall)
     n_blocks = chunks(shapes.n_users, settings.refine.users_per_chunk)
     return plan | {
         "layout": Planned(1, Cost(task=total(zarr=ZARR, before=BEFORE))),
@@ -213,9 +215,14 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
         shared=indptr,
     )
     loadings = 4 * dims_of(settings, shapes)
-    start = total(zarr=ZARR, vectors=(loadings + total(scaled=4, padded=4) * dims) * items, totals=2 * 8 * items)
-    fit_users = Cost(task=fit, shared=total(items=tall, some=some, widened=widened, train_indptr=indptr))
-    add_more = Cost(task=fit, shared=total(directions=tall, some=some, train_indptr=indptr))
+    items_in_order = total(totals=2 * 8, negated=8, by_count=8, order=4)
+    start = total(
+        zarr=ZARR, vectors=(loadings + total(scaled=4, padded=4) * dims) * items, totals=items_in_order * items
+    )
+    fit_users = Cost(
+        task=fit, shared=total(items=tall, some=some, order=4 * items, widened=widened, train_indptr=indptr)
+    )
+    add_more = Cost(task=fit, shared=total(directions=tall, some=some, order=4 * items, train_indptr=indptr))
     plan = {
         "sums": Planned(n_parts, Cost(task=add_up, shared=indptr)),
         "start": Planned(1, Cost(task=start, shared=indptr)),
@@ -244,7 +251,8 @@ def _sweeps(settings: Config, section: Refine | Residuals, shapes: Shapes, dims:
         for number in range(section.steps):
             plan[f"more-{sweep}-{number}"] = Planned(n_parts, add_more)
             plan[f"step-{sweep}-{number}"] = Planned(chunks(items, own), of_range)
-    plan["collect"] = Planned(1, Cost(task=total(zarr=ZARR, before=BEFORE // 2, items=tall, some=some), shared=indptr))
+    collect = total(zarr=ZARR, before=BEFORE // 2, items=2 * tall, order=4 * items, some=some)
+    plan["collect"] = Planned(1, Cost(task=collect, shared=indptr))
     return plan
 
 

@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
 from engine.kernels import _native
-from engine.kernels.rows import native_rows
+from engine.kernels.rows import AS_THEY_ARE, native_rows
 
 Float32 = NDArray[np.float32]
-
-_AS_THEY_ARE = np.empty(0, dtype=np.int32)
 
 
 def add_gram_product(
@@ -64,7 +62,7 @@ def add_partial_sums(
     _native.add_partial_sums(native_rows(rows), ends, order, weights, basis, total)
 
 
-def times_dense(rows: NarrowRows, dense: Float32, order: NDArray[np.int32] = _AS_THEY_ARE) -> Float32:
+def times_dense(rows: NarrowRows, dense: Float32, order: NDArray[np.int32] = AS_THEY_ARE) -> Float32:
     """``rows @ dense``, shape (n, width).
 
     Parameters

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
 from engine.kernels import _native
-from engine.kernels.rows import native_rows
+from engine.kernels.rows import AS_THEY_ARE, native_rows
 
 Float32 = NDArray[np.float32]
 
@@ -29,6 +29,7 @@ def solve_rows(
     steps: int,
     solutions: Float32,
     weights: Float32 | None = None,
+    order: NDArray[np.int32] = AS_THEY_ARE,
 ) -> None:
     """Improve each row's vector by some steps of conjugate gradients, in place; rows without values get zeros.
 
@@ -52,6 +53,8 @@ def solve_rows(
         Where to start; the vectors afterwards.
     weights : float32 array, shape (values of rows,), optional
         None: all weigh 1.
+    order : int32 array, shape (m,), optional
+        The row of ``others`` that each column has.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def solve_rows(
     """
     gram = _NO_GRAM if gram is None else gram
     weights = _NO_WEIGHTS if weights is None else weights
-    _native.solve_rows(native_rows(rows), targets, weights, ridges, others, gram, steps, solutions)
+    _native.solve_rows(native_rows(rows), targets, weights, ridges, others, gram, steps, order, solutions)
 
 
 def add_left(
@@ -70,6 +73,7 @@ def add_left(
     into: Float32,
     targets: Float32 | None = None,
     weights: Float32 | None = None,
+    order: NDArray[np.int32] = AS_THEY_ARE,
 ) -> None:
     """Add what products of vectors leave of each value's target, times its row's vector, to a sum for its column.
 
@@ -88,6 +92,8 @@ def add_left(
         None: all are 0.
     weights : float32 array, shape (values of rows,), optional
         None: all weigh 1.
+    order : int32 array, shape (m,), optional
+        The row of ``column_vectors`` and ``into`` that each column has.
 
     Raises
     ------
@@ -96,7 +102,7 @@ def add_left(
     """
     targets = _NO_TARGETS if targets is None else targets
     weights = _NO_WEIGHTS if weights is None else weights
-    _native.add_left(native_rows(rows), targets, weights, row_vectors, column_vectors, into)
+    _native.add_left(native_rows(rows), targets, weights, row_vectors, column_vectors, order, into)
 
 
 class Descents(NamedTuple):

@@ -11,6 +11,9 @@ from engine.chunked.csr import NarrowRows
 from engine.chunked.ranges import consecutive
 from engine.kernels import _native
 
+AS_THEY_ARE = np.empty(0, dtype=np.int32)
+"""The order in which each column has the row of its own number."""
+
 
 class Lists(NamedTuple):
     """Columns of some rows, without values.

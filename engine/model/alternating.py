@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from engine.chunked.csr import NarrowRows
 from engine.kernels.refinement import LANES, Descents, add_left, begin, solve_rows, step
+from engine.kernels.rows import AS_THEY_ARE
 from engine.model.factors import gram
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Ids = NDArray[np.int64]
+Int32 = NDArray[np.int32]
 
 
 def padded(dims: int) -> int:
@@ -63,15 +65,27 @@ class Objective(Protocol):
 
 
 class Side(NamedTuple):
-    """Vectors of one side, to fit the other's to, and what all of them add; shapes (n, dims), (dims, dims)."""
+    """Vectors of one side, to fit the other's to.
+
+    Attributes
+    ----------
+    vectors : float32 array, shape (n, dims)
+    gram : float32 array, shape (dims, dims), or None
+        What all of them add to each problem.
+    order : int32 array, shape (n,)
+        The row of each; empty where that is its number.
+    """
 
     vectors: Float32
     gram: Float32 | None
+    order: Int32 = AS_THEY_ARE
 
 
-def side(objective: Objective, vectors: Float32) -> Side:
-    """One side's vectors."""
-    return Side(vectors, of_all(objective, gram(vectors)) if objective.unseen else None)
+def side(objective: Objective, vectors: Float32, order: Int32 = AS_THEY_ARE) -> Side:
+    """One side's vectors, and which row each has; the order makes no difference to what is fitted."""
+    if not objective.unseen:
+        return Side(vectors, None, order)
+    return Side(vectors, of_all(objective, gram(vectors, order if len(order) else None)), order)
 
 
 def of_all(objective: Objective, products: Float64) -> Float32 | None:
@@ -103,17 +117,36 @@ def fit_users(
     into : float32 array, shape (users, dims)
         Where to start; the vectors afterwards.
     sums : float32 array, shape (items, dims), optional
-        What `begin_items` needs of these users is added to it.
+        What `begin_items` needs of these users is added to it, in the order of the items' rows.
     """
-    wanted = objective.of_users(rows, users)
-    solve_rows(rows, wanted.targets, wanted.ridges, *items, steps, into, wanted.weights)
+    wanted, (vectors, of_all_items, order) = objective.of_users(rows, users), items
+    solve_rows(rows, wanted.targets, wanted.ridges, vectors, of_all_items, steps, into, wanted.weights, order)
     if sums is not None:
-        add_left(rows, into, items.vectors, sums, wanted.targets, wanted.weights)
+        add_left(rows, into, vectors, sums, wanted.targets, wanted.weights, order)
 
 
-def add_more(objective: Objective, rows: NarrowRows, vectors: Float32, directions: Float32, into: Float32) -> None:
-    """Add to the sums of items, in place, what `step_items` needs of some users with their vectors."""
-    add_left(rows, vectors, directions, into, weights=objective.weights(rows))
+def add_more(
+    objective: Objective,
+    rows: NarrowRows,
+    vectors: Float32,
+    directions: Float32,
+    into: Float32,
+    order: Int32 = AS_THEY_ARE,
+) -> None:
+    """Add to the sums of items, in place, what `step_items` needs of some users with their vectors.
+
+    Parameters
+    ----------
+    objective : Objective
+    rows : NarrowRows
+        Ratings of the users.
+    vectors : float32 array, shape (users, dims)
+    directions, into : float32 array, shape (items, dims)
+        The directions of all items, and the sums.
+    order : int32 array, shape (items,), optional
+        The row of each item in both.
+    """
+    add_left(rows, vectors, directions, into, weights=objective.weights(rows), order=order)
 
 
 class OfSome(NamedTuple):

@@ -19,11 +19,12 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 
-def gram(tall: NDArray[Any]) -> Float64:
-    """``tall.T @ tall`` in float64, shape (width, width); rows taken in blocks of fixed size."""
+def gram(tall: NDArray[Any], order: NDArray[np.int32] | None = None) -> Float64:
+    """``tall.T @ tall`` in float64, shape (width, width); rows taken in blocks of fixed size, in the order given."""
     total = np.zeros((tall.shape[1], tall.shape[1]))
     for start in range(0, len(tall), GRAM_ROWS):
-        block = tall[start : start + GRAM_ROWS].astype(np.float64)
+        some = slice(start, start + GRAM_ROWS)
+        block = tall[some if order is None else order[some]].astype(np.float64)
         total += block.T @ block
     return total
 

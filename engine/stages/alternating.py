@@ -6,13 +6,16 @@ gradients: tasks of items add up the parts' sums, in the order of the parts, and
 the next step needs. Where users are one part, tasks of items do all steps, and go through the users at each of them.
 So nothing is held of all users, and the ratings are read as they lie, by user. All but the item vectors at the end is
 temporary.
+
+What is held of all items while users go by is in order of popularity, where users are many parts: then what most
+ratings need lies close together.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -28,6 +31,7 @@ from engine.kernels.refinement import Descents
 from engine.model.alternating import (
     Float32,
     Float64,
+    Int32,
     Objective,
     Side,
     add_more,
@@ -65,7 +69,7 @@ class AlternatingStage(Generic[Section]):
     """Sums of the ratings, then sweeps, then the item vectors; whoever derives says what is fitted, and from where."""
 
     users_needed_until = "collect"
-    """The round after which no users' vectors of sweeps are needed."""
+    """The round after which neither users' vectors of sweeps nor the order of the items are needed."""
 
     def __init__(self, inputs: Inputs[Section]) -> None:
         self._inputs = inputs
@@ -94,6 +98,12 @@ class AlternatingStage(Generic[Section]):
         """Dimensions of the SVD that vectors start with, or as many as it has."""
         raise NotImplementedError
 
+    @cached_property
+    def order(self) -> Int32:
+        """The row of each item in what is held of all; after the round ``start``, and as long as its files."""
+        found: Int32 = load_array(self._own.path(_ORDER))
+        return found
+
     def sums(self) -> tuple[float, float]:
         """Of magnitudes of train ratings as they were decomposed, and of squares as they are; after ``start``."""
         found = self._own.result(task_id("start"))
@@ -103,7 +113,7 @@ class AlternatingStage(Generic[Section]):
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
         yield Round("sums", plan["sums"], self._add_up, until="start")
-        yield Round("start", plan["start"], self._start, until="collect")
+        yield Round("start", plan["start"], self._start, until=self.users_needed_until)
         for sweep in range(self._section.sweeps):
             users, load = f"users-{sweep}", partial(self._load_items, sweep - 1)
             until = self._then(sweep, "users", self.users_needed_until)
@@ -160,17 +170,21 @@ class AlternatingStage(Generic[Section]):
         totals = np.zeros(self._n_items)
         for part in range(self._n_parts):
             totals += load_array(self._own.path(_totals_path(part)))
-        np.save(context.scratch / _TOTALS, totals)
+        by_count = np.argsort(np.zeros(self._n_items) if self._is_one_part else -totals, kind="stable")
+        order = np.empty(self._n_items, dtype=np.int32)
+        order[by_count] = np.arange(self._n_items, dtype=np.int32)
+        np.save(context.scratch / _ORDER, order)
+        np.save(context.scratch / _TOTALS, totals[by_count])
         found = self._own.results("sums")
         magnitude, squares = (sum(each[name] for each in found) for name in ("magnitude", "squares"))
         loadings, values = self._factors.loadings(mmap_mode="r"), self._factors.singular_values()
         start = starting_vectors(loadings[:, : self.leading()], values, magnitude / max(1, self._train.nnz))
-        np.save(context.scratch / _START, start)
+        np.save(context.scratch / _START, start[by_count])
         return {"magnitude": magnitude, "squares": squares}
 
     def _load_items(self, sweep: int) -> tuple[Objective, Side]:
         objective = self.objective()
-        return objective, side(objective, self._items(sweep))
+        return objective, side(objective, self._items(sweep), self.order)
 
     def _fit_users(self, sweep: int, part: int, context: TaskContext) -> None:
         objective, items = context.shared
@@ -192,7 +206,7 @@ class AlternatingStage(Generic[Section]):
         objective, directions = context.shared
         sums = np.zeros_like(directions)
         for first, last, rows in self.pieces(*self._parts[part]):
-            add_more(objective, rows, self.users(sweep, first, last), directions, sums)
+            add_more(objective, rows, self.users(sweep, first, last), directions, sums, self.order)
         np.save(context.scratch / _sums_path(sweep, number + 1, part), sums)
 
     def users(self, sweep: int, start: int, stop: int) -> Float32:
@@ -212,7 +226,7 @@ class AlternatingStage(Generic[Section]):
             found = self._users_files[sweep, part] = ArrayFile(self._own.path(_users_path(sweep, part)))
         return found
 
-    # Items, by ranges.
+    # Items, by ranges of their rows.
 
     def _ranges(self) -> list[slice]:
         """Items of each task, as many as are planned; items that only test knows are none of them."""
@@ -300,7 +314,7 @@ class AlternatingStage(Generic[Section]):
             np.save(context.scratch / path, array)
 
     def _collect(self, index: int, context: TaskContext) -> dict[str, float]:
-        np.save(context.scratch / ITEM_FACTORS, self._items(self._section.sweeps - 1))
+        np.save(context.scratch / ITEM_FACTORS, self._items(self._section.sweeps - 1)[self.order])
         return self.told()
 
     def told(self) -> dict[str, Any]:
@@ -309,6 +323,7 @@ class AlternatingStage(Generic[Section]):
 
 
 _START = "start.npy"
+_ORDER = "order.npy"
 _TOTALS = "totals.npy"
 _SOLUTIONS, _DIRECTIONS = Descents._fields.index("solutions"), Descents._fields.index("directions")
 

@@ -58,8 +58,10 @@ class RefineStage(AlternatingStage[config.Refine]):
         return self._n_items
 
     def _load_collected(self) -> tuple[Objective, Side]:
-        objective = self.objective()
-        return objective, side(objective, load_array(self._own.path(ITEM_FACTORS)))
+        objective, vectors = self.objective(), load_array(self._own.path(ITEM_FACTORS))
+        by_row = np.empty_like(vectors)
+        by_row[self.order] = vectors
+        return objective, side(objective, by_row, self.order)
 
     def _layout(self, index: int, context: TaskContext) -> dict[str, Any]:
         dims, size = ArrayFile(self._own.path(ITEM_FACTORS)).shape[1], self._section.users_per_chunk

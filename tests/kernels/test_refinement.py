@@ -124,6 +124,34 @@ def test_columns_are_fitted_while_rows_go_by_as_they_are_with_all_at_hand(
     np.testing.assert_allclose(found.solutions[rated], expected[rated], rtol=2e-3, atol=2e-4)
 
 
+@quick
+@given(seeds, value_types, st.sampled_from([16, 80]))
+def test_columns_in_another_order_are_fitted_alike(seed: int, dtype: str, dims: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, order = rows_of(rng, 9, 14, dtype), rng.permutation(14).astype(np.int32)
+    others, start = rng.standard_normal((14, dims), dtype=np.float32), rng.standard_normal((9, dims), dtype=np.float32)
+    targets, ridges = np.ones(len(rows.data), np.float32), np.ones(9, np.float32)
+    ordered = np.empty_like(others)
+    ordered[order] = others
+    vectors, sums = [start.copy(), start.copy()], [np.zeros_like(others), np.zeros_like(others)]
+    solve_rows(rows, targets, ridges, others, None, 3, vectors[0])
+    solve_rows(rows, targets, ridges, ordered, None, 3, vectors[1], order=order)
+    assert vectors[0].tobytes() == vectors[1].tobytes()
+    add_left(rows, start, others, sums[0], targets)
+    add_left(rows, start, ordered, sums[1], targets, order=order)
+    assert sums[1][order].tobytes() == sums[0].tobytes()
+
+
+def test_an_order_that_leads_out_of_the_vectors_is_refused() -> None:
+    rows, own, others = rows_of(np.random.default_rng(0), 9, 14), np.ones((9, 16), np.float32), np.ones((14, 16), "f4")
+    targets, ridges, away = np.ones(len(rows.data), np.float32), np.ones(9, np.float32), np.full(14, 14, np.int32)
+    for order, error, told in ((away, IndexError, "place of a column"), (away[1:] - 14, ValueError, "other columns")):
+        with pytest.raises(error, match=told):
+            add_left(rows, own, others, others.copy(), targets, order=order)
+        with pytest.raises(error, match=told):
+            solve_rows(rows, targets, ridges, others, None, 3, own.copy(), order=order)
+
+
 def test_a_step_without_a_way_on_leaves_all_as_it_is() -> None:
     nothing, gram = np.zeros((3, 16), np.float32), np.zeros((16, 16), np.float32)
     found = begin(np.ones((3, 16), np.float32), np.zeros(3, np.float32), gram, nothing.copy())

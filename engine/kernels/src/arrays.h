@@ -75,7 +75,22 @@ template <class I, class V> struct Rows {
   float value(size_t at) const { return static_cast<float>(data[at]) * step; }
 };
 
-// The same before its types are known.
+// The rows of a dense matrix that columns have: the row of each column's own number where no other is said.
+class Order {
+ public:
+  Order(const Vector<int32_t> &order, size_t n_columns)
+      : places_(order.shape(0) == 0 && n_columns > 0 ? nullptr : order.data()), n_columns_(n_columns) {
+    require(!places_ || order.shape(0) == n_columns, "places of other columns");
+  }
+
+  size_t place(size_t column) const { return places_ ? within("place of a column", places_[column], n_columns_) : column; }
+
+ private:
+  const int32_t *places_;
+  size_t n_columns_;
+};
+
+// Rows before their types are known.
 struct AnyRows {
   Vector<int64_t> indptr;
   AnyVector indices, data;

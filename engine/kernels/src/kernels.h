@@ -31,10 +31,10 @@ void add_partial_sums(const AnyRows &rows, Vector<int64_t> ends, Vector<int32_t>
 void times_dense(const AnyRows &rows, Vector<int32_t> order, Table<float> dense, OutTable<float> product);
 
 void solve_rows(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Vector<float> ridges,
-                Table<float> others, Table<float> gram, size_t steps, OutTable<float> solutions);
+                Table<float> others, Table<float> gram, size_t steps, Vector<int32_t> order, OutTable<float> solutions);
 
 void add_left(const AnyRows &rows, Vector<float> targets, Vector<float> weights, Table<float> row_vectors,
-              Table<float> column_vectors, OutTable<float> into);
+              Table<float> column_vectors, Vector<int32_t> order, OutTable<float> into);
 void begin_rows(Table<float> sums, Table<float> gram, Vector<float> ridges, OutTable<float> solutions,
                 OutTable<float> residuals, OutTable<float> directions, OutVector<float> lengths);
 void step_rows(Table<float> sums, Table<float> gram, Vector<float> ridges, OutTable<float> solutions,

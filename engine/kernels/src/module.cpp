@@ -30,9 +30,10 @@ NB_MODULE(_native, module) {
              nb::arg("weights").noconvert(), nb::arg("basis").noconvert(), nb::arg("total").noconvert());
   module.def("times_dense", &times_dense, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("dense").noconvert(), nb::arg("product").noconvert());
   module.def("solve_rows", &solve_rows, nb::arg("rows"), nb::arg("targets").noconvert(), nb::arg("weights").noconvert(), nb::arg("ridges").noconvert(),
-             nb::arg("others").noconvert(), nb::arg("gram").noconvert(), nb::arg("steps"), nb::arg("solutions").noconvert());
+             nb::arg("others").noconvert(), nb::arg("gram").noconvert(), nb::arg("steps"), nb::arg("order").noconvert(), nb::arg("solutions").noconvert());
   module.def("add_left", &add_left, nb::arg("rows"), nb::arg("targets").noconvert(), nb::arg("weights").noconvert(),
-             nb::arg("row_vectors").noconvert(), nb::arg("column_vectors").noconvert(), nb::arg("into").noconvert());
+             nb::arg("row_vectors").noconvert(), nb::arg("column_vectors").noconvert(), nb::arg("order").noconvert(),
+             nb::arg("into").noconvert());
   module.def("begin_rows", &begin_rows, nb::arg("sums").noconvert(), nb::arg("gram").noconvert(), nb::arg("ridges").noconvert(), nb::arg("solutions").noconvert(),
              nb::arg("residuals").noconvert(), nb::arg("directions").noconvert(), nb::arg("lengths").noconvert());
   module.def("step_rows", &step_rows, nb::arg("sums").noconvert(), nb::arg("gram").noconvert(), nb::arg("ridges").noconvert(), nb::arg("solutions").noconvert(),

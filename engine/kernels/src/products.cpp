@@ -18,13 +18,11 @@ struct Row {
 };
 
 template <class I, class V>
-void widen(const Rows<I, V> &rows, size_t number, const int32_t *order, size_t width, Row &row) {
+void widen(const Rows<I, V> &rows, size_t number, const Order &order, size_t width, Row &row) {
   const auto [first, last] = rows.row(number);
   row.rows.clear(), row.values.clear();
   for (size_t at = first; at < last; ++at) {
-    size_t column = rows.column(at);
-    if (order) column = within("place of a column", order[column], rows.n_columns);
-    row.rows.push_back(column * width);
+    row.rows.push_back(order.place(rows.column(at)) * width);
     row.values.push_back(rows.value(at));
   }
 }
@@ -54,12 +52,6 @@ struct ByColumn {
   }
 };
 
-const int32_t *checked(const Vector<int32_t> &order, size_t n_columns) {
-  if (order.shape(0) == 0 && n_columns > 0) return nullptr;
-  require(order.shape(0) == n_columns, "places of other columns");
-  return order.data();
-}
-
 }  // namespace
 
 void add_gram_product(const AnyRows &any, Vector<int32_t> order, Vector<float> weights, Table<float> basis,
@@ -67,7 +59,7 @@ void add_gram_product(const AnyRows &any, Vector<int32_t> order, Vector<float> w
   const size_t width = basis.shape(1);
   require(basis.shape(0) == any.n_columns && total.shape(0) == any.n_columns && total.shape(1) == width,
           "a basis of other columns");
-  const int32_t *places = checked(order, any.n_columns);
+  const Order places(order, any.n_columns);
   with_rows(any, [&](auto rows) {
     require(weights.shape(0) == rows.n_rows, "weights of other rows");
     nb::gil_scoped_release released;
@@ -88,7 +80,7 @@ void add_partial_sums(const AnyRows &any, Vector<int64_t> ends, Vector<int32_t> 
                       Table<float> basis, OutTable<float> total) {
   const size_t width = basis.shape(1), kept = total.shape(1);
   require(basis.shape(0) == any.n_columns && total.shape(0) == any.n_columns && kept <= width, "a basis of other columns");
-  const int32_t *places = checked(order, any.n_columns);
+  const Order places(order, any.n_columns);
   with_rows(any, [&](auto rows) {
     require(weights.shape(0) == rows.n_rows, "weights of other rows");
     nb::gil_scoped_release released;
@@ -104,7 +96,7 @@ void add_partial_sums(const AnyRows &any, Vector<int64_t> ends, Vector<int32_t> 
     }
     std::vector<float> sum(width);
     for (size_t column = 0; column < any.n_columns; ++column) {
-      const size_t place = places ? within("place of a column", places[column], any.n_columns) : column;
+      const size_t place = places.place(column);
       float *into = total.data() + place * kept;
       size_t first = columns.starts[column];
       const size_t last = columns.starts[column + 1];
@@ -123,7 +115,7 @@ void add_partial_sums(const AnyRows &any, Vector<int64_t> ends, Vector<int32_t> 
 void times_dense(const AnyRows &any, Vector<int32_t> order, Table<float> dense, OutTable<float> product) {
   const size_t width = dense.shape(1);
   require(dense.shape(0) == any.n_columns && product.shape(1) == width, "a matrix of other columns");
-  const int32_t *places = checked(order, any.n_columns);
+  const Order places(order, any.n_columns);
   with_rows(any, [&](auto rows) {
     require(product.shape(0) == rows.n_rows, "a product of other rows");
     nb::gil_scoped_release released;

@@ -7,10 +7,11 @@
 #include "lanes.h"
 
 void solve_rows(const AnyRows &any, Vector<float> targets, Vector<float> weights, Vector<float> ridges,
-                Table<float> others, Table<float> gram, size_t steps, OutTable<float> solutions) {
+                Table<float> others, Table<float> gram, size_t steps, Vector<int32_t> order, OutTable<float> solutions) {
   const size_t dims = others.shape(1);
   require(dims % LANES == 0 && dims > 0, "dimensions that are no multiple of 16");
   require(others.shape(0) == any.n_columns, "vectors of other columns");
+  const Order columns(order, any.n_columns);
   const bool has_gram = gram.shape(0) > 0, weighed = weights.shape(0) > 0;
   require(!has_gram || (gram.shape(0) == dims && gram.shape(1) == dims), "vectors of other dimensions");
   require(solutions.shape(1) == dims, "vectors of other dimensions");
@@ -25,7 +26,7 @@ void solve_rows(const AnyRows &any, Vector<float> targets, Vector<float> weights
     for (size_t row = 0; row < rows.n_rows; ++row) {
       const auto [first, last] = rows.row(row);
       places.clear();
-      for (size_t at = first; at < last; ++at) places.push_back(rows.column(at) * dims);
+      for (size_t at = first; at < last; ++at) places.push_back(columns.place(rows.column(at)) * dims);
       float *solution = solutions.data() + row * dims;
       if (places.empty()) {
         std::fill(solution, solution + dims, 0.0f);
@@ -39,11 +40,12 @@ void solve_rows(const AnyRows &any, Vector<float> targets, Vector<float> weights
 }
 
 void add_left(const AnyRows &any, Vector<float> targets, Vector<float> weights, Table<float> row_vectors,
-              Table<float> column_vectors, OutTable<float> into) {
+              Table<float> column_vectors, Vector<int32_t> order, OutTable<float> into) {
   const size_t dims = row_vectors.shape(1);
   require(dims % LANES == 0 && dims > 0, "dimensions that are no multiple of 16");
   require(column_vectors.shape(0) == any.n_columns && into.shape(0) == any.n_columns, "vectors of other columns");
   require(column_vectors.shape(1) == dims && into.shape(1) == dims, "vectors of other dimensions");
+  const Order columns(order, any.n_columns);
   const bool aims = targets.shape(0) > 0, weighed = weights.shape(0) > 0;
   with_rows(any, [&](auto rows) {
     require(row_vectors.shape(0) == rows.n_rows, "vectors of other rows");
@@ -55,7 +57,7 @@ void add_left(const AnyRows &any, Vector<float> targets, Vector<float> weights, 
     for (size_t row = 0; row < rows.n_rows; ++row) {
       const auto [first, last] = rows.row(row);
       places.clear();
-      for (size_t at = first; at < last; ++at) places.push_back(rows.column(at) * dims);
+      for (size_t at = first; at < last; ++at) places.push_back(columns.place(rows.column(at)) * dims);
       add({row_vectors.data() + row * dims, column_vectors.data(), dims, places.data(),
            aims ? targets.data() + first : nullptr, weighed ? weights.data() + first : nullptr, places.size()},
           into.data());
