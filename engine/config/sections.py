@@ -471,7 +471,8 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # For some hundreds of millions of ratings: fewer and larger files and tasks.
     "large": {
         "factors": {"users_per_chunk": 2**15},
-        "refine": {"users_per_chunk": 2**15},
+        "refine": {"users_per_chunk": 2**15, "ratings_per_part": 2**24},
+        "residuals": {"ratings_per_part": 2**24},
         "index": {"users_per_cluster": 1024},
         "neighbors": {"users_per_chunk": 2**16},
         "predict": {"users_per_task": 2**16},
