@@ -219,6 +219,12 @@ class CsrReader:
         return int(self.indptr[-1])
 
     @property
+    def dtypes(self) -> tuple[np.dtype[Any], np.dtype[Any]]:
+        """Of columns and values, as they are stored."""
+        indices, data = self._parts
+        return indices.dtype, data.dtype
+
+    @property
     def nbytes(self) -> int:
         """Bytes of columns and values, as `hold` holds them."""
         return sum(int(part.nbytes) for part in self._parts)

@@ -312,6 +312,14 @@ class Evaluate(Section, frozen=True):
     rating that is not below min + 0.75 (max - min): 4.0 of half stars and of 1 to 5, 8 of 1 to 10."""
     users_per_task: Positive = 8192
     """Users in a task."""
+    users_per_gather: Positive = 2**20
+    """Users for whom the ratings that their scores need are put together in files first, in whole tasks. Where there
+    are no more users than that, ratings are read where they are."""
+
+    @property
+    def tasks_per_group(self) -> int:
+        """Tasks for which ratings are put together."""
+        return max(1, self.users_per_gather // self.users_per_task)
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -476,7 +484,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "index": {"users_per_cluster": 1024},
         "neighbors": {"users_per_chunk": 2**16},
         "predict": {"users_per_task": 2**16},
-        "evaluate": {"users_per_task": 2**17},
+        "evaluate": {"users_per_task": 2**16, "users_per_gather": 2**18},
     },
 }
 """Presets: sections and values that differ from the defaults above."""

@@ -37,19 +37,62 @@ from engine.model.sizes import (
     INGEST_ROW_GROUP,
     INGEST_ROW_GROUP_BYTES,
     LEAST_GATHERED,
+    RANGE_RATINGS,
     RANK_USERS,
+    READ_RATINGS,
     SCORE_USERS,
 )
 
 
 def evaluate(settings: Config, shapes: Shapes) -> Plan:
     """Score a block of users at a time, one user after the other."""
-    tasks = chunks(shapes.n_users, settings.evaluate.users_per_task)
-    return {
-        "users": Planned(tasks, _scoring(settings, shapes, settings.evaluate.k)),
-        "tables": Planned(tasks, _tables(settings, shapes)),
-        "mean": Planned(1, _mean(shapes)),
-    }
+    tasks, of_group = chunks(shapes.n_users, settings.evaluate.users_per_task), settings.evaluate.tasks_per_group
+    scoring = _scoring(settings, shapes, settings.evaluate.k)
+    plan = {"users": Planned(tasks, scoring)}
+    if tasks > of_group:
+        plan = {}
+        for group, first in enumerate(range(0, tasks, of_group)):
+            plan[f"gather-{group}"] = _put_together(settings, shapes)
+            plan[f"users-{group}"] = Planned(min(of_group, tasks - first), _scoring_of_group(settings, shapes, scoring))
+    return plan | {"tables": Planned(tasks, _tables(settings, shapes)), "mean": Planned(1, _mean(shapes))}
+
+
+def _put_together(settings: Config, shapes: Shapes) -> Planned:
+    """Go through a range of users, and take what a group needs: at most all."""
+    users, work = shapes.n_users, n_train(settings, shapes) + GATHERED_ROW * shapes.n_users
+    block, stored = (
+        min(settings.evaluate.users_per_task, users),
+        total(columns=column_bytes(shapes), values=shapes.value_bytes),
+    )
+    of_range = min(users, chunks(RANGE_RATINGS, GATHERED_ROW))
+    piece = READ_RATINGS + shapes.most_ratings
+    chunk = min(settings.matrix.ratings_per_chunk, shapes.n_ratings)
+    n_test = n_test_of(settings, min(RANGE_RATINGS + shapes.most_ratings, shapes.n_ratings), of_range)
+    of_predictions = n_test_of(settings, shapes.ratings_of(min(settings.predict.users_per_task, users)), users)
+    task = total(
+        zarr=ZARR,
+        users=total(lengths=3 * 8, codes=8 + 8 + 4, edges=2 * 8) * of_range,
+        piece=total(read=stored, taken=stored, places=8) * piece,
+        chunks=total(train=stored, test=stored) * chunk,
+        test=total(stored=stored, predicted=4 + 1, places=8) * n_test,
+        predictions=total(values=4, packed=1, covered=1)
+        * min(of_predictions, n_test_of(settings, shapes.n_ratings, users)),
+    )
+    marking = total(ids=4, there=1, neighbors=4 + 8) * n_near_users(settings, shapes) * block
+    shared = total(users=total(train_indptr=8, test_indptr=8, marked=1, own=4 + 8) * users, marking=marking)
+    return Planned(chunks(work, RANGE_RATINGS), Cost(task=task, shared=shared))
+
+
+def _scoring_of_group(settings: Config, shapes: Shapes, scoring: Cost) -> Cost:
+    """The same as of all, with a file of ratings at a time in the place of chunks; nothing is kept of these."""
+    stored = total(columns=column_bytes(shapes), values=shapes.value_bytes)
+    file = min(RANGE_RATINGS + shapes.most_ratings, shapes.n_ratings)
+    of_file = total(
+        file=stored * file, users=total(codes=4, ends=2 * 8) * min(shapes.n_users, chunks(RANGE_RATINGS, GATHERED_ROW))
+    )
+    taken = total(places=8, taken=stored) * (READ_RATINGS + shapes.most_ratings)
+    own = 8 * min(settings.evaluate.users_per_gather, shapes.n_users)
+    return replace(scoring, task=scoring.task + of_file + taken, shared=scoring.shared + own, cache=0)
 
 
 def _scoring(settings: Config, shapes: Shapes, k: int) -> Cost:

@@ -23,6 +23,7 @@ from engine.costs.common import (
     n_together,
     n_train,
     residual_dims,
+    stored_train,
     total,
     users_per_chunk,
     vector_dims,
@@ -117,7 +118,11 @@ def _evaluated(settings: Config, shapes: Shapes) -> tuple[float, float]:
     table = total(columns=8 * 8, of_lengths=2 * (4 + 8 + 8) * lengths) / 2  # many users have few hits, or none
     blocks = chunks(shapes.n_users, settings.evaluate.users_per_task)
     kept = table * shapes.n_users + shapes.user_text_bytes + 8 * shapes.n_items
-    return kept + measured * shapes.n_users + 2 * 8 * blocks * shapes.n_items, kept
+    most = kept + measured * shapes.n_users + 2 * 8 * blocks * shapes.n_items
+    groups = chunks(blocks, settings.evaluate.tasks_per_group)
+    if groups > 1:  # users of a group share neighbours: of twenty, each needs about a sixth of the ratings
+        most += min(1, 4 / groups) * stored_train(settings, shapes) + total(predicted=4 + 1) * shapes.n_ratings / groups
+    return most, kept
 
 
 def _biases(settings: Config, shapes: Shapes) -> tuple[float, float]:

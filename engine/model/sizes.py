@@ -151,6 +151,8 @@ SCORE_USERS = 768
 """Users read and scored at once, since a read unpacks whole chunks of many more."""
 GATHER_RATINGS = 2**25
 """Ratings of neighbours that a task holds at a time, at most, where the budget has room for so many."""
+RANGE_RATINGS = 2**23
+"""evaluate: ratings that a task goes through where it puts together what a group of users needs."""
 LEAST_GATHERED = 2**20
 """The same, at least."""
 GATHERED_ROW = 32
@@ -169,6 +171,7 @@ FREE = (
     "PREDICT_RATINGS",
     "SCORE_USERS",
     "GATHER_RATINGS",
+    "RANGE_RATINGS",
     "LEAST_GATHERED",
     "GATHERED_ROW",
     "ASK_RATINGS",

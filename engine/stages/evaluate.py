@@ -16,7 +16,7 @@ Files
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,7 +30,6 @@ from engine.artifacts.readers import Index, Matrix, Nearest, NearItems, Predicti
 from engine.artifacts.records import chosen_ranking, is_implicit, settled_liked_from
 from engine.chunked import arrays
 from engine.chunked.array_files import load_array
-from engine.chunked.csr import NarrowRows
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import lists_of
@@ -39,7 +38,8 @@ from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
 from engine.model.prediction import Predicted
 from engine.model.ranking import Ranking
-from engine.model.sizes import READ_RATINGS
+from engine.model.sizes import GATHERED_ROW, READ_RATINGS
+from engine.stages.gathered import GatheredFiles, Needed, Tested
 from engine.stages.gathering import Block, RatingsOfNeighbors, Users
 
 
@@ -47,6 +47,7 @@ class _Shared(NamedTuple):
     """What is asked, and how, and what it is compared with."""
 
     ratings: RatingsOfNeighbors
+    tested: Callable[[NDArray[np.int64]], Tested]
     ranking: Ranking
     baselines: Baselines
 
@@ -54,14 +55,16 @@ class _Shared(NamedTuple):
 class _OfTask(NamedTuple):
     """What is read once of a task's users, in order of code, and what is counted of them."""
 
-    test: NarrowRows
-    predicted: Predicted | None
+    tested: Tested
     vectors: NDArray[np.float32] | None
     counts: NDArray[np.int64]
 
 
 class EvaluateStage:
-    """One task a block of users as they are scored; a table of each block as they are numbered; then the means."""
+    """One task a block of users as they are scored; a table of each block as they are numbered; then the means.
+
+    Where users are very many, what those of a group of tasks need is put together first.
+    """
 
     def __init__(self, inputs: Inputs[config.Evaluate]) -> None:
         self._inputs = inputs
@@ -82,11 +85,27 @@ class EvaluateStage:
     def rounds(self) -> Iterator[Round]:
         """See `engine.chunked.task.Stage`."""
         plan = self._inputs.plan()
-        yield Round("users", plan["users"], self._users, self._load, self._load, until="mean")
+        if "users" in plan:
+            yield Round("users", plan["users"], partial(self._users, 0), self._load, self._load, until="mean")
+        for group, first in enumerate(self._groups() if "users" not in plan else ()):
+            gather, users = f"gather-{group}", f"users-{group}"
+            yield Round(gather, plan[gather], partial(self._gather, group), partial(self._needed, group), until=users)
+            load = partial(self._load_group, group)
+            yield Round(users, plan[users], partial(self._users, first), load, until="mean")
         yield Round("tables", plan["tables"], self._tables)
         yield Round("mean", plan["mean"], self._mean)
 
     def _load(self, room: int = 0) -> _Shared:
+        tested = partial(Tested.read, self._test, self._predictions)
+        return self._shared(RatingsOfNeighbors(self._train, self._neighbors, room), tested)
+
+    def _load_group(self, group: int) -> _Shared:
+        gathered, own = self._gathered(group), self._own_of(group)
+        return self._shared(
+            RatingsOfNeighbors(self._train, self._neighbors, 0, gathered), partial(gathered.tested, own)
+        )
+
+    def _shared(self, ratings: RatingsOfNeighbors, tested: Callable[[NDArray[np.int64]], Tested]) -> _Shared:
         counts = self._train.count_columns(READ_RATINGS)
         near = NearItems(self._upstream["item_neighbors"]).inverted() if self._votes else None
         baselines = Baselines(
@@ -98,7 +117,38 @@ class EvaluateStage:
         parameters = chosen_ranking(self._section.ranking_parameters(self._liked_from), self._upstream)
         together = read_together(self._upstream, parameters.blend.together) if self._votes else None
         ranking = Ranking.of(parameters, counts, near, item_vectors, together)
-        return _Shared(RatingsOfNeighbors(self._train, self._neighbors, room), ranking, baselines)
+        return _Shared(ratings, tested, ranking, baselines)
+
+    def _groups(self) -> list[int]:
+        """The first task of each group."""
+        n_tasks = -(-self._train.shape[0] // self._section.users_per_task)
+        return list(range(0, n_tasks, self._section.tasks_per_group))
+
+    def _rows_of(self, group: int) -> tuple[int, int]:
+        """Users of a group, in the order in which they are scored."""
+        edges = [*(first * self._section.users_per_task for first in self._groups()), self._train.shape[0]]
+        return edges[group], edges[group + 1]
+
+    def _own_of(self, group: int) -> NDArray[np.int64]:
+        """Codes of the users of a group, ascending."""
+        start, stop = self._rows_of(group)
+        return np.sort(self._index.codes(start, stop)).astype(np.int64) if self._by_cluster else np.arange(start, stop)
+
+    def _gathered(self, group: int) -> GatheredFiles:
+        ranges = self._train.split_rows(self._inputs.plan()[f"gather-{group}"].n_tasks, GATHERED_ROW)
+        return GatheredFiles(self._own, group, ranges, self._train, self._test, self._predictions)
+
+    def _needed(self, group: int) -> Needed:
+        own, (start, stop) = self._own_of(group), self._rows_of(group)
+        marked = np.zeros(self._train.shape[0], dtype=bool)
+        marked[own] = True
+        for first in range(start, stop, self._section.users_per_task):
+            ids = arrays.read_rows(self._neighbors.ids, first, min(first + self._section.users_per_task, stop))
+            marked[ids[ids >= 0]] = True
+        return Needed(own, marked)
+
+    def _gather(self, group: int, index: int, context: TaskContext) -> None:
+        self._gathered(group).write(index, context.shared, context.scratch)
 
     def _users_of(self, index: int) -> tuple[Users, NDArray[np.float32] | None]:
         """Users of a task and their vectors: those of some clusters, which share neighbours, where there are any."""
@@ -110,11 +160,11 @@ class EvaluateStage:
         users = Users.in_order(self._index.codes(start, stop))
         return users, None if self._refined is None else users.by_code(self._index.vectors(start, stop))
 
-    def _users(self, index: int, context: TaskContext) -> None:
+    def _users(self, first_task: int, number: int, context: TaskContext) -> None:
+        index = first_task + number
         users, vectors = self._users_of(index)
-        test = self._test.read_some(users.codes)
-        predicted = None if self._predictions is None else self._predictions.take(self._test.indptr, users.codes)
-        of_task = _OfTask(test, predicted, vectors, np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64))
+        counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
+        of_task = _OfTask(context.shared.tested(users.codes), vectors, counts)
         measure = partial(self._measure, context.shared, of_task)
         found = np.concatenate(context.shared.ratings.each(users, context.batch_rows, context.reads, measure))
         if self._by_cluster:
@@ -124,7 +174,7 @@ class EvaluateStage:
 
     def _measure(self, shared: _Shared, of_task: _OfTask, block: Block) -> NDArray[np.void]:
         """Measure a block of users, and count the items recommended to them."""
-        own, test = block.own, of_task.test.take(block.places)
+        own, (test, predicted) = block.own, of_task.tested.take(block.places)
         wanted = None if self._votes else lists_of(test)
         ranked = shared.ranking.rank(
             block.ratings,
@@ -137,10 +187,7 @@ class EvaluateStage:
             None if of_task.vectors is None else of_task.vectors[block.places],
             fill=self._votes,  # the notebook's lists end with its candidates
         )
-        predicted: Predicted | None = None
-        if of_task.predicted is not None:
-            predicted = of_task.predicted.of_rows(of_task.test.indptr, block.places)
-        elif not self._implicit:
+        if predicted is None and not self._implicit:
             predicted = Predicted(ranked.wanted, ranked.wanted != 0)
         return measure_users(
             ranked.items, predicted, own, test, shared.baselines, block.codes, self._liked_from, of_task.counts

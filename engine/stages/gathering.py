@@ -13,6 +13,7 @@ from engine.chunked.csr import CsrReader, NarrowRows
 from engine.chunked.task import Reads
 from engine.model.scoring import cut_by_work
 from engine.model.sizes import GATHERED_ROW, SCORE_USERS
+from engine.stages.gathered import GatheredFiles
 
 
 class Users(NamedTuple):
@@ -99,10 +100,12 @@ class RatingsOfNeighbors:
         Of the users of ``train``.
     room : int
         Bytes that stored chunks may be kept in; all ratings are kept as they are where it is enough for that.
+    gathered : GatheredFiles, optional
+        Where ratings of the users and their neighbours have been put together; then none are read of ``train``.
     """
 
-    def __init__(self, train: CsrReader, neighbors: Nearest, room: int) -> None:
-        self._train, self._neighbors = train, neighbors
+    def __init__(self, train: CsrReader, neighbors: Nearest, room: int, gathered: GatheredFiles | None = None) -> None:
+        self._train, self._neighbors, self._gathered = train, neighbors, gathered
         all_fits = room >= train.nbytes + train.indptr.nbytes  # a whole that is read has row pointers of its own
         self._all = train.read(0, train.shape[0]) if all_fits else None
         self._chunks = train.chunks(room)
@@ -136,7 +139,10 @@ class RatingsOfNeighbors:
         self, asked: _Asked, some: _Gathered, reads: Reads, work: Callable[[Block], NDArray[Any]]
     ) -> list[NDArray[Any]]:
         """Read what some users and their neighbours have rated, and do the work for them."""
-        ratings = self._train.read_some(some.codes, self._chunks, reads)
+        if self._gathered is None:
+            ratings = self._train.read_some(some.codes, self._chunks, reads)
+        else:
+            ratings = self._gathered.read_some(some.codes, reads)
         done = []
         for first, last in _units(some.start, some.stop):
             places = asked.users.turn[first:last]

@@ -18,9 +18,11 @@ from engine.chunked.pipeline import Pipeline
 from engine.chunked.storage import Location, locate
 from engine.chunked.task import Reads
 from engine.config import Recommend
+from engine.costs import lists
 from engine.model import sizes
 from engine.pipeline import recommend_step
-from engine.stages import gathering
+from engine.stages import gathered, gathering
+from engine.stages.gathered import GatheredFiles
 from engine.stages.gathering import Block, RatingsOfNeighbors, Users
 from tests.support.pipeline import SMALL, notebook_settings, open_pipeline, run_stage, run_stages
 from tests.support.ratings import synthetic_ratings, write_ratings
@@ -124,6 +126,30 @@ def test_what_is_kept_and_held_changes_no_figure(
     stages: dict[str, Committed], how: dict[str, Any], tmp_path: Path
 ) -> None:
     assert records(run(tmp_path, **how)["evaluate"]) == records(stages["evaluate"])
+
+
+@pytest.mark.parametrize("more", [{}, {"preset": "notebook"}, {"index": {"method": "pruned", "users_per_cluster": 16}}])
+def test_nor_does_it_to_put_together_first_what_a_group_of_users_needs(
+    tmp_path: Path, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (lists, gathered):
+        monkeypatch.setattr(module, "READ_RATINGS", 100)
+    monkeypatch.setattr(lists, "RANGE_RATINGS", 1000)
+    read, read_some = [], GatheredFiles.read_some
+
+    def noted(self: GatheredFiles, codes: NDArray[np.int64], reads: Reads) -> NarrowRows:
+        read.append(read_some(self, codes, reads))
+        return read[-1]
+
+    monkeypatch.setattr(GatheredFiles, "read_some", noted)
+    at_once, by_groups = (
+        run(tmp_path / name, batch_rows=500, **more, evaluate=SECTIONS["evaluate"] | {"users_per_gather": of_group})
+        for name, of_group in (("at-once", 120), ("by-groups", 85))
+    )
+    assert len(read) > 6  # of two groups, the first of two tasks
+    stages = at_once["evaluate"], by_groups["evaluate"]
+    assert records(stages[0]) == records(stages[1])
+    assert not list(stages[1].root.rglob("gathered-*"))
 
 
 def test_nor_does_the_order_in_which_users_are_gone_through(
