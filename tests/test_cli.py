@@ -270,6 +270,9 @@ def test_a_mended_file_runs_in_the_same_work_directory(tmp_path: Path) -> None:
         (["GOOD", "--preset", "notebok"], ["did you mean 'notebook'"]),
         (["GOOD", "--config", "no.toml"], ["no.toml"]),
         (["GOOD", "--memory", "lots"], ["'lots' is not a size", "512MiB"]),
+        (["GOOD", "--memory", "512"], ["512 bytes", "did you mean 512MiB?"]),
+        (["GOOD", "--set", "memory=512"], ["512 bytes", "did you mean 512MiB?"]),
+        (["GOOD", "--config", "CONFIG"], ["512 bytes", "did you mean 512MiB?"]),
         (["GOOD", "--workers", "0"], ["workers"]),
         (["GOOD", "--workdir", "/proc/nowhere"], ["/proc/nowhere", "another work directory"]),
         (["GOOD", "--workdir", "GOOD"], ["good.csv", "another work directory"]),
@@ -284,6 +287,7 @@ def test_a_mistake_is_named_and_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "CONFIG").write_text("memory = 512\n")
     refused_here(capsys, ["run", *(good if word == "GOOD" else word for word in arguments)], 2, *words)
 
 

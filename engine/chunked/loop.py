@@ -14,7 +14,7 @@ from typing import Any, TypedDict, Unpack, get_args
 import msgspec
 
 from engine.chunked import checked, memory, publishing, references, workdir
-from engine.chunked.budget import parse_size
+from engine.chunked.budget import parse_budget
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.events import (
     Event,
@@ -293,7 +293,7 @@ def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: O
         raise UsageError(f"{place}: in the memory of one process, and a run has several: name another work directory")
     resources = _checked(resources)
     budget = resources.get("memory")
-    allowed = None if budget is None else parse_size(budget)
+    allowed = None if budget is None else parse_budget(budget)
     folders = pipeline.folders(place)
     workdir.make(place)
     workdir.refuse_links(place)
