@@ -375,7 +375,7 @@ def test_without_hnswlib_the_notebooks_model_is_refused_with_what_to_install(goo
         with mock.patch.dict(sys.modules, {"hnswlib": None}):
             nowhere = engine_here(*arguments)
         for result in (nowhere, engine(*arguments, PYTHONPATH=path)):
-            refused(result, 2, "pip install hnswlib", "index.method auto")
+            refused(result, 2, f"{sys.executable} -m pip install 'recsys-engine[hnsw]'", "index.method auto")
             assert result.stderr.count("\n") == 1
 
 
