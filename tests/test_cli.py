@@ -148,7 +148,7 @@ def test_different_data_have_different_directories_and_keep_them(tmp_path: Path)
     for data, where in [*zip(asked[:3], wanted[:3], strict=True), ("moved", "runs/moved")]:
         planned = engine_here("plan", data, cwd=tmp_path)
         assert f" in {where}, " in planned.stderr
-        assert ("nothing to do" in planned.stdout) == (where != "runs/moved")
+        assert ("every stage is done" in planned.stdout) == (where != "runs/moved")
     (tmp_path / "moved").rename(tmp_path / "a/other")
     (tmp_path / "a/other").rename(tmp_path / "books")
     shutil.rmtree(tmp_path / "runs/books")
@@ -428,7 +428,14 @@ def test_a_plan_says_what_each_stage_takes_and_what_would_be_enough(good: Path, 
     remedy = tight.stderr.rpartition("--memory ")[2].strip()
     refused(engine_here("run", *arguments, "--memory", "110MiB"), 3, f"--memory {remedy}")
     assert engine_here("run", *arguments, "--memory", remedy).returncode == 0
-    assert "nothing to do" in engine_here("plan", *arguments).stdout
+    done = engine_here("plan", *arguments).stdout.splitlines()
+    assert done[-1] == "nothing to do: every stage is done"
+    states = {line.split()[0]: " ".join(line.split()[1:]) for line in done[1:-1]}
+    assert list(states) == [step.name for step in STEPS]
+    assert (states["ingest"], states["evaluate"]) == ("done before", "done before")
+    rows = engine_here("plan", *arguments, "--set", "evaluate.amplification=1", "--format", "csv").stdout.splitlines()
+    states = {row.split(",")[1]: row.split(",")[0] for row in rows[1:]}
+    assert (states["ingest"], states["evaluate"]) == ("done before", "to do")
 
 
 def test_the_budget_that_a_refused_run_names_makes_it_work(good: Path, tmp_path: Path) -> None:
