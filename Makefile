@@ -42,6 +42,7 @@ help:
 
 pipeline: $(INSTALLED)
 	$(BIN)/engine run $(RUN_FLAGS) --report
+	@ps -o etime= -p $$PPID 2>/dev/null | sed 's/^ */took     /; s/$$/ (minutes:seconds, installing included)/'
 
 wheel: $(BIN)/python
 	rm -f dist/*.whl

@@ -205,16 +205,17 @@ ABLATED = ("sample", "ml-1m", "ciao", "epinions")
 
 TUNING = """## Other parameters
 
-Weights are chosen by a run; dimensions, numbers of neighbours, regularisation and the like have defaults. `engine
-tune WORKDIR --minutes 30` tries others, one parameter at a time, and ends with what to set. It judges a configuration
-as a run judges weights: a small model is fitted to some users' train ratings without a fifth of them, twice, and
-asked for that fifth; the figure is what it reaches with the weights that it chooses. Users and held-out ratings are
-the same for all configurations, so that they can be compared user by user, and a value is kept where it is better by
-more than the standard error of the difference. Test ratings have no part in it. Only the step `calibrate` is run for
-each, in the budget; what was tried is kept in the work directory until `engine clean`, and not tried again. With
-`--by rmse` ratings predicted are what counts. The sample is of `calibrate.ratings` ratings at most, and the best of
-many trials looks a little better than it is: run what is proposed in another work directory, and `engine compare` the
-two."""
+A run chooses its weights itself. Dimensions, numbers of neighbours, regularisation and the like have defaults. `engine
+tune WORKDIR --minutes 30` tries other values, one parameter at a time, and ends with what to set.
+
+It judges a configuration as a run judges weights. It fits a small model to some users' train ratings, without a fifth
+of them, and asks it for that fifth; it does so twice. What counts is Recall, or with `--by rmse` the error of predicted
+ratings. Users and held-out ratings are the same for all configurations, so that these are compared user by user. A
+value is kept where it is better by more than the standard error of the difference. Test ratings have no part in it.
+
+For each configuration only the step `calibrate` is run, in the budget, of `calibrate.ratings` ratings at most. What was
+tried is kept in the work directory until `engine clean`, and not tried again. The best of many trials looks a little
+better than it is. So run what is proposed in another work directory, and `engine compare` the two."""
 
 
 def values_of(values: dict[str, Any]) -> str:
@@ -246,7 +247,8 @@ def ablation_section(results: dict[str, Any]) -> str:
             f"## {results['dataset']}",
             f"{size}; {where(results)}. From the notebook's model to the default one, each change kept for the next:",
             table(["change", "set", *changes], steps),
-            "The default model without one of its parts (rows are alike where the run gives the same part no weight):",
+            "The default model without one of its parts. Two rows may be alike: without either part, the run gives "
+            "one and the same other part no weight.",
             table(["without", "set", *changes], lists[0]),
             "The default model with one part changed:",
             table(["with", "set", *changes], lists[1]),
@@ -281,9 +283,9 @@ def peers_section(found: list[dict[str, Any]]) -> list[str]:
             rows.append([results["dataset"], name, parameters, f"{figure['value']:.4f}", f"{error:.4f}"])
     return [
         "## Beside other models",
-        "`python -m bench.peers FILE --name NAME`, on the run's own split. A fifth of train was held out to choose "
-        "each model's parameters from a small grid; then it learned from all of train. Ratings below what counts as "
-        "liked are a preference of 0.5, as they are here. EASE is left out where its "
+        "Made by `python -m bench.peers FILE --name NAME`, on the run's own split. A fifth of train was held "
+        "out, to choose each model's parameters from a small grid. Then it learned from all of train. "
+        "Ratings below what counts as liked are a preference of 0.5, as they are here. EASE is left out where its "
         "matrix of items would take more than 4 GB.",
         table(head, rows),
     ]
@@ -300,12 +302,15 @@ def model_page() -> str | None:
         "\n\n".join(
             [
                 "# The default model",
-                "Written by `python -m bench.report --scales` from what `python -m bench.ablation` (for other data "
-                "`python -m bench.ablation FILE --name NAME`) left in `bench/results/`, on test parts, each data set "
-                "split as the notebook does. Nothing was chosen by these figures: weights are chosen by each run, and "
-                "other parameters were, on ratings held out of train. After ± is the standard error of a difference, "
-                "taken user by user.",
+                "`python -m bench.report --scales` writes this page from `bench/results/`, where `python -m "
+                "bench.ablation` leaves figures (of other data: `python -m bench.ablation FILE --name NAME`). Each "
+                "data set is split as the notebook does, and figures are of its test part. Nothing was chosen by "
+                "them. Weights are chosen by each run, on ratings held out of train; other parameters were chosen so, "
+                "too. After ± is the standard error of a difference, taken user by user.",
                 "## Beside simple models",
+                "The first *weights* are those of ratings: of *latent* vectors, and of *near* items. The second are "
+                "those of lists: of *products* of vectors, of near users' *votes*, of items taken *together* with the "
+                "user's own, and of *popularity*.",
                 table(head, [row for results in found for row in summary_rows(results)]),
                 *peers_section(peers),
                 *(ablation_section(results) for results in found),

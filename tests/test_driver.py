@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import cli
+from engine import cli, driver
 from engine.chunked import workdir
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Remote
@@ -49,6 +49,12 @@ def test_names_that_can_not_are_made_names(name: str, tmp_path: Path, monkeypatc
 def test_other_names_have_other_folders(one: str, another: str) -> None:
     assert (default_workdir(one) == default_workdir(another)) == (one == another)
     assert len(os.fsencode(Path(default_workdir(one)).name)) <= 255
+
+
+def test_a_budget_without_its_unit_is_told_before_the_ratings_are_looked_for() -> None:
+    for what in (driver.plan, driver.run):
+        with pytest.raises(UsageError, match=r"did you mean 512MiB\?"):
+            what(Config(dataset="no-such.csv", memory=512))
 
 
 def test_data_that_calls_itself_a_path_is_run_below_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

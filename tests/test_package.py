@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -81,3 +82,14 @@ def test_the_image_is_written_as_its_linter_wants() -> None:
     if not linter.exists():
         pytest.skip("hadolint is not installed")
     run(linter, ROOT / "Dockerfile", cwd=ROOT)
+
+
+def test_make_pipeline_ends_with_the_time_it_took(tmp_path: Path) -> None:
+    if shutil.which("ps") is None:
+        pytest.skip("ps tells the time")
+    for name in ("python", "engine", "stamp"):  # the stamp last: nothing is to be installed
+        (tmp_path / name).write_text("#!/bin/sh\necho ran $1\n")
+        (tmp_path / name).chmod(0o755)
+    told = run("make", "pipeline", f"BIN={tmp_path}", f"INSTALLED={tmp_path / 'stamp'}", cwd=ROOT).splitlines()
+    assert told[-2] == "ran run"
+    assert re.fullmatch(r"took     00:\d\d \(minutes:seconds, installing included\)", told[-1])

@@ -19,6 +19,8 @@ GIB = 1024**3
 # What processes reserve differs a little from one start to the next; a remedy must hold all the same.
 MARGIN = 4 * MIB
 _ROUND_UP = 8 * MIB
+# Of a unit that was left out: fewer than this is no budget in it, but one in the next larger.
+_FEW = 64
 
 _UNITS = {
     "": 1,
@@ -54,6 +56,21 @@ def parse_size(text: str | int) -> int:
     size = int(float(match[1]) * _UNITS[unit])
     if size < 1:
         raise UsageError(f"'{text}' is no memory at all: write a size such as 512MiB")
+    return size
+
+
+def parse_budget(text: str | int) -> int:
+    """`parse_size` of what processes are allowed: a number without a unit that no process fits into is a mistake.
+
+    Raises
+    ------
+    UsageError
+        As `parse_size`, and for such a number, with what was probably meant.
+    """
+    size, number = parse_size(text), str(plain(text)).strip()
+    if size < MIB and not number[-1].isalpha():
+        unit = "GiB" if size < _FEW else "MiB" if size < _FEW * KIB else "KiB"
+        raise UsageError(f"'{number}' is {number} bytes, which nothing runs in: did you mean {number}{unit}?")
     return size
 
 

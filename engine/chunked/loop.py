@@ -14,7 +14,7 @@ from typing import Any, TypedDict, Unpack, get_args
 import msgspec
 
 from engine.chunked import checked, memory, publishing, references, workdir
-from engine.chunked.budget import parse_size
+from engine.chunked.budget import parse_budget
 from engine.chunked.errors import DamagedError, UsageError
 from engine.chunked.events import (
     Event,
@@ -39,6 +39,8 @@ from engine.chunked.outcome import RunResult
 from engine.chunked.pipeline import Known, Pipeline, Step, job
 from engine.chunked.plain import at_least_one, whole_number
 from engine.chunked.planning import (
+    DONE,
+    IDLE,
     RunPlan,
     StagePlan,
     free_bytes,
@@ -118,10 +120,10 @@ class _Run:
             processes=executor.processes,
         )
 
-    def plan(self, stages: list[StagePlan], survey: str = "") -> RunPlan:
+    def plan(self, stages: list[StagePlan], survey: str = "", steps: Mapping[str, str] | None = None) -> RunPlan:
         """Plans of stages, together."""
-        executor = self.executor
-        return RunPlan(stages, executor.allowed, free_bytes(self.workdir), survey, executor.processes, executor.limit)
+        executor, free = self.executor, free_bytes(self.workdir)
+        return RunPlan(stages, executor.allowed, free, survey, executor.processes, executor.limit, steps or {})
 
 
 class _Reserved:
@@ -293,7 +295,7 @@ def _prepare(pipeline: Pipeline, where: Place, resources: Resources, on_event: O
         raise UsageError(f"{place}: in the memory of one process, and a run has several: name another work directory")
     resources = _checked(resources)
     budget = resources.get("memory")
-    allowed = None if budget is None else parse_size(budget)
+    allowed = None if budget is None else parse_budget(budget)
     folders = pipeline.folders(place)
     workdir.make(place)
     workdir.refuse_links(place)
@@ -391,8 +393,16 @@ def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEnt
 
 def _plan(setup: _Run, reserved: _Reserved) -> RunPlan:
     """Project every stage that is left; a survey has been done."""
-    costs = {step.name: setup.costs(step) for step in reserved.left}
-    return setup.plan(reserved.planned({name: each for name, each in costs.items() if each.n_tasks}))
+    costs = {step.name: each for step in reserved.left if (each := setup.costs(step)).n_tasks}
+    why = {step.name: _why(setup, step, costs) for step in setup.pipeline.steps}
+    return setup.plan(reserved.planned(costs), steps=why)
+
+
+def _why(setup: _Run, step: Step, costs: Mapping[str, Costs]) -> str:
+    """Why a step is not planned; empty of one that costs something."""
+    if step.name in costs:
+        return ""
+    return DONE if setup.finished(step) and not _entry(setup, step).idle else IDLE
 
 
 def _entry(setup: _Run, step: Step, planned: StagePlan | None = None) -> StageEntry:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.chunked.budget import format_size
 from engine.chunked.journal import Committed
-from engine.chunked.planning import RunPlan, rounds_table
+from engine.chunked.planning import DONE, IDLE, RunPlan, rounds_table
 from engine.chunked.storage import Location
 from engine.chunked.workdir import StageEntry
 
@@ -70,7 +70,7 @@ def _took(result: RunResult) -> str:
     ran = [entry for entry in result.stages if not entry.skipped]
     for entry in result.stages:
         if entry.skipped:
-            lines.append(f"{entry.stage:<16}{'nothing to do' if entry.idle else 'done before':>24}")
+            lines.append(f"{entry.stage:<16}{IDLE if entry.idle else DONE:>24}")
         else:
             projected, measured = format_size(entry.projected), format_size(entry.measured)
             share = entry.measured / entry.projected if entry.projected else 0.0  # nothing was left to do

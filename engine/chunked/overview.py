@@ -15,6 +15,13 @@ from engine.chunked.storage import Location, Place, locate
 from engine.chunked.upkeep import Folder
 from engine.chunked.workdir import StageEntry
 
+# What the last run does not use.
+_EARLIER = "earlier"
+_UNUSED = "unused"
+_NOT_USED = {
+    _EARLIER: "of an earlier finished run; used again if that is run again",
+    _UNUSED: "of no finished run, and not of the last one; engine clean removes it",
+}
 # Below this many seconds a pace is mostly start-up.
 _ENOUGH = 10.0
 
@@ -178,11 +185,13 @@ def describe(found: Mapping[str, Any]) -> str:
     before = ", the run before it answers" if found["published"] and not found["finished"] else ""
     lines = [f"{printable(found['workdir'])}: {state}{left}{before}, {format_size(found['bytes'])}"]
     lines.append(f"  {'':<32}{'':<9}{'done':>7}{'left':>7}{'worker s':>10}{'size':>10}")
+    states = set()
     for stage in found["stages"]:
         state = "complete" if stage["complete"] else "begun" if stage["tasks_done"] else "to do"
-        state = state if stage["used"] else "kept" if stage["kept"] else "unused"
+        state = state if stage["used"] else _EARLIER if stage["kept"] else _UNUSED
+        states.add(state)
         lines.append(
             f"  {printable(stage['folder']):<32}{state:<9}{stage['tasks_done']:>7}{stage['tasks_left']:>7}"
             f"{stage['seconds']:>10.1f}{format_size(stage['bytes']):>10}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {state}: {what}" for state, what in _NOT_USED.items() if state in states)])

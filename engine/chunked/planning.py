@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from engine.chunked.budget import MARGIN, MIB, Allotment, allot, enough_for, format_size
 from engine.chunked.errors import BudgetError
 from engine.chunked.executors.base import WorkerLimit
 from engine.chunked.storage import Location
 from engine.chunked.task import Costs, Planned
+
+# Why a step is not planned.
+DONE = "done before"
+IDLE = "nothing to do"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,9 @@ class RunPlan:
         How many run tasks.
     limit : WorkerLimit or None
         What the smallest of them has, where something else than the run ends processes that use too much.
+    steps : mapping of str to str
+        Every step of the pipeline in order, and why it is not among the stages, such as `DONE`; empty of one that is.
+        Nothing where a survey comes first.
     """
 
     stages: list[StagePlan]
@@ -107,6 +114,7 @@ class RunPlan:
     survey: str = ""
     processes: int = 1
     limit: WorkerLimit | None = None
+    steps: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def misfits(self) -> list[StagePlan]:
@@ -235,23 +243,28 @@ def refuse_full_disk(plan: RunPlan, where: str) -> None:
 
 def table(plan: RunPlan) -> str:
     """The plan for people."""
-    if not plan.stages:
-        return "nothing is left to do"
     lines = [
         f"{'stage':<15}{'tasks':>6}{'workers':>8}{'batch':>8}{'least':>9}{'projected':>10}{'useful':>9}"
         f"{'disk':>9}{'sec':>5}"
     ]
-    for stage in plan.stages:
-        projected = format_size(stage.projected) if stage.projected else "too much"
-        batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
-        lines.append(
-            f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>8} {batch:>7}{format_size(stage.needed):>9}"
-            f"{projected:>10}{format_size(stage.useful):>9}{format_size(stage.disk):>9}{stage.seconds:>5.0f}"
-            + ("*" if stage.cached else "")
-        )
+    planned = {stage.stage: _row(stage) for stage in plan.stages}
+    why = {name: f"{name:<15}{reason:>22}" for name, reason in plan.steps.items() if reason}
+    lines += [(planned | why)[name] for name in plan.steps or planned]
+    if not plan.stages:
+        return "\n".join([*lines, "nothing to do: every stage is done"])
     if any(stage.cached for stage in plan.stages):
         lines.append("* keeps what it reads in memory, since there is room")
     return "\n".join([*lines, *_totals(plan)])
+
+
+def _row(stage: StagePlan) -> str:
+    projected = format_size(stage.projected) if stage.projected else "too much"
+    batch = str(stage.batch_rows) if stage.batch_rows > 1 else ""
+    return (
+        f"{stage.stage:<15}{stage.tasks:>6}{stage.workers:>8} {batch:>7}{format_size(stage.needed):>9}"
+        f"{projected:>10}{format_size(stage.useful):>9}{format_size(stage.disk):>9}{stage.seconds:>5.0f}"
+        + ("*" if stage.cached else "")
+    )
 
 
 def _totals(plan: RunPlan) -> list[str]:
@@ -295,4 +308,6 @@ def as_mapping(plan: RunPlan) -> Mapping[str, object]:
         "disk": plan.disk,
         "disk_free": plan.disk_free,
         "stages": stages,
+        "done": [name for name, why in plan.steps.items() if why == DONE],
+        "idle": [name for name, why in plan.steps.items() if why == IDLE],
     }

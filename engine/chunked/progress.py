@@ -28,6 +28,7 @@ from engine.chunked.events import (
     TaskEnded,
     ignore,
 )
+from engine.chunked.planning import DONE, IDLE
 from engine.chunked.printable import printable
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class Progress:
             self._bar.update()
 
     def _stage_skipped(self, event: StageSkipped) -> None:
-        why = "nothing to do" if event.idle else "done before"
+        why = IDLE if event.idle else DONE
         if self._bar is not None:
             self._bar.set_postfix_str(why)
         else:

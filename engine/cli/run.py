@@ -102,19 +102,26 @@ def _somebody(result: driver.RunResult) -> str:
 def _plan(options: argparse.Namespace) -> int:
     with progress(options) as on_event:
         plan = driver.plan(settings(options), on_event)
-    rows = [asdict(stage) | {"tasks": stage.tasks} for stage in plan.stages]
-    if options.rounds:
-        rows = [{"stage": stage.stage, **asdict(each)} for stage in plan.stages for each in stage.each]
-    else:
-        rows = [{name: value for name, value in row.items() if name not in ("rounds", "each")} for row in rows]
+    rows = _rounds(plan) if options.rounds else _stages(plan)
     show(options, lambda: _table(plan, rounds=options.rounds), planning.as_mapping(plan), rows)
     planning.refuse_misfits(plan)
     planning.refuse_full_disk(plan, "the disk")
     return 0
 
 
+def _rounds(plan: planning.RunPlan) -> list[dict[str, Any]]:
+    return [{"stage": stage.stage, **asdict(each)} for stage in plan.stages for each in stage.each]
+
+
+def _stages(plan: planning.RunPlan) -> list[dict[str, Any]]:
+    """A row a stage, of those that are done, too."""
+    planned = {stage.stage: asdict(stage) | {"tasks": stage.tasks} for stage in plan.stages}
+    rows = [{"state": why or "to do", "stage": name, **planned.get(name, {})} for name, why in plan.steps.items()]
+    rows = rows or [{"state": "to do", **row} for row in planned.values()]
+    return [{name: value for name, value in row.items() if name not in ("rounds", "each")} for row in rows]
+
+
 def _table(plan: planning.RunPlan, *, rounds: bool) -> str:
-    if not plan.stages:
-        return "nothing to do: every stage is done"
     batches = [_BATCH] if any(stage.batch_rows > 1 for stage in plan.stages) else []
-    return "\n".join([planning.table(plan), *batches, *(["", planning.rounds_table(plan)] if rounds else [])])
+    each = ["", planning.rounds_table(plan)] if rounds and plan.stages else []
+    return "\n".join([planning.table(plan), *batches, *each])

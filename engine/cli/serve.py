@@ -9,6 +9,7 @@ from typing import Any
 from engine.chunked import memory
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import environment
+from engine.chunked.extras import install
 from engine.cli.parsing import add_on_workdir
 from engine.cli.showing import say
 
@@ -34,7 +35,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         from engine.serving.web.server import serve
     except ModuleNotFoundError as error:
-        raise UsageError(f"serve needs {error.name}: pip install starlette uvicorn") from None
+        raise UsageError(f"serve needs {error.name}: {install('serve')}") from None
     serve(
         options.workdir,
         host=options.host,

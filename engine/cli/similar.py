@@ -6,12 +6,13 @@ import argparse
 from typing import Any
 
 from engine.cli.parsing import add_format, add_on_workdir
-from engine.cli.recommend import ask
+from engine.cli.recommend import ask, named
 from engine.cli.showing import note, show
 
 _EXAMPLES = """examples:
   engine similar runs/ml-latest-small --user 42
-  engine similar runs/ml-latest-small --item 260"""
+  engine similar runs/ml-latest-small --item "Toy Story"
+"""
 
 
 def add(commands: Any) -> None:
@@ -21,7 +22,7 @@ def add(commands: Any) -> None:
     parser.set_defaults(command=_similar, loads=True)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--user", metavar="ID", help="a user of the data")
-    which.add_argument("--item", metavar="ID", help="an item of the data")
+    which.add_argument("--item", metavar="ITEM", help="an item of the data: its id, or its title")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="users or items (default: 10)")
     add_format(parser)
 
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
 def _similar(options: argparse.Namespace) -> int:
     answers, recommender = ask(options.workdir)
     if options.item is not None:
+        (options.item,) = map(str, named(recommender, [options.item]))
         found = recommender.similar_items(options.item, options.k)
         as_mapping, describe = answers.near_as_mapping, answers.describe_near
     else:

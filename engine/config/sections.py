@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.chunked.extras import install
 from engine.model.parameters import RankingParameters, RankingWeights, RatingWeights
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -462,7 +463,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 HNSWLIB_MISSING = (
-    "index.method hnsw, which --preset notebook has, needs hnswlib: pip install hnswlib (most machines have "
+    f"index.method hnsw, which --preset notebook has, needs hnswlib: {install('hnsw')} (most machines have "
     "to compile it), or give index.method auto"
 )
 """What is said where it cannot be loaded."""

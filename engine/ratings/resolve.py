@@ -24,6 +24,7 @@ from engine.ratings.opening import with_test
 from engine.ratings.pieces import n_pieces
 from engine.ratings.source import RatingsFile, Source
 from engine.ratings.text_head import encoding_note
+from engine.ratings.titles import fault_of
 
 _DOING = "finding the ratings"
 
@@ -66,6 +67,8 @@ def answer() -> None:
 def _find(asked: dict[str, Any]) -> dict[str, Any]:
     test, how = asked.pop("test"), asked | {"data_dir": Path(asked["data_dir"])}
     source = datasets.resolve(**how)
+    if fault := fault_of(source.titles, source.first.columns[1]):
+        source = replace(source, notes=(*source.notes, fault))
     if test is not None:
         source = with_test(source, datasets.resolve(**how | {"dataset": test, "titles": None}), asked["times"])
     states = [file.path.state() for file in source.files]  # first: what changes while it is hashed is noticed, too

@@ -44,6 +44,21 @@ class Figure:
     differences: list[float]
     standard_errors: list[float]
 
+    @property
+    def verdicts(self) -> list[str]:
+        """Of each run but the first: ``better`` or ``worse`` by more than two standard errors; else ``not sure``.
+
+        ``the same`` is what differs for nobody.
+        """
+        return [self._verdict(*each) for each in zip(self.differences, self.standard_errors, strict=True)]
+
+    def _verdict(self, difference: float, error: float) -> str:
+        if difference == error == 0:
+            return "the same"
+        if abs(difference) <= 2 * error or difference == 0:
+            return "not sure"
+        return "better" if (difference < 0) == lower_is_better(self.name) else "worse"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -180,6 +195,7 @@ def as_mapping(found: Comparison) -> dict[str, Any]:
             "values": each.values,
             "differences": each.differences,
             "standard_errors": each.standard_errors,
+            "verdicts": each.verdicts,
         }
         for each in found.figures
     }
@@ -192,12 +208,15 @@ def describe(found: Comparison) -> str:
     numbers = [f"[{number}]" for number in range(1, len(found.names) + 1)]
     lines = [f"{number} {printable(name)}" for number, name in zip(numbers, found.names, strict=True)]
     lines += ["", f"{found.n_users:,} users with {found.n_pairs:,} test ratings; differences from {numbers[0]}", ""]
-    lines.append(f"{'':<16}{numbers[0]:>10}" + "".join(f"{number:>10}{'difference':>20}" for number in numbers[1:]))
+    heads = (f"{number:>10}{'difference':>20}{'so it is':>10}" for number in numbers[1:])
+    lines.append(f"{'':<16}{numbers[0]:>10}" + "".join(heads))
     for each in found.figures:
         line = f"{label(each.name):<16}{each.values[0]:>10.4f}"
-        for value, difference, error in zip(each.values[1:], each.differences, each.standard_errors, strict=True):
-            line += f"{value:>10.4f}{f'{difference:+.4f} ±{error:.4f}':>20}"
+        found_of_runs = zip(each.values[1:], each.differences, each.standard_errors, each.verdicts, strict=True)
+        for value, difference, error, verdict in found_of_runs:
+            line += f"{value:>10.4f}{f'{difference:+.4f} ±{error:.4f}':>20}{verdict:>10}"
         lines.append(line)
+    lines += ["", "± is one standard error; better or worse is what differs by more than two"]
     lines += ["", "configuration that differs" if found.settings else "no configuration differs"]
     for key, values in found.settings.items():
         lines.append(f"  {key:<28}" + "  ".join(f"{n} {value}" for n, value in zip(numbers, values, strict=True)))

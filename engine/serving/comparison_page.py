@@ -12,7 +12,7 @@ from markupsafe import Markup
 from engine import __version__
 from engine.chunked.printable import printable
 from engine.results import report
-from engine.serving.compare import Comparison, Figure, label, lower_is_better
+from engine.serving.compare import Comparison, label
 
 _HERE = Path(__file__).parent
 _STYLE = Path(report.__file__).parent / "report.css"
@@ -23,7 +23,7 @@ _HALF = 48
 class Row(NamedTuple):
     """One figure of a run beside that of the first.
 
-    ``low`` and ``high`` are where its interval is drawn; ``verdict`` is empty where the interval holds zero.
+    ``low`` and ``high`` are where its interval is drawn.
     """
 
     label: str
@@ -34,6 +34,11 @@ class Row(NamedTuple):
     low: float
     high: float
     verdict: str
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is told to be better or worse."""
+        return self.verdict in ("better", "worse")
 
 
 class Run(NamedTuple):
@@ -75,11 +80,5 @@ def _rows(found: Comparison, place: int) -> Iterator[Row]:
             error,
             low,
             high,
-            _verdict(figure, difference, error),
+            figure.verdicts[place],
         )
-
-
-def _verdict(figure: Figure, difference: float, error: float) -> str:
-    if abs(difference) <= 2 * error or difference == 0:
-        return ""
-    return "better" if (difference < 0) == lower_is_better(figure.name) else "worse"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.chunked.budget import GIB, MIB, Cost, allot, format_size, parse_size
+from engine.chunked.budget import GIB, MIB, Cost, allot, format_size, parse_budget, parse_size
 from engine.chunked.errors import BudgetError, UsageError
 
 
@@ -20,6 +20,21 @@ def test_sizes_are_read_with_their_units(text: str | int, n_bytes: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("512", "512MiB"), (512, "512MiB"), (" 200 ", "200MiB"), ("4", "4GiB"), ("1.5", "1.5GiB"), (524288, "524288KiB")],
+)
+def test_a_budget_without_its_unit_is_refused_with_what_was_meant(text: str | int, meant: str) -> None:
+    number = str(text).strip()
+    with pytest.raises(UsageError, match=rf"^'{number}' is {number} bytes, .*: did you mean {meant}\?$"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize("text", ["512MiB", "600B", MIB, "1048576"])
+def test_a_budget_with_a_unit_or_of_many_bytes_is_what_it_says(text: str | int) -> None:
+    assert parse_budget(text) == parse_size(text)
 
 
 def test_sizes_are_printed_in_binary_units() -> None:

@@ -45,6 +45,24 @@ def test_the_table_has_every_stage_and_the_totals() -> None:
     assert "what is spare" not in planning.table(RunPlan(STAGES, 20 * MIB, 512 * MIB))
 
 
+def test_the_table_has_what_is_done_in_its_place() -> None:
+    plan = RunPlan(
+        STAGES[1:], 128 * MIB, 0, steps={"one": planning.DONE, "two": "", "three": planning.IDLE, "four": planning.DONE}
+    )
+    lines = planning.table(plan).splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["one", "two", "three", "four"]
+    assert (lines[1].split(), lines[3].split()) == (["one", "done", "before"], ["three", "nothing", "to", "do"])
+    assert lines[6].startswith("128 MiB allowed; the least that works is 80 MiB")  # of what is left
+    found = planning.as_mapping(plan)
+    assert (found["done"], found["idle"]) == (["one", "four"], ["three"])
+    nothing = planning.table(RunPlan([], 128 * MIB, 0, steps={"one": planning.DONE, "two": planning.DONE})).splitlines()
+    assert [" ".join(line.split()) for line in nothing[1:]] == [
+        "one done before",
+        "two done before",
+        "nothing to do: every stage is done",
+    ]
+
+
 def test_the_table_of_rounds_says_what_each_is_made_of() -> None:
     costs = {"a": Planned(3, Cost(task=10 * MIB, shared=MIB, row=1000, max_rows=2000)), "b": Planned(1, Cost(90 * MIB))}
     stage = planning.plan_stage("one", Costs(costs), allowed=64 * MIB, reserved=40 * MIB, max_workers=2)

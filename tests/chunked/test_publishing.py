@@ -63,7 +63,12 @@ def test_a_finished_run_stays_until_the_next_is_complete(tmp_path: Path) -> None
         first.run.stages[0].folder: (False, True),
         workdir.last_run(where).stages[0].folder: (True, False),  # type: ignore[union-attr]
     }
-    assert "unfinished, the run before it answers" in overview.describe(found)
+    told = overview.describe(found)
+    assert "unfinished, the run before it answers" in told
+    (line,) = [each for each in told.splitlines() if first.run.stages[0].folder in each]
+    assert line.split()[1] == "earlier"
+    assert "\n  earlier: of an earlier finished run" in told
+    assert "unused" not in told
     assert upkeep.clean(where, really=True) == []
     assert upkeep.verify(where) == {}
     run(where, 8)

@@ -227,6 +227,7 @@ def test_what_a_run_may_use_is_checked_by_its_name_and_numbers_of_numpy_are_numb
         assert name in str(raised(chunked.UsageError, partial(run, tmp_path / "w", **{name: value})))
     for size in (True, 1.5, b"1GiB", object()):
         assert "is not a size" in str(raised(chunked.UsageError, partial(run, tmp_path / "w", memory=size)))
+    assert "did you mean 512MiB?" in str(raised(chunked.UsageError, partial(run, tmp_path / "w", memory=512)))
     assert "is no place" in str(raised(chunked.UsageError, lambda: chunked.status(3)))  # type: ignore[arg-type]
     assert not (tmp_path / "w").exists()
     result = run(tmp_path / "w", memory=np.int64(200 * MIB), workers=np.uint8(1))

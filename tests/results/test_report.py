@@ -308,5 +308,7 @@ def test_a_missing_library_is_named_with_what_installs_it(
     for module in ("engine.results.report.page", "engine.results.report.charts"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UsageError, match=f"pip install {name.replace('_', '-')}"):
+    with pytest.raises(
+        UsageError, match=rf"made with {name.replace('_', '-')}.*: .* -m pip install 'recsys-engine\[report\]'"
+    ):
         report.write(finished)

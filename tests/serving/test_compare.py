@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,12 @@ def test_where_other_items_are_liked_only_ratings_are_compared(runs: dict[str, P
 
 def test_the_command_prints_it(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", str(runs["one"]), str(runs["other"])]) == 0
-    assert "differences from [1]" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "differences from [1]" in told
+    assert max(map(len, told.partition("differences")[2].splitlines())) <= 80
+    assert cli.main(["compare", str(runs["one"]), str(runs["one"]), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {(row["difference"], row["verdict"]) for row in rows} == {("", ""), ("0.0", "the same")}
     assert cli.main(["compare", str(runs["one"]), str(runs["split"])]) == 2
 
 
@@ -113,10 +119,14 @@ def made(values: list[float], difference: float, error: float, name: str = "reca
         ("rmse", 0.0, 0.01, "not sure"),
     ],
 )
-def test_the_page_says_what_is_better_only_beyond_two_standard_errors(
+def test_it_is_told_what_is_better_only_beyond_two_standard_errors(
     name: str, difference: float, error: float, verdict: str
 ) -> None:
-    page = render(made([0.4, 0.4 + difference], difference, error, name))
+    found = made([0.4, 0.4 + difference], difference, error, name)
+    (row,) = [line for line in describe(found).splitlines() if f" ±{error:.4f}" in line]
+    assert row.endswith(f"  {verdict}")
+    assert as_mapping(found)["figures"][name]["verdicts"] == [verdict]
+    page = render(found)
     said = [word for word in ("better", "worse", "not sure", "the same") if f">{word}</td>" in page]
     assert said == [verdict]
 

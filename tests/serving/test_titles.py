@@ -8,8 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine import cli
 from engine.chunked.storage import Remote, locate
+from engine.ratings.titles import fault_of
 from engine.serving.titles import read_titles
+from tests.support.ratings import synthetic_ratings, write_ratings
 from tests.support.ratings_files import zstd
 
 ITEMS = pl.Series([8, 1, 8, 99])
@@ -69,6 +72,29 @@ def test_what_cannot_be_read_is_one_line_of_note(tmp_path: Path, case: str) -> N
     assert note.startswith(f"{tmp_path}/movies.csv cannot be read as movieId,title,... (")
     assert note.endswith("): ids are shown")
     assert "\n" not in note
+    assert fault_of(locate(tmp_path / "movies.csv"), "movieId") == note  # and so before a run
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_before_a_run_nothing_is_said_of_what_can_be_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(WRITTEN[name])
+    assert fault_of(locate(tmp_path / name), "movieId") == ""
+
+
+def test_runs_and_plans_say_at_once_that_titles_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratings = write_ratings(tmp_path, synthetic_ratings(30, 20))
+    arguments = [str(ratings), "--workdir", str(tmp_path / "w")]
+    for content, n in ((b"a,b\nc,d\n", 1), (b"movieId,title\n1,One\n", 0)):
+        (tmp_path / "movies.csv").write_bytes(content)
+        for command in ("plan", "run"):
+            assert cli.main([command, *arguments]) == 0
+            told = capsys.readouterr().err.splitlines()
+            assert (
+                sum("movies.csv cannot be read as movieId,title,... (its columns are a, b" in line for line in told)
+                == n
+            )
 
 
 def test_ids_are_their_text(tmp_path: Path) -> None:

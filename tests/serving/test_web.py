@@ -233,6 +233,11 @@ def test_too_little_memory_is_refused_with_what_is_enough(where: Path) -> None:
     assert web.Current(where, refused.value.enough).recommender.recommend([5], 1).height == 1
 
 
+def test_a_budget_whose_unit_was_left_out_is_told(where: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", str(where), "--memory", "300"]) == 2
+    assert "did you mean 300MiB?" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_told_before_it_serves(where: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

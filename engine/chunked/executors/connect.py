@@ -8,6 +8,7 @@ from typing import Literal
 
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import Executor
+from engine.chunked.extras import install
 from engine.chunked.storage.remote import refuse_credentials
 
 Kind = Literal["local", "dask"]
@@ -57,6 +58,6 @@ def connect(
     try:
         from engine.chunked.executors import dask
     except ImportError as error:
-        raise UsageError(f"the executor dask needs pip install 'recsys-engine[dask]' ({error})") from None
+        raise UsageError(f"the executor dask needs what is missing ({error}): {install('dask')}") from None
     with dask.connect(allowed, workers, scheduler) as executor:
         yield executor

@@ -18,6 +18,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from engine.chunked.errors import EngineError, UsageError, unreachable, without_credentials
+from engine.chunked.extras import install
 from engine.chunked.storage import lock, staging
 from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
 
@@ -40,7 +41,6 @@ _WEB_QUERY = re.compile(r"[?#].")
 _QUERY = re.compile(r"[?#][^/]*=")
 # URLs of these name no server.
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
-_INSTALL = "pip install 'recsys-engine[s3]'"
 
 
 @cache
@@ -69,7 +69,7 @@ def _asking(url: str) -> Iterator[None]:
 
 def _fault(error: Exception, url: str) -> EngineError | None:
     if isinstance(error, ImportError):
-        return UsageError(f"{url}: a library for it is missing ({error}): {_INSTALL} has that for s3://")
+        return UsageError(f"{url}: a library for it is missing ({error}): {install('s3')} has that for s3://")
     if isinstance(error, ValueError) and "rotocol not known" in str(error):
         return UsageError(f"{url}: no such kind of store: give a path, or a URL such as s3://bucket/folder")
     if isinstance(error, FileNotFoundError) and "bucket does not exist" in str(error):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from engine.chunked.errors import UsageError
+from engine.chunked.extras import install
 from engine.chunked.storage import Location, Place, locate
 
 REPORT = "report.html"
@@ -28,7 +29,7 @@ def refuse_missing(*modules: str) -> None:
     """
     missing = [_NEEDED[module] for module in modules or _NEEDED if not _installed(module)]
     if missing:
-        raise UsageError(f"the page is made with {', '.join(missing)}: pip install {' '.join(missing)}")
+        raise UsageError(f"the page is made with {', '.join(missing)}: {install('report')}")
 
 
 def _installed(module: str) -> bool:

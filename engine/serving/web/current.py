@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from engine.artifacts.records import Profile
 from engine.chunked import memory
-from engine.chunked.budget import MIB, format_size, parse_size
+from engine.chunked.budget import MIB, format_size, parse_budget
 from engine.chunked.errors import BudgetError, EngineError
 from engine.chunked.storage import Place
 from engine.serving.finished import open_finished
@@ -50,7 +50,7 @@ class Current:
 
     def __init__(self, where: Place, allowed: str | int, threads: int = 2) -> None:
         self._where = where
-        self._allowed, self._threads = parse_size(allowed), threads
+        self._allowed, self._threads = parse_budget(allowed), threads
         self.counts: Counter[str] = Counter()
         self.seconds = 0.0
         self._looking = threading.Lock()
