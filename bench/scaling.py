@@ -14,7 +14,7 @@ import argparse
 import heapq
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ SIZES: dict[str, dict[str, Any]] = {
             "refine": {"users_per_chunk": 131072},
             "index": {"users_per_cluster": 4096},
             "neighbors": {"users_per_chunk": 65536},
-            "evaluate": {"users_per_task": 65536},
+            "evaluate": {"users_per_task": 65536, "users_per_gather": 2**22},
             "predict": {"users_per_task": 65536},
         },
     },
@@ -114,14 +114,15 @@ def on_paper(size: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     settings = config.load({"index": {"method": "pruned"}}, size["set"])
     shapes = paper_shapes(size["ratings"], size["n_items"])
     seconds, written = estimates.seconds(settings, shapes), costs.disk(settings, shapes)
-    stages_on_paper = {}
+    stages_on_paper, a_pass = {}, 0.0
     for step in steps(settings):
         plan = costs.COSTS[step.name](settings, shapes)
         share = shares(grown_from(step.name, less), grown_from(step.name, more), size["ratings"])
-        rounds = {
-            name: (planned.n_tasks, seconds[step.name] * share.get(name, 0.0) * (planned.n_tasks > 0))
-            for name, planned in plan.items()
-        }
+        took = {name: seconds[step.name] * part for name, part in share.items()}
+        a_pass = took["sums"] if step.name == "refine" else a_pass
+        if step.name == "evaluate":
+            took = of_groups(plan, took, a_pass)
+        rounds = {name: (each.n_tasks, took.get(name, 0.0) * (each.n_tasks > 0)) for name, each in plan.items()}
         most = max(plan, key=lambda name: plan[name].cost.least())
         stages_on_paper[step.name] = {
             "tasks": sum(n for n, _ in rounds.values()),
@@ -201,6 +202,30 @@ def grown_from(stage: str, measured: dict[str, Any]) -> Rounds:
     """What one worker took for a stage."""
     rounds = measured["stages"][stage]["rounds"]
     return Rounds(measured["n_ratings"], {name: sum(tasks) for name, tasks in rounds.items()})
+
+
+def of_groups(plan: Iterable[str], took: Mapping[str, float], a_pass: float) -> dict[str, float]:
+    """Seconds of evaluate's rounds where users are in groups: these share its scoring, and each takes a pass more.
+
+    Parameters
+    ----------
+    plan : iterable of str
+        The rounds.
+    took : mapping of str to float
+        Seconds of the rounds without groups.
+    a_pass : float
+        Seconds of going through all ratings.
+
+    Examples
+    --------
+    >>> of_groups(["gather-0", "users-0", "gather-1", "users-1", "mean"], {"users": 8.0, "mean": 1.0}, 0.5)
+    {'users': 8.0, 'mean': 1.0, 'gather-0': 0.5, 'users-0': 4.0, 'gather-1': 0.5, 'users-1': 4.0}
+    """
+    groups = [name.removeprefix("gather-") for name in plan if name.startswith("gather-")]
+    found = dict(took)
+    for group in groups:
+        found |= {f"gather-{group}": a_pass, f"users-{group}": took["users"] / len(groups)}
+    return found
 
 
 def shares(less: Rounds, more: Rounds, n_ratings: int) -> dict[str, float]:
