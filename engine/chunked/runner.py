@@ -155,7 +155,9 @@ class StageRunner:
         self._store.sweep()
         records = self._journal.records()
         self._refuse_shared_files(records)
-        self._store.keep_only(entry.path for record in records for entry in record.files)
+        files = [entry for record in records for entry in record.files]
+        self._store.keep_only(entry.path for entry in files)
+        self._store.flush(kept, files)
         self._journal.finish(kept)
 
     def _run_needed(self, rounds: Sequence[Round]) -> None:
@@ -272,10 +274,9 @@ def run_task(
         if str(store.root) in str(error):
             raise  # the stage's own
         raise UsageError(f"task {task_id} does not find what it reads ({error}): put it back and run again") from error
-    # What is temporary need not outlive a power cut: what that damages is found by its digest, and made again.
-    durable = round_.until is None
-    files = store.commit(scratch, durable=durable)
+    # Until the stage is complete, what a power cut damages is found by its digest, and made again.
+    files = store.commit(scratch, durable=False)
     seconds = time.monotonic() - start
     record = Record(task_id, files, result, round(seconds, 4), memory.peak_bytes())
-    journal.write(record, durable=durable)
+    journal.write(record, durable=False)
     return TaskEnded(task_id, seconds, context.reads.stored, context.reads.kept)

@@ -68,6 +68,10 @@ class StageStore:
         self.root.clear_scratch(scratch.name)
         return entries
 
+    def flush(self, records: Iterable[str], entries: Iterable[FileEntry]) -> None:
+        """Let committed files and records of tasks outlive a power cut."""
+        self.root.flush_below([*(entry.path for entry in entries), *(f"{RECORDS}/{task}.json" for task in records)])
+
     def remove(self, entries: Iterable[FileEntry]) -> None:
         """Delete committed files, those already gone included."""
         for entry in entries:

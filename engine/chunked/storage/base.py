@@ -8,7 +8,7 @@ place is. To add another, write a class with these methods, name it in `locate`,
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, Protocol
@@ -227,6 +227,10 @@ class Location(Protocol):
 
         Where they need not be ``durable``, a power cut may leave anything of them.
         """
+        ...
+
+    def flush_below(self, names: Iterable[str]) -> None:
+        """Make files in this folder durable, and the folders that they are in."""
         ...
 
     def zarr_store(self) -> Any:

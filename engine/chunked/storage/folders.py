@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,6 +167,9 @@ class ByDescriptor:
 
     def remove_tree(self, name: str, *, ignore_errors: bool) -> None:
         """See `Folder`; it is emptied by what was opened, after it was seen to be the one that has the name."""
+        with suppress(OSError):  # most are empty; it is no link's folder that is removed so
+            os.rmdir(name, dir_fd=self.descriptor)
+            return
         with self._named(name):
             shutil.rmtree(name, ignore_errors=ignore_errors, dir_fd=self.descriptor)
 

@@ -8,7 +8,9 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
@@ -26,6 +28,7 @@ else:
     _Path = type(Path())
 
 _SCRATCH = ".scratch"
+_FLUSHED_AT_ONCE = 8
 
 
 class Local(_Path):
@@ -333,6 +336,15 @@ class Local(_Path):
         for where in sorted(folders, reverse=True) if durable else ():
             folders[where].flush()
 
+    def flush_below(self, names: Iterable[str]) -> None:
+        """Flush files, several at a time, since file systems write together what is asked of them; then folders."""
+        here = self.enclosed()
+        places = [here / name for name in names]
+        folders = {str(folder): folder for place in places for folder in _up_to(place.parent, here)}
+        with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
+            for flushed in (places, [folders[name] for name in sorted(folders, reverse=True)]):
+                deque(pool.map(Local.flush, flushed), maxlen=0)
+
     def zarr_store(self) -> str:
         """The path as text; in an enclosed folder, once it was seen that all below is files that can be read."""
         if self._below is not None and stat.S_ISDIR(self._mode()):  # which refuses a link
@@ -352,6 +364,14 @@ class Local(_Path):
     def holder(self) -> dict[str, object] | None:
         """Whoever has locked the folder."""
         return lock.holder_of_folder(self)
+
+
+def _up_to(folder: Local, top: Local) -> Iterator[Local]:
+    """A folder and those above, as far as ``top``."""
+    yield folder
+    while folder != top:
+        folder = folder.parent
+        yield folder
 
 
 def _irregular(path: Path) -> DamagedError:

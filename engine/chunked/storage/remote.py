@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -374,6 +374,9 @@ class Remote:
         """Upload each file; it is durable in any case."""
         for name, source in sources.items():
             (self / name).upload(source)
+
+    def flush_below(self, names: Iterable[str]) -> None:
+        """Nothing to do: objects that are put are durable."""
 
     def warm(self) -> None:
         """Load the library of the store, and connect."""
