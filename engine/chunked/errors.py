@@ -259,7 +259,8 @@ def fault_of_store(error: BaseException) -> str:
 
     Nothing where it is something else, such as that an object is not there.
     """
-    told, name = without_credentials(str(error)), type(error).__name__
+    said = getattr(error, "strerror", None) or error
+    told, name = without_credentials(str(said)), type(error).__name__
     if type(error).__module__.partition(".")[0] in _NETWORK or name == "FSTimeoutError":
         if name in _NOT_AS_SAID:
             return f"what the store sent is not what it says it has ({told})"

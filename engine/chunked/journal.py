@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine.chunked.errors import DamagedError
 from engine.chunked.sealed import read_sealed, write_sealed
-from engine.chunked.storage import Listed, Location, Place, locate
+from engine.chunked.storage import Listed, Location, Place, is_plain, locate
 from engine.chunked.store import READ, RECORDS, FileEntry, is_record
 
 Whole = Callable[[Location, Listed, FileEntry], bool]
@@ -110,8 +110,7 @@ class Journal:
 
     def _refuse_elsewhere(self, task_id: str, name: str) -> None:
         """See that a name a record has is that of a file in the stage's folder, and no record."""
-        parts = PurePosixPath(name).parts
-        if not parts or parts[0] in ("/", RECORDS) or ".." in parts or "\0" in name:
+        if not is_plain(name) or name.startswith(f"{RECORDS}/"):
             raise DamagedError(f"{self._path(task_id)}: names {name[:200]!r}, which is no file of a task's")
 
     def write(self, record: Record, *, durable: bool = True) -> None:

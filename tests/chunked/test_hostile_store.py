@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 from engine import chunked, cli
 from engine.chunked import upkeep
 from engine.chunked.errors import DamagedError, EngineError, UsageError
-from engine.chunked.journal import Journal
+from engine.chunked.journal import Journal, Record
 from engine.chunked.storage import Location, Remote
-from engine.chunked.store import StageStore
+from engine.chunked.store import FileEntry, StageStore
 from tests.support.bad_store import Answer, bad_store, fails, lists, sends
 from tests.support.here import in_this_process
 from tests.support.toy import toy_pipeline
@@ -151,6 +152,13 @@ def test_a_name_that_stands_for_another_is_none_of_a_stage(name: str, tmp_path: 
     assert store.root.names() == ["x"]
 
 
+@pytest.mark.parametrize("name", ["", "x//y", "./x", "x/", "/x", "records/x", "../x"])
+def test_a_record_that_names_no_file_of_its_own_is_damaged(name: str, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "stage-1")
+    journal.write(Record("a.00000", [FileEntry(name, 0, "")]))
+    assert "which is no file of a task's" in journal.damaged()["a.00000"]
+
+
 def test_a_removal_that_the_store_refuses_is_told(where: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     store, name = where.store, f"{where.name}/run.json"
     monkeypatch.setattr(
@@ -179,6 +187,23 @@ def test_a_store_that_fails_is_told_for_what_it_is(
     told = capsys.readouterr().err
     assert "s3://bad/w" in told
     assert "the store does not answer as it should" in told
+
+
+def test_a_name_that_no_store_has_is_refused(bucket: Remote) -> None:
+    with pytest.raises(UsageError, match="s3://a_B!/x: no store of this kind has such a name"):
+        Remote("s3://a_B!/x").exists()
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_web_server_that_fails_is_not_one_without_the_file(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    with bad_store(Answer(status, {}, b""), monkeypatch):
+        place = Remote(f"{os.environ['AWS_ENDPOINT_URL']}/r.csv")
+        if status == 404:
+            assert not place.is_file()
+        else:
+            with pytest.raises(EngineError, match=r"r\.csv: the store does not answer as it should .*URL is right"):
+                place.is_file()
 
 
 UNREADABLE = {

@@ -39,6 +39,8 @@ _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "sa
 # Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
 _WEB_QUERY = re.compile(r"[?#].")
 _QUERY = re.compile(r"[?#][^/]*=")
+# What has a meaning in a name that fsspec expands.
+_SIGNS = re.compile(r"[*?\[]|/$")
 # URLs of these name no server.
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 
@@ -82,6 +84,8 @@ def _fault(error: Exception, url: str) -> EngineError | None:
         return UsageError(
             f"{url}: access denied ({without_credentials(str(error))}): {_AWS}, to who may read and write there"
         )
+    if type(error).__name__ == "ParamValidationError":  # of what was asked, not of an answer
+        return UsageError(f"{url}: no store of this kind has such a name: name another")
     if isinstance(error, NotImplementedError):
         return UsageError(f"{url}: nothing can be written there: give a path, or a URL such as s3://bucket/folder")
     what = fault_of_store(error)
@@ -89,7 +93,8 @@ def _fault(error: Exception, url: str) -> EngineError | None:
         # What its library makes of an answer that is not as the protocol has it.
         what = f"the store's answer cannot be read ({type(error).__name__}: {without_credentials(str(error))})"
     if what:
-        return EngineError(f"{url}: {what}: see that it is up and AWS_ENDPOINT_URL is right, then run again")
+        where = "the URL" if url.startswith("http") else "AWS_ENDPOINT_URL"
+        return EngineError(f"{url}: {what}: see that it is up and {where} is right, then run again")
     return None
 
 
@@ -327,7 +332,11 @@ class Remote:
             if hasattr(store, "remove_each"):
                 store.remove_each(sorted(found))
                 return
-            for name in found:
+            # Many at once, but for those that would be taken for patterns and what may not be there itself.
+            alone = {name for name in found if name == key or _SIGNS.search(name)}
+            if many := sorted(found - alone):
+                store.rm(many)
+            for name in alone:
                 with suppress(FileNotFoundError):
                     store.rm_file(name)
 
@@ -368,8 +377,9 @@ class Remote:
         """The size, and a number made of all that the store tells of the object."""
         with _asking(self.url):
             told = self.store.info(self.key)
+            size = int(told["size"])
         version = hashlib.sha256(str(sorted(told.items(), key=str)).encode()).hexdigest()
-        return [int(told["size"]), int(version[:15], 16)]
+        return [size, int(version[:15], 16)]
 
     def digest(self, size: int | None = None) -> str:
         """SHA-256 of the content, which is read some MiB at a time."""
