@@ -159,6 +159,18 @@ def test_a_record_that_names_no_file_of_its_own_is_damaged(name: str, tmp_path: 
     assert "which is no file of a task's" in journal.damaged()["a.00000"]
 
 
+def test_more_objects_than_a_request_takes_are_removed(
+    bucket: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.chunked.storage.s3._AT_ONCE", 2)
+    place = bucket / tmp_path.name
+    for name in ("a", "b", "\x01", "c/d", "e"):
+        put_raw(bucket, f"{tmp_path.name}/{name}")
+    assert len(place.sizes()) == 5
+    place.remove()
+    assert all_names(bucket, tmp_path.name) == set()
+
+
 def test_a_removal_that_the_store_refuses_is_told(where: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     store, name = where.store, f"{where.name}/run.json"
     monkeypatch.setattr(
