@@ -138,6 +138,15 @@ _SHORT = re.compile(
     re.IGNORECASE,
 )
 _NETWORK = ("botocore", "aiobotocore", "aiohttp")
+# What their libraries raise where a body is cut, too long or another than its checksum says.
+_NOT_AS_SAID = (
+    "FlexibleChecksumError",
+    "ChecksumError",
+    "IncompleteReadError",
+    "ResponseStreamingError",
+    "ClientPayloadError",
+    "ContentLengthError",
+)
 _USERS_TO_MEND = (errno.EACCES, errno.EROFS, errno.EIO, errno.EPERM)
 
 
@@ -147,8 +156,8 @@ def describe(error: BaseException) -> Failed:
         return Failed("BudgetError", error.problem, error.enough)
     if isinstance(error, EngineError):
         return Failed(type(error).__name__, str(error))
-    if unreachable(error):
-        return Failed("EngineError", without_credentials(f"the store does not answer ({error}): run again"))
+    if what := fault_of_store(error):
+        return Failed("EngineError", f"{what}: run again")
     number = system_error(error)
     if number in _FULL:
         where = getattr(error, "filename", None) or "work directory"
@@ -245,9 +254,33 @@ def rebuilt(failed: Failed, doing: str) -> EngineError:
     return ProgramError(f"{doing} failed; this is a fault of the program:\n{failed.message}")
 
 
-def unreachable(error: BaseException) -> bool:
-    """Whether a store did not answer, by the libraries that such an error is of: they need not be there."""
-    return type(error).__module__.partition(".")[0] in _NETWORK or type(error).__name__ == "FSTimeoutError"
+def fault_of_store(error: BaseException) -> str:
+    """Say what went wrong with a store, by the libraries that such an error is of: they need not be there.
+
+    Nothing where it is something else, such as that an object is not there.
+    """
+    said = getattr(error, "strerror", None) or error
+    told, name = without_credentials(str(said)), type(error).__name__
+    if type(error).__module__.partition(".")[0] in _NETWORK or name == "FSTimeoutError":
+        if name in _NOT_AS_SAID:
+            return f"what the store sent is not what it says it has ({told})"
+        if name == "ResponseParserError":
+            return f"the store's answer cannot be read ({told})"
+        return f"the store does not answer ({told})"
+    cause = error.__cause__  # a library that asks by HTTP says of everything that it is not there
+    status = _status(cause) if isinstance(error, OSError) else 0
+    if status >= 500 or (not status and cause is not None and isinstance(error, FileNotFoundError)):
+        failed = fault_of_store(cause) if cause is not None and not status else ""
+        return failed or (f"the store does not answer as it should ({told})" if status else "")
+    return ""
+
+
+def _status(error: BaseException | None) -> int:
+    """The number by which a server says how it went; 0 where there is none."""
+    response = getattr(error, "response", None)
+    told = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    number = told.get("HTTPStatusCode", getattr(error, "status", 0))
+    return number if isinstance(number, int) else 0
 
 
 def system_error(error: BaseException) -> int | None:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine.chunked.errors import DamagedError
 from engine.chunked.sealed import read_sealed, write_sealed
-from engine.chunked.storage import Listed, Location, Place, locate
-from engine.chunked.store import RECORDS, FileEntry
+from engine.chunked.storage import Listed, Location, Place, is_plain, locate
+from engine.chunked.store import READ, RECORDS, FileEntry, is_record
 
 Whole = Callable[[Location, Listed, FileEntry], bool]
 """Whether a file of the recorded size is what its entry says."""
 
 STAGE_RECORD = "stage.json"
-# Among the records, but under no name that one may have.
-_READ = "read"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -112,8 +110,7 @@ class Journal:
 
     def _refuse_elsewhere(self, task_id: str, name: str) -> None:
         """See that a name a record has is that of a file in the stage's folder, and no record."""
-        parts = PurePosixPath(name).parts
-        if not parts or parts[0] in ("/", RECORDS) or ".." in parts or "\0" in name:
+        if not is_plain(name) or name.startswith(f"{RECORDS}/"):
             raise DamagedError(f"{self._path(task_id)}: names {name[:200]!r}, which is no file of a task's")
 
     def write(self, record: Record, *, durable: bool = True) -> None:
@@ -174,12 +171,12 @@ class Journal:
 
         faults = self._faults(whole)
         if now != before:
-            write_sealed(self._folder / _READ, _ReadFiles(now))
+            write_sealed(self._folder / READ, _ReadFiles(now))
         return faults
 
     def _read_before(self) -> dict[str, tuple[str, str]]:
         try:
-            return read_sealed(self._folder / _READ, _ReadFiles).files
+            return read_sealed(self._folder / READ, _ReadFiles).files
         except DamagedError:  # it is not there, mostly
             return {}
 
@@ -230,8 +227,7 @@ class Journal:
     def strays(self) -> list[str]:
         """Files in the stage's folder that belong to no task, by name."""
         owned = {entry.path for task_id in self.task_ids() for entry in self._files(task_id)}
-        found = (name for name in self._root.sizes() if not name.startswith(f"{RECORDS}/"))
-        return sorted(set(found) - owned)
+        return sorted({name for name in self._root.sizes() if not is_record(name)} - owned)
 
     def _files(self, task_id: str) -> list[FileEntry]:
         try:

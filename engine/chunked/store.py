@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.chunked.errors import EngineError
-from engine.chunked.storage import Local, Location, Place, locate
+from engine.chunked.errors import DamagedError, EngineError
+from engine.chunked.storage import Local, Location, Place, is_plain, locate
 
 RECORDS = "records"
+# Among the records, but under no name that one may have: what a run has read.
+READ = "read"
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -42,7 +44,15 @@ class StageStore:
         self.root = locate(root).enclosed()
 
     def path(self, name: str) -> Location:
-        """Where a committed file is."""
+        """Where a committed file is.
+
+        Raises
+        ------
+        DamagedError
+            Where the name is none, or stands for another: it would be the folder itself, or somebody else's file.
+        """
+        if not is_plain(name):
+            raise DamagedError(f"{self.root}: {name[:200]!r} is no name of a file in there")
         return self.root / name
 
     def new_scratch(self, task_id: str) -> Path:
@@ -81,13 +91,19 @@ class StageStore:
         """Remove every file but the named ones and the records."""
         keep = set(names)
         for name in self.root.sizes():
-            if name not in keep and not name.startswith(f"{RECORDS}/"):
+            if name not in keep and not is_record(name):
                 self.path(name).remove()
 
     def sweep(self) -> None:
         """Remove what killed tasks left behind."""
         self.root.clear_scratch()
         (self.root / RECORDS).sweep()
+
+
+def is_record(name: str) -> bool:
+    """Whether a file of a stage's folder is what belongs among the records, or half of it (which `sweep` removes)."""
+    folder, _, record = name.rpartition("/")
+    return folder == RECORDS and (record == READ or record.endswith((".json", ".tmp")))
 
 
 def _files_below(scratch: Path) -> list[Path]:

@@ -114,6 +114,17 @@ class StorageContract:
             (place / "x").remove()
         assert place.sizes() == {"folder-2/y": 1}
 
+    def test_names_are_no_patterns(self, place: Location) -> None:
+        """What has signs in its name goes alone."""
+        for name in ("a[1]/x[1]", "a[1]/x1", "a1/x1", "x1", "x[1]"):
+            (place / name).put(b"1")
+        (place / "x[1]").remove()
+        (place / "a[1]" / "x[1]").remove()
+        assert place.sizes() == {"a[1]/x1": 1, "a1/x1": 1, "x1": 1}
+        assert ((place / "a[1]").names(), (place / "a[1]" / "x1").is_file()) == (["x1"], True)
+        (place / "a[1]").remove()
+        assert place.sizes() == {"a1/x1": 1, "x1": 1}
+
     def test_nothing_leads_out_of_an_enclosed_folder(self, place: Location) -> None:
         """A name is that of something in it."""
         (place / "outside").put(b"precious")

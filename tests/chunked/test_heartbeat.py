@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.chunked.errors import LockedError
+from engine.chunked.errors import EngineError, LockedError
 from engine.chunked.storage import lock
 
 BEAT = 0.05
@@ -80,6 +80,25 @@ def test_a_holder_gives_signs_of_life_until_it_is_done(stored: Stored) -> None:
     assert stored.content is None
     time.sleep(3 * BEAT)
     assert stored.content is None
+
+
+@pytest.mark.parametrize("how", ["put", "read_text"])
+def test_a_store_that_fails_at_a_beat_is_asked_at_the_next(
+    how: str, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failed = getattr(stored, how), threading.Event()
+
+    def fail_once(*given: bytes) -> object:
+        if threading.current_thread().name == "lock-heartbeat" and not failed.is_set():
+            failed.set()
+            raise EngineError("the store does not answer")
+        return real(*given)
+
+    with lock.hold_object(stored):
+        monkeypatch.setattr(stored, how, fail_once)
+        _until(failed.is_set)
+        stored.content = json.dumps(stored.said | {"seen": 0}).encode()
+        _until(lambda: stored.said["seen"] > 0)
 
 
 def test_a_machine_that_is_silent_is_gone(stored: Stored) -> None:

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from engine.chunked.errors import UsageError, without_credentials
-from engine.chunked.storage.base import Listed, Location
+from engine.chunked.storage.base import Listed, Location, is_plain
 from engine.chunked.storage.local import Local
 from engine.chunked.storage.remote import Remote
 
-__all__ = ["Listed", "Local", "Location", "Place", "Remote", "locate", "on_this_machine"]
+__all__ = ["Listed", "Local", "Location", "Place", "Remote", "is_plain", "locate", "on_this_machine"]
 
 Place = str | os.PathLike[str] | Location
 """What a user names a location by: a path, or a URL such as ``s3://bucket/folder``."""

@@ -56,6 +56,11 @@ def inner_parts(where: object, name: str | PurePath) -> tuple[str, ...]:
     return parts
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name is that of a file within a folder, as it is: no part of it is left out or leads elsewhere."""
+    return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
+
+
 class Listed(NamedTuple):
     """What is known of a file without reading it.
 

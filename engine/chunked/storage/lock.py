@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from engine.chunked.errors import DamagedError, LockedError
+from engine.chunked.errors import DamagedError, EngineError, LockedError
 from engine.chunked.storage import beneath, folders, staging
 from engine.chunked.storage.folders import Folder
 
@@ -102,21 +102,24 @@ def holder_of_folder(path: LockFile) -> dict[str, object] | None:
         with path.parent.opened() as folder:
             folders.take(folder, path.parent, _LOCAL, shared=True)
     except BlockingIOError:
-        return _read_holder(path)
+        return _read_holder(path) or {}
     except (FileNotFoundError, NotADirectoryError):
         return None
     return None
 
 
-def _read_holder(path: LockFile | LockObject) -> dict[str, object]:
+def _read_holder(path: LockFile | LockObject) -> dict[str, object] | None:
+    """Whoever is written down; nobody (empty) where that names no process, None where there is no such file."""
     try:
         found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and {"pid", "host"} & set(found) else {}
 
 
-def _alive(who: dict[str, object]) -> bool:
+def _alive(who: dict[str, object] | None) -> bool:
     if not who:
         return False  # somebody looks at the lock, or is about to write down who they are
     pid = who.get("pid")
@@ -133,9 +136,9 @@ def _alive(who: dict[str, object]) -> bool:
     return not _zombie(pid)
 
 
-def _silent(who: dict[str, object]) -> bool:
+def _silent(who: dict[str, object] | None) -> bool:
     """Whether a holder on another machine has not been heard of for long; false for who says nothing at all."""
-    seen = who.get("seen")
+    seen = (who or {}).get("seen")
     return isinstance(seen, int | float) and seen < time.time() - SILENT_SECONDS  # an int may be no float
 
 
@@ -151,7 +154,8 @@ def _me() -> dict[str, object]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
-def _refusal(path: LockFile | LockObject, who: dict[str, object], more: str = "") -> LockedError:
+def _refusal(path: LockFile | LockObject, found: dict[str, object] | None, more: str = "") -> LockedError:
+    who = found or {}
     return LockedError(
         f"{path.parent} is in use by process {who.get('pid', '?')} on {who.get('host', '?')} "
         f"since {who.get('since', '?')}: wait for it, or use another work directory{more}"
@@ -166,13 +170,13 @@ def hold_object(where: LockObject) -> Iterator[tuple[int, ...]]:
     while not where.create(_now(me)):
         who = _read_holder(where)
         more = f"; if it is gone, remove {where}"
-        if "seen" in who:
+        if who and "seen" in who:
             more = f"; if it is gone, it is taken for that {SILENT_SECONDS:.0f} s after its last sign of life"
         if _alive(who) or time.monotonic() > deadline:
             raise _refusal(where, who, more)
-        if _silent(who) and who.get("host") != socket.gethostname():
+        if who and _silent(who) and who.get("host") != socket.gethostname():
             time.sleep(2 * BEAT_SECONDS)  # clocks may differ: whoever is there says so meanwhile
-            if _read_holder(where) not in (who, {}):
+            if _read_holder(where) not in (who, {}, None):
                 raise _refusal(where, who, more)
             deadline = time.monotonic() + _PATIENCE_SECONDS
         _take_from(who, where)
@@ -184,7 +188,7 @@ def hold_object(where: LockObject) -> Iterator[tuple[int, ...]]:
     finally:
         stopped.set()
         beat.join()
-        if _read_holder(where).get("token") == me["token"]:
+        if (_read_holder(where) or {}).get("token") == me["token"]:
             where.remove()
 
 
@@ -195,18 +199,22 @@ def _now(me: dict[str, object]) -> bytes:
 def _beat(where: LockObject, me: dict[str, object], stopped: threading.Event) -> None:
     """Say again and again that this process is there, unless another has the lock."""
     while not stopped.wait(BEAT_SECONDS):
-        who = _read_holder(where)
-        if who and who.get("token") != me["token"]:
-            return
-        with suppress(OSError):  # a store that does not answer now may do so at the next beat
+        with suppress(OSError, EngineError):  # a store that does not answer now may do so at the next beat
+            who = _read_holder(where)
+            if who and who.get("token") != me["token"]:
+                return
             where.put(_now(me))
 
 
-def _take_from(who: dict[str, object], where: LockObject) -> None:
-    """Remove the lock of a process that is gone, unless it is there after all, or another has just done so."""
+def _take_from(who: dict[str, object] | None, where: LockObject) -> None:
+    """Remove the lock of a process that is gone, or of none, unless it is there after all, or another has just done so.
+
+    An object is there whole: one that names nobody, such as an empty one in a copy of a local work directory, is not
+    about to.
+    """
     with folders.opened(tempfile.gettempdir()) as folder:
         folders.take(folder, tempfile.gettempdir(), staging.WAY_ON, wait=True)
-        if who and _read_holder(where) == who:
+        if who is not None and _read_holder(where) == who:
             where.remove()
 
 

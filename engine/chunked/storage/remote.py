@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from engine.chunked.errors import EngineError, UsageError, unreachable, without_credentials
+from engine.chunked.errors import EngineError, UsageError, fault_of_store, without_credentials
 from engine.chunked.extras import install
 from engine.chunked.storage import lock, staging
-from engine.chunked.storage.base import SMALL, Listed, inner_parts, refuse_large, too_large
+from engine.chunked.storage.base import SMALL, Listed, inner_parts, is_plain, refuse_large, too_large
 
 # Bytes of an object in memory at a time. S3 takes no smaller parts, and of one object no more than 10 000.
 _BLOCK = 5 * 2**20
@@ -39,15 +39,21 @@ _INSTEAD = {"s3": _AWS, "s3a": _AWS, "http": "save the file first", "https": "sa
 # Whatever is asked of a web server; elsewhere also a sign in a pattern or a name, where no value follows.
 _WEB_QUERY = re.compile(r"[?#].")
 _QUERY = re.compile(r"[?#][^/]*=")
+# What has a meaning in a name that fsspec expands.
+_SIGNS = re.compile(r"[*?\[]|/$")
 # URLs of these name no server.
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
 
 
 @cache
 def _open_store(protocol: str, url: str) -> Any:
+    if protocol in _OPTIONS:
+        from engine.chunked.storage.s3 import LiteralS3
+
+        return LiteralS3(**_OPTIONS[protocol])
     import fsspec.core
 
-    return fsspec.core.url_to_fs(url, **_OPTIONS.get(protocol, {}))[0]
+    return fsspec.core.url_to_fs(url)[0]
 
 
 def _version(told: Mapping[str, Any]) -> str:
@@ -78,13 +84,17 @@ def _fault(error: Exception, url: str) -> EngineError | None:
         return UsageError(
             f"{url}: access denied ({without_credentials(str(error))}): {_AWS}, to who may read and write there"
         )
+    if type(error).__name__ == "ParamValidationError":  # of what was asked, not of an answer
+        return UsageError(f"{url}: no store of this kind has such a name: name another")
     if isinstance(error, NotImplementedError):
         return UsageError(f"{url}: nothing can be written there: give a path, or a URL such as s3://bucket/folder")
-    if unreachable(error):
-        return EngineError(
-            f"{url}: the store does not answer ({without_credentials(str(error))}): see that it is up and "
-            "AWS_ENDPOINT_URL is right, then run again"
-        )
+    what = fault_of_store(error)
+    if not what and isinstance(error, LookupError | ValueError | TypeError | AttributeError):
+        # What its library makes of an answer that is not as the protocol has it.
+        what = f"the store's answer cannot be read ({type(error).__name__}: {without_credentials(str(error))})"
+    if what:
+        where = "the URL" if url.startswith("http") else "AWS_ENDPOINT_URL"
+        return EngineError(f"{url}: {what}: see that it is up and {where} is right, then run again")
     return None
 
 
@@ -174,10 +184,16 @@ class Remote:
     @property
     def parent(self) -> Remote:
         """The folder this is in."""
-        return Remote(self.url.rstrip("/").rpartition("/")[0])
+        return self._at(self.url.rstrip("/").rpartition("/")[0])
 
     def __truediv__(self, name: str | PurePath) -> Remote:
-        return Remote("/".join([self.url.rstrip("/"), *inner_parts(self, name)]))
+        return self._at("/".join([self.url.rstrip("/"), *inner_parts(self, name)]))
+
+    def _at(self, url: str) -> Remote:
+        """The place above or below that has this URL; what a listing names is no secret of whoever gave the URL."""
+        made = object.__new__(Remote)
+        object.__setattr__(made, "url", url)
+        return made
 
     def __str__(self) -> str:
         return self.url
@@ -234,13 +250,22 @@ class Remote:
 
     def exists(self) -> bool:
         """Whether there is such an object or folder."""
-        with _asking(self.url):
-            return bool(self.store.exists(self.key))
+        return self._kind() != ""
 
     def is_file(self) -> bool:
         """Whether there is such an object."""
-        with _asking(self.url):
-            return bool(self.store.isfile(self.key))
+        return self._kind() == "file"
+
+    def _kind(self) -> str:
+        """What the store says it is; nothing where it is not there.
+
+        Other questions of the library are answered with no where the store fails.
+        """
+        try:
+            with _asking(self.url):
+                return str(self.store.info(self.key)["type"])
+        except FileNotFoundError:
+            return ""
 
     def is_dir(self) -> bool:
         """Whether there are objects below."""
@@ -255,8 +280,9 @@ class Remote:
                 listed = self.store.ls(key, detail=False)
         except FileNotFoundError:
             return []
-        names = {name.rstrip("/").rpartition("/")[2] for name in listed if name != key}
-        return sorted(name for name in names if name)
+        prefix = key.rstrip("/") + "/"
+        names = {name.removeprefix(prefix).rstrip("/") for name in listed if name.startswith(prefix)}
+        return sorted(name for name in names if is_plain(name) and "/" not in name)
 
     def read_bytes(self, most: int = SMALL) -> bytes:
         """The content of an object of so many bytes at most."""
@@ -299,9 +325,20 @@ class Remote:
         return self.read_bytes() == content  # in a store that cannot tell, the last one to write has it
 
     def remove(self) -> None:
-        """Remove an object, and all objects below."""
+        """Remove an object, and all objects below, by names as they are listed: signs in them stand for no others."""
+        store, key = self.store, self.key
         with suppress(FileNotFoundError), _asking(self.url):
-            self.store.rm(self.key, recursive=True)
+            found = {key, *store.find(key)}
+            if hasattr(store, "remove_each"):
+                store.remove_each(sorted(found))
+                return
+            # Many at once, but for those that would be taken for patterns and what may not be there itself.
+            alone = {name for name in found if name == key or _SIGNS.search(name)}
+            if many := sorted(found - alone):
+                store.rm(many)
+            for name in alone:
+                with suppress(FileNotFoundError):
+                    store.rm_file(name)
 
     def make(self) -> None:
         """Nothing to do: a store has no folders."""
@@ -320,9 +357,10 @@ class Remote:
         key = self.key
         with _asking(self.url):
             found = self.store.find(key, detail=True)
-        prefix = key.rstrip("/") + "/"
-        below = {name.removeprefix(prefix): each for name, each in found.items() if name.startswith(prefix)}
-        return {name: Listed(int(each["size"]), _version(each)) for name, each in below.items()}
+            prefix = key.rstrip("/") + "/"
+            below = {name.removeprefix(prefix): each for name, each in found.items() if name.startswith(prefix)}
+            # Marks of folders are no files, and what is called otherwise than a file on a disk can be is none of ours.
+            return {name: Listed(int(each["size"]), _version(each)) for name, each in below.items() if is_plain(name)}
 
     def lister(self) -> Callable[[str], Listed]:
         """One listing, made now."""
@@ -339,8 +377,9 @@ class Remote:
         """The size, and a number made of all that the store tells of the object."""
         with _asking(self.url):
             told = self.store.info(self.key)
+            size = int(told["size"])
         version = hashlib.sha256(str(sorted(told.items(), key=str)).encode()).hexdigest()
-        return [int(told["size"]), int(version[:15], 16)]
+        return [size, int(version[:15], 16)]
 
     def digest(self, size: int | None = None) -> str:
         """SHA-256 of the content, which is read some MiB at a time."""
