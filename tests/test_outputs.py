@@ -89,7 +89,7 @@ def test_what_is_not_replaced_is_refused_by_its_name(
     before = place.lstat()
     known = {"RUN": run, "PLACE": place, "FOLDER": tmp_path}
     assert cli.main([str(known.get(each, each)) for each in command]) == 2
-    assert f"{place}: is " in (told := capsys.readouterr().err)
+    assert f"{place}: cannot be written: it is " in (told := capsys.readouterr().err)
     assert "name a file" in told
     assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
     bound.close()

@@ -17,6 +17,8 @@ from engine.chunked.errors import (
     Interrupted,
     UsageError,
     describe,
+    is_of_disk,
+    refuse_few_open_files,
     refuse_little_address_space,
 )
 from engine.cli import (
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parsed(given)
         if options.loads:
+            refuse_few_open_files()
             refuse_little_address_space(LEAST_WITH_ANY_THREADS)
         with memory.process_claimed():
             code: int = options.command(options)
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
     except OSError as error:
-        complain(f"{_no_folder_here() or error}: mend that, then run again", as_json=as_json)
+        complain(_of_system(error), as_json=as_json)
         return EngineError.exit_code
     except SystemExit:
         raise
@@ -83,6 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(failed.message, as_json=as_json)
         return EngineError.exit_code
     return code
+
+
+def _of_system(error: OSError) -> str:
+    """What to say of an error of the system's."""
+    if told := _no_folder_here():
+        return f"{told}: mend that, then run again"
+    failed = describe(error)
+    if failed.kind and not is_of_disk(error):  # which disk is full, it need not know
+        return failed.message
+    return f"{error}: mend that, then run again"
 
 
 def _no_folder_here() -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
 from engine.ratings.encodings import UTF8, Encoding
 from engine.ratings.lengths import MOST_RECORD, Lengths
@@ -182,6 +182,8 @@ def _parquet_fault(file: RatingsFile) -> Fault | None:
         cells = scan_raw(file).slice(row.item(), 1)
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
     except (pl.exceptions.PolarsError, OSError) as exc:
+        if is_short(exc):
+            raise
         return Fault(file.path, 0, None, "cannot be read, it is cut or damaged: write it again", str(exc))
     problems = ((c.name, cell_problem(file, c, text), text) for c, text in zip(raw, texts, strict=True))
     column, problem, text = next(found for found in problems if found[1])

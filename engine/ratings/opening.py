@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from engine.chunked.errors import UsageError, refuse_no_utf8
+from engine.chunked.errors import UsageError, is_short, refuse_no_utf8
 from engine.chunked.storage import Location, Place, locate
 from engine.ratings import places, text_head
 from engine.ratings.columns import checked, kind_of, unusual
@@ -123,6 +123,8 @@ def _synthetic_name(folder: Location) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as exc:
+        if is_short(exc):
+            raise
         raise UsageError(f"{folder / 'synthetic.json'} names no data set: generate the data again") from exc
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.compute
 import pyarrow.parquet
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
 from engine.ratings import sense
 from engine.ratings.columns import choose
@@ -68,6 +68,8 @@ def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
     except pl.exceptions.DuplicateError as exc:
         raise UsageError(f"{file.path} has columns of the same name ({exc}): rename one, and write it again") from exc
     except (pl.exceptions.PolarsError, OSError, ValueError) as exc:
+        if is_short(exc):
+            raise
         raise UsageError(
             f"{file.path} cannot be read as Parquet ({exc}): it is cut or damaged, write it again"
         ) from exc

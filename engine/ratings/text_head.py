@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
 from engine.ratings import encodings, sense
 from engine.ratings.columns import all_usual, choose
@@ -62,6 +62,8 @@ def read_magic(path: Location) -> bytes:
         with path.local().open("rb") as stream:
             magic = stream.read(4)
     except OSError as exc:
+        if is_short(exc):
+            raise
         raise UsageError(f"{path} cannot be read ({exc.strerror or exc}): check its permissions") from exc
     if not magic:
         raise NoRatingsError(f"{path} is empty: it should hold a header and ratings")
@@ -136,6 +138,8 @@ def _with_encoding(file: RatingsFile) -> tuple[RatingsFile, str, list[str]]:
             with open_bytes(file) as stream:
                 head = stream.read(_HEAD_BYTES)
     except (OSError, EOFError, zlib.error, ValueError) as exc:
+        if is_short(exc):
+            raise
         raise UsageError(
             f"{path} cannot be decompressed or decoded ({exc}): it is cut or damaged, fetch it again"
         ) from exc

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 
@@ -31,6 +31,8 @@ def read_ids(path: Path) -> list[str]:
     try:
         ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
+        if is_short(error):
+            raise
         raise UsageError(f"{path}: cannot be read ({error}): give a text file in UTF-8, one user id a line") from None
     if not ids:
         raise UsageError(f"{path}: holds no user ids: write one a line")

@@ -36,12 +36,16 @@ def is_stream(path: Path, *, text: bool = True) -> bool:
     except (OSError, ValueError):  # nothing is there, or it is told by whoever writes
         mode = stat.S_IFREG
     if stat.S_ISDIR(mode):
-        raise UsageError(f"{path}: is a folder, which is not replaced: name a file, such as one in it")
+        raise UsageError(
+            f"{path}: cannot be written: it is a folder, which is not replaced; name a file, such as one in it"
+        )
     stream = stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
     if stream and text:
         return True
     if not stat.S_ISREG(mode) or _is_of_the_system(path):
-        raise UsageError(f"{path}: is no regular file, and is not replaced: name a file, or the place for a new one")
+        raise UsageError(
+            f"{path}: cannot be written: it is no regular file, and is not replaced; name a file, or a new one"
+        )
     return False
 
 
