@@ -181,7 +181,7 @@ def _parquet_fault(file: RatingsFile) -> Fault | None:
         raw |= {c: cell.to_physical() for c, cell in raw.items() if c.kind == "timestamp"}
         cells = scan_raw(file).slice(row.item(), 1)
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
-    except (pl.exceptions.PolarsError, OSError) as exc:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as exc:
         if is_short(exc):
             raise
         return Fault(file.path, 0, None, "cannot be read, it is cut or damaged: write it again", str(exc))

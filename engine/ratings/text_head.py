@@ -24,6 +24,8 @@ _HEAD_BYTES = 1 << 20
 _SEPARATORS = (",", "\t", "::", ";", "|")
 _WORDS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 _EXCEL = re.compile("sep=(.)?", re.IGNORECASE)
+# How files begin that have to be unpacked first.
+_ARCHIVES = {"zip": b"PK\x03\x04", "bzip2": b"BZh", "xz": b"\xfd7zX", "7z": b"7z\xbc\xaf", "rar": b"Rar!"}
 _COMMA_NUMBER = re.compile(r"[ \t]*[+-]?[0-9]+,[0-9]+")
 
 
@@ -56,10 +58,13 @@ def read_magic(path: Location) -> bytes:
     Raises
     ------
     UsageError
-        If it cannot be read, is empty, or is a zip archive.
+        If it cannot be read, is no regular file, is empty, or is an archive.
     """
     try:
-        with path.local().open("rb") as stream:
+        where = path.local()
+        if where.exists() and not where.is_file():  # nobody may ever write into a pipe
+            raise UsageError(f"{path} is no regular file, but a folder, a pipe or a device: save the ratings as a file")
+        with where.open("rb") as stream:
             magic = stream.read(4)
     except OSError as exc:
         if is_short(exc):
@@ -67,8 +72,8 @@ def read_magic(path: Location) -> bytes:
         raise UsageError(f"{path} cannot be read ({exc.strerror or exc}): check its permissions") from exc
     if not magic:
         raise NoRatingsError(f"{path} is empty: it should hold a header and ratings")
-    if magic == b"PK\x03\x04":
-        raise UsageError(f"{path} is a zip archive: unpack it, then give the ratings file or its folder")
+    if kind := next((kind for kind, start in _ARCHIVES.items() if magic.startswith(start)), None):
+        raise UsageError(f"{path} is a {kind} archive: unpack it, then give the ratings file or its folder")
     return magic
 
 

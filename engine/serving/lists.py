@@ -141,7 +141,10 @@ def _read(path: Path) -> pl.DataFrame:
         raise UsageError(f"{path}: there is no such file: give the lists as text or Parquet")
     try:
         rows = pl.read_parquet(path, glob=False) if read_magic(locate(path)) == b"PAR1" else _read_text(path)
-    except (OSError, EOFError, ValueError, zlib.error, pl.exceptions.PolarsError) as error:
+    except (
+        *(OSError, EOFError, ValueError, zlib.error),
+        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    ) as error:
         if is_short(error):
             raise
         raise UsageError(f"{path}: cannot be read as lists ({error}): give text or Parquet") from None
