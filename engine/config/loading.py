@@ -46,6 +46,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str):
                 refuse_no_utf8(text, key)
+                _refuse_empty(text, key, value)
                 refuse_credentials(text)
     try:
         settings = msgspec.convert(_plain(full), Config)
@@ -61,6 +62,12 @@ def load(*layers: Mapping[str, Any]) -> Config:
     settings = _with_what_is_needed(settings)
     _refuse_folds(settings.split)
     return settings
+
+
+def _refuse_empty(text: str, key: str, value: object) -> None:
+    """Refuse a value that a shell makes of a variable that is not set; a list may have such names."""
+    if text is value and not text.strip(" "):
+        raise UsageError(f"{key} is empty: give a value, or leave it out; is a shell variable not set?")
 
 
 def _refuse_folds(split: Split) -> None:

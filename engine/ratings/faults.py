@@ -248,7 +248,8 @@ def _rating_problem(file: RatingsFile, text: str, what: str) -> str:
     if number is None or not math.isfinite(number):
         return f"{what} is not a finite number{_DECIMALS[file.decimal] if _other_decimals(file, text) else ''}"
     if abs(number) > MOST_RATING:
-        return f"{what} is too large to compute with; give {what}s from {-MOST_RATING:,.0f} to {MOST_RATING:,.0f}"
+        least = 0 if file.values == "counts" else -MOST_RATING
+        return f"{what} is too large to compute with; give {what}s from {least:,.0f} to {MOST_RATING:,.0f}"
     return f"{what} is negative" if file.values == "counts" and number < 0 else ""
 
 

@@ -66,7 +66,8 @@ def open_source(
                 told += f" (one of {len(found.files)} files: leave it out with a pattern)"
             raise UsageError(told) from None
     if not opened:
-        raise UsageError(str(empty[0]))  # the kind that other processes know
+        way_on = ": give a file that has some" * str(empty[0]).endswith(" no ratings")
+        raise UsageError(f"{empty[0]}{way_on}")  # the kind that other processes know
     first = found.files[0]
     twin = _synthetic_name(first.parent)
     source = Source(

@@ -16,7 +16,6 @@ from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 from engine.chunked.storage.inputs import read_named_text
 
-
 MOST_IDS = 2**28
 """Bytes of a file of ids: some 25 million of them."""
 

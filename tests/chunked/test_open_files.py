@@ -17,7 +17,7 @@ from engine.artifacts import sound
 from engine.artifacts.doubts import doubted
 from engine.chunked import errors, sealed, workdir
 from engine.chunked.errors import EngineError, describe, is_of_machine, is_short
-from engine.chunked.journal import Committed
+from engine.chunked.journal import Committed, StageRecord
 from engine.chunked.storage import locate
 from engine.ratings.opening import open_source
 from engine.serving.ids import read_ids
@@ -85,7 +85,7 @@ def no_more(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda folder: sealed.read_sealed(locate(folder / "w" / workdir.MARKER), dict),
+        lambda folder: sealed.read_sealed(locate(folder / "w" / workdir.MARKER), StageRecord),
         lambda folder: workdir.make(folder / "w"),
         lambda folder: open_source(folder / "ratings.csv"),
         lambda folder: read_ids(folder / "ratings.csv"),

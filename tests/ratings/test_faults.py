@@ -364,5 +364,11 @@ def test_what_polars_panics_with_is_the_files_fault(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(pl.LazyFrame, "collect", panic)
     assert "it is cut or damaged" in str(locate_fault(source))
-    with pytest.raises(UsageError, match="index out of bounds.*cut or damaged"):
+    with pytest.raises(UsageError, match=r"index out of bounds.*cut or damaged"):
         open_file(path)
+
+
+def test_too_large_a_count_is_told_with_what_counts_may_be(write: Write) -> None:
+    path = write("user,item,plays\n1,2,3\n")
+    source = spoilt(path, "user,item,plays\n1,2,3\n1,3,1000000000000000000\n")
+    assert "give counts from 0 to 1,000,000,000,000: " in str(locate_fault(source))

@@ -99,7 +99,7 @@ def test_files_without_ratings_are_passed_over(write: Write, tmp_path: Path) -> 
     passed = [note.partition("/all/")[2].split()[0] for note in source.notes if note.startswith("passed over: ")]
     assert passed == ["a.csv", "c.csv", "d.csv.gz", "e.parquet"]
     (tmp_path / "all/b.csv").unlink()
-    with pytest.raises(UsageError, match=r"a\.csv has a header and no ratings$"):
+    with pytest.raises(UsageError, match=r"a\.csv has a header and no ratings: give a file that has some$"):
         open_source(tmp_path / "all")
 
 
