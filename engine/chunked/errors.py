@@ -135,6 +135,7 @@ _KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, Progr
 _NUMBER = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+),")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SIZES = "lift the limit on sizes of files (ulimit -f unlimited), then run again"
 _DESCRIPTORS = {
     errno.EMFILE: "this process may have no more open files: allow more (ulimit -n 4096), then run again",
     errno.ENFILE: "the system has no more open files to give: end what is not needed, then run again",
@@ -161,12 +162,10 @@ def describe(error: BaseException) -> Failed:
     if number in _FULL:
         where = getattr(error, "filename", None) or "work directory"
         return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
-    if number in _DESCRIPTORS:
-        return Failed("EngineError", f"{_first_line(error)}: {_DESCRIPTORS[number]}")
+    if way_on := _SIZES if _is_of_sizes(error) else _DESCRIPTORS.get(number or 0):
+        return Failed("EngineError", f"{_first_line(error)}: {way_on}")
     if number in _USERS_TO_MEND:
         return Failed("EngineError", f"{error}: mend that, then run again")
-    if number == errno.EFBIG and getattr(error, "strerror", "") == os.strerror(errno.EFBIG):
-        return Failed("EngineError", f"{error}: lift the limit on sizes of files (ulimit -f unlimited), then run again")
     if is_of_memory(error):
         return Failed("EngineError", _short_of_memory(error))
     told = "".join(traceback.format_exception(error))
@@ -182,12 +181,18 @@ def is_of_machine(error: BaseException) -> bool:
 
 def is_short(error: BaseException) -> bool:
     """Whether an error says that the machine has too little of something: memory, open files, room on a disk."""
-    return is_of_memory(error) or is_of_disk(error) or system_error(error) in _DESCRIPTORS
+    return is_of_memory(error) or is_of_disk(error) or _is_of_sizes(error) or system_error(error) in _DESCRIPTORS
 
 
 def is_of_disk(error: BaseException) -> bool:
     """Whether an error says that there is no room on a disk."""
     return system_error(error) in _FULL
+
+
+def _is_of_sizes(error: BaseException) -> bool:
+    """Whether a limit of the system's on sizes of files was met: this program has others, with words of its own."""
+    known = getattr(error, "strerror", None) in (None, os.strerror(errno.EFBIG))
+    return known and system_error(error) == errno.EFBIG
 
 
 def is_of_memory(error: BaseException) -> bool:

@@ -105,6 +105,14 @@ def test_few_open_files_are_refused_before_libraries_are_loaded(
     assert "ulimit -n" in told
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EFBIG, os.strerror(errno.EFBIG)), RuntimeError("io error: File too large (os error 27)")]
+)
+def test_what_a_limit_on_sizes_ends_is_no_fault_of_a_file(error: Exception) -> None:
+    assert is_short(error)
+    assert "ulimit -f" in describe(error).message
+
+
 def test_a_limit_on_sizes_of_files_is_named(tmp_path: Path) -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)); from engine import cli; "
