@@ -275,3 +275,12 @@ def test_folds_that_are_none_are_refused(split: dict[str, Any], message: str) ->
     with pytest.raises(UsageError, match=re.escape(message)):
         load({"split": split})
     assert load({"split": {"folds": 5, "fold": 4}}).split.test_share == 0.2
+
+
+@pytest.mark.parametrize(
+    "key", ["evaluate.liked_from", "refine.liked_from", "refine.unseen_weight", "biases.user_damping"]
+)
+@pytest.mark.parametrize("value", ["1e300", "1e13", "-1e300"])
+def test_numbers_that_no_rating_comes_near_are_refused_by_their_key(key: str, value: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(key)):
+        config.load(config.parse_assignment(f"{key}={value}"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from engine.chunked.errors import DamagedError, EngineError, ProgramError, is_of_memory
+from engine.chunked.errors import DamagedError, EngineError, ProgramError, is_of_machine
 from engine.chunked.journal import Committed, Journal
 
 
@@ -59,7 +59,7 @@ def doubted(stages: Callable[[], Mapping[str, Committed]], *also: type[EngineErr
         unsound = isinstance(error, DamagedError) and error.unsound
         if isinstance(error, EngineError) and not unsound and not isinstance(error, (ProgramError, *also)):
             raise
-        if is_of_memory(error):
-            raise  # no file's fault, and there is nothing left to compare them with
+        if is_of_machine(error):
+            raise  # no file's fault, and there may be nothing left to compare them with
         refuse_doubtful(stages(), error)
         raise

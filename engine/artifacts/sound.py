@@ -20,7 +20,7 @@ from engine.artifacts.tables import refuse_other_length
 from engine.chunked import arrays
 from engine.chunked.array_files import load_array, load_arrays
 from engine.chunked.csr import CsrReader, narrowest_index
-from engine.chunked.errors import DamagedError, is_of_memory
+from engine.chunked.errors import DamagedError, is_of_machine
 from engine.chunked.journal import Committed, Journal
 
 # Numbers that are looked at at a time.
@@ -162,7 +162,7 @@ def _told(where: object, check: Any, *given: Any) -> Iterator[str]:
     except DamagedError as error:
         yield str(error).removesuffix("; begin afresh")
     except Exception as error:
-        if is_of_memory(error):
+        if is_of_machine(error):
             raise  # which says nothing of the file
         why = (str(error) or type(error).__name__).splitlines()[0]
         yield f"{where}: not what this program writes ({why})"

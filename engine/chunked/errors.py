@@ -7,6 +7,7 @@ Every message says what is wrong, where, and what to do about it. Errors cross f
 from __future__ import annotations
 
 import errno
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from engine.chunked.events import Failed
 # threads to start, of which two take 0.8 GiB; and in one that starts as many as there are processors, and may draw.
 LEAST_ADDRESS_SPACE = 2**30
 LEAST_WITH_ANY_THREADS = 2 * LEAST_ADDRESS_SPACE
+
+# Open files that a process may have at least: beside its own, libraries have some for their threads.
+LEAST_OPEN_FILES = 32
 
 # Before memory is short: where it is, a library cannot be loaded any more.
 try:
@@ -128,9 +132,14 @@ def refuse_no_utf8(text: str, what: str) -> None:
 
 _KINDS = (EngineError, UsageError, BudgetError, LockedError, DamagedError, ProgramError, Interrupted)
 # Rust libraries name the system's error only in their text; NumPy says how much of a write it got rid of.
-_NUMBER = re.compile(r"\(os error (\d+)\)")
+_NUMBER = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+),")
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SIZES = "lift the limit on sizes of files (ulimit -f unlimited), then run again"
+_DESCRIPTORS = {
+    errno.EMFILE: "this process may have no more open files: allow more (ulimit -n 4096), then run again",
+    errno.ENFILE: "the system has no more open files to give: end what is not needed, then run again",
+}
 # How libraries that have no error of their own for it say that there is no more memory, or no more threads.
 _SHORT = re.compile(
     r"can't start new thread|failed to map segment|cannot allocate memory|out of memory|bad_alloc|"
@@ -162,6 +171,8 @@ def describe(error: BaseException) -> Failed:
     if number in _FULL:
         where = getattr(error, "filename", None) or "work directory"
         return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
+    if way_on := _SIZES if _is_of_sizes(error) else _DESCRIPTORS.get(number or 0):
+        return Failed("EngineError", f"{_first_line(error)}: {way_on}")
     if number in _USERS_TO_MEND:
         return Failed("EngineError", f"{error}: mend that, then run again")
     if is_of_memory(error):
@@ -170,6 +181,27 @@ def describe(error: BaseException) -> Failed:
     if limited := address_space_limit():  # its cause may be that something was refused and not looked at
         told += f"\nIf that is for want of memory: {limited}"
     return Failed("", without_credentials(told))
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """Whether an error says something of the machine or of who may do what there, and nothing of a file's content."""
+    return is_short(error) or system_error(error) in _USERS_TO_MEND
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error says that the machine has too little of something: memory, open files, room on a disk."""
+    return is_of_memory(error) or is_of_disk(error) or _is_of_sizes(error) or system_error(error) in _DESCRIPTORS
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Whether an error says that there is no room on a disk."""
+    return system_error(error) in _FULL
+
+
+def _is_of_sizes(error: BaseException) -> bool:
+    """Whether a limit of the system's on sizes of files was met: this program has others, with words of its own."""
+    known = getattr(error, "strerror", None) in (None, os.strerror(errno.EFBIG))
+    return known and system_error(error) == errno.EFBIG
 
 
 def is_of_memory(error: BaseException) -> bool:
@@ -183,9 +215,28 @@ def speaks_of_memory(text: str) -> bool:
 
 
 def _short_of_memory(error: BaseException) -> str:
-    what = next(filter(str.strip, str(error).splitlines()), "no more memory")
+    what = _first_line(error) or "no more memory"
     remedy = "the system gives this process no more memory or threads: free some, then run again"
     return f"{what}: {address_space_limit() or remedy}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(filter(str.strip, str(error).splitlines()), "")
+
+
+def refuse_few_open_files() -> None:
+    """Refuse to load libraries where these could not open what they need: some end in no words then.
+
+    Raises
+    ------
+    EngineError
+        Where a limit leaves less than that.
+    """
+    if resource is None:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < LEAST_OPEN_FILES:
+        raise EngineError(f"processes may have {limit} open files here: allow more (ulimit -n 4096), then run again")
 
 
 def refuse_little_address_space(least: int = LEAST_ADDRESS_SPACE) -> None:
@@ -290,4 +341,4 @@ def system_error(error: BaseException) -> int | None:
     if _SHORT_WRITE.search(str(error)):
         return errno.ENOSPC
     found = _NUMBER.search(str(error))
-    return int(found[1]) if found else None
+    return int(found[1] or found[2]) if found else None

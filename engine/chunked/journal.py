@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, is_short
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import Listed, Location, Place, is_plain, locate
 from engine.chunked.store import READ, RECORDS, FileEntry, is_record
@@ -210,6 +210,8 @@ class Journal:
                 if not whole(path, found, entry):
                     return f"{path}: content altered, its digest is not the recorded one"
             except OSError as error:
+                if is_short(error):
+                    raise  # which says nothing of the file
                 return f"{path}: {error.strerror or error}"
             except DamagedError as error:
                 return str(error)
@@ -243,6 +245,8 @@ class Journal:
         try:
             missing = [task for task in read_sealed(path, StageRecord).tasks if not self.done(task)]
         except (DamagedError, OSError) as error:
+            if is_short(error):
+                raise
             return str(error)
         return f"{self._folder}: no record of task {', '.join(missing)[:200]}" if missing else None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from engine.chunked.errors import EngineError, UsageError, fault_of_store, is_of_memory
+from engine.chunked.errors import EngineError, UsageError, fault_of_store, is_short
 
 _SCRIPT = "__chunked_main__"
 _GUARD = (
@@ -119,7 +119,7 @@ def _loaded(reference: Reference) -> ModuleType:
     try:
         return _module(reference)
     except (Exception, SystemExit) as error:
-        if isinstance(error, EngineError) or is_of_memory(error) or fault_of_store(error):
+        if isinstance(error, EngineError) or is_short(error) or fault_of_store(error):
             raise
         raise UsageError(f"{reference.text} cannot be loaded ({_fault(error)}): mend that, then run again") from error
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from engine.chunked.errors import DamagedError
+from engine.chunked.errors import DamagedError, is_short
 from engine.chunked.storage import Location
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -36,6 +36,8 @@ def read_sealed(path: Location, kind: type[T]) -> T:
         if _seal(fields) == content:
             return msgspec.convert(fields, kind)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+        if is_short(error):
+            raise  # which says nothing of the file
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DamagedError(f"{path}: cannot be read ({why}); the next run makes it again") from error
     raise DamagedError(f"{path}: altered since it was written; the next run makes it again")

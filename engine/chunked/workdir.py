@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from engine.chunked.errors import DamagedError, UsageError, refuse_no_utf8
+from engine.chunked.errors import DamagedError, UsageError, is_short, refuse_no_utf8
 from engine.chunked.pipeline import STAGES
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import Location, Place, locate
@@ -139,6 +139,8 @@ def make(where: Place) -> None:
         if not marked(workdir):
             write_sealed(workdir / MARKER, _Marker(VERSION))
     except OSError as error:
+        if is_short(error):
+            raise
         raise UsageError(
             f"{workdir}: cannot be used as a work directory ({error.strerror or error}): name another work directory"
         ) from None

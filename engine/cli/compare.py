@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from engine.chunked.storage import locate
+from engine.chunked.storage.outputs import refuse_output, write_output
 from engine.cli.parsing import add_command, add_format
 from engine.cli.showing import note, show
 
@@ -28,6 +29,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     if options.html is not None:
         report.refuse_missing("jinja2")
+        refuse_output(options.html)
     found = compare.compare(options.workdirs)
     rows = [
         {
@@ -51,7 +53,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.html is not None:
         from engine.serving import comparison_page
 
-        options.html.put(comparison_page.render(found).encode())
+        write_output(options.html, comparison_page.render(found).encode())
         note(f"page written: {options.html}")
     show(options, lambda: compare.describe(found), compare.as_mapping(found), rows)
     return 0

@@ -9,6 +9,8 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from engine.chunked import memory
 from engine.chunked.errors import (
@@ -17,6 +19,8 @@ from engine.chunked.errors import (
     Interrupted,
     UsageError,
     describe,
+    is_of_disk,
+    refuse_few_open_files,
     refuse_little_address_space,
 )
 from engine.cli import (
@@ -49,40 +53,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 failed; 2 bad usage, configuration or input; 3 does not fit the budget; 4 work directory in
     use; 5 damaged work directory; 130 interrupted. Where JSON was asked for, an error is a line of JSON, too.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="replace")  # a sign that it does not know shall not lose what is done
+    _prepare_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = bool(_JSON.search(" ".join(given)))
+    code = _answered(given, as_json=bool(_JSON.search(" ".join(given))))
+    _let_go()
+    return code
+
+
+def _answered(given: Sequence[str], *, as_json: bool) -> int:
+    """Run a command; return its exit code, whatever went wrong being told."""
     try:
         options = _parsed(given)
         if options.loads:
+            refuse_few_open_files()
             refuse_little_address_space(LEAST_WITH_ANY_THREADS)
         with memory.process_claimed():
             code: int = options.command(options)
         sys.stdout.flush()
     except EngineError as error:
-        complain(error.told("--memory {}"), type(error).__name__, error.exit_code, as_json=as_json)
+        _tell(error.told("--memory {}"), type(error).__name__, error.exit_code, as_json=as_json)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         return 0
     except OSError as error:
-        complain(f"{_no_folder_here() or error}: mend that, then run again", as_json=as_json)
+        _tell(_of_system(error), as_json=as_json)
         return EngineError.exit_code
     except SystemExit:
         raise
     except KeyboardInterrupt:
-        complain("interrupted; run again to go on", "Interrupted", Interrupted.exit_code, as_json=as_json)
+        _tell("interrupted; run again to go on", "Interrupted", Interrupted.exit_code, as_json=as_json)
         return Interrupted.exit_code
     except BaseException as error:  # what a library in Rust panics with is no Exception
         failed = describe(error)
         if not failed.kind:
             raise
-        complain(failed.message, as_json=as_json)
+        _tell(failed.message, as_json=as_json)
         return EngineError.exit_code
     return code
+
+
+def _prepare_streams() -> None:
+    """See that there are streams, and that a sign which one does not know loses nothing of what is done."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed by whoever called
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  (it lasts as long as the process)
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def _tell(*words: Any, as_json: bool) -> None:
+    """Tell what went wrong, where somebody can be told."""
+    with suppress(OSError):
+        complain(*words, as_json=as_json)
+
+
+def _let_go() -> None:
+    """Give up what could not be written: the interpreter would try again as it ends, and complain in its own words."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _of_system(error: OSError) -> str:
+    """What to say of an error of the system's."""
+    if told := _no_folder_here():
+        return f"{told}: mend that, then run again"
+    failed = describe(error)
+    if failed.kind and not is_of_disk(error):  # which disk is full, it need not know
+        return failed.message
+    return f"{error}: mend that, then run again"
 
 
 def _no_folder_here() -> str:

@@ -47,7 +47,10 @@ def nearest_option(given: str, parser: argparse.ArgumentParser) -> str:
     name = given.partition("=")[0]
     if not name.startswith("-"):
         return f"{given!r} is too much for {parser.prog}; see {parser.prog} --help"
-    return f"{parser.prog} has no option {name}{nearest(name, dict.fromkeys(_OPTION.findall(parser.format_help())))}"
+    known = dict.fromkeys(_OPTION.findall(parser.format_help()))
+    if name in known:
+        return f"{given} is behind --, where nothing is an option: put it before that; see {parser.prog} --help"
+    return f"{parser.prog} has no option {name}{nearest(name, known)}"
 
 
 def add_command(commands: Any, name: str, does: str, example: str) -> Parser:

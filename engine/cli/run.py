@@ -12,7 +12,7 @@ import msgspec
 
 from engine import driver
 from engine.chunked import outcome, planning, workdir
-from engine.chunked.errors import LEAST_WITH_ANY_THREADS, refuse_little_address_space
+from engine.chunked.errors import LEAST_WITH_ANY_THREADS, refuse_few_open_files, refuse_little_address_space
 from engine.chunked.events import Preparing
 from engine.chunked.executors.base import environment
 from engine.chunked.printable import printable
@@ -63,6 +63,7 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.report:
+        refuse_few_open_files()
         refuse_little_address_space(LEAST_WITH_ANY_THREADS)
         report.refuse_missing()
     with progress(options) as on_event:

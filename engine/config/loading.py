@@ -13,9 +13,15 @@ import msgspec
 from engine.chunked.errors import UsageError, refuse_no_utf8
 from engine.chunked.plain import plain
 from engine.chunked.storage import on_this_machine
+from engine.chunked.storage.inputs import read_named_text
 from engine.chunked.storage.remote import refuse_credentials
 from engine.config.mistakes import nearest, told
 from engine.config.sections import PRESETS, Config, Split
+
+# What any number may be: it is computed with in float32, and ratings are not beyond that either.
+_MOST = 1e12
+# Bytes of a configuration file: all keys take some kilobytes.
+_MOST_TOML = 2**20
 
 
 def load(*layers: Mapping[str, Any]) -> Config:
@@ -40,6 +46,7 @@ def load(*layers: Mapping[str, Any]) -> Config:
         for text in value if isinstance(value, list | tuple) else [value]:
             if isinstance(text, str):
                 refuse_no_utf8(text, key)
+                _refuse_empty(text, key, value)
                 refuse_credentials(text)
     try:
         settings = msgspec.convert(_plain(full), Config)
@@ -51,10 +58,16 @@ def load(*layers: Mapping[str, Any]) -> Config:
                 f'{key} is {value!r:.200}: give a name, a path or a data frame, such as {key}="ratings.csv"'
             )
     on_this_machine(settings.data_dir)
-    _refuse_infinite(_as_mapping(settings), "")
+    _refuse_immense(_as_mapping(settings), "")
     settings = _with_what_is_needed(settings)
     _refuse_folds(settings.split)
     return settings
+
+
+def _refuse_empty(text: str, key: str, value: object) -> None:
+    """Refuse a value that a shell makes of a variable that is not set; a list may have such names."""
+    if text is value and not text.strip(" "):
+        raise UsageError(f"{key} is empty: give a value, or leave it out; is a shell variable not set?")
 
 
 def _refuse_folds(split: Split) -> None:
@@ -129,7 +142,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         Where it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_named_text(path, _MOST_TOML).replace("\r\n", "\n"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -182,12 +195,14 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], prefi
             _refuse_unknown(value, section, f"{prefix}{key}.")
 
 
-def _refuse_infinite(values: Mapping[str, Any], prefix: str) -> None:
+def _refuse_immense(values: Mapping[str, Any], prefix: str) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            _refuse_infinite(value, f"{prefix}{key}.")
+            _refuse_immense(value, f"{prefix}{key}.")
         elif isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"configuration: {prefix}{key} is {value}: give a finite number")
+        elif isinstance(value, float) and abs(value) > _MOST:
+            raise UsageError(f"configuration: {prefix}{key} is {value}: give a number from {-_MOST:g} to {_MOST:g}")
 
 
 def origins(settings: Config, layers: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, tuple[Any, str]]:

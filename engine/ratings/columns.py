@@ -92,9 +92,10 @@ def choose(path: object, fields: Sequence[str], columns: Sequence[str] | None) -
     """
     if columns is None:
         return _usual(path, fields)
-    missing = [name for name in columns if name and name not in fields]
-    if missing or any(fields.count(name) > 1 for name in columns):
-        raise unclear(path, fields, but=f", but no {' and no '.join(missing)}" if missing else "")
+    if missing := [name for name in columns if name and name not in fields]:
+        raise unclear(path, fields, but=f", but no {' and no '.join(missing)}")
+    if twice := [name for name in columns if fields.count(name) > 1]:
+        raise _ambiguous(path, fields, twice[0])
     user, item, rating, timestamp = [*columns, *[""] * (4 - len(columns))]
     counted = column_key(rating) in set().union(*COUNTS)
     values: Values = "pairs" if not rating else "counts" if counted else "ratings"
@@ -130,6 +131,8 @@ def find(path: object, fields: Sequence[str], names: Sequence[set[str]], remedy:
     """
     for group in names:
         found = [field for field in fields if column_key(field) in group]
+        if len(set(found)) < len(found):
+            raise _ambiguous(path, fields, next(name for name in found if found.count(name) > 1))
         if len(found) > 1:
             raise unclear(path, fields, remedy)
         if found:
@@ -139,7 +142,17 @@ def find(path: object, fields: Sequence[str], names: Sequence[set[str]], remedy:
 
 def unclear(path: object, fields: Sequence[str], remedy: str = _REMEDY, but: str = "") -> UsageError:
     """That it is not clear which columns to read."""
+    if not fields:
+        return UsageError(f"{path} has no columns: give a file with users, items and ratings")
     return UsageError(f"{path} has the columns {', '.join(fields)}{but}: {remedy}")
+
+
+def _ambiguous(path: object, fields: Sequence[str], name: str) -> UsageError:
+    """That a name does not say which column is meant."""
+    return UsageError(
+        f"{path} has the columns {', '.join(fields)}, {fields.count(name)} of them called {name}: "
+        "rename or remove one of these"
+    )
 
 
 def unusual(columns: Names) -> bool:

@@ -218,6 +218,8 @@ def _among(name: str, data_dir: Path) -> Path:
     known = [info.name for info in list_datasets(data_dir)]
     if name in known:
         return data_dir / name
+    if "." in name:
+        raise UsageError(f"there is no file {name!r} here: give the path of a ratings file, such as data/ratings.csv")
     near = difflib.get_close_matches(name, [*known, SAMPLE], n=1, cutoff=0.5)
     meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     raise UsageError(f"there is no data set {name!r}, and no such file or folder: {meant}")

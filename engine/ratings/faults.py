@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
 from engine.ratings.encodings import UTF8, Encoding
 from engine.ratings.lengths import MOST_RECORD, Lengths
@@ -181,7 +181,9 @@ def _parquet_fault(file: RatingsFile) -> Fault | None:
         raw |= {c: cell.to_physical() for c, cell in raw.items() if c.kind == "timestamp"}
         cells = scan_raw(file).slice(row.item(), 1)
         texts = cells.select(column.cast(pl.String).fill_null("") for column in raw.values()).collect().row(0)
-    except (pl.exceptions.PolarsError, OSError) as exc:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as exc:
+        if is_short(exc):
+            raise
         return Fault(file.path, 0, None, "cannot be read, it is cut or damaged: write it again", str(exc))
     problems = ((c.name, cell_problem(file, c, text), text) for c, text in zip(raw, texts, strict=True))
     column, problem, text = next(found for found in problems if found[1])
@@ -246,7 +248,8 @@ def _rating_problem(file: RatingsFile, text: str, what: str) -> str:
     if number is None or not math.isfinite(number):
         return f"{what} is not a finite number{_DECIMALS[file.decimal] if _other_decimals(file, text) else ''}"
     if abs(number) > MOST_RATING:
-        return f"{what} is too large to compute with; give {what}s from {-MOST_RATING:,.0f} to {MOST_RATING:,.0f}"
+        least = 0 if file.values == "counts" else -MOST_RATING
+        return f"{what} is too large to compute with; give {what}s from {least:,.0f} to {MOST_RATING:,.0f}"
     return f"{what} is negative" if file.values == "counts" and number < 0 else ""
 
 

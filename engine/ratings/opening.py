@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from engine.chunked.errors import UsageError, refuse_no_utf8
+from engine.chunked.errors import UsageError, is_short, refuse_no_utf8
 from engine.chunked.storage import Location, Place, locate
 from engine.ratings import places, text_head
 from engine.ratings.columns import checked, kind_of, unusual
@@ -66,7 +66,8 @@ def open_source(
                 told += f" (one of {len(found.files)} files: leave it out with a pattern)"
             raise UsageError(told) from None
     if not opened:
-        raise UsageError(str(empty[0]))  # the kind that other processes know
+        way_on = ": give a file that has some" * str(empty[0]).endswith(" no ratings")
+        raise UsageError(f"{empty[0]}{way_on}")  # the kind that other processes know
     first = found.files[0]
     twin = _synthetic_name(first.parent)
     source = Source(
@@ -123,6 +124,8 @@ def _synthetic_name(folder: Location) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as exc:
+        if is_short(exc):
+            raise
         raise UsageError(f"{folder / 'synthetic.json'} names no data set: generate the data again") from exc
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import polars as pl
 import pyarrow.compute
 import pyarrow.parquet
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
 from engine.ratings import sense
 from engine.ratings.columns import choose
@@ -34,6 +35,12 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
         For all that is visibly wrong.
     """
     file = RatingsFile(path, format="parquet", skip=0)
+    with _damage_told(path):
+        return _opened(file, columns, times)
+
+
+def _opened(file: RatingsFile, columns: Sequence[str] | None, times: bool) -> tuple[RatingsFile, list[str]]:
+    path = file.path
     schema, metadata = _footer(file)
     names, values = choose(path, list(schema), columns)
     if metadata.num_rows == 0:
@@ -61,16 +68,24 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
     return file, [*notes, *sense.refuse_nonsense(file, ratings), *_row_group_notes(file)]
 
 
+@contextmanager
+def _damage_told(path: Location) -> Iterator[None]:
+    """Tell what a library says of a file that it cannot read as damage: the footer may be sound, and a page not."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as exc:
+        if is_short(exc):
+            raise
+        told = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        raise UsageError(f"{path} cannot be read as Parquet ({told}): it is cut or damaged, write it again") from exc
+
+
 def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
     """Return the columns with their types as Polars reads them, and pyarrow's metadata."""
     try:
         return pl.read_parquet_schema(file.local), pyarrow.parquet.read_metadata(file.local)
     except pl.exceptions.DuplicateError as exc:
         raise UsageError(f"{file.path} has columns of the same name ({exc}): rename one, and write it again") from exc
-    except (pl.exceptions.PolarsError, OSError, ValueError) as exc:
-        raise UsageError(
-            f"{file.path} cannot be read as Parquet ({exc}): it is cut or damaged, write it again"
-        ) from exc
 
 
 def _id_types(path: Location, schema: Mapping[str, pl.DataType], metadata: Any, names: Names) -> tuple[IdType, IdType]:

@@ -65,7 +65,7 @@ def _open_person(path: Location, usual: RatingsFile) -> RatingsFile:
     fields = [field.strip() for field in rows[file.skip - 1].fields[:: len(file.separator)]]
     item, rating = _item_and_rating(path, fields, usual)
     if not any(row.problem or any(row.fields) for row in rows[file.skip :]):
-        raise UsageError(f"{path} has a header and no ratings")
+        raise UsageError(f"{path} has a header and no ratings: below it, write a line for each item")
     values: Values = "pairs" if rating is None else "ratings" if usual.values == "pairs" else usual.values
     columns = ("", item, rating, None)
     file = replace(file, fields=tuple(fields), columns=columns, values=values, item_type=usual.item_type)

@@ -104,12 +104,17 @@ def _matching(pattern: str) -> Found:
     fixed = next(k for k, part in enumerate(parts) if is_pattern(part))
     start = locate("/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else "."))
     files = [
-        file for place in _expanded(start, parts[fixed:]) for file in ([place] if place.is_file() else _below(place))
+        file for place in _expanded(start, parts[fixed:]) for file in (_below(place) if _is_folder(place) else [place])
     ]
     if not files:
         raise UsageError(f"{pattern} matches no file: give a ratings file, a folder, or a pattern such as 'data/*.csv'")
     origin = "/".join([str(start.absolute()).rstrip("/"), *parts[fixed:]])
     return Found(files, origin, _KIND.sub("", files[0].name) if len(files) == 1 else start.resolve().name)
+
+
+def _is_folder(place: Location) -> bool:
+    """Whether it is one, or nothing at all: a pipe is refused by its name."""
+    return not place.is_file() and (place.is_dir() or not place.exists())
 
 
 def _expanded(folder: Location, parts: Sequence[str]) -> Iterator[Location]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from engine.chunked.errors import is_short
 from engine.ratings.encodings import decoder_of
 from engine.ratings.source import RatingsFile
 
@@ -78,6 +79,8 @@ def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None) -> It
             except StopIteration:
                 return
             except (csv.Error, OSError, EOFError, zlib.error, ValueError) as exc:
+                if is_short(exc):
+                    raise  # which says nothing of the file
                 problem = _problem(exc)
             yield Record(line, b"".join(taken).decode(errors="backslashreplace"), fields, problem)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
 from engine.ratings import encodings, sense
 from engine.ratings.columns import all_usual, choose
@@ -24,6 +24,8 @@ _HEAD_BYTES = 1 << 20
 _SEPARATORS = (",", "\t", "::", ";", "|")
 _WORDS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 _EXCEL = re.compile("sep=(.)?", re.IGNORECASE)
+# How files begin that have to be unpacked first.
+_ARCHIVES = {"zip": b"PK\x03\x04", "bzip2": b"BZh", "xz": b"\xfd7zX", "7z": b"7z\xbc\xaf", "rar": b"Rar!"}
 _COMMA_NUMBER = re.compile(r"[ \t]*[+-]?[0-9]+,[0-9]+")
 
 
@@ -56,17 +58,22 @@ def read_magic(path: Location) -> bytes:
     Raises
     ------
     UsageError
-        If it cannot be read, is empty, or is a zip archive.
+        If it cannot be read, is no regular file, is empty, or is an archive.
     """
     try:
-        with path.local().open("rb") as stream:
+        where = path.local()
+        if where.exists() and not where.is_file():  # nobody may ever write into a pipe
+            raise UsageError(f"{path} is no regular file, but a folder, a pipe or a device: save the ratings as a file")
+        with where.open("rb") as stream:
             magic = stream.read(4)
     except OSError as exc:
+        if is_short(exc):
+            raise
         raise UsageError(f"{path} cannot be read ({exc.strerror or exc}): check its permissions") from exc
     if not magic:
         raise NoRatingsError(f"{path} is empty: it should hold a header and ratings")
-    if magic == b"PK\x03\x04":
-        raise UsageError(f"{path} is a zip archive: unpack it, then give the ratings file or its folder")
+    if kind := next((kind for kind, start in _ARCHIVES.items() if magic.startswith(start)), None):
+        raise UsageError(f"{path} is a {kind} archive: unpack it, then give the ratings file or its folder")
     return magic
 
 
@@ -136,6 +143,8 @@ def _with_encoding(file: RatingsFile) -> tuple[RatingsFile, str, list[str]]:
             with open_bytes(file) as stream:
                 head = stream.read(_HEAD_BYTES)
     except (OSError, EOFError, zlib.error, ValueError) as exc:
+        if is_short(exc):
+            raise
         raise UsageError(
             f"{path} cannot be decompressed or decoded ({exc}): it is cut or damaged, fetch it again"
         ) from exc

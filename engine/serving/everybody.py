@@ -21,6 +21,7 @@ from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources, run_beside
 from engine.chunked.plain import at_least_one, one_of, truth
 from engine.chunked.storage import Local, Location, Place, Remote, locate
+from engine.chunked.storage.outputs import refuse_output
 from engine.config import Recommend
 from engine.pipeline import pipeline_from, recommend_step
 from engine.serving.finished import damage_told, open_finished
@@ -108,7 +109,8 @@ def _target(out: Place) -> Location:
     if target.suffixes and target.suffixes[-1].lower() != ".parquet":
         better = target.parent / f"{target.name.removesuffix(target.suffixes[-1])}.parquet"
         raise UsageError(f"{target}: lists for everybody are written as Parquet: name it {better}")
-    if isinstance(target, Local) and (target.is_dir() or not os.access(target.absolute().parent, os.W_OK)):
+    refuse_output(target, text=False)
+    if isinstance(target, Local) and not os.access(target.absolute().parent, os.W_OK):
         raise UsageError(f"{target}: cannot be written: name a file in a folder that is there")
     return target
 

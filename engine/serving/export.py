@@ -18,6 +18,7 @@ from engine.chunked.errors import UsageError
 from engine.chunked.events import OnEvent, ignore
 from engine.chunked.loop import Resources
 from engine.chunked.storage import Place, on_this_machine
+from engine.chunked.storage.outputs import is_stream
 from engine.serving.everybody import recommend_all
 from engine.serving.finished import FinishedRun, damage_told, open_finished
 from engine.serving.whole import replacing
@@ -64,6 +65,8 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}): name a folder") from None
+    for name in (f"{TRAIN}.parquet", f"{TEST}.parquet", LISTS):
+        is_stream(folder / name, text=False)
     with damage_told(run):
         n_train, n_test = (_write(run, kind, folder / f"{kind}.parquet") for kind in (TRAIN, TEST))
     k = run.settings.evaluate.k

@@ -11,9 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.printable import printable
 from engine.chunked.storage import Location
+from engine.chunked.storage.inputs import read_named_text
+
+MOST_IDS = 2**28
+"""Bytes of a file of ids: some 25 million of them."""
 
 
 class UnknownIdError(UsageError):
@@ -26,11 +30,13 @@ def read_ids(path: Path) -> list[str]:
     Raises
     ------
     UsageError
-        Where it cannot be read, or holds none.
+        Where it cannot be read, is larger than `MOST_IDS`, or holds none.
     """
     try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        ids = [line.strip() for line in read_named_text(path, MOST_IDS).split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
+        if is_short(error):
+            raise
         raise UsageError(f"{path}: cannot be read ({error}): give a text file in UTF-8, one user id a line") from None
     if not ids:
         raise UsageError(f"{path}: holds no user ids: write one a line")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.artifacts.readers import Matrix
 from engine.artifacts.records import Means, settled_liked_from
 from engine.artifacts.tables import item_ids, user_ids
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Place, locate, on_this_machine
 from engine.kernels.rows import lists_of
 from engine.kernels.scoring import find_in_rows
@@ -141,7 +141,12 @@ def _read(path: Path) -> pl.DataFrame:
         raise UsageError(f"{path}: there is no such file: give the lists as text or Parquet")
     try:
         rows = pl.read_parquet(path, glob=False) if read_magic(locate(path)) == b"PAR1" else _read_text(path)
-    except (OSError, EOFError, ValueError, zlib.error, pl.exceptions.PolarsError) as error:
+    except (
+        *(OSError, EOFError, ValueError, zlib.error),
+        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    ) as error:
+        if is_short(error):
+            raise
         raise UsageError(f"{path}: cannot be read as lists ({error}): give text or Parquet") from None
     remedy = "call them user and item"
     user, item = (find(locate(path), rows.columns, names, remedy) for names in (USERS, ITEMS))

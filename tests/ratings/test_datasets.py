@@ -231,6 +231,7 @@ def test_resolve_paths_and_folders_of_the_data(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("none.csv", "there is no file 'none.csv' here: give the path of a ratings file"),
         ("ml25m", "there is no data set 'ml25m', and no such file or folder: did you mean 'ml-25m'?"),
         ("smaple", "did you mean 'sample'?"),
         ("ml-latest-smal", "did you mean 'ml-latest-small'?"),

@@ -331,3 +331,44 @@ def test_ids_are_of_a_few_thousand_bytes_at_most(write: Write, tmp_path: Path) -
         source = open_file(tmp_path / "r.parquet")
         assert looks_faulty(source) is not sound
         assert sound or "row 2, column user: user id of more than 4096 bytes" in str(locate_fault(source))
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("head", [True, False])
+def test_parquet_that_is_damaged_past_its_footer_is_told_as_that(tmp_path: Path, text: bool, head: bool) -> None:
+    """In pages that the head is read from, and in others, whose fault is found when a conversion has failed."""
+    users = [f"u{n}" for n in range(9000)] if text else list(range(9000))
+    frame = pl.DataFrame({"user": users, "item": list(range(9000)), "rating": [1.0] * 9000})
+    frame.write_parquet(tmp_path / "r.parquet", compression="snappy", row_group_size=3000)
+    content = bytearray((tmp_path / "r.parquet").read_bytes())
+    if head:
+        content[200:300] = b"\xff" * 100
+        (tmp_path / "r.parquet").write_bytes(content)
+        with pytest.raises(UsageError, match=r"r\.parquet cannot be read as Parquet \(.*\): it is cut or damaged"):
+            open_file(tmp_path / "r.parquet")
+        return
+    source = open_file(tmp_path / "r.parquet")
+    start = pyarrow.parquet.read_metadata(tmp_path / "r.parquet").row_group(2).column(0).data_page_offset
+    content[start : start + 100] = b"\xff" * 100
+    (tmp_path / "r.parquet").write_bytes(content)
+    assert looks_faulty(source)
+    assert "cannot be read, it is cut or damaged: write it again" in str(locate_fault(source))
+
+
+def test_what_polars_panics_with_is_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = parquet(tmp_path / "r.parquet", user=[1, 2], item=[1, 2], rating=[1.0, 2.0])
+    source = open_file(path)
+
+    def panic(*_: Any, **__: Any) -> None:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    monkeypatch.setattr(pl.LazyFrame, "collect", panic)
+    assert "it is cut or damaged" in str(locate_fault(source))
+    with pytest.raises(UsageError, match=r"index out of bounds.*cut or damaged"):
+        open_file(path)
+
+
+def test_too_large_a_count_is_told_with_what_counts_may_be(write: Write) -> None:
+    path = write("user,item,plays\n1,2,3\n")
+    source = spoilt(path, "user,item,plays\n1,2,3\n1,3,1000000000000000000\n")
+    assert "give counts from 0 to 1,000,000,000,000: " in str(locate_fault(source))

@@ -105,14 +105,14 @@ def test_name_titles_and_synthetic(tmp_path: Path, write: Write) -> None:
     [
         ("", "is empty: it should hold a header and ratings"),
         ("\n\n", "has only blank lines"),
-        (HEADER, "has a header and no ratings"),
+        (HEADER, "has a header and no ratings: give a file that has some"),
         (HEADER + "\n\n", "has a header and no ratings"),
         ("\n" + GOOD, "has no header in line 1, or it goes on in line 2: put all column names into line 1"),
         ('user,item,rating,"two\nlines"\n1,2,3,4\n', "or it goes on in line 2"),
         ("a,b,c\n1,2,3\n", "a, b, c: say which of them to read with --columns user,item,rating[,timestamp]"),
         ("1,31,2.5,1260759144\n", "line 1 holds a rating, not column names: put userId,movieId,rating,... above it"),
         ("user,userId,item,rating\n1,1,2,3\n", "has the columns user, userId, item, rating: say which"),
-        ("user,user,item,rating\n1,1,2,3\n", "has the columns user, user, item, rating: say which"),
+        ("user,user,item,rating\n1,1,2,3\n", "2 of them called user: rename or remove one of these"),
         ("a;b,c|d,e\n1,2,3\n", "has the columns a;b, c|d, e"),
         ("user item rating\n1 2 3\n", "seems to be separated by blanks: say so with --separator space"),
         ("sep=;\n1;2;3\n", "line 2 holds a rating, not column names"),
@@ -275,7 +275,8 @@ def test_a_negative_count_is_a_fault(write: Write, tmp_path: Path) -> None:
             "column rating has type String where numbers are needed: cast it",
         ),
         ({"u": [1], "item": [1], "rating": [1]}, "has the columns u, item, rating: say which of them to read"),
-        ({"user": [], "item": [], "rating": []}, "has columns and no ratings"),
+        ({"user": [], "item": [], "rating": []}, "has columns and no ratings: give a file that has some"),
+        ({}, "has no columns: give a file with users, items and ratings"),
     ],
 )
 def test_refuses_parquet(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

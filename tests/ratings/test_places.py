@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+import socket
 from pathlib import Path
 
 import polars as pl
@@ -97,7 +99,7 @@ def test_files_without_ratings_are_passed_over(write: Write, tmp_path: Path) -> 
     passed = [note.partition("/all/")[2].split()[0] for note in source.notes if note.startswith("passed over: ")]
     assert passed == ["a.csv", "c.csv", "d.csv.gz", "e.parquet"]
     (tmp_path / "all/b.csv").unlink()
-    with pytest.raises(UsageError, match=r"a\.csv has a header and no ratings$"):
+    with pytest.raises(UsageError, match=r"a\.csv has a header and no ratings: give a file that has some$"):
         open_source(tmp_path / "all")
 
 
@@ -160,3 +162,32 @@ def test_files_of_different_kinds_are_refused(write: Write, tmp_path: Path) -> N
     other.write_text("name,age\nann,7\n")
     with pytest.raises(UsageError, match=r"b\.csv has the columns name, age: .* \(one of 2 files: leave it out"):
         open_source(tmp_path / "all")
+
+
+@pytest.mark.parametrize("named", ["", "/*.csv", "/p.csv", "/link.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_refused_by_its_name_and_not_waited_for(tmp_path: Path, kind: str, named: str) -> None:
+    folder = tmp_path / "clicks"
+    folder.mkdir()
+    (folder / "a.csv").write_bytes(csv(PARTS[0]))
+    place, bound = folder / ("p.csv" if named != "/link.csv" else "pipe"), socket.socket(socket.AF_UNIX)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "socket":
+        bound.bind(str(place))
+    else:
+        place.symlink_to("/dev/zero")
+    if named == "/link.csv":
+        (folder / "link.csv").symlink_to("pipe")
+    with pytest.raises(UsageError, match=r"(p|link)\.csv is no regular file.*: (save|leave)"):
+        open_source(f"{folder}{named}")
+    bound.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"BZh91AY&SY", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"PK\x03\x04.."]
+)
+def test_archives_have_to_be_unpacked(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ratings.csv").write_bytes(content)
+    with pytest.raises(UsageError, match="archive: unpack it, then give the ratings file"):
+        open_source(tmp_path)

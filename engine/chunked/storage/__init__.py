@@ -29,9 +29,16 @@ def locate(where: Place) -> Location:
     text = os.fspath(where) if isinstance(where, str | os.PathLike) else None
     if not isinstance(text, str):
         raise UsageError(f"{where!r} is no place: give a path or a URL as text")
+    _refuse_empty(text)
     if text.startswith("file://"):
         return _from_here(Local(text.removeprefix("file://")))
     return Remote(text.rstrip("/")) if "://" in text else _from_here(Local(text))
+
+
+def _refuse_empty(text: str) -> None:
+    """Refuse what would stand for the current folder, though somebody meant another."""
+    if not text.removeprefix("file://").strip():
+        raise UsageError("an empty path: name a file or a folder ('.' is this one); is a shell variable not set?")
 
 
 def _from_here(path: Local) -> Local:
@@ -51,6 +58,7 @@ def on_this_machine(where: str | os.PathLike[str]) -> Path:
         Where it is a URL: as a path it would be a folder of that name.
     """
     text = os.fspath(where).removeprefix("file://")
+    _refuse_empty(text)
     if "://" in text:
         shown = without_credentials(text)
         raise UsageError(f"{shown}: a URL, where a path of this machine is needed: name one, and copy it from there")

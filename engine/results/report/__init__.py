@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from engine.chunked.errors import UsageError
 from engine.chunked.extras import install
 from engine.chunked.storage import Location, Place, locate
+from engine.chunked.storage.outputs import refuse_output, write_output
 
 REPORT = "report.html"
 
@@ -47,7 +48,7 @@ def write(where: Place, target: Place | None = None) -> Location:
     where : Path or Remote
         The work directory; its newest finished run is reported.
     target : Path or Remote, optional
-        The page; without it, `REPORT` in the work directory.
+        The page; without it, `REPORT` in the work directory. A pipe, or a device such as a terminal, is written into.
 
     Returns
     -------
@@ -57,7 +58,8 @@ def write(where: Place, target: Place | None = None) -> Location:
     Raises
     ------
     UsageError
-        Where a library is missing, or as `engine.results.report.content.collect`.
+        Where a library is missing, the page would take the place of a folder or the like, or as
+        `engine.results.report.content.collect`.
     DamagedError
         As `engine.results.report.content.collect`.
     """
@@ -67,5 +69,10 @@ def write(where: Place, target: Place | None = None) -> Location:
     from engine.results.report.page import render
 
     page = locate(where).enclosed() / REPORT if target is None else locate(target)
-    page.put(render(collect(where)).encode())
+    refuse_output(page, text=target is not None)  # nobody reads a pipe in a work directory
+    content = render(collect(where)).encode()
+    if target is None:
+        page.put(content)
+    else:
+        write_output(page, content)
     return page

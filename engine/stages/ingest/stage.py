@@ -33,7 +33,7 @@ from polars.io.plugins import register_io_source
 from engine import config
 from engine.artifacts.names import ITEMS, USERS, partition_path
 from engine.artifacts.records import Profile
-from engine.chunked.errors import DamagedError, EngineError, UsageError, is_of_memory, system_error
+from engine.chunked.errors import DamagedError, EngineError, UsageError, is_short, system_error
 from engine.chunked.journal import Journal
 from engine.chunked.pipeline import Inputs
 from engine.chunked.storage import Local
@@ -107,6 +107,8 @@ class IngestStage:
             rows = self._passed(file, piece, looks) if looks else self._scan(file, self._utf8(file, utf8))
             rows.sink_parquet(target, row_group_size=self._converted.row_group, compression="lz4")
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+            if is_short(error):
+                raise
             self._refuse_change(number)
             self._refuse([file], error)
         finally:
@@ -163,7 +165,7 @@ class IngestStage:
         """Say where a file is wrong; called once the fast path saw that one is."""
         if fault := next((found for file in files if (found := locate_fault(file))), None):
             raise UsageError(str(fault))
-        if error is not None and (system_error(error) is not None or is_of_memory(error)):
+        if error is not None and (system_error(error) is not None or is_short(error)):
             raise error  # the ratings are sound: a full disk, say
         where = files[0].path if len(files) == 1 else self._source.origin
         told = str(error or "missing or invalid values")
