@@ -42,8 +42,8 @@ def test_killed_at_every_point_of_the_commit_protocol(tmp_path: Path) -> None:
         assert contents(root) == expected, f"killed before call {kills}"
         calls = count_calls(root)
         assert sum(calls.values()) - len(calls) <= 1
-    # Two calls and more of each of the nine tasks: rename the file, rename the record. Then, of the three that stay, flush
-    # files and records, and their folders; and the stage's record, which is flushed and renamed.
+    # Two calls and more of each of the nine tasks: rename the file, rename the record. Then, of the three that stay,
+    # flush files and records, and their folders; and the stage's record, which is flushed and renamed.
     assert kills >= 9 * 2 + 3 * 2 + 2
 
 
