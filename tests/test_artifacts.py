@@ -56,6 +56,7 @@ def imports(path: Path) -> list[str]:
 _SHARED = (
     "engine.stages.alternating",
     "engine.stages.by_item",
+    "engine.stages.gathered",
     "engine.stages.gathering",
     "engine.stages.predicting",
     "engine.stages.tables",

@@ -675,7 +675,9 @@ def test_configuration_and_users_with_a_mark_and_crlf_in_any_locale(good: Path, 
         assert [each["user"] for each in json.loads(found.stdout)] == [3, 5], found.stderr
         assert told("report", where).returncode == 0
     file.write_bytes("[neighbors]\nk = 7\n".encode("utf-16"))
-    refused(engine_here("run", good, "--config", file, cwd=tmp_path), 2, "c.toml: not TOML")
+    refused(
+        engine_here("run", good, "--config", file, cwd=tmp_path), 2, "c.toml: is not text: give a text file in UTF-8"
+    )
     users.write_bytes("3\n".encode("utf-16"))
     refused(engine_here("recommend", where, "--users", users), 2, "give a text file in UTF-8")
 

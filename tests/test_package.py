@@ -90,6 +90,8 @@ def test_make_pipeline_ends_with_the_time_it_took(tmp_path: Path) -> None:
     for name in ("python", "engine", "stamp"):  # the stamp last: nothing is to be installed
         (tmp_path / name).write_text("#!/bin/sh\necho ran $1\n")
         (tmp_path / name).chmod(0o755)
-    told = run("make", "pipeline", f"BIN={tmp_path}", f"INSTALLED={tmp_path / 'stamp'}", cwd=ROOT).splitlines()
+    told = run(
+        "make", "--no-print-directory", "pipeline", f"BIN={tmp_path}", f"INSTALLED={tmp_path / 'stamp'}", cwd=ROOT
+    ).splitlines()
     assert told[-2] == "ran run"
     assert re.fullmatch(r"took     00:\d\d \(minutes:seconds, installing included\)", told[-1])
