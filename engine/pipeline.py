@@ -39,7 +39,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
     ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 7)
-    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 5)
+    refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 6)
     refine = replace(refine, params=_with_liked_from(settings.refine, settings))
     neighbors_and_baseline = (
         replace(ingest, reads=identity, survey=Survey("profile", "count the ratings")),
@@ -59,7 +59,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
     calibrate = replace(calibrate, params=Calibration(**sections | {"refine": refine.params}))
     weights = ("calibrate",) if costs.calibrates(settings) else ()
     residuals = step(
-        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 5
+        "residuals", "ResidualsStage", ("matrix", "factors", "biases", *weights), "vectors of what the biases leave", 6
     )
     cooccurrence = step("cooccurrence", "CooccurrenceStage", ("matrix", *weights), "items taken together", 2)
     cooccurrence = replace(cooccurrence, params=_with_liked_from(settings.cooccurrence, settings))

@@ -24,18 +24,17 @@ from engine.cli import doctor
 from engine.cli.completion import commands_of
 from engine.cli.showing import show
 from tests.support.pipeline import finish_run
+from tests.support.ratings import FEW_ROWS
 
 INSTALL = f"{shlex.quote(sys.executable)} -m pip install"
 COMMANDS = dict(commands_of(cli.parser()))
-RATED = [(user, item) for user in range(1, 9) for item in range(1, 17) if (user + item) % 3]
-ROWS = "userId,movieId,rating\n" + "".join(f"{user},{item},{1 + user * item % 5}\n" for user, item in RATED)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run."""
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "ratings.csv").write_text(ROWS)
+    (folder / "ratings.csv").write_text(FEW_ROWS)
     return finish_run(folder / "ratings.csv", folder / "small", preset="default").parent
 
 
@@ -119,16 +118,16 @@ def test_status_lists_the_runs_in_a_folder(runs: Path, capsys: pytest.CaptureFix
 
 def test_status_and_verify_tell_when_the_ratings_have_changed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ratings = runs / "ratings.csv"
-    ratings.write_text(ROWS)  # another time, the same content
+    ratings.write_text(FEW_ROWS)  # another time, the same content
     for command in ("status", "verify"):
         assert "changed" not in said(capsys, command, runs / "small")[0]
-    ratings.write_text(ROWS + "9,9,3\n")
+    ratings.write_text(FEW_ROWS + "9,9,3\n")
     for command in ("status", "verify"):
         assert "the ratings have changed since this run" in said(capsys, command, runs / "small")[0]
     ratings.unlink()
     assert "the ratings cannot be read" in said(capsys, "status", runs / "small")[0]
     assert json.loads(said(capsys, "verify", runs / "small", "--json")[0])["ratings_changed"]
-    ratings.write_text(ROWS)
+    ratings.write_text(FEW_ROWS)
 
 
 def test_lists_for_everybody_have_one_format(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,16 +15,14 @@ from engine.chunked.errors import UsageError
 from engine.chunked.storage import locate
 from engine.chunked.storage.outputs import is_stream, write_output
 from tests.support.pipeline import finish_run
-
-RATED = [(user, item) for user in range(1, 9) for item in range(1, 17) if (user + item) % 3]
-ROWS = "userId,movieId,rating\n" + "".join(f"{user},{item},{1 + user * item % 5}\n" for user, item in RATED)
+from tests.support.ratings import FEW_ROWS
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "ratings.csv").write_text(ROWS)
+    (folder / "ratings.csv").write_text(FEW_ROWS)
     return finish_run(folder / "ratings.csv", folder / "small", preset="default")
 
 

@@ -113,10 +113,10 @@ class Journal:
         if not is_plain(name) or name.startswith(f"{RECORDS}/"):
             raise DamagedError(f"{self._path(task_id)}: names {name[:200]!r}, which is no file of a task's")
 
-    def write(self, record: Record, *, durable: bool = True) -> None:
-        """Say that a task is done; its files must have been committed before."""
+    def write(self, record: Record) -> None:
+        """Say that a task is done; its files must have been committed before. A power cut may take it back."""
         named = msgspec.structs.replace(record, stage=self._root.name)
-        write_sealed(self._path(record.task), named, durable=durable)
+        write_sealed(self._path(record.task), named, durable=False)
 
     def forget(self, task_id: str, *, durable: bool = True) -> None:
         """Take back that a task is done."""

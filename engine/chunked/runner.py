@@ -275,8 +275,8 @@ def run_task(
             raise  # the stage's own
         raise UsageError(f"task {task_id} does not find what it reads ({error}): put it back and run again") from error
     # Until the stage is complete, what a power cut damages is found by its digest, and made again.
-    files = store.commit(scratch, durable=False)
+    files = store.commit(scratch)
     seconds = time.monotonic() - start
     record = Record(task_id, files, result, round(seconds, 4), memory.peak_bytes())
-    journal.write(record, durable=False)
+    journal.write(record)
     return TaskEnded(task_id, seconds, context.reads.stored, context.reads.kept)

@@ -1,8 +1,8 @@
-"""Where a stage's files live, and how they get there: whole, durable, and checked.
+"""Where a stage's files live, and how they get there: whole, checked, and in the end durable.
 
 A task writes into a scratch folder. Committing hashes each file and hands it to the stage's folder, which takes it over
-whole (`engine.chunked.storage.base.Location.adopt`). A crash leaves either the old state or leftovers in scratch, never
-half a file under a final name.
+whole (`engine.chunked.storage.base.Location.adopt`). A killed process leaves either the old state or leftovers in
+scratch, never half a file under a final name. What a stage leaves is flushed when it is complete.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class StageStore:
         """Make an empty scratch folder for a task, another at every call: two processes may be at the same task."""
         return self.root.new_scratch(f"{task_id}.{secrets.token_hex(4)}")
 
-    def commit(self, scratch: Path, *, durable: bool = True) -> list[FileEntry]:
-        """Move every file below ``scratch`` to its final name, so that it outlives a power cut if ``durable``.
+    def commit(self, scratch: Path) -> list[FileEntry]:
+        """Move every file below ``scratch`` to its final name; until `flush`, a power cut may damage it.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class StageStore:
         """
         sources = {path.relative_to(scratch).as_posix(): path for path in sorted(_files_below(scratch))}
         entries = [FileEntry(name, path.stat().st_size, Local(path).digest()) for name, path in sources.items()]
-        self.root.adopt(sources, durable=durable)
+        self.root.adopt(sources, durable=False)
         self.root.clear_scratch(scratch.name)
         return entries
 

@@ -89,7 +89,7 @@ class EvaluateStage:
             yield Round("users", plan["users"], partial(self._users, 0), self._load, self._load, until="mean")
         for group, first in enumerate(self._groups() if "users" not in plan else ()):
             gather, users = f"gather-{group}", f"users-{group}"
-            yield Round(gather, plan[gather], partial(self._gather, group), partial(self._needed, group), until=users)
+            yield Round(gather, plan[gather], self._gather, partial(self._load_needed, group), until=users)
             load = partial(self._load_group, group)
             yield Round(users, plan[users], partial(self._users, first), load, until="mean")
         yield Round("tables", plan["tables"], self._tables)
@@ -147,8 +147,12 @@ class EvaluateStage:
             marked[ids[ids >= 0]] = True
         return Needed(own, marked)
 
-    def _gather(self, group: int, index: int, context: TaskContext) -> None:
-        self._gathered(group).write(index, context.shared, context.scratch)
+    def _load_needed(self, group: int) -> tuple[GatheredFiles, Needed]:
+        return self._gathered(group), self._needed(group)
+
+    def _gather(self, index: int, context: TaskContext) -> None:
+        files, needed = context.shared
+        files.write(index, needed, context.scratch)
 
     def _users_of(self, index: int) -> tuple[Users, NDArray[np.float32] | None]:
         """Users of a task and their vectors: those of some clusters, which share neighbours, where there are any."""

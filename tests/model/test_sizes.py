@@ -35,8 +35,8 @@ KNOWN = {
     "neighbors": (6, "4b29f970e1c8"),
     "predict": (4, "747e8607befa"),
     "recommend": (13, "c97d71e74f49"),
-    "refine": (5, "96ea3eaea0c0"),
-    "residuals": (5, "3248810c5567"),
+    "refine": (6, "96ea3eaea0c0"),
+    "residuals": (6, "3248810c5567"),
 }
 VERSIONS = {step.name: step.version for step in (*STEPS, recommend_step(Config(), Recommend()))}
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+_RATED = [(user, item) for user in range(1, 9) for item in range(1, 17) if (user + item) % 3]
+FEW_ROWS = "userId,movieId,rating\n" + "".join(f"{user},{item},{1 + user * item % 5}\n" for user, item in _RATED)
+"""A ratings file that a run takes a moment for."""
+
 
 def synthetic_ratings(n_users: int, n_items: int, *, seed: int = 0, half_stars: bool = True) -> pl.DataFrame:
     """Ratings sorted by user; from 1 to half of the items each, some items much more popular than others.
