@@ -442,6 +442,7 @@ def _run_step(setup: _Run, step: Step, entry: StageEntry, on_event: OnEvent) -> 
         on_event(StageSkipped(step.name))
         return entry
     if not setup.costs(step).n_tasks:
+        StageStore(setup.folders[step.name]).sweep()
         Journal(setup.folders[step.name]).finish([])
         on_event(StageSkipped(step.name, idle=True))
         return msgspec.structs.replace(entry, skipped=True, idle=True)

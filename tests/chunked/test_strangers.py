@@ -305,6 +305,18 @@ def test_a_step_without_tasks_is_complete_at_once(tmp_path: Path) -> None:
     assert [stage.skipped for stage in again.stages] == [True, True]
 
 
+def test_what_a_killed_process_left_of_a_step_without_tasks_goes(tmp_path: Path) -> None:
+    idle = chunked.Step(
+        "idle", Again, lambda known: chunked.Costs({"only": chunked.Planned(0, chunked.Cost(task=MIB))})
+    )
+    pipeline = replace(toy_pipeline(tmp_path), steps=[idle])
+    chunked.run(pipeline, tmp_path / "w", memory="200MiB")
+    (records,) = (tmp_path / "w").glob("stages/idle-*/records")
+    (records / "stage.json").rename(records / ".stage.json.1.ab.tmp")
+    chunked.run(pipeline, tmp_path / "w", memory="200MiB")
+    assert [path.name for path in records.iterdir()] == ["stage.json"]
+
+
 def test_pipelines_that_cannot_be_are_refused() -> None:
     def steps(*names: str, **more: Any) -> chunked.Pipeline:
         return chunked.Pipeline("p", [chunked.Step(name, Again, **more) for name in names])

@@ -70,6 +70,7 @@ def test_somebody_types_likes_and_sees_recommendations_with_reasons(
     page.locator("#found button").first.wait_for()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
+    page.evaluate("look()")  # what is found comes again, such as for a sign more, while somebody is in the list
     assert page.evaluate("document.activeElement.closest('#found') !== null")
     page.keyboard.press("Enter")
     page.locator("#best li").first.wait_for()

@@ -98,9 +98,12 @@ async function look(exactly) {
   try {
     const items = await ask(`items?${new URLSearchParams({ q: text, k: 8 })}`);
     if (at("text").value.trim() !== text) return;
+    const place = [...found.querySelectorAll("button")].indexOf(document.activeElement);
     found.replaceChildren();
     for (const item of items) listed(found, button(shown(item), `Like ${shown(item)}`, () => like(item)));
     listed(found, button(`Recommendations for user ${text}`, `Recommendations for user ${text}`, () => ofUser(text)));
+    const made = found.querySelectorAll("button");
+    if (place >= 0) made[Math.min(place, made.length - 1)].focus();  // whoever is in the list stays there
     if (exactly && items.length === 0) ofUser(text, `No title has "${text}" in it, and there is `);
   } catch (error) { say(error.message); }
 }
