@@ -19,6 +19,8 @@ LANES = 16
 POLARS_STREAM = 56 * MIB
 POLARS = 32 * MIB
 ZARR = 8 * MIB
+# What NumPy copies of an array at once where it writes several into one file.
+ZIPPED = 16 * MIB
 # What allocators keep for a round of what those before it in the same process took; in larger rounds it is used again.
 BEFORE = 8 * MIB
 # Polars itself, where a stage loads it late; hnswlib.

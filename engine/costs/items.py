@@ -8,6 +8,7 @@ from engine.config import Config
 from engine.costs.common import (
     BEFORE,
     ZARR,
+    ZIPPED,
     Plan,
     Shapes,
     bias_parts,
@@ -180,7 +181,8 @@ def cooccurrence(settings: Config, shapes: Shapes) -> Plan:
     )
     kept = total(indices=column_bytes(shapes), data=1) * k + total(scales=4, counts=8, indptr=8)
     of_share = found + total(there=1, places=8, ids=4, steps=3 * 4) * k
-    collect = total(numpy=4 * MIB, kept=kept * items, of_share=of_share * share)
+    written = min(ZIPPED, column_bytes(shapes) * k * items)  # of the largest array
+    collect = total(numpy=4 * MIB, kept=kept * items, of_share=of_share * share, written=written)
     needed = shapes.weighs_together
     return {
         "draw": Planned(1 if needed else 0, Cost(task=draw, shared=indptr)),

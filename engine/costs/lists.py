@@ -31,6 +31,7 @@ from engine.costs.common import (
     wide_values,
 )
 from engine.costs.items import predicting, predicting_shared
+from engine.model.counting import tables_per_task
 from engine.model.sizes import (
     GATHER_RATINGS,
     GATHERED_ROW,
@@ -54,7 +55,8 @@ def evaluate(settings: Config, shapes: Shapes) -> Plan:
         for group, first in enumerate(range(0, tasks, of_group)):
             plan[f"gather-{group}"] = _put_together(settings, shapes)
             plan[f"users-{group}"] = Planned(min(of_group, tasks - first), _scoring_of_group(settings, shapes, scoring))
-    return plan | {"tables": Planned(tasks, _tables(settings, shapes)), "mean": Planned(1, _mean(shapes))}
+    tables = Planned(chunks(tasks, tables_per_task(settings.evaluate.users_per_task)), _tables(settings, shapes))
+    return plan | {"tables": tables, "mean": Planned(1, _mean(shapes))}
 
 
 def _put_together(settings: Config, shapes: Shapes) -> Planned:
@@ -169,12 +171,13 @@ def _gathering(settings: Config, shapes: Shapes, task: int, shared: int) -> Cost
 
 
 def _tables(settings: Config, shapes: Shapes) -> Cost:
-    """A block of users' table, as it is made and as it is written."""
-    block = min(settings.evaluate.users_per_task, shapes.n_users)
+    """What was measured of some blocks of users; the table of one, as it is made and as it is written."""
+    per_task = settings.evaluate.users_per_task
+    block = min(per_task, shapes.n_users)
+    blocks = min(tables_per_task(per_task) * per_task, shapes.n_users)
     # Of each user, and of each number of items that is measured.
     of_lengths = total(columns=2 * (4 + 8 + 8), figures=2 * 7 * 8, of_liked=64, written=40)
     user = total(
-        measured=measured_bytes(settings, shapes),
         id=8,
         columns=9 * 8,
         written=48,
@@ -183,6 +186,8 @@ def _tables(settings: Config, shapes: Shapes) -> Cost:
     running_sums = total(hits=8, gains=8, sums_of_gains=8, products=8, precisions=8, sums_of_precisions=8)
     return Cost(
         task=total(
+            measured=measured_bytes(settings, shapes) * blocks,
+            codes=4 * per_task,
             users=user * block,
             ranks=running_sums * min(settings.evaluate.k, shapes.n_items) * min(RANK_USERS, block),
             ids=8 * INGEST_ROW_GROUP,

@@ -1,8 +1,8 @@
-"""Into how many tasks the counting of ids is shared out."""
+"""Into how many tasks the counting of ids, and the making of tables, is shared out."""
 
 from __future__ import annotations
 
-from engine.model.sizes import COUNT_GROUPS, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES, RANGE_IDS
+from engine.model.sizes import COUNT_GROUPS, INGEST_ROW_GROUP, INGEST_ROW_GROUP_BYTES, RANGE_IDS, TABLE_USERS
 
 # What two rounds more take is more than what they save of so few.
 _FEW_PARTS = 2
@@ -22,3 +22,8 @@ def n_parts(n_rows: int, text_bytes: int) -> int:
 def is_shared_out(n_parts: int, *ranges: int) -> bool:
     """Whether ids are counted by many tasks: of few rows and ids one task counts all, which saves two rounds."""
     return n_parts > _FEW_PARTS or max(ranges) > 1
+
+
+def tables_per_task(users_per_block: int) -> int:
+    """Tables that a task makes, each of a block of users."""
+    return max(1, TABLE_USERS // users_per_block)

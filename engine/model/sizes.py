@@ -71,6 +71,8 @@ PIECE_USERS = 4096
 """refine, residuals: such users."""
 FEW_RANGES = 4
 """refine, residuals: ranges that items are cut into, at most, where users are one part."""
+TABLE_USERS = 2**15
+"""evaluate: users whose tables a task makes, at least those of a block: it goes through what all tasks measured."""
 RECOMMEND_ROW_GROUP = 2**17
 """recommend: rows of the result that are written together."""
 
@@ -102,6 +104,7 @@ DECIDING: Mapping[str, tuple[str, ...]] = {
     "PIECE_RATINGS": ("refine", "residuals"),
     "PIECE_USERS": ("refine", "residuals"),
     "FEW_RANGES": ("refine", "residuals"),
+    "TABLE_USERS": ("evaluate",),
     "RECOMMEND_ROW_GROUP": ("recommend",),
 }
 """Steps whose version is raised when a constant changes. Steps that read theirs follow by their fingerprint."""

@@ -16,6 +16,7 @@ Files
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from functools import partial
@@ -33,6 +34,7 @@ from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
 from engine.kernels.rows import lists_of
+from engine.model.counting import tables_per_task
 from engine.model.evaluation import RANKED, Baselines, figures_of, measure_users, per_user, summarise
 from engine.model.metrics import Mean, self_information
 from engine.model.popularity import by_popularity
@@ -198,35 +200,45 @@ class EvaluateStage:
         )
 
     def _measured(self, start: int, stop: int) -> NDArray[np.void]:
-        """What was measured of users ``start`` to ``stop``, those of a task where tasks go by code."""
-        per_task = self._section.users_per_task
-        if not self._by_cluster:
-            found: NDArray[np.void] = load_array(self._own.path(_measured_path(start // per_task)))
-            return found
+        """What was measured of users ``start`` to ``stop``."""
         found = np.empty(stop - start, dtype=per_user(min(self._section.k, self._train.shape[1])))
-        for task in range(-(-self._train.shape[0] // per_task)):
-            codes = load_array(self._own.path(_codes_path(task)))
-            first, last = np.searchsorted(codes, [start, stop])
+        for task, first in enumerate(range(0, self._train.shape[0], self._section.users_per_task)):
+            if self._by_cluster:
+                codes = load_array(self._own.path(_codes_path(task)))
+            elif start <= first < stop:
+                codes = np.arange(first, min(first + self._section.users_per_task, stop))
+            else:
+                continue
+            low, high = np.searchsorted(codes, [start, stop])
             measured = load_array(self._own.path(_measured_path(task)), mmap_mode="r")
-            found[codes[first:last] - start] = measured[first:last]
+            found[codes[low:high] - start] = measured[low:high]
         return found
 
     def _tables(self, index: int, context: TaskContext) -> dict[str, Any]:
-        """The table of a block of users, and what it adds to the means."""
+        """The tables of some blocks of users, and what each adds to the means."""
+        per_task, n_users = self._section.users_per_task, self._train.shape[0]
+        users = tables_per_task(per_task) * per_task
+        start, stop = index * users, min((index + 1) * users, n_users)
+        measured = self._measured(start, stop)
+        (context.scratch / USER_TABLES).mkdir()
+        edges = [*range(start, stop, per_task), stop]
+        tables = (measured[first - start : last - start] for first, last in itertools.pairwise(edges))
+        found = [self._table(first, table, context) for first, table in zip(edges, tables, strict=False)]
+        return {"blocks": found}
+
+    def _table(self, start: int, measured: NDArray[np.void], context: TaskContext) -> dict[str, Any]:
+        """The table of the users from ``start`` on, and what it adds to the means."""
         from engine.artifacts.tables import user_ids_between
         from engine.stages.tables import write_users  # Polars, which scoring has no room for
 
-        start = index * self._section.users_per_task
-        stop = min(start + self._section.users_per_task, self._train.shape[0])
-        table, means = summarise(self._measured(start, stop), self._section.lengths, self._implicit)
-        (context.scratch / USER_TABLES).mkdir()
-        ids = user_ids_between(self._upstream["ingest"], start, stop)
-        write_users(context.scratch / user_table_path(index), ids, table)
+        table, means = summarise(measured, self._section.lengths, self._implicit)
+        ids = user_ids_between(self._upstream["ingest"], start, start + len(measured))
+        write_users(context.scratch / user_table_path(start // self._section.users_per_task), ids, table)
         added = {name: {figure: astuple(mean) for figure, mean in each.items()} for name, each in means.items()}
         return {"means": added, "n_liked": int(table["n_liked"].sum()), "n_test": int(table["n_test"].sum())}
 
     def _mean(self, index: int, context: TaskContext) -> dict[str, Any]:
-        blocks = self._own.results("tables")
+        blocks = [block for task in self._own.results("tables") for block in task["blocks"]]
         means: dict[str, dict[str, Mean]] = {}
         counts = np.zeros((len(RANKED), self._train.shape[1]), dtype=np.int64)
         for number, block in enumerate(blocks):

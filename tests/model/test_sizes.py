@@ -26,7 +26,7 @@ KNOWN = {
     "biases": (3, "3b1dfdc492c7"),
     "calibrate": (7, "f24170af263e"),
     "cooccurrence": (2, "e17ed8618237"),
-    "evaluate": (13, "ebe79eeedbcc"),
+    "evaluate": (14, "982a816fa126"),
     "factors": (5, "d50b4112a37c"),
     "index": (4, "9e6fcf8c6bee"),
     "ingest": (7, "f495484de76b"),
