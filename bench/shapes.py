@@ -19,7 +19,7 @@ from pathlib import Path
 import engine
 from bench.cgroup import NotPermittedError, run_limited
 from engine.chunked import memory
-from engine.chunked.budget import MIB, parse_size
+from engine.chunked.budget import MIB, enough_for, parse_size
 from engine.chunked.errors import BudgetError
 
 # A share is of no interest below so many bytes more than what is reserved.
@@ -85,7 +85,7 @@ def run(dataset: str, workdir: Path, budget: int) -> tuple[list[Row], str]:
 
 
 def least_budget(dataset: str, workdir: str) -> int:
-    """The least budget in which every stage runs."""
+    """The least budget in which every stage runs, with the margin that a plan recommends."""
     budget = 32 * MIB
     while True:  # the counting may need less than the rest
         try:
@@ -93,9 +93,10 @@ def least_budget(dataset: str, workdir: str) -> int:
         except BudgetError as error:
             budget = error.enough or 2 * budget
             continue
-        if not plan.misfits:
+        least = enough_for(max(stage.needed for stage in plan.stages))
+        if least <= budget:
             return budget
-        budget = plan.floor
+        budget = least
 
 
 def shapes(*arguments: str) -> list[str]:

@@ -51,11 +51,11 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         group=group,
     )
     # What is kept of several tasks at once; of texts, as much as reading them takes.
-    of_convert = max(20 * MIB, text_columns)
+    of_convert = max((20 if shapes.columnar else 24) * MIB, text_columns)
     # For the rounds that follow in the same process the allocator keeps some of what a row group took, of texts most.
     of_group = total(decoding=(56 if shapes.texts else 16) * MIB * shapes.columnar, decoded=shapes.group_bytes)
     streaming = POLARS_STREAM if shapes.texts else POLARS_STREAM - 24 * MIB  # of numbers, a row group after the other
-    survey = total(streaming=streaming, sample=36 * MIB, of_convert=of_convert, of_group=of_group)
+    survey = total(streaming=streaming, sample=32 * MIB, of_convert=of_convert, of_group=of_group)
     reading = total(streaming=streaming, row_groups=24 * MIB, of_convert=of_convert, of_group=of_group)
     given = settings.test is not None
     parted = total(flags=4, parts=13, new=13, joined=24, sorted=13, order=8) * given
