@@ -41,6 +41,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "ratings": 10**9,
         "n_items": 100_000,
         "set": {
+            "split": {"method": "random"},
             "factors": {"partial_sums": 64, "users_per_chunk": 32768},
             "refine": {"users_per_chunk": 32768},
             "index": {"users_per_cluster": 1024},
@@ -51,6 +52,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "n_items": 200_000,
         "set": {
             "ingest": {"ratings_per_partition": 2**20},
+            "split": {"method": "random"},
             "factors": {"partial_sums": 256, "users_per_chunk": 131072},
             "refine": {"users_per_chunk": 131072},
             "index": {"users_per_cluster": 4096},

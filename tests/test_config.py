@@ -28,7 +28,7 @@ from engine.config import Config, load, loading, parse_assignment, read_toml
         ({"matrix": {"xyz": 1}}, "no configuration key 'matrix.xyz': known are matrix.ratings_per_chunk"),
         (
             {"split": {"method": "foo"}},
-            "split.method is 'foo': give one of given, global-time, leave-last, none, notebook",
+            "split.method is 'foo': give one of given, global-time, leave-last, none, notebook, random",
         ),
         ({"executor": 1}, 'executor is 1: give one of dask, local, such as executor="local"'),
         ({"neighbors": {"k": "many"}}, "neighbors.k is 'many': give a whole number, 1 or more, such as neighbors.k=50"),

@@ -38,8 +38,10 @@ class Ingest(Section, frozen=True):
 class Split(Section, frozen=True):
     """Which ratings are held out for the test."""
 
-    method: Literal["notebook", "leave-last", "global-time", "given", "none"] = "notebook"
-    """``notebook``: a random share of each user's ratings. ``leave-last``: each user's last ratings by time.
+    method: Literal["notebook", "random", "leave-last", "global-time", "given", "none"] = "notebook"
+    """``notebook``: a random share of each user's ratings, all drawn in one sequence, as the notebook draws them.
+    ``random``: such a share, too, but each rating's turn is settled by the seed and the ids of its pair, whatever else
+    is in the file and in which order. ``leave-last``: each user's last ratings by time.
     ``global-time``: all users' ratings later than one moment. ``none``: none, so that the model learns from all ratings
     and nothing is measured. Where a user rated several items in the same second, the
     rating of the item with the greatest id counts as the last. ``global-time`` does not separate these ratings: those
@@ -53,7 +55,8 @@ class Split(Section, frozen=True):
     min_ratings: Annotated[int, Meta(ge=2)] = 5
     """Users with fewer ratings stay wholly in train. ``global-time`` ignores this."""
     seed: Seed = 42
-    """``notebook``: seed of the generator that draws the held-out ratings, users in ascending order."""
+    """``notebook``: seed of the generator that draws the held-out ratings, users in ascending order. ``random``: what
+    ids are mixed with."""
     folds: Annotated[int, Meta(ge=2)] | None = None
     """``notebook``: parts that each user's ratings are shared out among at random, instead of ``test_fraction``."""
     fold: Annotated[int, Meta(ge=0)] = 0

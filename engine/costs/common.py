@@ -214,7 +214,7 @@ def n_test_of(settings: Config, ratings: int, users: int) -> int:
     """Test ratings among so many ``ratings`` of some users, at most."""
     if not settings.split.tests:
         return 0
-    if settings.split.method != "notebook":
+    if settings.split.method not in ("notebook", "random"):
         return ratings
     return min(ratings, int(ratings * settings.split.test_share) + users)
 

@@ -51,11 +51,12 @@ def ingest(settings: Config, shapes: Shapes) -> Plan:
         group=group,
     )
     # What is kept of several tasks at once; of texts, as much as reading them takes.
-    of_convert = max((20 if shapes.columnar else 24) * MIB, text_columns)
+    of_convert = max(20 * MIB, text_columns)
     # For the rounds that follow in the same process the allocator keeps some of what a row group took, of texts most.
     of_group = total(decoding=(56 if shapes.texts else 16) * MIB * shapes.columnar, decoded=shapes.group_bytes)
     streaming = POLARS_STREAM if shapes.texts else POLARS_STREAM - 24 * MIB  # of numbers, a row group after the other
-    survey = total(streaming=streaming, sample=32 * MIB, of_convert=of_convert, of_group=of_group)
+    sample = (32 if shapes.columnar else 36) * MIB
+    survey = total(streaming=streaming, sample=sample, of_convert=of_convert, of_group=of_group)
     reading = total(streaming=streaming, row_groups=24 * MIB, of_convert=of_convert, of_group=of_group)
     given = settings.test is not None
     parted = total(flags=4, parts=13, new=13, joined=24, sorted=13, order=8) * given
@@ -144,6 +145,7 @@ def split(settings: Config, shapes: Shapes) -> Plan:
     rows = partition_rows(settings, shapes)
     before = {
         "notebook": {"draw": Planned(1, Cost(task=total(polars=POLARS, rows=_drawn(settings, rows))))},
+        "random": {},
         "leave-last": {},
         "none": {},
         "given": {},
@@ -161,12 +163,16 @@ def split(settings: Config, shapes: Shapes) -> Plan:
     )
     if settings.split.method == "given":
         row += total(flags=1, users=4, of_test=8, of_train=8, distinct=16)
+    shared = POLARS
+    if settings.split.method == "random":
+        row += total(users=4, numbers=3 * 8, order=8, narrow=4 + 4, by_user=8, ordered_users=4, ranks=8, ends=8)
+        shared += total(ids=8, numbers=8) * shapes.n_items + 3 * shapes.item_text_bytes
     if settings.split.by_time:
         row += total(times=8, users=4, order=8, lexsort=8, ordered_users=4, ranks=8, first_held_out=8)
     return before[settings.split.method] | {
         "split": Planned(
             n_partitions(settings, shapes),
-            Cost(task=total(writer=10 * MIB, rows=row * rows), shared=POLARS),
+            Cost(task=total(writer=10 * MIB, rows=row * rows), shared=shared),
         )
     }
 

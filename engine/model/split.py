@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import cache
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +152,43 @@ def _numpy_is_known() -> bool:
     return found[0] == found[1]
 
 
+def numbers_of_text(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """A number of 64 bits for each text, which depends on nothing else: the first bytes of its BLAKE2b digest."""
+    digests = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def turns(seed: int, users: NDArray[np.uint64], items: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers as good as random for pairs, which depend on the seed and the pair alone.
+
+    Those of a user are all different, as long as the items' are.
+
+    The seed, the user and the item are added one after the other, and mixed after each by the finaliser of SplitMix64
+    (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+
+    Parameters
+    ----------
+    seed : int
+        0 or more.
+    users, items : uint64 arrays, shape (pairs,)
+        Numbers of the ids of each pair.
+
+    Returns
+    -------
+    uint64 array, shape (pairs,)
+    """
+    begin = _mixed(np.array([seed % 2**64], dtype=np.uint64))
+    return _mixed(_mixed(begin + users) + items)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A bijection of the numbers of 64 bits, in which each bit changes about half of them."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ mixed >> np.uint64(shift)) * np.uint64(factor)
+    return mixed ^ mixed >> np.uint64(31)
+
+
 def last_of_each(
     users: NDArray[np.integer], items: NDArray[np.integer], times: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -176,11 +214,38 @@ def last_of_each(
     >>> last_of_each(users, items, times, np.array([1, 0]))
     array([False, False,  True, False])
     """
-    order = np.lexsort((items, times, users))
+    return _last_in_order(np.lexsort((items, times, users)), users, sizes)
+
+
+def greatest_of_each(
+    users: NDArray[np.integer], numbers: NDArray[np.uint64], sizes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """The rows of each user that have the greatest numbers.
+
+    Parameters
+    ----------
+    users : integer array, shape (rows,)
+        As in `last_of_each`.
+    numbers : uint64 array, shape (rows,)
+        No two of a user's are equal.
+    sizes : int64 array, shape (users,)
+        How many to take of each, at most its rows.
+
+    Returns
+    -------
+    bool array, shape (rows,)
+    """
+    order = np.argsort(numbers)
+    # As narrow as can be: numbers of 16 bits are counted instead of compared.
+    narrow = users[order].astype(np.min_scalar_type(len(sizes)))
+    return _last_in_order(order[np.argsort(narrow, kind="stable")], users, sizes)
+
+
+def _last_in_order(order: NDArray[np.int64], users: NDArray[np.integer], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The last rows of each user, in an order that has one user after the other."""
     ends = np.cumsum(np.bincount(users, minlength=len(sizes)))
-    of_row = users[order]
     mask = np.empty(len(users), dtype=bool)
-    mask[order] = np.arange(len(users)) >= (ends - sizes)[of_row]
+    mask[order] = np.arange(len(users)) >= (ends - sizes)[users[order]]
     return mask
 
 

@@ -5,6 +5,8 @@ Which ratings are test's is settled by ``split.method``:
 - ``notebook``: the rows the notebook picks: one generator for all users in ascending order, each drawing without
   replacement from its rows in file order. A draw depends only on counts, so a first round draws for everybody and
   leaves a bit per rating. With ``split.folds`` each user's ratings are shared out among folds, and one is test's.
+- ``random``: of each user as many; which ones is settled by the seed and the ids of the pair alone
+  (`engine.model.split.turns`), so that no round has to go before, and other ratings do not matter.
 - ``leave-last``: each user's last by time, of ratings at the same time that of the greater item code last.
 - ``global-time``: those later than one moment: the earliest that leaves no more than the share asked for. It is the
   same whatever the order of the file: ratings of the same second are not parted. Users who rated nothing up to then
@@ -39,7 +41,17 @@ from engine.artifacts.records import Profile, partition_counts
 from engine.chunked.array_files import load_array
 from engine.chunked.pipeline import Inputs
 from engine.chunked.task import Round, TaskContext
-from engine.model.split import draw_fold, draw_held_out, held_out_of_each, last_of_each, share, smallest
+from engine.model.split import (
+    draw_fold,
+    draw_held_out,
+    greatest_of_each,
+    held_out_of_each,
+    last_of_each,
+    numbers_of_text,
+    share,
+    smallest,
+    turns,
+)
 
 
 class SplitStage:
@@ -58,7 +70,11 @@ class SplitStage:
             yield Round("draw", plan["draw"], self._draw)
         elif self._section.method == "global-time":
             yield Round("cut", plan["cut"], self._find_cut)
-        yield Round("split", plan["split"], self._split)
+        yield Round("split", plan["split"], self._split, self._load)
+
+    def _load(self) -> NDArray[np.uint64] | None:
+        """The numbers of all items' ids, where they settle what is held out."""
+        return numbers_of(tables.all_item_ids(self._ingest)) if self._section.method == "random" else None
 
     def _first_users(self) -> list[int]:
         """Code of the first user of each partition, and the number of users."""
@@ -96,7 +112,7 @@ class SplitStage:
         given = self._section.method == "given"
         columns = ["user", "item", "rating", *["time"] * self._section.by_time, *["test"] * given]
         ratings = tables.read_partition(self._ingest, index, *columns)
-        held_out, left_out = self._held_out(index, ratings)
+        held_out, left_out = self._held_out(index, ratings, context.shared)
         counts = {"n_left_out": int(left_out.sum())}
         if given:
             users = ratings["user"].to_numpy()
@@ -109,7 +125,9 @@ class SplitStage:
             counts[f"n_{kind}"] = part.height
         return counts
 
-    def _held_out(self, index: int, ratings: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _held_out(
+        self, index: int, ratings: pl.DataFrame, of_items: NDArray[np.uint64] | None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Whether each rating of a partition is held out, and whether it is then left out altogether."""
         none = np.zeros(ratings.height, dtype=bool)
         if self._section.method == "notebook":
@@ -121,6 +139,10 @@ class SplitStage:
             return ratings["test"].to_numpy(), none
         first, last = self._first_users()[index : index + 2]
         users = ratings["user"].to_numpy() - np.uint32(first)
+        if of_items is not None:
+            of_users = numbers_of(tables.user_ids_between(self._ingest, first, last))
+            drawn = turns(self._section.seed, of_users[users], of_items[ratings["item"].to_numpy()])
+            return greatest_of_each(users, drawn, self._sizes(np.bincount(users, minlength=last - first))), none
         times = ratings["time"].to_numpy()
         if self._section.method == "leave-last":
             sizes = self._sizes(np.bincount(users, minlength=last - first))
@@ -135,3 +157,10 @@ class SplitStage:
         if n is None:
             return held_out_of_each(counts, self._section.test_fraction, least)
         return np.where(counts >= max(least, n + 1), n, 0)
+
+
+def numbers_of(ids: pl.Series) -> NDArray[np.uint64]:
+    """A number of 64 bits for each id, which depends on nothing else: of a number its own."""
+    if ids.dtype == pl.String:
+        return numbers_of_text(ids.to_list())
+    return ids.cast(pl.Int64).to_numpy().view(np.uint64)
