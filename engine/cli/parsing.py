@@ -122,7 +122,7 @@ def add_run_options(parser: Parser) -> None:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)",
+        help="the budget, all processes counted, e.g. 512MiB or 512M (default: 1GiB, or half of what is free)",
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
