@@ -51,5 +51,5 @@ def _broken(line: str, width: int, hang: str | None) -> str:
 
 
 def _last_column(line: str, limit: int) -> int:
-    """Where the last column of a line begins, of those that leave room for words."""
-    return max((found.end() for found in _COLUMN.finditer(line) if found.end() <= limit), default=0)
+    """Where the last column of a line begins, of those that leave room for words; a sentence has none."""
+    return max((found.end() for found in _COLUMN.finditer(line) if found.end() <= limit), default=2)
