@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -85,10 +86,18 @@ def _told(result: driver.RunResult, written: Location | None) -> str:
     lines = [summary.describe(result.metrics), "", outcome.describe(result), ""]
     if words := verdict.in_words(result.metrics):
         lines += [f"This model {words[0]}", *(f"       and {each}" for each in words[1:]), ""]
-    lines.append(f"figures  {from_here(result.workdir / workdir.METRICS)}")
+    none = [] if words or "evaluated" in result.metrics else _why_none(result.metrics)
+    lines += [*(f"no figures: {why}" for why in none), *([""] if none else [])]
+    lines.append(f"{'counts' if none else 'figures':<9}{from_here(result.workdir / workdir.METRICS)}")
     if written is not None:
         lines.append(f"report   {from_here(written)}")
     return "\n".join(lines)
+
+
+def _why_none(metrics: Mapping[str, Any]) -> list[str]:
+    """Why a run has no figures: said at the end, too, since that is what is read."""
+    found = (metrics.get(name) for name in ("why_no_rmse", "why_no_recall"))
+    return list(dict.fromkeys(printable(why) for why in found if why))
 
 
 def _next(result: driver.RunResult, written: Location | None) -> str:
