@@ -719,3 +719,23 @@ def test_a_run_without_figures_says_at_its_end_why(tmp_path: Path) -> None:
         assert f"\nno figures: {why}" in end
         assert re.search(r"^counts +\S+metrics.json$", end, re.MULTILINE)
         assert "figures  " not in end
+
+
+def test_work_directories_that_may_be_meant_are_named(ready: Path, tmp_path: Path) -> None:
+    for name in "abcdefg":
+        shutil.copytree(ready, tmp_path / "runs" / name)
+    many = "are a, b, c, d, e and 2 more"
+    (tmp_path / "one").mkdir()
+    shutil.copytree(ready, tmp_path / "one/only")
+    for command, told in (
+        (("recommend", tmp_path / "runs/nosuch", "--user", "1"), f": beside it {many}"),
+        (("compare", tmp_path / "runs"), f": in it {many}"),
+        (("compare", tmp_path / "runs", tmp_path / "runs/a"), f": in it {many}"),
+        (("report", tmp_path / "one"), ": in it is only"),
+    ):
+        refused(engine_here(*command), 2, f"no work directory (no workdir.json in it){told}")
+
+
+def test_html_is_not_taken_for_help(ready: Path) -> None:
+    said = engine_here("report", ready, "--html", "page.html")
+    refused(said, 2, "engine report has no option --html: did you mean '--out'?")

@@ -50,7 +50,8 @@ def nearest_option(given: str, parser: argparse.ArgumentParser) -> str:
     known = dict.fromkeys(_OPTION.findall(parser.format_help()))
     if name in known:
         return f"{given} is behind --, where nothing is an option: put it before that; see {parser.prog} --help"
-    return f"{parser.prog} has no option {name}{nearest(name, known)}"
+    del known["--help"]  # what is like it, such as --html, is meant for something else
+    return f"{parser.prog} has no option {name}{nearest(name, known) if known else ''}"
 
 
 def add_command(commands: Any, name: str, does: str, example: str) -> Parser:

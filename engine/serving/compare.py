@@ -98,6 +98,8 @@ def compare(places: Sequence[Any]) -> Comparison:
         or with other test ratings, which cannot be compared.
     """
     if len(places) < 2:
+        for place in places:
+            open_finished(place)  # a folder of work directories is told as that
         raise UsageError("give two work directories or more")
     runs = [open_finished(place) for place in places]
     for run in runs:
