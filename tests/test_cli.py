@@ -125,10 +125,11 @@ def test_a_run_explains_itself_starts_over_and_is_cleaned(good: Path, tmp_path: 
     good.write_text(GOOD.replace("8,8,5", "8,8,1"))
     changed = engine_here(*arguments)
     assert "ingest: runs, what it reads from outside has changed" in changed.stderr
-    assert f"note: what is read of {good} is not what it was; what is finished of that stays" in changed.stderr
+    assert f"note: {good} has changed since the last run here, or other columns of it are read, so" in changed.stderr
+    assert "all is done anew: a finished run stays beside this one" in changed.stderr
     assert "note: " not in engine_here(*arguments).stderr
     other = good.rename(tmp_path / "other.csv")
-    assert f"was of {good}; what is finished of that stays" in engine_here("run", other, *arguments[2:]).stderr
+    assert f"was of {good}: a finished run stays beside this one" in engine_here("run", other, *arguments[2:]).stderr
 
 
 def test_different_data_have_different_directories_and_keep_them(tmp_path: Path) -> None:
@@ -707,3 +708,34 @@ def test_names_that_are_not_utf_8_are_read_or_refused_in_a_sentence(good: Path, 
     path.write_text("movieId,rating\n1,5\n")
     assert engine_here("recommend", where, "--ratings", path).returncode == 0
     assert engine_here("data", "--data-dir", tmp_path, "list").returncode == 0
+
+
+def test_a_run_without_figures_says_at_its_end_why(tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("userId,movieId,rating\n1,1,4\n1,2,5\n2,1,3\n2,3,4\n")
+    for more, why in ((), "no user has 5 ratings"), (("--set", "split.method=none"), "split.method is none"):
+        ended = engine_here("run", tmp_path / "few.csv", "--workdir", tmp_path / "run", *more)
+        assert ended.returncode == 0
+        end = ended.stdout.partition("\nall  ")[2]
+        assert f"\nno figures: {why}" in end
+        assert re.search(r"^counts +\S+metrics.json$", end, re.MULTILINE)
+        assert "figures  " not in end
+
+
+def test_work_directories_that_may_be_meant_are_named(ready: Path, tmp_path: Path) -> None:
+    for name in "abcdefg":
+        shutil.copytree(ready, tmp_path / "runs" / name)
+    many = "are a, b, c, d, e and 2 more"
+    (tmp_path / "one").mkdir()
+    shutil.copytree(ready, tmp_path / "one/only")
+    for command, told in (
+        (("recommend", tmp_path / "runs/nosuch", "--user", "1"), f": beside it {many}"),
+        (("compare", tmp_path / "runs"), f": in it {many}"),
+        (("compare", tmp_path / "runs", tmp_path / "runs/a"), f": in it {many}"),
+        (("report", tmp_path / "one"), ": in it is only"),
+    ):
+        refused(engine_here(*command), 2, f"no work directory (no workdir.json in it){told}")
+
+
+def test_html_is_not_taken_for_help(ready: Path) -> None:
+    said = engine_here("report", ready, "--html", "page.html")
+    refused(said, 2, "engine report has no option --html: did you mean '--out'?")

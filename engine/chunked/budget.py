@@ -33,22 +33,25 @@ _UNITS = {
     "mib": MIB,
     "gib": GIB,
     "tib": 1024**4,
+    **{"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4},
 }
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
 def parse_size(text: str | int) -> int:
-    """Turn ``"512MiB"``, ``"1.5 GB"`` or plain bytes into bytes.
+    """Turn ``"512MiB"``, ``"1.5 GB"`` or plain bytes into bytes; ``"512M"`` is MiB, as for Docker, Java and systemd.
 
     Raises
     ------
     UsageError
-        Where it is no size, or its unit is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
+        Where it is no size, or its unit is not one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB, K, M, G, T.
     """
     found = plain(text)
     if isinstance(found, bool) or not isinstance(found, int | str):
         raise UsageError(f"{text!r} is not a size: write bytes, or a text such as '512MiB'")
     text = str(found)
+    if text.strip().endswith("%"):
+        raise UsageError(f"'{text}' is a share, of which it is not said of what: write a size, such as 512MiB or 1.5GB")
     match = _SIZE.fullmatch(text)
     unit = match and match[2].lower()
     if match is None or unit not in _UNITS:

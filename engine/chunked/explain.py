@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,9 +56,23 @@ def _cause(step: Step, folders: Mapping[str, Location], before: Mapping[str, Sta
     return "; ".join(changes) or "the program's version of it has changed"
 
 
-def _changes(step: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{step}.{key} {before[key]} -> {after[key]}" if key in before else f"{step}.{key} is new"
-        for key in after
-        if before.get(key) != after[key]
-    ]
+def _changes(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Parameters that are not what they were, those within a parameter by their own names."""
+    changes = []
+    for key, value in after.items():
+        if key not in before:
+            changes.append(f"{name}.{key} is new")
+        elif isinstance(before[key], Mapping) and isinstance(value, Mapping):
+            changes += _changes(key, before[key], value)
+        elif before[key] != value:
+            changes.append(f"{name}.{key} {_shown(before[key])} -> {_shown(value)}")
+    return changes
+
+
+def _shown(value: Any) -> str:
+    """A parameter's value for people, who do not read Python."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -55,7 +55,7 @@ from engine.chunked.task import Costs, task_id
 from engine.chunked.workdir import LastRun, StageEntry
 
 # What becomes of what is there when a run is of something else.
-_STAYS = "stays at least until this run is finished"
+_STAYS = "a finished run stays beside this one, or with a keep of 1 until this one is finished"
 # Points kept of each stage's memory over time.
 _SAMPLES = 200
 
@@ -341,9 +341,10 @@ def _of_other_data(earlier: LastRun | None, pipeline: Pipeline, where: Location)
     if earlier is None or not earlier.origin:
         return []
     if earlier.origin != pipeline.origin:
-        return [f"{where} was of {earlier.origin}; what is finished of that {_STAYS}"]
+        return [f"{where} was of {earlier.origin}: {_STAYS}"]
     if earlier.stages and earlier.stages[0].reads != list(pipeline.steps[0].reads):
-        return [f"what is read of {pipeline.origin} is not what it was; what is finished of that {_STAYS}"]
+        changed = "has changed since the last run here, or other columns of it are read"
+        return [f"{pipeline.origin} {changed}, so that all is done anew: {_STAYS}"]
     return []
 
 
@@ -387,7 +388,7 @@ def _survey(setup: _Run, on_event: OnEvent, planned: RunPlan | None) -> StageEnt
     if planned is None or step.survey is None:
         return None
     refuse_misfits(planned)
-    on_event(Note(f"first: {step.survey.does}"))
+    on_event(Note(f"before the rest can be planned: {step.survey.does}"))
     return _run_rounds(setup, step, _entry(setup, step), on_event, upto=step.survey.round)
 
 

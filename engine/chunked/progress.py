@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -30,6 +31,7 @@ from engine.chunked.events import (
 )
 from engine.chunked.planning import DONE, IDLE
 from engine.chunked.printable import printable
+from engine.chunked.terminal import columns, fitted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -40,6 +42,8 @@ _SILENT = 2.0
 _SELDOM = 60.0
 # What is done where no event says what.
 _BETWEEN = "making ready"
+# Columns of a line with a bar, at most; those of what stands in it beside title and bar; and of the shortest bar.
+_WIDEST, _BESIDE, _BAR = 100, len("  1234/1234   00:00<00:00, peak 1023 MiB"), 6
 
 
 class _Doing:
@@ -143,7 +147,8 @@ class Progress:
     def _say(self, line: str) -> None:
         shown, encoding = printable(line), getattr(self._stream, "encoding", None) or "utf-8"
         with self._drawing:
-            print(shown.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
+            told = fitted(shown.encode(encoding, "replace").decode(encoding), self._stream, hang="  ")
+            print(told, file=self._stream, flush=True)
             self._doing.said()
 
     def _run_began(self, event: RunBegan) -> None:
@@ -164,11 +169,8 @@ class Progress:
         self._tasks = event.tasks
         self._doing.now(event.stage, event.tasks)
         if self._bars:
-            tqdm = _bar_class()
-
-            form = "{desc:<38} {n_fmt:>4}/{total_fmt:<4} {bar:20} {elapsed}<{remaining}{postfix}"
-            title = f"{event.stage}: {event.does}"
-            self._bar = tqdm(total=event.tasks, desc=title, bar_format=form, file=self._stream, unit="task")
+            tqdm, shape = _bar_class(), _shape(event, None if in_notebook() else columns(self._stream))
+            self._bar = tqdm(total=event.tasks, file=self._stream, unit="task", **shape)
 
     def _round_began(self, event: RoundBegan) -> None:
         self._doing.count(event.done)
@@ -184,10 +186,9 @@ class Progress:
     def _stage_skipped(self, event: StageSkipped) -> None:
         why = IDLE if event.idle else DONE
         if self._bar is not None:
-            self._bar.set_postfix_str(why)
-        else:
-            self._say(f"{event.stage}: {why}")
-        self._close()
+            self._bar.leave = False  # a bar at 0 looks like a stage that is stuck
+            self._close()
+        self._say(f"{event.stage}: {why}")
         self._doing.now(_BETWEEN)
 
     def _stage_ended(self, event: StageEnded) -> None:
@@ -252,6 +253,20 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return getattr(shell, "kernel", None) is not None
+
+
+def _shape(event: StageBegan, width: int | None) -> dict[str, Any]:
+    """Title and form of a stage's bar, which takes what room a terminal has left for it; none is told in a notebook."""
+    title, form = f"{event.stage}: {event.does}", "{n_fmt:>4}/{total_fmt:<4} {bar} {elapsed}<{remaining}{postfix}"
+    if width is None:
+        return {"desc": title, "bar_format": "{desc:<38} " + form.replace("{bar}", "{bar:20}")}
+    whole = min(width - 1, _WIDEST)  # some terminals go on in the next line where the last column is written to
+    room = max(len(f"{event.stage}: ...: "), whole - _BESIDE - _BAR)
+    return {
+        "desc": textwrap.shorten(title, room - len(": "), placeholder=" ..."),
+        "bar_format": f"{{desc:<{room}}}{form}",
+        "ncols": whole,
+    }
 
 
 def _bar_class() -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import PurePath
+from contextlib import suppress
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import msgspec
@@ -23,6 +24,8 @@ MARKER = "workdir.json"
 VERSION = 2
 # Bytes of a name: file systems take no more.
 _LONGEST = 255
+# Work directories that a message names at most.
+_NAMED = 5
 Count = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
@@ -172,11 +175,24 @@ def check(where: Place) -> None:
     if marked(workdir) or last_run(workdir) is not None:
         return
     if not (workdir / MARKER).is_file():
-        raise UsageError(f"{workdir}: no work directory (no {MARKER} in it)")
+        raise UsageError(f"{workdir}: no work directory (no {MARKER} in it){_others_near(workdir)}")
     raise DamagedError(
         f"{workdir}: made by another version of this program, or {MARKER} and {RUN} are damaged: name another work "
         "directory"
     )
+
+
+def _others_near(workdir: Location) -> str:
+    """Name work directories in a folder of this machine that is none, or beside it: one of them may be meant."""
+    if not isinstance(workdir, Path):
+        return ""
+    for where, folder in (("in it", Path(workdir)), ("beside it", Path(workdir).parent)):
+        with suppress(OSError):
+            names = sorted(path.name for path in folder.iterdir() if (path / MARKER).is_file())
+            if names:
+                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+                return f": {where} {'is' if len(names) == 1 else 'are'} {', '.join(names[:_NAMED])}{more}"
+    return ""
 
 
 def refuse_links(where: Place) -> None:

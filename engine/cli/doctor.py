@@ -47,7 +47,7 @@ def _doctor(options: argparse.Namespace) -> int:
     rows = [{"what": what, "found": found} for what, found in [*_machine(), *_installation()]]
     kernels, fault = _kernels()
     rows.append({"what": "kernels", "found": kernels or fault})
-    text = "\n".join(f"{row['what']:<13} {row['found']}" for row in rows)
+    text = "\n".join(f"{row['what']:<15}{row['found']}" for row in rows)
     show(options, lambda: text, {row["what"]: row["found"] for row in rows}, rows)
     if fault:
         raise EngineError(f"the compiled inner loops cannot be loaded ({fault}): install the package again")

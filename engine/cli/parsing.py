@@ -50,7 +50,8 @@ def nearest_option(given: str, parser: argparse.ArgumentParser) -> str:
     known = dict.fromkeys(_OPTION.findall(parser.format_help()))
     if name in known:
         return f"{given} is behind --, where nothing is an option: put it before that; see {parser.prog} --help"
-    return f"{parser.prog} has no option {name}{nearest(name, known)}"
+    del known["--help"]  # what is like it, such as --html, is meant for something else
+    return f"{parser.prog} has no option {name}{nearest(name, known) if known else ''}"
 
 
 def add_command(commands: Any, name: str, does: str, example: str) -> Parser:
@@ -122,7 +123,7 @@ def add_run_options(parser: Parser) -> None:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)",
+        help="the budget, all processes counted, e.g. 512MiB or 512M (default: 1GiB, or half of what is free)",
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"

@@ -97,11 +97,16 @@ def _recommend(options: argparse.Namespace) -> int:
             note(answers.left_out(whom.left_out))
     else:
         whom = options.user or answers.read_ids(options.users)
+    candidates = None
+    if options.filter is not None:
+        candidates, unknown = answers.offered_of_file(options.filter, recommender.items)
+        if unknown:
+            note(answers.left_out(unknown))
     items = recommender.recommend(
         whom,
         options.k,
         include_test=options.include_test,
-        candidates=None if options.filter is None else answers.read_ids(options.filter),
+        candidates=candidates,
         on_unknown=options.on_unknown,
         on_empty=options.on_empty,
     )
@@ -111,7 +116,12 @@ def _recommend(options: argparse.Namespace) -> int:
     show(
         options,
         lambda: answers.describe_items(
-            items, asked, len(recommender.users), recommender.predicts_ratings, recommender.implicit
+            items,
+            asked,
+            len(recommender.users),
+            recommender.predicts_ratings,
+            recommender.implicit,
+            answers.why_nothing(filtered=candidates is not None, popular=options.on_empty == "popular"),
         ),
         answers.items_as_mappings(items, asked),
         items.to_dicts(),

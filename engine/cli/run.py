@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +19,7 @@ from engine.chunked.executors.base import environment
 from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
-from engine.cli.showing import called, from_here, progress, show
+from engine.cli.showing import called, from_here, progress, say, show
 from engine.results import report, summary, verdict
 
 _RUN_EXAMPLES = """examples:
@@ -75,19 +76,34 @@ def _run(options: argparse.Namespace) -> int:
     mapping |= {"stages": [msgspec.to_builtins(entry) for entry in result.stages]}
     mapping |= {"report": None if written is None else str(written)}
     show(options, lambda: _told(result, written), mapping)
+    if options.format == "table":
+        say(_next(result, written), whole=True)
     return 0
 
 
 def _told(result: driver.RunResult, written: Location | None) -> str:
-    """The figures, what they took, what they mean, and what to do next."""
+    """The figures, what they took, and what they mean."""
     lines = [summary.describe(result.metrics), "", outcome.describe(result), ""]
     if words := verdict.in_words(result.metrics):
         lines += [f"This model {words[0]}", *(f"       and {each}" for each in words[1:]), ""]
-    where = shlex.quote(from_here(result.workdir))
-    lines.append(f"figures  {from_here(result.workdir / workdir.METRICS)}")
+    none = [] if words or "evaluated" in result.metrics else _why_none(result.metrics)
+    lines += [*(f"no figures: {why}" for why in none), *([""] if none else [])]
+    lines.append(f"{'counts' if none else 'figures':<9}{from_here(result.workdir / workdir.METRICS)}")
     if written is not None:
         lines.append(f"report   {from_here(written)}")
-    lines.append(f"next     {called()} recommend {where} --user {printable(shlex.quote(_somebody(result)))}")
+    return "\n".join(lines)
+
+
+def _why_none(metrics: Mapping[str, Any]) -> list[str]:
+    """Why a run has no figures: said at the end, too, since that is what is read."""
+    found = (metrics.get(name) for name in ("why_no_rmse", "why_no_recall"))
+    return list(dict.fromkeys(printable(why) for why in found if why))
+
+
+def _next(result: driver.RunResult, written: Location | None) -> str:
+    """What to do next."""
+    where = shlex.quote(from_here(result.workdir))
+    lines = [f"next     {called()} recommend {where} --user {printable(shlex.quote(_somebody(result)))}"]
     lines.append(f"         {called()} status {where}" if written else f"         {called()} report {where}")
     return "\n".join(lines)
 

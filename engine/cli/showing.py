@@ -16,21 +16,24 @@ from engine.chunked.errors import EngineError, ProgramError, UsageError, without
 from engine.chunked.printable import dumps, printable
 from engine.chunked.progress import EventLines, Progress
 from engine.chunked.storage import Location
+from engine.chunked.terminal import fitted
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def say(text: object) -> None:
+def say(text: object, *, whole: bool = False) -> None:
     """Print text for people, in which names, ids and titles of others do nothing to the terminal.
 
-    Lines are kept: what others may have put ends of lines into is escaped before it is put into the text.
+    Lines are kept: what others may have put ends of lines into is escaped before it is put into the text. On a terminal
+    those that are too long are broken between words, unless they are ``whole``, as commands are, to be copied.
     """
-    print(printable(text, keep="\n"), flush=True)  # who serves says where, and goes on
+    shown = printable(text, keep="\n")
+    print(shown if whole else fitted(shown, sys.stdout), flush=True)  # who serves says where, and goes on
 
 
 def note(text: str) -> None:
     """Tell people something beside the result."""
-    print(f"note: {printable(text)}", file=sys.stderr)
+    print(fitted(f"note: {printable(text)}", sys.stderr, hang="  "), file=sys.stderr)
 
 
 def complain(
@@ -38,13 +41,14 @@ def complain(
 ) -> None:
     """Tell what went wrong, and nothing secret that a mistaken argument may hold.
 
-    It is one line. Of a fault of the program it is more, none of which looks like the first: others' text is in them.
+    It is one line, but for a terminal's width. Of a fault of the program it is more, none of which looks like the
+    first: others' text is in them.
     """
     shown = printable(without_credentials(text), keep="\n" if kind == ProgramError.__name__ else "")
     if as_json:
         print(json.dumps({"error": kind, "message": shown, "exit_code": exit_code}), file=sys.stderr)
     else:
-        print("engine:", shown.replace("\n", "\n  "), file=sys.stderr)
+        print(fitted("engine: " + shown.replace("\n", "\n  "), sys.stderr, hang="  "), file=sys.stderr)
 
 
 def progress(options: argparse.Namespace) -> Progress | EventLines:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
+
+import msgspec
 
 from engine.chunked.printable import dumps
 from engine.cli.parsing import add_executor, add_format, add_on_workdir, add_progress
-from engine.cli.showing import progress, show
+from engine.cli.showing import called, from_here, progress, say, show
+from engine.results.report.reproduce import command
 
 _EXAMPLES = """example:
   engine tune runs/ratings --minutes 30
 
-Parameters that a run does not choose by itself are varied one at a time, and
-judged on ratings held out of train; test is not looked at. What was tried is
-kept: the same command goes on after an interruption, and with more minutes."""
+Parameters that a run does not choose by itself are varied one after the other;
+a value that is better is kept for those that follow. They are judged on ratings
+held out of train; test is not looked at. What was tried is kept: the same
+command goes on after an interruption, and with more minutes."""
 
 
 def add(commands: Any) -> None:
@@ -66,8 +71,16 @@ def _tune(options: argparse.Namespace) -> int:
         for number, trial in enumerate(found.trials)
     ]
     written = [{**row, "set": dumps(row["set"])} for row in rows] if options.format == "parquet" else rows
-    mapping = {"by": found.by, "complete": found.complete, "best": dict(found.best.changed), "trials": rows}
+    mapping = {
+        "by": found.by,
+        "complete": found.complete,
+        "left": found.left,
+        "best": dict(found.best.changed),
+        "trials": rows,
+    }
     show(options, lambda: _describe(found), mapping, written)
+    if options.format == "table" and found.best.changed:
+        say(_next(found), whole=True)
     return 0
 
 
@@ -85,13 +98,25 @@ def _describe(found: Any) -> str:
     lines.append("")
     if any(trial.why_not for trial in found.trials):
         lines.append("what does not fit needs more --memory; --json says how much")
-    if not found.complete:
-        lines.append("no time was left for all: more --minutes go on from here")
+    left = f", {found.left} are left: more --minutes go on from here" if found.left else ", and none is left"
+    lines.append(f"{len(found.trials) - 1} other configurations tried{left}")
     if found.best.changed:
-        lines.append(f"run it again with {_set(found.best.changed, '--set ')}")
+        lines.append(
+            f"The gain is one on validation, on ratings held out of train, and the best of {len(found.trials)} looks "
+            "better than it is: it may be chance. Run it in another work directory, and compare the two on test:"
+        )
     else:
         lines.append("nothing tried is better than the run's own by more than its error")
     return "\n".join(lines)
+
+
+def _next(found: Any) -> str:
+    """The commands that try the best on test, beside the run that it is compared with."""
+    where = from_here(found.run.workdir)
+    beside = f"{where.rstrip('/')}-tuned"
+    again = command(msgspec.structs.replace(found.settings, workdir=beside), found.run.source.name)
+    compared = shlex.join(["compare", where, beside])
+    return f"{called()}{again.removeprefix('engine')}\n{called()} {compared}"
 
 
 def _set(changed: Any, option: str = "") -> str:

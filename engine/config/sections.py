@@ -434,9 +434,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The work directory, a path or URL. None: ``runs/NAME``, the name of the data set, of the file without ``.csv``
     and the like, or of the folder; ``runs/NAME-2`` and so on where that is of other data."""
     memory: str | int | None = None
-    """The budget of all processes together (``dask``: of each worker): bytes, or a size like ``512MiB``. None: half of
-    the free memory, at most 1 GiB (on a running cluster: at most what its smallest worker works in). Where a program
-    calls this library, the memory that it held before does not count."""
+    """The budget of all processes together (``dask``: of each worker): bytes, or a size like ``512MiB`` or ``512M``.
+    None: half of the free memory, at most 1 GiB (on a running cluster: at most what its smallest worker works in).
+    Where a program calls this library, the memory that it held before does not count."""
     workers: Annotated[int, Meta(ge=1)] | None = None
     """The most tasks at a time, or the worker processes to start. None: as many as processors."""
     keep: Annotated[int, Meta(ge=1)] | None = None

@@ -26,6 +26,7 @@ _PIECE = 1 << 18
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 # Digits of whole numbers that are certainly of the unit.
 _DIGITS = {"s": 11, "ms": 14, "us": 17, "ns": 18}
+_MEND = "; mend or delete the line"
 _DECIMALS = {
     ".": ", a decimal point being read; write it so",
     ",": ", decimals being after a comma as at the top of the file; write it so",
@@ -237,7 +238,7 @@ def _time_problem(file: RatingsFile, text: str, what: str) -> str:
         unit = _UNITS[file.time_unit]
         return f"{what} is no number of {unit}, as {THE_FIRST} seem to be; write all in one unit{_NO_TIMES}"
     if not fits(text, file.time_type, file.time_unit, file.time_kept):
-        return f"{what} does not fit 64 bits"
+        return f"{what} does not fit 64 bits{_MEND}"
     return ""
 
 
@@ -246,11 +247,11 @@ def _rating_problem(file: RatingsFile, text: str, what: str) -> str:
     if number is None and as_number(file, text.rstrip(BLANKS)) is not None:
         return f"{what} has a blank after it; delete it"
     if number is None or not math.isfinite(number):
-        return f"{what} is not a finite number{_DECIMALS[file.decimal] if _other_decimals(file, text) else ''}"
+        return f"{what} is not a finite number{_DECIMALS[file.decimal] if _other_decimals(file, text) else _MEND}"
     if abs(number) > MOST_RATING:
         least = 0 if file.values == "counts" else -MOST_RATING
         return f"{what} is too large to compute with; give {what}s from {least:,.0f} to {MOST_RATING:,.0f}"
-    return f"{what} is negative" if file.values == "counts" and number < 0 else ""
+    return f"{what} is negative{_MEND}" if file.values == "counts" and number < 0 else ""
 
 
 def as_number(file: RatingsFile, text: str) -> float | None:

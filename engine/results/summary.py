@@ -10,8 +10,9 @@ from engine.results.verdict import baselines_that_win
 from engine.results.weights import Part, chosen_parts
 
 _Cells = tuple[str, str, str, str]
+# What a figure means, in 28 signs at most: tables fit 80 columns. docs/metrics.md has all of it.
 _OF_RATINGS = (
-    ("rmse", "RMSE", "root of the mean of (predicted - rating)^2"),
+    ("rmse", "RMSE", "root of mean squared error"),
     ("mae", "MAE", "mean of |predicted - rating|"),
     ("coverage", "coverage", "{coverage}"),
 )
@@ -19,19 +20,19 @@ _OF_LISTS = (
     ("recall_at_{k}", "Recall@{k}", "hits / liked"),
     ("capped_recall_at_{k}", "capped Recall@{k}", "hits / min({k}, liked)"),
     ("precision_at_{k}", "Precision@{k}", "hits / {k}"),
-    ("ndcg_at_{k}", "NDCG@{k}", "hits weigh 1 / log2(rank + 1); the best possible is 1"),
-    ("map_at_{k}", "MAP@{k}", "precision at each hit, summed / min({k}, liked)"),
+    ("ndcg_at_{k}", "NDCG@{k}", "hits by 1 / log2(rank + 1)"),
+    ("map_at_{k}", "MAP@{k}", "precision at hits, averaged"),
     ("mrr_at_{k}", "MRR@{k}", "1 / rank of the first hit"),
     ("hit_rate_at_{k}", "hit rate@{k}", "users with a hit"),
-    ("novelty", "novelty", "bits: -log2(share of users who rated the item)"),
-    ("item_coverage", "item coverage", "share of items recommended to anybody"),
-    ("gini", "Gini", "0: all items recommended equally often; 1: one item"),
+    ("novelty", "novelty", "bits: -log2(share of users)"),
+    ("item_coverage", "item coverage", "share of items recommended"),
+    ("gini", "Gini", "0: items alike; 1: only one"),
 )
 _LEFT_OUT = "earlier ratings of the same pair left out"
 # By model: which pairs of user and item are covered.
 _COVERAGE = {
-    "votes": "pairs whose user rated a near item",
-    "notebook": "pairs whose item a neighbour rated; the others score 0",
+    "votes": "pairs with a near item rated",
+    "notebook": "neighbours rated it; else 0",
 }
 
 
@@ -122,11 +123,11 @@ def _ratings(metrics: Mapping[str, Any]) -> list[str]:
         return [f"{title}: no RMSE: {metrics['why_no_rmse']}"]
     model, bias = metrics["figures"]["model"], metrics["figures"]["bias_model"]
     coverage = _COVERAGE[metrics["config"]["evaluate"]["model"]]
-    of = f"of {metrics['n_test_scored']:,} test ratings by {model['rmse']['n_users']:,} users"
+    of = f"{metrics['n_test_scored']:,} test ratings by {model['rmse']['n_users']:,} users"
     rows = [
         _row(label, model.get(key), bias.get(key), text.format(coverage=coverage)) for key, label, text in _OF_RATINGS
     ]
-    return _aligned([(title, "model", "bias model", of), *rows])
+    return [f"{title}: {of}", *_aligned([("", "model", "bias model", ""), *rows])]
 
 
 def _lists(metrics: Mapping[str, Any]) -> list[str]:
@@ -139,11 +140,11 @@ def _lists(metrics: Mapping[str, Any]) -> list[str]:
     of = f"to {metrics['n_users_with_liked']:,} users with a liked test item (rating {metrics['liked_from']} or more)"
     if metrics["feedback"] == "implicit":
         of = f"to {metrics['n_users_with_liked']:,} users with a test item, all of which count as liked"
-    lines = [(title, "model", "most popular", of)]
+    lines = [("", "model", "most popular", "")]
     for key, label, text in _OF_LISTS:
         name = key.format(k=section["k"])
         lines.append(_row(label.format(k=section["k"]), model[name], popular[name], text.format(k=section["k"])))
-    return _aligned(lines)
+    return [f"{title} {of}", *_aligned(lines)]
 
 
 def _row(label: str, model: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, meaning: str) -> _Cells:
@@ -152,8 +153,9 @@ def _row(label: str, model: Mapping[str, Any] | None, baseline: Mapping[str, Any
 
 def _aligned(rows: Sequence[_Cells]) -> list[str]:
     """Lines of a table; columns are as wide as usual, or as their longest cell and a gap."""
-    widths = [max(usual, *(len(row[k]) + 2 for row in rows)) for k, usual in enumerate((20, 18, 18))]
-    return ["".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)) + row[3] for row in rows]
+    widths = [max(usual, *(len(row[k]) + 2 for row in rows)) for k, usual in enumerate((20, 16, 16))]
+    lines = ("".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)) + row[3] for row in rows)
+    return [line.rstrip() for line in lines]
 
 
 def _value(figure: Mapping[str, Any] | None) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# Shares below this are 0 % when rounded.
+_HARDLY = 0.005
+
 
 def in_words(metrics: Mapping[str, Any]) -> list[str]:
     """What the model does, a sentence for ratings and one for lists, from the content of ``metrics.json``.
@@ -18,11 +21,7 @@ def in_words(metrics: Mapping[str, Any]) -> list[str]:
     told = []
     model, bias = _both(metrics, "rmse", "bias_model")
     if model is not None and bias:
-        share = (bias - model) / bias
-        better = "better" if share >= 0 else "worse"
-        told.append(
-            f"predicts ratings {abs(share):.0%} {better} than the bias model does (RMSE {model:.3f}, not {bias:.3f})"
-        )
+        told.append(f"predicts ratings {_compared(model, bias)} the bias model does (RMSE {model:.3f}, not {bias:.3f})")
     k = metrics["config"]["evaluate"]["k"]
     model, popular = _both(metrics, f"recall_at_{k}", "most_popular")
     if model is not None and popular is not None:
@@ -31,6 +30,16 @@ def in_words(metrics: Mapping[str, Any]) -> list[str]:
             f"find {popular:.0%}"
         )
     return [text.replace("%", " %") for text in told]
+
+
+def _compared(model: float, bias: float) -> str:
+    """How much better an error is than the bias model's, where a share says something."""
+    share = (bias - model) / bias
+    if abs(share) < _HARDLY:
+        return "about as well as"
+    if share < -1:
+        return "much worse than"
+    return f"{abs(share):.0%} {'better' if share > 0 else 'worse'} than"
 
 
 def baselines_that_win(metrics: Mapping[str, Any]) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from engine.chunked.errors import UsageError
 from engine.chunked.printable import printable
+from engine.serving import ids as lookup
 from engine.serving.ids import read_ids
 
 __all__ = [
@@ -18,13 +21,14 @@ __all__ = [
     "items_as_mappings",
     "left_out",
     "near_as_mapping",
+    "offered_of_file",
     "read_ids",
     "users_as_mapping",
+    "why_nothing",
 ]
 
 # Columns of 80.
 _TITLE = 34
-_NOTHING = "nothing to recommend: the neighbours rated no item that is new to the user"
 
 
 def items_as_mappings(items: pl.DataFrame, asked: Sequence[Any]) -> list[dict[str, Any]]:
@@ -39,15 +43,20 @@ def each_as_mapping(items: pl.DataFrame, asked: Sequence[Any]) -> Iterator[dict[
 
 
 def describe_items(
-    items: pl.DataFrame, asked: Sequence[Any], n_users: int, predicts_ratings: bool, implicit: bool = False
+    items: pl.DataFrame,
+    asked: Sequence[Any],
+    n_users: int,
+    predicts_ratings: bool,
+    implicit: bool = False,
+    nothing: str = "nothing to recommend",
 ) -> str:
-    """The same for people; ``n_users`` are those of the run."""
+    """The same for people; ``n_users`` are those of the run, and ``nothing`` is said of an empty list."""
     lines = []
     rating = f"{'rating':>6}  " if predicts_ratings else ""
     for user, rows in _by_user(items, asked):
         head = "you" if user is None else f"user {printable(user)}"
         if rows.is_empty():
-            lines += [head, f"      {_NOTHING}", ""]
+            lines += [head, f"      {nothing}", ""]
             continue
         lines.append(f"{head:<{_TITLE + 6}}{rating}{'score':>6}")
         for row in rows.iter_rows(named=True):
@@ -59,6 +68,28 @@ def describe_items(
     if not predicts_ratings and not implicit:
         lines.append("This run has the notebook's model. Its score is not on the scale of the ratings.")
     return "\n".join(lines).rstrip()
+
+
+def why_nothing(*, filtered: bool, popular: bool) -> str:
+    """Say why a list is empty, by whether only items of a file were wanted, and whether popular ones fill lists."""
+    what = "no item of --filter" if filtered else "no item"
+    why = f"{what} is new to the user" if popular else f"the neighbours rated {what} that is new to the user"
+    return f"nothing to recommend: {why}"
+
+
+def offered_of_file(path: Path, run_items: pl.Series) -> tuple[list[str], list[str]]:
+    """Ids of items in a file, and those of them that the run does not have.
+
+    Raises
+    ------
+    UsageError
+        As `read_ids`, and where it has none of them.
+    """
+    found = read_ids(path, "item")
+    known = lookup.places(lookup.as_ids(found, "item"), run_items)[1]
+    if not known.any():
+        raise UsageError(f"{path}: none of its items is known: {lookup.describe(run_items, 'item')}")
+    return found, [id_ for id_, there in zip(found, known.tolist(), strict=True) if not there]
 
 
 def _why(row: Mapping[str, Any], n_users: int, implicit: bool) -> str:

@@ -98,6 +98,8 @@ def compare(places: Sequence[Any]) -> Comparison:
         or with other test ratings, which cannot be compared.
     """
     if len(places) < 2:
+        for place in places:
+            open_finished(place)  # a folder of work directories is told as that
         raise UsageError("give two work directories or more")
     runs = [open_finished(place) for place in places]
     for run in runs:
@@ -204,23 +206,26 @@ def as_mapping(found: Comparison) -> dict[str, Any]:
 
 
 def describe(found: Comparison) -> str:
-    """The comparison for people."""
+    """The comparison for people: a table for each run but the first, one below the other."""
     numbers = [f"[{number}]" for number in range(1, len(found.names) + 1)]
     lines = [f"{number} {printable(name)}" for number, name in zip(numbers, found.names, strict=True)]
     lines += ["", f"{found.n_users:,} users with {found.n_pairs:,} test ratings; differences from {numbers[0]}", ""]
-    heads = (f"{number:>10}{'difference':>20}{'so it is':>10}" for number in numbers[1:])
-    lines.append(f"{'':<16}{numbers[0]:>10}" + "".join(heads))
-    for each in found.figures:
-        line = f"{label(each.name):<16}{each.values[0]:>10.4f}"
-        found_of_runs = zip(each.values[1:], each.differences, each.standard_errors, each.verdicts, strict=True)
-        for value, difference, error, verdict in found_of_runs:
-            line += f"{value:>10.4f}{f'{difference:+.4f} ±{error:.4f}':>20}{verdict:>10}"
-        lines.append(line)
-    lines += ["", "± is one standard error; better or worse is what differs by more than two"]
+    for place, number in enumerate(numbers[1:]):
+        lines.append(f"{'':<16}{numbers[0]:>10}{number:>10}{'difference':>20}{'so it is':>10}")
+        lines += [_of_run(each, place) for each in found.figures]
+        lines.append("")
+    lines += ["± is one standard error; better or worse is what differs by more than two"]
     lines += ["", "configuration that differs" if found.settings else "no configuration differs"]
     for key, values in found.settings.items():
-        lines.append(f"  {key:<28}" + "  ".join(f"{n} {value}" for n, value in zip(numbers, values, strict=True)))
+        lines.append(f"  {key:<28}  " + ", ".join(f"{n} {value}" for n, value in zip(numbers, values, strict=True)))
     return "\n".join(lines)
+
+
+def _of_run(figure: Figure, place: int) -> str:
+    """A line of a run's table: a figure of the first run and of this, which is one of the others."""
+    difference = f"{figure.differences[place]:+.4f} ±{figure.standard_errors[place]:.4f}"
+    values = f"{figure.values[0]:>10.4f}{figure.values[place + 1]:>10.4f}"
+    return f"{label(figure.name):<16}{values}{difference:>20}{figure.verdicts[place]:>10}"
 
 
 def lower_is_better(name: str) -> bool:

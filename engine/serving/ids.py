@@ -24,8 +24,8 @@ class UnknownIdError(UsageError):
     """An id that the run does not have."""
 
 
-def read_ids(path: Path) -> list[str]:
-    """Ids in a file, one a line, in UTF-8; blank lines are skipped, and blanks around an id.
+def read_ids(path: Path, what: str = "user") -> list[str]:
+    """Ids in a file, of users or what else is named, one a line, in UTF-8; blank lines and blanks around are skipped.
 
     Raises
     ------
@@ -37,9 +37,9 @@ def read_ids(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         if is_short(error):
             raise
-        raise UsageError(f"{path}: cannot be read ({error}): give a text file in UTF-8, one user id a line") from None
+        raise UsageError(f"{path}: cannot be read ({error}): give a text file in UTF-8, one {what} id a line") from None
     if not ids:
-        raise UsageError(f"{path}: holds no user ids: write one a line")
+        raise UsageError(f"{path}: holds no {what} ids: write one a line")
     return ids
 
 

@@ -105,15 +105,26 @@ class Tuned:
     trials : list of Trial
     best : Trial
         The last that was better than the best before it by more than the standard error of the difference.
-    complete : bool
-        Whether nothing is left to try; else there was no time.
+    left : int
+        Configurations there was no time for, if nothing else turns out to be better; 0 where nothing is left to try.
+    run : FinishedRun
+        The run whose configuration is the first.
+    settings : Config
+        The best.
     """
 
     by: By
     k: int
     trials: list[Trial]
     best: Trial
-    complete: bool
+    left: int
+    run: FinishedRun
+    settings: Config
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to try; else there was no time."""
+        return not self.left
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ class _Figure:
 def tune(
     where: Place, *, minutes: float, by: By = "recall", on_event: OnEvent = ignore, **resources: Unpack[Resources]
 ) -> Tuned:
-    """Try other configurations than a finished run's, one parameter at a time, as long as there is time.
+    """Try other configurations than a finished run's, one parameter after the other, as long as there is time.
 
     The best value of a parameter is kept for those that follow, where it is better by more than its error. The order
     is always the same, and the run's own configuration is the first.
@@ -178,16 +189,21 @@ def tune(
     figure, before = _measure(run, {}, by, on_event, resources)
     trials = [Trial({}, figure.value, Worth(0.0, 0.0), before)]
     start, best, best_figure, done = figure, trials[0], figure, {_key(run.settings)}
-    space, last = SPACES[by], None
+    space, last = [(key, value) for key, values in SPACES[by].items() for value in values], None
+
+    def tuned(left: int) -> Tuned:
+        return Tuned(by, run.settings.evaluate.k, trials, best, left, run, _with(run.settings, best.changed))
+
     while last is not best:  # until all parameters were gone through without a change
         last = best
-        for key, value in ((key, value) for key, values in space.items() for value in values):
+        for key, value in space:
             changed = {**best.changed, key: value}
             settings = _with(run.settings, changed)
             if _key(settings) in done:
                 continue
             if time.monotonic() >= end:
-                return Tuned(by, run.settings.evaluate.k, trials, best, complete=False)
+                others = {_key(_with(run.settings, {**best.changed, key: value})) for key, value in space}
+                return tuned(left=len(others - done))
             done.add(_key(settings))
             try:
                 figure, before = _measure(run, changed, by, on_event, resources)
@@ -197,7 +213,7 @@ def tune(
             trials.append(Trial(changed, figure.value, figure.gain_over(start), before))
             if figure.gain_over(best_figure).is_real:
                 best, best_figure = trials[-1], figure
-    return Tuned(by, run.settings.evaluate.k, trials, best, complete=True)
+    return tuned(left=0)
 
 
 def _key(settings: Config) -> bytes:

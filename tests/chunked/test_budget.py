@@ -16,6 +16,29 @@ def test_sizes_are_read_with_their_units(text: str | int, n_bytes: int) -> None:
     assert parse_size(text) == n_bytes
 
 
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("64k", 2**16),
+        ("64K", 2**16),
+        ("512M", 2**29),
+        ("512m", 2**29),
+        ("1G", 2**30),
+        ("1.5 g", 3 * 2**29),
+        ("1T", 2**40),
+    ],
+)
+def test_a_unit_without_b_is_binary_as_elsewhere(text: str, n_bytes: int) -> None:
+    """In the options of Docker, Java and systemd."""
+    assert parse_size(text) == parse_budget(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["50%", "50 % ", "%"])
+def test_a_share_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is a share.*: write a size, such as 512MiB or 1\.5GB"):
+        parse_size(text)
+
+
 @pytest.mark.parametrize("text", ["", "MiB", "12XB", "-3MiB", "1,5GB", "1e9"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size"):

@@ -138,6 +138,15 @@ def why(workdir: Path, before: Config | None, now: Config, identity: list[str], 
     return explain(today, today.folders(locate(workdir)), earlier, found)
 
 
+def test_what_changed_within_a_parameter_is_told_alone_and_in_no_language_of_programs(tmp_path: Path) -> None:
+    now = load({"predict": {"latent_weight": 0.8}, "cooccurrence": {"k": 20}})
+    told = why(tmp_path, Config(), now, ["1", "x"])
+    assert told["calibrate"] == "runs, cooccurrence.k 24 -> 20; predict.latent_weight 0.9 -> 0.8"
+    told = why(tmp_path, Config(), load({"split": {"method": "leave-last", "leave_last": 2}}), ["1", "x"])
+    assert "split.leave_last none -> 2" in told["split"]
+    assert "split.method notebook -> leave-last" in told["split"]
+
+
 def test_each_stage_says_why_it_runs(tmp_path: Path) -> None:
     assert set(why(tmp_path, None, Config(), ["1", "x"]).values()) == {"runs, nothing of it is done"}
     changed = why(tmp_path, Config(), load({"neighbors": {"k": 80}, "evaluate": {"k": 10}}), ["1", "x"])

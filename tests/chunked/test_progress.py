@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from engine.chunked import progress
-from engine.chunked.events import Preparing, RoundBegan, StageBegan, StageEnded, TaskEnded
+from engine.chunked.events import Note, Preparing, RoundBegan, StageBegan, StageEnded, StageSkipped, TaskEnded
 from engine.chunked.progress import Progress
 
 
@@ -94,3 +94,43 @@ def test_on_a_terminal_time_passes_though_no_task_ends() -> None:
         shown(StageEnded("split", 1.0, 7 << 20))
     assert "split: train and test" in stream.getvalue()
     assert "peak 7 MiB" in stream.getvalue()
+
+
+def seen(stream: io.StringIO) -> list[str]:
+    """What stands on a terminal's lines in the end."""
+    return [line.rstrip("\r").rpartition("\r")[2] for line in stream.getvalue().split("\n")[:-1]]
+
+
+@pytest.mark.parametrize(("idle", "why"), [(False, "done before"), (True, "nothing to do")])
+def test_a_stage_that_is_skipped_leaves_no_bar_on_a_terminal(idle: bool, why: str) -> None:
+    stream = Terminal()
+    with Progress(stream=stream) as shown:
+        shown(StageBegan("biases", "how far users and items are from the mean", 12))
+        shown(StageSkipped("biases", idle))
+    assert seen(stream) == [f"biases: {why}"]
+
+
+def test_a_bar_and_all_beside_it_fit_a_terminal_whatever_a_stage_does() -> None:
+    stream = Terminal()
+    with Progress(stream=stream) as shown:
+        for stage, does in (("biases", "how far users and items are from the mean"), ("a" * 30, "much"), ("b", "c")):
+            shown(StageBegan(stage, does, 1200))
+            shown(TaskEnded("x.00000", 0.1))
+            shown(StageEnded(stage, 0.1, 1023 << 20))
+    lines = seen(stream)
+    assert [line.partition(":")[0] for line in lines] == ["biases", "a" * 30, "b"]
+    for line in lines:
+        assert len(line) < 80
+        assert " 1200/1200 " in line
+        assert line.endswith("00:00<00:00, peak 1023 MiB")
+
+
+def test_a_note_is_broken_between_words_on_a_terminal_and_one_line_in_a_log() -> None:
+    text = "words " * 20 + "x" * 90
+    for stream in (Terminal(), io.StringIO()):
+        with Progress(stream=stream) as shown:
+            shown(Note(text))
+        lines = stream.getvalue().splitlines()
+        assert " ".join(line.strip() for line in lines) == f"note: {text}"
+        assert len(lines) == (3 if stream.isatty() else 1)
+        assert all(len(line) <= 80 and line.startswith("  words") for line in lines[1:-1])

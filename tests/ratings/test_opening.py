@@ -119,7 +119,7 @@ def test_name_titles_and_synthetic(tmp_path: Path, write: Write) -> None:
         ("sep=;\n", "has only blank lines"),
         ("user,item,rating\n1.5,1,2\n", "line 2, column user: a number with a decimal point is no id: write whole"),
         ("user,item,rating\n1,1,2\n1,1.0,2\n", "line 3, column item: a number with a decimal point is no id"),
-        ("user,item,rating\n1,2,good\n", "line 2, column rating: rating is not a finite number: 'good'"),
+        ("user,item,rating\n1,2,good\n", "rating: rating is not a finite number; mend or delete the line: 'good'"),
         ("user,item,rating\n1,2,3\n1,2\n", "line 3, column rating: missing rating; complete or delete the line: '1,2'"),
         (b"user,item,rating\n1,2\x00,3\n", "is not text: give a CSV, TSV or .dat file, or Parquet"),
         ("user,item,rating\n1,2,3\n".encode("utf-16")[:-1], "cannot be decompressed or decoded ('utf-16-le' codec"),
@@ -257,7 +257,7 @@ def test_a_column_that_may_be_ratings_is_not_passed_over(write: Write) -> None:
 
 
 def test_a_negative_count_is_a_fault(write: Write, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="line 3, column plays: count is negative: '-1'"):
+    with pytest.raises(UsageError, match="line 3, column plays: count is negative; mend or delete the line: '-1'"):
         open_source(write("user,item,plays\n1,2,3\n1,3,-1\n"))
     source = open_source(parquet(tmp_path / "r.parquet", user=[1, 1], item=[2, 3], plays=[3, -1]))
     assert "row 2, column plays: count is negative" in str(locate_fault(source.first))

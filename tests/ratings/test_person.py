@@ -58,7 +58,10 @@ def test_where_the_run_has_no_ratings_items_alone_are_enough(write: Write) -> No
             "line 3, column movieId: item id is not a whole number, as those of the run are; correct it: 'seven'",
         ),
         ("movieId,rating\n31,2.5\n7\n", "line 3, column rating: missing rating"),
-        ("movieId,rating\n31,inf\n", "line 2, column rating: rating is not a finite number: 'inf'"),
+        (
+            "movieId,rating\n31,inf\n",
+            "column rating: rating is not a finite number; mend or delete the line: 'inf'",
+        ),
         ("movieId,rating\n31,2.5,9\n", "line 2: 3 fields where the file has 2"),
         ('movieId,rating\n31,"2.5\n7,4\n', "line 2"),
         (b"\x00\x01\x02\x03", "is not text"),

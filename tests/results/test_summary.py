@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.results.summary import _aligned, _row, describe
+from engine.results.summary import _COVERAGE, _OF_LISTS, _OF_RATINGS, _aligned, _row, describe
 
 
 def test_columns_of_large_figures_do_not_run_together() -> None:
@@ -39,4 +39,12 @@ def test_a_baseline_that_wins_comes_first() -> None:
 
 def test_columns_of_usual_figures_have_their_usual_places() -> None:
     small = {"value": 0.25, "standard_error": 0.001}
-    assert _aligned([_row("RMSE", small, None, "x")]) == ["  RMSE              0.2500 ±0.0010    -                 x"]
+    assert _aligned([_row("RMSE", small, None, "x")]) == ["  RMSE              0.2500 ±0.0010  -               x"]
+
+
+def test_the_tables_fit_80_columns() -> None:
+    figure = {"value": 0.25, "standard_error": 0.001}
+    for key, label, text in [*_OF_RATINGS, *_OF_LISTS, *(("", "coverage", text) for text in _COVERAGE.values())]:
+        if "{coverage}" not in text:
+            (line,) = _aligned([_row(label.format(k=50), figure, figure, text.format(k=50))])
+            assert len(line) <= 80, key

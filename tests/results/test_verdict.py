@@ -29,7 +29,7 @@ def test_a_model_that_wins_is_told_in_words() -> None:
 
 def test_baselines_that_win_are_told() -> None:
     found = metrics(3.171, 0.877, 0.2, 0.25)
-    assert "262 % worse" in in_words(found)[0]
+    assert "predicts ratings much worse than the bias model does (RMSE 3.171, not 0.877)" in in_words(found)
     assert baselines_that_win(found) == [
         "The bias model predicts ratings better than this model: its RMSE is 0.877, not 3.171.",
         "The most popular items are better lists than those of this model: their Recall@50 is 0.250, not 0.200.",
@@ -40,3 +40,19 @@ def test_baselines_that_win_are_told() -> None:
 @pytest.mark.parametrize("found", [metrics(None, None, None, None), {"figures": {}, "config": {"evaluate": {"k": 50}}}])
 def test_what_was_not_measured_is_not_told(found: dict[str, Any]) -> None:
     assert in_words(found) == baselines_that_win(found) == []
+
+
+@pytest.mark.parametrize(
+    ("rmse", "words"),
+    [
+        (0.9504, "about as well as"),
+        (0.9510, "about as well as"),
+        (0.9550, "about as well as"),
+        (0.9450, "1 % better than"),
+        (0.9700, "2 % worse than"),
+        (1.9000, "100 % worse than"),
+        (1.9100, "much worse than"),
+    ],
+)
+def test_a_share_is_told_where_it_says_something(rmse: float, words: str) -> None:
+    assert in_words(metrics(rmse, 0.951, None, None))[0].startswith(f"predicts ratings {words} the bias model does")

@@ -76,6 +76,20 @@ def test_what_configuration_differs_is_told(runs: dict[str, Path]) -> None:
     assert all(each.differences == [0] and each.standard_errors == [0] for each in same.figures)
 
 
+def test_runs_stand_one_below_the_other_and_fit_80_columns() -> None:
+    figure = Figure("recall_at_50", [0.25, 0.5, 0.125, 0.375], [0.25, -0.125, 0.125], [0.0625, 0.0312, 0.0156])
+    settings = {"evaluate.popularity_penalty": [0.25, 0.5, 0.125, 0.375]}
+    told = describe(Comparison(["a", "b", "c", "d"], 1234, 5678, [figure], settings)).splitlines()
+    assert max(map(len, told)) <= 80
+    rows = [line.split() for line in told if line.startswith("Recall@50")]
+    assert [row[1:5] for row in rows] == [
+        ["0.2500", "0.5000", "+0.2500", "±0.0625"],
+        ["0.2500", "0.1250", "-0.1250", "±0.0312"],
+        ["0.2500", "0.3750", "+0.1250", "±0.0156"],
+    ]
+    assert [line.split()[:2] for line in told if "so it is" in line] == [["[1]", "[2]"], ["[1]", "[3]"], ["[1]", "[4]"]]
+
+
 def test_runs_of_other_splits_or_ratings_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="split otherwise"):
         compare([runs["one"], runs["split"]])

@@ -187,6 +187,8 @@ def test_what_cannot_be_tuned_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("space")
 def test_the_command_prints_a_table_and_what_to_set(where: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["tune", str(where), "--minutes", "10", "--by", "rmse", "--quiet"]
+    assert cli.main(["tune", str(where), "--minutes", "0", "--by", "rmse", "--quiet"]) == 0
+    assert "0 other configurations tried, 2 are left: more --minutes go on from here" in capsys.readouterr().out
     assert cli.main(given) == 0
     shown = capsys.readouterr().out
     assert "as the run" in shown
@@ -197,8 +199,14 @@ def test_the_command_prints_a_table_and_what_to_set(where: Path, capsys: pytest.
     assert [row["trial"] for row in found["trials"]] == list(range(len(found["trials"])))
     (best,) = [row for row in found["trials"] if row["best"]]
     assert best["set"] == found["best"]
+    assert found["best"] or "nothing tried is better" in shown
     if found["best"]:
-        assert "run it again with --set predict.shrink=" in shown
+        assert "it may be chance" in shown
+        again, compared = shown.splitlines()[-2:]
+        assert f" --workdir {where}-tuned " in again
+        assert f"--set predict.shrink={found['best']['predict.shrink']}" in again
+        assert compared.endswith(f" compare {where} {where}-tuned")
+    assert f"{len(found['trials']) - 1} other configurations tried, and none is left" in shown
     assert cli.main([*given, "--format", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "trial,set,rmse,gain,gain_error,best,why_not"

@@ -14,7 +14,7 @@ from engine.chunked.budget import GIB, KIB, MIB
 from engine.config import Config, Section
 
 
-def command(settings: Config, dataset: str, allowed: int) -> str:
+def command(settings: Config, dataset: str, allowed: int | None = None) -> str:
     """The command line, for a POSIX shell.
 
     Parameters
@@ -23,11 +23,12 @@ def command(settings: Config, dataset: str, allowed: int) -> str:
         The run's configuration.
     dataset : str
         The name of the data set, where the configuration has none.
-    allowed : int
-        Bytes the run was allowed, where the configuration has no ``memory``.
+    allowed : int or None
+        Bytes the run was allowed, where the configuration has no ``memory``; None: not to be told.
     """
     words = ["engine", "run", settings.dataset or dataset]
-    words += ["--memory", str(settings.memory or _size(allowed))]
+    if memory := settings.memory or (allowed and _size(allowed)):
+        words += ["--memory", str(memory)]
     if settings.workdir is not None:
         words += ["--workdir", settings.workdir]
     if settings.workers is not None:
