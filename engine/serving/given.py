@@ -17,12 +17,13 @@ from engine.serving import ids as lookup
 _NAMES = ("userId", "movieId", "rating", "timestamp")
 
 
-def as_dataset(data: Any) -> Any:
+def as_dataset(data: Any, y: Any = None) -> Any:
     """Ratings as a configuration's ``dataset`` takes them: arrays and columns as a data frame, all else as it is.
 
     Parameters
     ----------
     data : path, data frame, array, sparse matrix, or sequence of columns
+    y : array_like, optional
         See `engine.serving.recommender.Recommender.fit`.
 
     Raises
@@ -33,13 +34,15 @@ def as_dataset(data: Any) -> Any:
     """
     if data is None:
         raise UsageError("no ratings are given, but None: give a path, a data frame, an array, or a list of columns")
+    if y is not None:
+        return _named([*_pairs(data), y])
     if isinstance(data, os.PathLike):
         return os.fspath(data)
     if isinstance(data, np.ndarray) and data.dtype.names is not None:
         return _fields(data)
     if isinstance(data, np.ndarray) and data.ndim == 2:
         return _named(list(data.T))
-    if isinstance(data, list | tuple) and len(data) in (3, 4):
+    if isinstance(data, list | tuple) and len(data) in (2, 3, 4):
         return _named(list(data))
     return data
 
@@ -50,15 +53,29 @@ def _fields(data: NDArray[Any]) -> pl.DataFrame:
 
 
 def _named(columns: Sequence[Any]) -> pl.DataFrame:
-    if len(columns) not in (3, 4):
-        raise UsageError(
-            f"an array with {len(columns)} columns: give users, items, ratings and, if there are any, times"
-        )
-    read = [_ids(columns[0], "user"), _ids(columns[1], "item"), _values(columns[2], "ratings")]
+    if len(columns) not in (2, 3, 4):
+        told = "give users, items and, if there are any, ratings and times"
+        raise UsageError(f"an array with {len(columns)} columns: {told}")
+    read = [_ids(columns[0], "user"), _ids(columns[1], "item"), *(_values(each, "ratings") for each in columns[2:3])]
     read += [_times(each) for each in columns[3:]]
     if len({each.shape for each in read}) > 1:
         raise UsageError(f"columns of shapes {', '.join(str(each.shape) for each in read)}: give as many of each")
     return pl.DataFrame(dict(zip(_NAMES, read, strict=False)))
+
+
+def _pairs(data: Any) -> Sequence[Any]:
+    """The two columns of a table of users and items, whose ratings are given beside it."""
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        columns = list(data.T)
+    elif hasattr(data, "get_columns"):  # a data frame of Polars'
+        columns = data.get_columns()
+    elif hasattr(data, "iloc") and hasattr(data, "columns"):  # of pandas'
+        columns = [data.iloc[:, at].to_numpy() for at in range(data.shape[1])]
+    else:
+        raise UsageError(f"y beside a {type(data).__name__}: it goes with an array or a data frame of users and items")
+    if len(columns) != 2:
+        raise UsageError(f"y beside {len(columns)} columns: give two, users and items, or leave y out")
+    return columns
 
 
 def _ids(column: Any, what: str) -> pl.Series:

@@ -131,6 +131,7 @@ class Recommender:
     def fit(
         cls,
         data: Any,
+        y: ArrayLike | None = None,
         *,
         columns: Sequence[str] | None = None,
         memory: str | int | None = None,
@@ -147,7 +148,10 @@ class Recommender:
         ----------
         data : path, data frame, array, sparse matrix, or sequence of columns
             What ``dataset`` of a configuration may be: a ratings file or its URL, a data frame, a SciPy matrix of users
-            x items. Or an array, or a list of columns: users, items, ratings and, if there are any, times.
+            x items. Or an array, or a list of columns: users, items and, if there are any, ratings and times. Without
+            ratings each row is a click, say, and counts 1.
+        y : array_like, shape (n,), optional
+            Ratings, where ``data`` is an array or data frame of users and items alone, as scikit-learn has them.
         columns : sequence of str, optional
             Names of the columns of users, items, ratings and (optionally) times, where they are unusual.
         memory : str or int, optional
@@ -180,7 +184,7 @@ class Recommender:
         where = str(workdir if folder is None else folder / "run")
         try:
             asked = {
-                "dataset": given.as_dataset(data),
+                "dataset": given.as_dataset(data, y),
                 "columns": None if columns is None else tuple(columns),
                 "memory": memory,
                 "workers": workers,
