@@ -83,7 +83,12 @@ def test_its_figures_are_those_of_the_evaluated_run(runs: tuple[engine.RunResult
     assert page.popularity is None
     assert read_rows(page.measured) == read_rows(evaluated.metrics)
     pytest.importorskip("altair")
-    assert "the run with the same parameters that was evaluated" in write(refitted.workdir).read_text()
+    written = write(refitted.workdir).read_text()
+    assert "the run with the same parameters that was evaluated" in written
+    for untrue in ("this run</th>", "an earlier version made it", "There is no recall:"):
+        assert untrue not in written
+    for told in ("the evaluated run</th>", '<div class="note">the evaluated run; bias model', "and counted none"):
+        assert told in written
     again = publishing.names(refitted.workdir)
     assert len(again) == 2
     with pytest.raises(UsageError, match="held nothing out"):
