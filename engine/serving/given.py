@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,10 @@ def _pairs(data: Any) -> Sequence[Any]:
 
 
 def _ids(column: Any, what: str) -> pl.Series:
-    """Ids of users or items; whole numbers as such, though they are in an array of objects."""
+    """A column of ids of users or items; whole numbers as such, though they are in an array of objects."""
     lookup.refuse_masked(column, f"{what}s")
+    if np.isscalar(column):
+        raise UsageError(f"{what}s are {column!r:.40}: give a column of ids, one for each rating")
     if not isinstance(column, list | tuple) and (values := np.asarray(column)).dtype.kind == "O":
         column = values.tolist()
     return lookup.as_ids(column, what)
@@ -110,16 +112,20 @@ def _values(column: Any, what: str) -> pl.Series:
         raise UsageError(f"{what} cannot be read ({told:.200}): give values of one type") from None
 
 
-def sections(settings: dict[str, Any]) -> dict[str, Any]:
-    """Configuration keys given as keywords; refuse what `fit` has parameters for.
+def sections(settings: Mapping[str, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of the configuration, given as a mapping and as keywords; refuse what `fit` has parameters for.
 
     Raises
     ------
     UsageError
-        Where one is no section.
+        Where one is no section, or is given both ways.
     """
+    for name in keywords:
+        if name in settings:
+            raise UsageError(f"{name} is in settings and beside them: give it once")
+    given = {**settings, **keywords}
     known = set(Config.__struct_fields__) - {"dataset", "columns", "workdir", "memory", "workers"}
-    for name in settings:
+    for name in given:
         if name not in known:
             raise UsageError(f"fit takes no '{name}': known are {', '.join(sorted(known))}")
-    return settings
+    return given

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import Interrupted, UsageError
 from engine.chunked.plain import at_least_one, one_of, truth
+from engine.chunked.printable import printable
 from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
 from engine.config import load
@@ -48,17 +50,20 @@ def _opened(where: Place, memory: int, unpack: bool) -> OpenedRun:
         return opened
 
 
-def _listed(ids: Any) -> Any:
-    """Ids as several; a single one as a list of it."""
-    return ids if np.ndim(ids) else [ids]
+def _warn_of_none(columns: Sequence[int], items: pl.Series) -> None:
+    """Name the items that have none near them, which an answer does not show."""
+    if columns:
+        named = ", ".join(printable(str(items[int(column)])) for column in columns[:3])
+        more = f" and {len(columns) - 3} more" * (len(columns) > 3)
+        warnings.warn(f"no item is near {named}{more}: too few ratings in common", stacklevel=4)
 
 
 class Recommender:
     """A finished run, asked for items, ratings and like-minded users.
 
-    Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
-    NumPy makes a one-dimensional array of. Answers are Polars data frames; for ids in a Series of pandas' they are its
-    data frames, for a NumPy array arrays with named fields, as they are for a newcomer whose items came so. Every
+    Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes one, or anything
+    that NumPy makes a one-dimensional array of. Answers are Polars data frames; for ids in a Series of pandas' they are
+    its data frames, for a NumPy array arrays with named fields, as they are for a newcomer whose items came so. Every
     method raises DamagedError where a file that it reads is damaged so that it cannot be read, and UsageError in a
     process that was forked after a Recommender was opened, after `close`, and where a newer run has removed what it
     reads.
@@ -138,7 +143,8 @@ class Recommender:
         workers: int | None = None,
         workdir: Place | None = None,
         progress: bool | None = None,
-        **settings: Any,
+        settings: Mapping[str, Any] | None = None,
+        **sections: Any,
     ) -> Self:
         """Learn from ratings, within a memory budget, and open what was learned.
 
@@ -163,8 +169,10 @@ class Recommender:
             Where the run is kept, resumable. None: in a temporary folder, which goes with the Recommender.
         progress : bool, optional
             Whether to show progress. None: on a terminal and in a notebook.
-        **settings
-            Sections of the configuration, such as ``neighbors={"k": 80}``, and ``preset``.
+        settings : mapping, optional
+            Sections of the configuration, such as ``{"neighbors": {"k": 80}}``, and ``preset``.
+        **sections
+            The same as keywords, such as ``neighbors={"k": 80}``.
 
         Raises
         ------
@@ -191,7 +199,8 @@ class Recommender:
                 "workdir": where,
             }
             told = {name: value for name, value in asked.items() if value is not None}
-            run_pipeline(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
+            own = given.sections(settings or {}, sections)
+            run_pipeline(load({"split": {"method": "none"}}, own, told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
         except BaseException as error:
             if folder is not None:
@@ -306,8 +315,8 @@ class Recommender:
 
         Parameters
         ----------
-        users : array_like, shape (n,), or Newcomer
-            Ids, in the order wanted; of an id given twice the list is there twice.
+        users : id, array_like of ids, shape (n,), or Newcomer
+            In the order wanted; of an id given twice the list is there twice.
         k : int
             Items for each user; fewer where fewer are new to the user.
         include_test : bool
@@ -371,10 +380,10 @@ class Recommender:
 
         Parameters
         ----------
-        users : array_like, shape (n,), or Newcomer
-            Ids; one newcomer stands for all pairs.
-        items : array_like, shape (n,)
-            Id of the item of each pair.
+        users : id, array_like of ids, shape (n,), or Newcomer
+            One newcomer stands for all pairs.
+        items : id, or array_like of ids, shape (n,)
+            The item of each pair.
         on_unknown : {"error", "mean"}
             What becomes of ids that the run does not have: an error, or the rating to expect of a user, or of an item,
             who differs from the mean in nothing. Only for users given by ids.
@@ -455,7 +464,7 @@ class Recommender:
         k, opened = at_least_one(k, "users"), self._opened
         if isinstance(user, Newcomer):
             return like(alike.near_users(opened, opened.newcomer(user), k), user)
-        codes = lookup.find(_listed(user), opened.users, "user", self._where)
+        codes = lookup.find(user, opened.users, "user", self._where)
         found = (alike.near_users(opened, opened.known(code), k) for code in codes[:, None])
         return like(alike.together(found, lookup.take(opened.users, codes)), user) if np.ndim(user) else next(found)
 
@@ -474,8 +483,9 @@ class Recommender:
         DataFrame
             A row an item, nearest first: ``item``: id. ``title``: text, null where not known. ``similarity``: float32,
             the cosine of the two items' vectors, shrunk for items with few ratings. ``n_ratings``: uint32, train
-            ratings of the item. None of an item with fewer than ``item_neighbors.min_ratings`` ratings. ``of`` as
-            `similar_users` has it.
+            ratings of the item. ``of`` as `similar_users` has it. There is no row of an item that has none near it,
+            such as one with fewer than ``item_neighbors.min_ratings`` ratings. Where several are asked about, a
+            `UserWarning` names those.
 
         Raises
         ------
@@ -486,9 +496,12 @@ class Recommender:
         nearest = opened.near_items
         if nearest is None:
             raise UsageError("this run has the notebook's model, which knows no similar items: run the default preset")
-        columns = lookup.find(_listed(item), opened.items, "item", self._where)
-        found = (alike.near_items(opened, nearest, column, k) for column in columns[:, None])
-        return like(alike.together(found, lookup.take(opened.items, columns)), item) if np.ndim(item) else next(found)
+        columns = lookup.find(item, opened.items, "item", self._where)
+        found = [alike.near_items(opened, nearest, column, k) for column in columns[:, None]]
+        if not np.ndim(item):
+            return found[0]
+        _warn_of_none([code for code, each in zip(columns, found, strict=True) if each.is_empty()], opened.items)
+        return like(alike.together(found, lookup.take(opened.items, columns)), item)
 
     @telling_damage
     def find_items(self, text: str, k: int = 10) -> pl.DataFrame:
@@ -530,8 +543,9 @@ class Recommender:
 
         Parameters
         ----------
-        items, ratings : array_like, shape (n,)
-            Ids of items, and ratings within the range of the data's; of an item rated twice the later counts.
+        items : id, or array_like of ids, shape (n,)
+        ratings : number, or array_like, shape (n,)
+            Ratings within the range of the data's; of an item rated twice the later counts.
 
         Raises
         ------

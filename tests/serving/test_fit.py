@@ -231,8 +231,8 @@ def test_ratings_may_be_given_beside_pairs_as_scikit_learn_has_them(pairs: Any) 
         (RATED, [4.0, 3.0, 5.0], "y beside 3 columns: give two"),
         (RATED[:, :2], [4.0, 3.0], "columns of shapes .*: give as many of each"),
         (np.ones((3, 1), dtype=int), None, "an array with 1 columns: give users, items and, if there are any, ratings"),
-        (["a.csv", "b.csv"], None, "user a.csv: give a list"),
-        ([5, 6], None, "user 5: give a list"),
+        (["a.csv", "b.csv"], None, "users are 'a.csv': give a column of ids"),
+        ([5, 6], None, "users are 5: give a column of ids"),
     ],
 )
 def test_pairs_that_are_none_are_refused_in_a_sentence(data: Any, y: Any, told: str) -> None:
@@ -254,3 +254,13 @@ def test_a_fault_of_what_is_given_is_told_by_its_row(tmp_path: Path) -> None:
         driver.run(engine.Config(dataset=RATED, test=frame, workdir=str(tmp_path / "w"), memory="512MiB"))
     with pytest.raises(UsageError, match=r"^the data frame: all counts are 0"):
         Recommender.fit(RATED.select("userId", "movieId", clicks=pl.lit(0)), memory="512MiB")
+
+
+def test_sections_are_taken_as_a_mapping_too_as_the_estimator_takes_them(fitted: Recommender) -> None:
+    with Recommender.fit(RATINGS, memory="512MiB", settings={"neighbors": {"k": 7}}, factors=SMALL["factors"]) as other:
+        assert other.run.settings.neighbors.k == 7
+        assert other.recommend(other.users, 4).equals(fitted.recommend(fitted.users, 4))
+    with pytest.raises(UsageError, match="factors is in settings and beside them: give it once"):
+        Recommender.fit(RATINGS, settings=SMALL, factors={})
+    with pytest.raises(UsageError, match="fit takes no 'dataset'"):
+        Recommender.fit(RATINGS, settings={"dataset": "x"})
