@@ -170,7 +170,8 @@ class Recommender:
         progress : bool, optional
             Whether to show progress. None: on a terminal and in a notebook.
         settings : mapping, optional
-            Sections of the configuration, such as ``{"neighbors": {"k": 80}}``, and ``preset``.
+            Sections of the configuration, such as ``{"neighbors": {"k": 80}}``, ``preset``, and ``titles``: the path of
+            a file of titles, which data frames have none beside them.
         **sections
             The same as keywords, such as ``neighbors={"k": 80}``.
 
