@@ -347,7 +347,8 @@ class Recommender:
             ``n_ratings``: uint32, train ratings of the item.
             ``popular``: bool, whether it is in the list for being popular; it has no score then.
             ``reason``: text, what added most to the score: ``neighbors``; ``item``, one of the user's own that this one
-            is like; ``vectors``, those of user and item, which stand for all that was rated; ``popularity``.
+            goes with, being near to it or taken by the same users; ``vectors``, those of user and item, which stand for
+            all that was rated; ``popularity``.
             ``reason_item``, ``reason_title`` and ``reason_rating`` (float32): that item of the user's own, and what the
             user gave it, null with implicit feedback and for `likes`; null for all other reasons.
 
