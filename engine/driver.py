@@ -33,13 +33,12 @@ from engine.pipeline import pipeline_of
 from engine.ratings.converted import with_converted
 from engine.ratings.frames import is_frame, write_frame
 from engine.ratings.resolve import resolve
+from engine.ratings.source import FRAMES, frame_name
 from engine.results import recorded
 
 RunResult = chunked.RunResult
 
 _RUNS = "runs"
-# Where data frames are in a work directory.
-_FRAMES = "dataset"
 # Bytes of a folder's name: file systems take 255.
 _LONGEST = 150
 
@@ -224,12 +223,12 @@ def _with_frames_written(settings: Config) -> Config:
         digests = {
             name: write_frame(frame, settings.columns, Path(folder) / name, name) for name, frame in frames.items()
         }
-        names = {name: f"frame-{digest[:8]}" for name, digest in digests.items()}
+        names = {name: frame_name(digest) for name, digest in digests.items()}
         where = settings.workdir or f"{_RUNS}/{next(iter(names.values()))}"
         workdir.make(where)
         for name, called in names.items():
-            _adopt(Path(folder) / name, locate(where).enclosed() / _FRAMES, f"{called}.parquet")
-    places = {name: f"{where}/{_FRAMES}/{called}.parquet" for name, called in names.items()}
+            _adopt(Path(folder) / name, locate(where).enclosed() / FRAMES, f"{called}.parquet")
+    places = {name: f"{where}/{FRAMES}/{called}.parquet" for name, called in names.items()}
     return msgspec.structs.replace(settings, workdir=where, **places)
 
 
@@ -245,7 +244,7 @@ def _adopt(written: Path, place: Location, name: str) -> None:
 
 def _remove_other_frames(settings: Config, where: str) -> None:
     """Remove the data frames of earlier runs from the work directory, where this run is of some."""
-    place = locate(where).enclosed() / _FRAMES
+    place = locate(where).enclosed() / FRAMES
     own = {Path(each).name for each in (settings.dataset, settings.test) if each is not None}
     names = place.names()
     if own & set(names):

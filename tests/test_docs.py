@@ -89,3 +89,18 @@ def test_the_guides(sample_dir: Path, tmp_path: Path) -> None:
             for (command, expected), got in zip(steps, printed, strict=True):
                 same = doctest.OutputChecker().check_output(plain(expected), plain(got), doctest.ELLIPSIS)
                 assert same, f"{page.name}: $ {command}\n{got}"
+
+
+def test_a_wheel_is_installed_from_the_folder_that_it_was_copied_to() -> None:
+    (named,) = re.findall(r"`pip install (\S+\.whl)`", (ROOT / "docs/index.md").read_text())
+    assert Path(named).parent == Path()
+    assert named.startswith("./"), "else pip may take it for a name"
+
+
+def test_how_long_the_tests_take_is_said_once() -> None:
+    told = [
+        re.search(r"make test .*?(about .*)$", (ROOT / name).read_text(), re.MULTILINE)
+        for name in ("README.md", "CONTRIBUTING.md")
+    ]
+    assert len({found and found[1] for found in told} - {None}) == 1
+    assert all(told)

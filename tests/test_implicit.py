@@ -132,7 +132,10 @@ def test_answers_have_scores_and_reasons_that_fit(clicks: Path, tmp_path: Path) 
     shown = answers.describe_items(listed, [2, 5], n_users, recommender.predicts_ratings, recommender.implicit)
     assert "score\n" in shown
     first = listed.row(0, named=True)
-    why = {"item": f"like {first['reason_item']}\n", "neighbors": f"{first['n_raters']} of your 7 neighbours took it\n"}
+    why = {
+        "item": f"goes with {first['reason_item']}\n",
+        "neighbors": f"{first['n_raters']} of your 7 neighbours took it\n",
+    }
     assert why[first["reason"]] in shown
     assert listed["reason_rating"].null_count() == listed.height
     assert "rating" not in shown

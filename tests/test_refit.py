@@ -18,6 +18,9 @@ from engine.results import summary
 from engine.results.report import content, write
 from engine.results.report.tables import read_rows
 from engine.serving.compare import compare
+from engine.serving.comparison_page import render
+from engine.serving.lists import measure_lists
+from engine.serving.tuning import tune
 from tests.support.ratings import synthetic_ratings, write_ratings
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -83,11 +86,54 @@ def test_its_figures_are_those_of_the_evaluated_run(runs: tuple[engine.RunResult
     assert page.popularity is None
     assert read_rows(page.measured) == read_rows(evaluated.metrics)
     pytest.importorskip("altair")
-    assert "the run with the same parameters that was evaluated" in write(refitted.workdir).read_text()
+    written = write(refitted.workdir).read_text()
+    assert "the run with the same parameters that was evaluated" in written
+    for untrue in ("this run</th>", "an earlier version made it", "There is no recall:"):
+        assert untrue not in written
+    for told in ("the evaluated run</th>", '<div class="note">the evaluated run; bias model', "and counted none"):
+        assert told in written
     again = publishing.names(refitted.workdir)
     assert len(again) == 2
+
+
+def test_a_refit_leaves_the_evaluated_run_to_be_compared_and_tuned(
+    runs: tuple[engine.RunResult, engine.RunResult], ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated, refitted = runs
+    other = engine.run(load({"dataset": str(ratings), "workdir": str(tmp_path / "o"), "memory": "1GiB"}, SMALL))
+    found = compare([refitted.workdir, other.workdir])
+    figures = {each.name: each.values[0] for each in found.figures}
+    assert figures["rmse"] == pytest.approx(evaluated.metrics["rmse"])
+    told = f"{refitted.workdir}: its newest run held nothing out; compared is the last evaluated"
+    assert found.notes == [told]
+    assert told in render(found)
+    assert cli.main(["compare", str(other.workdir), str(refitted.workdir)]) == 0
+    assert f"note: {told}" in capsys.readouterr().err
+    assert tune(refitted.workdir, minutes=0, memory="1GiB").by == "recall"
+    lists = tmp_path / "lists.csv"
+    lists.write_text("user,item,rank\n1,1,1\n")
+    assert measure_lists(refitted.workdir, lists).figures
+
+
+def test_a_refit_says_what_answers_and_figures_are_of(ratings: Path, tmp_path: Path, capsys: Any) -> None:
+    command = ["run", str(ratings), f"--workdir={tmp_path / 'w'}", "--memory=1GiB", "--quiet"]
+    sections = [f"--set={name}.{key}={value}" for name in SMALL for key, value in SMALL[name].items()]
+    assert cli.main([*command, *sections]) == 0
+    assert "refitted" not in capsys.readouterr().err
+    assert cli.main([*command, "--refit"]) == 0
+    assert "note: answers come from the refitted model now; figures" in capsys.readouterr().err
+
+
+def test_of_work_directories_without_an_evaluated_run_there_is_no_comparison(ratings: Path, tmp_path: Path) -> None:
+    run = engine.run(
+        load(
+            {"dataset": str(ratings), "workdir": str(tmp_path / "w"), "memory": "1GiB"},
+            SMALL,
+            {"split": {"method": "none"}},
+        )
+    )
     with pytest.raises(UsageError, match="held nothing out"):
-        compare([refitted.workdir, refitted.workdir])
+        compare([run.workdir, run.workdir])
 
 
 def test_a_refit_takes_no_parameters_and_needs_an_evaluated_run(

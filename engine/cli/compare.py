@@ -55,5 +55,7 @@ def _compare(options: argparse.Namespace) -> int:
 
         write_output(options.html, comparison_page.render(found).encode())
         note(f"page written: {options.html}")
+    for told in found.notes:
+        note(told)
     show(options, lambda: compare.describe(found), compare.as_mapping(found), rows)
     return 0

@@ -19,7 +19,7 @@ from engine.chunked.executors.base import environment
 from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
-from engine.cli.showing import called, from_here, progress, say, show
+from engine.cli.showing import called, from_here, note, progress, say, show
 from engine.results import report, summary, verdict
 
 _RUN_EXAMPLES = """examples:
@@ -38,7 +38,8 @@ def add(commands: Any) -> None:
     run.add_argument(
         "--refit",
         action="store_true",
-        help="learn from all ratings, with the parameters of the last run of the work directory that was evaluated",
+        help="learn from all ratings, with the parameters of the last run of the work directory that was evaluated; "
+        "answers are then of this model, and the figures of that run stay for engine compare",
     )
     run.add_argument(
         "--keep",
@@ -71,6 +72,8 @@ def _run(options: argparse.Namespace) -> int:
         result = driver.run(settings(options), on_event, fresh=options.fresh, refit=options.refit)
         if options.report:
             on_event(Preparing("writing the report"))
+    if options.refit:
+        note("answers come from the refitted model now; figures, and engine compare, are of the run evaluated before")
     written = report.write(result.workdir) if options.report else None
     mapping: dict[str, Any] = {"workdir": str(result.workdir), "metrics": result.metrics}
     mapping |= {"stages": [msgspec.to_builtins(entry) for entry in result.stages]}

@@ -15,7 +15,8 @@ from engine.model.parameters import RANKING_PARTS
 from engine.model.ranking import Ranking
 
 REASONS = ("vectors", "neighbors", "item", "popularity")
-"""The vectors of user and item fit; neighbours vote for it; it is like an item of the user's own; it is popular."""
+"""The vectors of user and item fit; neighbours vote for it; it goes with an item of the user's own, being
+near to it or taken by the same users; it is popular."""
 
 _NEIGHBORS, _ITEM, _POPULARITY = (REASONS.index(reason) for reason in ("neighbors", "item", "popularity"))
 _VOTES, _TOGETHER = (RANKING_PARTS.index(part) for part in ("votes", "together"))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from engine.chunked.errors import UsageError, is_short
 from engine.chunked.storage import Location
+from engine.ratings.columns import in_python
 from engine.ratings.encodings import UTF8, Encoding
 from engine.ratings.lengths import MOST_RECORD, Lengths
 from engine.ratings.records import ID_NUMBER, INTEGER, NUMBER, Record, fits_int64, open_bytes, read_records, whole
@@ -47,12 +48,23 @@ class Fault:
     problem: str
     text: str
     unit: str = "line"
+    frame: str = ""
+    """What the data frame is called that it is in, if it is no file of the user's."""
 
     def __str__(self) -> str:
+        if self.frame:
+            return self._in_frame()
         line = f", {self.unit} {self.line}" if self.line else ""
         column = f", column {self.column}" if self.column else ""
         text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
         return f"{self.path}{line}{column}: {self.problem}: {text!r}"
+
+    def _in_frame(self) -> str:
+        """The same for who has no file, and no command line."""
+        column = f", column {self.column}" if self.column else ""
+        problem = in_python(self.problem).replace(THE_FIRST, "those at its top")
+        text = f": {self.text[:60]!r}" if self.text else ""
+        return f"row {self.line} of {self.frame}, counted from 1{column}: {problem}{text}"
 
 
 def locate_fault(file: RatingsFile) -> Fault | None:
@@ -188,7 +200,7 @@ def _parquet_fault(file: RatingsFile) -> Fault | None:
         return Fault(file.path, 0, None, "cannot be read, it is cut or damaged: write it again", str(exc))
     problems = ((c.name, cell_problem(file, c, text), text) for c, text in zip(raw, texts, strict=True))
     column, problem, text = next(found for found in problems if found[1])
-    return Fault(file.path, row.item() + 1, column, problem, text, "row")
+    return Fault(file.path, row.item() + 1, column, problem, text, "row", file.called if file.of_frame else "")
 
 
 def cell_problem(file: RatingsFile, column: Column, text: str) -> str:
@@ -197,7 +209,7 @@ def cell_problem(file: RatingsFile, column: Column, text: str) -> str:
     kept_blanks = file.format == "parquet" and column.type == "string"
     if not (text if kept_blanks else text.strip(BLANKS)):
         optional = _NO_TIMES if column.kind == "timestamp" else ""
-        return f"missing {what}; complete or delete the line{optional}"
+        return f"missing {what}; complete or delete the {'row' if file.format == 'parquet' else 'line'}{optional}"
     if column.kind == "timestamp":
         return _time_problem(file, text, what)
     if column.kind == "rating":

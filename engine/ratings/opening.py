@@ -139,11 +139,12 @@ def _agreed(files: Sequence[RatingsFile], times: bool) -> tuple[RatingsFile, ...
     """
     first = files[0]
     if other := next((file for file in files if file.values != first.values), None):
-        raise UsageError(f"{first.path} has {first.values}, {other.path} has {other.values}: give files of one kind")
+        told = f"{first.called} has {first.values}, {other.called} has {other.values}"
+        raise UsageError(f"{told}: give files of one kind")
     timeless = next((file for file in files if file.columns[3] is None), None)
     if times and timeless is not None:
         raise UsageError(
-            f"{timeless.path} has the columns {', '.join(timeless.fields)}, none of them with timestamps, which a "
+            f"{timeless.called} has the columns {', '.join(timeless.fields)}, none of them with timestamps, which a "
             f"split by time needs: name it with {COLUMNS_OPTION}, or use --set split.method=notebook"
         )
     user_type, item_type = _id_type(file.user_type for file in files), _id_type(file.item_type for file in files)

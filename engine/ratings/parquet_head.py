@@ -40,12 +40,11 @@ def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> 
 
 
 def _opened(file: RatingsFile, columns: Sequence[str] | None, times: bool) -> tuple[RatingsFile, list[str]]:
-    path = file.path
     schema, metadata = _footer(file)
-    names, values = choose(path, list(schema), columns)
+    names, values = choose(file.called, list(schema), columns)
     if metadata.num_rows == 0:
-        raise NoRatingsError(f"{path} has columns and no ratings")
-    user_type, item_type = _id_types(path, schema, metadata, names)
+        raise NoRatingsError(f"{file.called} has columns and no ratings")
+    user_type, item_type = _id_types(file.called, schema, metadata, names)
     file = replace(
         file,
         fields=tuple(schema),
@@ -88,7 +87,7 @@ def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
         raise UsageError(f"{file.path} has columns of the same name ({exc}): rename one, and write it again") from exc
 
 
-def _id_types(path: Location, schema: Mapping[str, pl.DataType], metadata: Any, names: Names) -> tuple[IdType, IdType]:
+def _id_types(called: str, schema: Mapping[str, pl.DataType], metadata: Any, names: Names) -> tuple[IdType, IdType]:
     """Return how ids of users and of items are read; refuse types that are neither ids nor ratings."""
     user, item, rating, _ = names
     types: list[IdType] = ["int64" if schema[name].is_integer() else "string" for name in (user, item)]
@@ -99,7 +98,7 @@ def _id_types(path: Location, schema: Mapping[str, pl.DataType], metadata: Any, 
         ):
             wanted = "numbers" if name == rating else "whole numbers or text"
             otherwise = f"; {sense.instead(names)}" if name == rating and schema[name].is_temporal() else ""
-            told = f"{path}, column {name} has type {schema[name]} where {wanted} are needed: cast it{otherwise}"
+            told = f"{called}, column {name} has type {schema[name]} where {wanted} are needed: cast it{otherwise}"
             raise UsageError(told)
     return "string" if user in large else types[0], "string" if item in large else types[1]
 
@@ -124,8 +123,8 @@ def _with_times(file: RatingsFile, head: pl.DataFrame, times: bool) -> tuple[Rat
     settled = _time_type(head[column.kind].drop_nulls())
     if settled is None and times:
         raise UsageError(
-            f"{file.path}, column {column.name} has type {dtype} where times are needed (numbers, dates and times, or "
-            "ISO text): cast it"
+            f"{file.called}, column {column.name} has type {dtype} where times are needed (numbers, dates and times, "
+            "or ISO text): cast it"
         )
     if settled is None or (settled[0] == "text" and not times):
         notes = [] if settled else [f"column {column.name} is ignored: its type is {dtype}"]
@@ -174,7 +173,7 @@ def _text_bytes(file: RatingsFile, metadata: Any) -> int:
                 lengths = _entry_bytes(opened, number, column.path_in_schema) if column.has_dictionary_page else [mean]
                 if max(mean, *lengths) > MOST_ID:
                     raise UsageError(
-                        f"{file.path}, column {column.path_in_schema}, row group {number} has ids of "
+                        f"{file.called}, column {column.path_in_schema}, row group {number} has ids of "
                         f"{max(mean, *lengths)} bytes, {MOST_ID} are allowed: give shorter ones"
                     )
                 means.append(max(mean, sum(lengths) // len(lengths)))

@@ -34,9 +34,8 @@ def refuse_nonsense(file: RatingsFile, ratings: Sequence[float]) -> list[str]:
         return []
     times = [rating for rating in ratings if rating >= LEAST_TIME or _is_date(rating)]
     if 2 * len(times) > len(ratings):
-        raise UsageError(
-            f"{file.path}, column {name} looks like times, not {file.values} ({times[0]:.0f}): {instead(file.columns)}"
-        )
+        told = f"column {name} looks like times, not {file.values} ({times[0]:.0f})"
+        raise UsageError(f"{file.called}, {told}: {instead(file.columns)}")
     if file.values != "ratings" or len(ratings) < _LEAST_ROWS:
         return []
     n_different, without = len(set(ratings)), f"--columns {','.join(file.columns[:2])}"

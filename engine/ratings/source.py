@@ -6,6 +6,7 @@ Nothing here loads Polars: who only opens text files need not carry it, and can 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +31,20 @@ MOST_RATING = 1e12
 # Bytes of an id that is text.
 MOST_ID = 1 << 12
 _PIECE = 1 << 18
+FRAMES = "dataset"
+"""The folder of a work directory that data frames are written to."""
+_FRAME = re.compile(FRAMES + r"/frame-[0-9a-f]{8}\.parquet$")
+
+
+def frame_name(digest: str) -> str:
+    """What a data frame is called in a work directory, by its SHA-256.
+
+    Examples
+    --------
+    >>> frame_name("dc711987aa")
+    'frame-dc711987'
+    """
+    return f"frame-{digest[:8]}"
 
 
 class NoRatingsError(UsageError):
@@ -108,6 +123,18 @@ class RatingsFile:
     group_text_bytes: int = 0
     held_out: bool = False
     pieces: int = 1
+
+    @property
+    def of_frame(self) -> bool:
+        """Whether it is a data frame of the caller's, who has not chosen its path and need not know it."""
+        return bool(_FRAME.search(str(self.path)))
+
+    @property
+    def called(self) -> str:
+        """What it is called in messages."""
+        if not self.of_frame:
+            return str(self.path)
+        return "the data frame of the test part" if self.held_out else "the data frame"
 
     @property
     def local(self) -> Path:

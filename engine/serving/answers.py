@@ -101,7 +101,7 @@ def _why(row: Mapping[str, Any], n_users: int, implicit: bool) -> str:
             return neighbors if row["mean_rating"] is None else f"{neighbors}, {row['mean_rating']:.1f} on average"
         case "item":
             gave = "" if row["reason_rating"] is None else f", which you gave {row['reason_rating']:g}"
-            return f"like {_short(row['reason_title'] or row['reason_item'])}{gave}"
+            return f"goes with {_short(row['reason_title'] or row['reason_item'])}{gave}"
         case "vectors":
             return f"fits your taste as a whole; {neighbors}"
         case _:
@@ -135,7 +135,7 @@ def describe_near(item: str, items: pl.DataFrame) -> str:
     """The same for people."""
     head = f"item {printable(item)}"
     if items.is_empty():
-        return f"{head}\n      no item near: too few ratings"
+        return f"{head}\n      no item near: too few ratings in common; a list needs fewer"
     lines = [f"{head:<{_TITLE + 6}}cosine  ratings"]
     for rank, row in enumerate(items.iter_rows(named=True), 1):
         shown = _short(row["title"] or row["item"])

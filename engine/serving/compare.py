@@ -23,7 +23,7 @@ from engine.chunked.errors import UsageError
 from engine.chunked.printable import printable
 from engine.config import Section
 from engine.model.metrics import Mean
-from engine.serving.finished import FinishedRun, damage_told, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_measured
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Comparison:
         Without those of lists where the runs do not like the same test items.
     settings : dict of str to list
         Configuration keys that differ, with their value in each run.
+    notes : sequence of str
+        Of which work directories it is not the newest run.
     """
 
     names: list[str]
@@ -81,10 +83,13 @@ class Comparison:
     n_pairs: int
     figures: list[Figure]
     settings: dict[str, list[Any]]
+    notes: Sequence[str] = ()
 
 
 def compare(places: Sequence[Any]) -> Comparison:
     """Compare finished runs with the first of them.
+
+    Where the newest run of a work directory is a refit, it is the one that was evaluated before.
 
     Parameters
     ----------
@@ -94,14 +99,14 @@ def compare(places: Sequence[Any]) -> Comparison:
     Raises
     ------
     UsageError, DamagedError
-        As `engine.serving.finished.open_finished`; UsageError, too, for fewer than two, and for runs of other ratings
+        As `engine.serving.finished.open_measured`; UsageError, too, for fewer than two, and for runs of other ratings
         or with other test ratings, which cannot be compared.
     """
     if len(places) < 2:
         for place in places:
-            open_finished(place)  # a folder of work directories is told as that
+            open_measured(place)  # a folder of work directories is told as that
         raise UsageError("give two work directories or more")
-    runs = [open_finished(place) for place in places]
+    runs = [open_measured(place) for place in places]
     for run in runs:
         if "evaluate" not in run.stages:
             raise UsageError(f"{run.workdir}: held nothing out, so it has no figures to compare: run it with a split")
@@ -118,12 +123,14 @@ def _compared(runs: Sequence[FinishedRun]) -> Comparison:
     for run, table in zip(runs[1:], tables[1:], strict=True):
         if not table.select("user", "n_test").equals(tables[0].select("user", "n_test")):
             raise UsageError(f"{run.workdir}: other test ratings than in {runs[0].workdir}: they cannot be compared")
+    earlier = [run for run in runs if run.earlier]
     return Comparison(
         [str(run.workdir) for run in runs],
         len(tables[0]),
         int(tables[0]["n_test"].sum()),
         list(figures_of(tables)),
         dict(_settings_that_differ(runs)),
+        [f"{run.workdir}: its newest run held nothing out; compared is the last evaluated" for run in earlier],
     )
 
 
@@ -202,7 +209,7 @@ def as_mapping(found: Comparison) -> dict[str, Any]:
         for each in found.figures
     }
     counts = {"n_users": found.n_users, "n_test": found.n_pairs}
-    return {"runs": found.names, **counts, "figures": figures, "settings": found.settings}
+    return {"runs": found.names, **counts, "figures": figures, "settings": found.settings, "notes": [*found.notes]}
 
 
 def describe(found: Comparison) -> str:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from engine import __version__
 from engine.chunked.printable import printable
 from engine.results import report
-from engine.serving.compare import Comparison, label
+from engine.serving.compare import Comparison, label, lower_is_better
 
 _HERE = Path(__file__).parent
 _STYLE = Path(report.__file__).parent / "report.css"
@@ -23,7 +23,7 @@ _HALF = 48
 class Row(NamedTuple):
     """One figure of a run beside that of the first.
 
-    ``low`` and ``high`` are where its interval is drawn.
+    ``low`` and ``high`` are where its interval is drawn, to the right where it is better.
     """
 
     label: str
@@ -68,9 +68,9 @@ def _rows(found: Comparison, place: int) -> Iterator[Row]:
     """The figures of the run at ``place`` among those that are compared with the first."""
     for figure in found.figures:
         difference, error = figure.differences[place], figure.standard_errors[place]
-        # Each figure is drawn to the scale of what it differs by at most, in any run.
-        most = max(abs(d) + 2 * e for d, e in zip(figure.differences, figure.standard_errors, strict=True)) or 1.0
-        low, high = (round(_HALF * (difference + way * 2 * error) / most, 2) for way in (-1, 1))
+        # To a scale of its own, since one run may differ by a thousand times as much as another. Better is right.
+        most, gain = abs(difference) + 2 * error or 1.0, -difference if lower_is_better(figure.name) else difference
+        low, high = (round(_HALF * (gain + way * 2 * error) / most, 2) for way in (-1, 1))
         value = figure.values[place + 1]
         yield Row(
             label(figure.name),

@@ -33,6 +33,8 @@ class FinishedRun:
         The ratings file; it may be gone.
     stages : dict of str to Committed
         What each step left.
+    earlier : bool
+        Whether it is not the newest finished run of the work directory.
     """
 
     workdir: Location
@@ -41,6 +43,7 @@ class FinishedRun:
     identity: list[str]
     source: Source
     stages: dict[str, Committed]
+    earlier: bool = False
 
     def located(self) -> FinishedRun:
         """The same with absolute paths, for whoever reads it from another folder."""
@@ -61,7 +64,36 @@ def open_finished(place: Place) -> FinishedRun:
         Where records or files of it are missing, or not of the recorded size, or as `engine.results.recorded.read`.
     """
     where = locate(place).enclosed()
-    found = publishing.opened(where)
+    return _opened(where, publishing.opened(where))
+
+
+def open_measured(place: Place, step: str = "evaluate") -> FinishedRun:
+    """Open the newest finished run that was measured, of those of the ratings of the newest; that one if none was.
+
+    The newest may be a refit, which has held nothing out.
+
+    Parameters
+    ----------
+    place : path or URL
+        The work directory.
+    step : str
+        The step that measures.
+
+    Raises
+    ------
+    UsageError, DamagedError
+        As `open_finished`.
+    """
+    where = locate(place).enclosed()
+    newest = publishing.opened(where)
+    every = (publishing.finished(where, name) for name in publishing.names(where))
+    measured = (each for each in every if each.reads == newest.reads and step in {e.stage for e in each.run.stages})
+    found = next(measured, newest)
+    return replace(_opened(where, found), earlier=found.fingerprint != newest.fingerprint)
+
+
+def _opened(where: Location, found: publishing.Finished) -> FinishedRun:
+    """The same of one of its finished runs."""
     last, of = found.run, recorded.read(found.run, where)
     roots = {entry.stage: where / STAGES / entry.folder for entry in last.stages}
     stages = {name: Committed(root) for name, root in roots.items()}

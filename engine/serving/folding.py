@@ -47,7 +47,7 @@ def fold_in(opened: OpenedRun, items: ArrayLike, ratings: ArrayLike) -> Newcomer
 def _as_ratings(given: ArrayLike) -> NDArray[np.float64]:
     lookup.refuse_masked(given, "ratings")
     try:
-        values = np.asarray(given)
+        values = np.atleast_1d(np.asarray(given))
         odd = values.dtype.kind not in "iuf" and [each for each in values.tolist() if not _is_number(each)]
         if odd:
             raise UsageError(f"rating {odd[0]!r}: give a number for each item")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,13 @@ from engine.serving import ids as lookup
 _NAMES = ("userId", "movieId", "rating", "timestamp")
 
 
-def as_dataset(data: Any) -> Any:
+def as_dataset(data: Any, y: Any = None) -> Any:
     """Ratings as a configuration's ``dataset`` takes them: arrays and columns as a data frame, all else as it is.
 
     Parameters
     ----------
     data : path, data frame, array, sparse matrix, or sequence of columns
+    y : array_like, optional
         See `engine.serving.recommender.Recommender.fit`.
 
     Raises
@@ -33,13 +34,15 @@ def as_dataset(data: Any) -> Any:
     """
     if data is None:
         raise UsageError("no ratings are given, but None: give a path, a data frame, an array, or a list of columns")
+    if y is not None:
+        return _named([*_pairs(data), y])
     if isinstance(data, os.PathLike):
         return os.fspath(data)
     if isinstance(data, np.ndarray) and data.dtype.names is not None:
         return _fields(data)
     if isinstance(data, np.ndarray) and data.ndim == 2:
         return _named(list(data.T))
-    if isinstance(data, list | tuple) and len(data) in (3, 4):
+    if isinstance(data, list | tuple) and len(data) in (2, 3, 4):
         return _named(list(data))
     return data
 
@@ -50,20 +53,36 @@ def _fields(data: NDArray[Any]) -> pl.DataFrame:
 
 
 def _named(columns: Sequence[Any]) -> pl.DataFrame:
-    if len(columns) not in (3, 4):
-        raise UsageError(
-            f"an array with {len(columns)} columns: give users, items, ratings and, if there are any, times"
-        )
-    read = [_ids(columns[0], "user"), _ids(columns[1], "item"), _values(columns[2], "ratings")]
+    if len(columns) not in (2, 3, 4):
+        told = "give users, items and, if there are any, ratings and times"
+        raise UsageError(f"an array with {len(columns)} columns: {told}")
+    read = [_ids(columns[0], "user"), _ids(columns[1], "item"), *(_values(each, "ratings") for each in columns[2:3])]
     read += [_times(each) for each in columns[3:]]
     if len({each.shape for each in read}) > 1:
         raise UsageError(f"columns of shapes {', '.join(str(each.shape) for each in read)}: give as many of each")
     return pl.DataFrame(dict(zip(_NAMES, read, strict=False)))
 
 
+def _pairs(data: Any) -> Sequence[Any]:
+    """The two columns of a table of users and items, whose ratings are given beside it."""
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        columns = list(data.T)
+    elif hasattr(data, "get_columns"):  # a data frame of Polars'
+        columns = data.get_columns()
+    elif hasattr(data, "iloc") and hasattr(data, "columns"):  # of pandas'
+        columns = [data.iloc[:, at].to_numpy() for at in range(data.shape[1])]
+    else:
+        raise UsageError(f"y beside a {type(data).__name__}: it goes with an array or a data frame of users and items")
+    if len(columns) != 2:
+        raise UsageError(f"y beside {len(columns)} columns: give two, users and items, or leave y out")
+    return columns
+
+
 def _ids(column: Any, what: str) -> pl.Series:
-    """Ids of users or items; whole numbers as such, though they are in an array of objects."""
+    """A column of ids of users or items; whole numbers as such, though they are in an array of objects."""
     lookup.refuse_masked(column, f"{what}s")
+    if np.isscalar(column):
+        raise UsageError(f"{what}s are {column!r:.40}: give a column of ids, one for each rating")
     if not isinstance(column, list | tuple) and (values := np.asarray(column)).dtype.kind == "O":
         column = values.tolist()
     return lookup.as_ids(column, what)
@@ -93,16 +112,20 @@ def _values(column: Any, what: str) -> pl.Series:
         raise UsageError(f"{what} cannot be read ({told:.200}): give values of one type") from None
 
 
-def sections(settings: dict[str, Any]) -> dict[str, Any]:
-    """Configuration keys given as keywords; refuse what `fit` has parameters for.
+def sections(settings: Mapping[str, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of the configuration, given as a mapping and as keywords; refuse what `fit` has parameters for.
 
     Raises
     ------
     UsageError
-        Where one is no section.
+        Where one is no section, or is given both ways.
     """
+    for name in keywords:
+        if name in settings:
+            raise UsageError(f"{name} is in settings and beside them: give it once")
+    given = {**settings, **keywords}
     known = set(Config.__struct_fields__) - {"dataset", "columns", "workdir", "memory", "workers"}
-    for name in settings:
+    for name in given:
         if name not in known:
             raise UsageError(f"fit takes no '{name}': known are {', '.join(sorted(known))}")
-    return settings
+    return given

@@ -73,7 +73,7 @@ def find(ids: ArrayLike, run_ids: pl.Series, what: str, where: Location) -> NDAr
 
 
 def as_ids(ids: ArrayLike, what: str) -> pl.Series:
-    """Ids as a series of whole numbers or of texts. Nothing is rounded.
+    """Ids as a series of whole numbers or of texts; a single one as a series of it. Nothing is rounded.
 
     Raises
     ------
@@ -82,6 +82,8 @@ def as_ids(ids: ArrayLike, what: str) -> pl.Series:
         the ids are not one-dimensional or there are none.
     """
     refuse_masked(ids, f"{what}s")
+    if np.isscalar(ids) or (isinstance(ids, np.ndarray) and not ids.ndim):
+        return as_ids([ids], what)  # type: ignore[arg-type]  # what is no id is told as one of several
     if isinstance(ids, list | tuple) and any(isinstance(id_, str) for id_ in ids):
         return _texts(ids, what)  # NumPy would give each the room of the longest
     try:

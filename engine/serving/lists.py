@@ -29,7 +29,7 @@ from engine.ratings.records import open_bytes
 from engine.ratings.source import BLANKS, RatingsFile
 from engine.ratings.text_head import compression_of, read_head, read_magic
 from engine.serving import ids
-from engine.serving.finished import FinishedRun, damage_told, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_measured
 
 _ORDERS = (("rank", False), ("score", True))
 """Columns that put a list in order, and whether the greatest is first; without one the order is that of rows."""
@@ -75,7 +75,7 @@ def measure_lists(where: Place, lists: str | os.PathLike[str]) -> Measured:
     UsageError
         Where it cannot be read, or an item is twice in a list.
     """
-    run = open_finished(where)
+    run = open_measured(where)
     with damage_told(run):
         return _measured(run, on_this_machine(lists))
 

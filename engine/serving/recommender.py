@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike
 from engine.chunked.budget import parse_size
 from engine.chunked.errors import Interrupted, UsageError
 from engine.chunked.plain import at_least_one, one_of, truth
+from engine.chunked.printable import printable
 from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
 from engine.config import load
@@ -48,17 +50,20 @@ def _opened(where: Place, memory: int, unpack: bool) -> OpenedRun:
         return opened
 
 
-def _listed(ids: Any) -> Any:
-    """Ids as several; a single one as a list of it."""
-    return ids if np.ndim(ids) else [ids]
+def _warn_of_none(columns: Sequence[int], items: pl.Series) -> None:
+    """Name the items that have none near them, which an answer does not show."""
+    if columns:
+        named = ", ".join(printable(str(items[int(column)])) for column in columns[:3])
+        more = f" and {len(columns) - 3} more" * (len(columns) > 3)
+        warnings.warn(f"no item is near {named}{more}: too few ratings in common", stacklevel=4)
 
 
 class Recommender:
     """A finished run, asked for items, ratings and like-minded users.
 
-    Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes anything that
-    NumPy makes a one-dimensional array of. Answers are Polars data frames; for ids in a Series of pandas' they are its
-    data frames, for a NumPy array arrays with named fields, as they are for a newcomer whose items came so. Every
+    Ids are those of the ratings file: whole numbers or text, as it has them. Whatever takes ids takes one, or anything
+    that NumPy makes a one-dimensional array of. Answers are Polars data frames; for ids in a Series of pandas' they are
+    its data frames, for a NumPy array arrays with named fields, as they are for a newcomer whose items came so. Every
     method raises DamagedError where a file that it reads is damaged so that it cannot be read, and UsageError in a
     process that was forked after a Recommender was opened, after `close`, and where a newer run has removed what it
     reads.
@@ -131,13 +136,15 @@ class Recommender:
     def fit(
         cls,
         data: Any,
+        y: ArrayLike | None = None,
         *,
         columns: Sequence[str] | None = None,
         memory: str | int | None = None,
         workers: int | None = None,
         workdir: Place | None = None,
         progress: bool | None = None,
-        **settings: Any,
+        settings: Mapping[str, Any] | None = None,
+        **sections: Any,
     ) -> Self:
         """Learn from ratings, within a memory budget, and open what was learned.
 
@@ -147,7 +154,10 @@ class Recommender:
         ----------
         data : path, data frame, array, sparse matrix, or sequence of columns
             What ``dataset`` of a configuration may be: a ratings file or its URL, a data frame, a SciPy matrix of users
-            x items. Or an array, or a list of columns: users, items, ratings and, if there are any, times.
+            x items. Or an array, or a list of columns: users, items and, if there are any, ratings and times. Without
+            ratings each row is a click, say, and counts 1.
+        y : array_like, shape (n,), optional
+            Ratings, where ``data`` is an array or data frame of users and items alone, as scikit-learn has them.
         columns : sequence of str, optional
             Names of the columns of users, items, ratings and (optionally) times, where they are unusual.
         memory : str or int, optional
@@ -159,8 +169,11 @@ class Recommender:
             Where the run is kept, resumable. None: in a temporary folder, which goes with the Recommender.
         progress : bool, optional
             Whether to show progress. None: on a terminal and in a notebook.
-        **settings
-            Sections of the configuration, such as ``neighbors={"k": 80}``, and ``preset``.
+        settings : mapping, optional
+            Sections of the configuration, such as ``{"neighbors": {"k": 80}}``, ``preset``, and ``titles``: the path of
+            a file of titles, which data frames have none beside them.
+        **sections
+            The same as keywords, such as ``neighbors={"k": 80}``.
 
         Raises
         ------
@@ -180,14 +193,15 @@ class Recommender:
         where = str(workdir if folder is None else folder / "run")
         try:
             asked = {
-                "dataset": given.as_dataset(data),
+                "dataset": given.as_dataset(data, y),
                 "columns": None if columns is None else tuple(columns),
                 "memory": memory,
                 "workers": workers,
                 "workdir": where,
             }
             told = {name: value for name, value in asked.items() if value is not None}
-            run_pipeline(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
+            own = given.sections(settings or {}, sections)
+            run_pipeline(load({"split": {"method": "none"}}, own, told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
         except BaseException as error:
             if folder is not None:
@@ -302,8 +316,8 @@ class Recommender:
 
         Parameters
         ----------
-        users : array_like, shape (n,), or Newcomer
-            Ids, in the order wanted; of an id given twice the list is there twice.
+        users : id, array_like of ids, shape (n,), or Newcomer
+            In the order wanted; of an id given twice the list is there twice.
         k : int
             Items for each user; fewer where fewer are new to the user.
         include_test : bool
@@ -333,7 +347,8 @@ class Recommender:
             ``n_ratings``: uint32, train ratings of the item.
             ``popular``: bool, whether it is in the list for being popular; it has no score then.
             ``reason``: text, what added most to the score: ``neighbors``; ``item``, one of the user's own that this one
-            is like; ``vectors``, those of user and item, which stand for all that was rated; ``popularity``.
+            goes with, being near to it or taken by the same users; ``vectors``, those of user and item, which stand for
+            all that was rated; ``popularity``.
             ``reason_item``, ``reason_title`` and ``reason_rating`` (float32): that item of the user's own, and what the
             user gave it, null with implicit feedback and for `likes`; null for all other reasons.
 
@@ -367,10 +382,10 @@ class Recommender:
 
         Parameters
         ----------
-        users : array_like, shape (n,), or Newcomer
-            Ids; one newcomer stands for all pairs.
-        items : array_like, shape (n,)
-            Id of the item of each pair.
+        users : id, array_like of ids, shape (n,), or Newcomer
+            One newcomer stands for all pairs.
+        items : id, or array_like of ids, shape (n,)
+            The item of each pair.
         on_unknown : {"error", "mean"}
             What becomes of ids that the run does not have: an error, or the rating to expect of a user, or of an item,
             who differs from the mean in nothing. Only for users given by ids.
@@ -451,7 +466,7 @@ class Recommender:
         k, opened = at_least_one(k, "users"), self._opened
         if isinstance(user, Newcomer):
             return like(alike.near_users(opened, opened.newcomer(user), k), user)
-        codes = lookup.find(_listed(user), opened.users, "user", self._where)
+        codes = lookup.find(user, opened.users, "user", self._where)
         found = (alike.near_users(opened, opened.known(code), k) for code in codes[:, None])
         return like(alike.together(found, lookup.take(opened.users, codes)), user) if np.ndim(user) else next(found)
 
@@ -470,8 +485,9 @@ class Recommender:
         DataFrame
             A row an item, nearest first: ``item``: id. ``title``: text, null where not known. ``similarity``: float32,
             the cosine of the two items' vectors, shrunk for items with few ratings. ``n_ratings``: uint32, train
-            ratings of the item. None of an item with fewer than ``item_neighbors.min_ratings`` ratings. ``of`` as
-            `similar_users` has it.
+            ratings of the item. ``of`` as `similar_users` has it. There is no row of an item that has none near it,
+            such as one with fewer than ``item_neighbors.min_ratings`` ratings. Where several are asked about, a
+            `UserWarning` names those.
 
         Raises
         ------
@@ -482,9 +498,12 @@ class Recommender:
         nearest = opened.near_items
         if nearest is None:
             raise UsageError("this run has the notebook's model, which knows no similar items: run the default preset")
-        columns = lookup.find(_listed(item), opened.items, "item", self._where)
-        found = (alike.near_items(opened, nearest, column, k) for column in columns[:, None])
-        return like(alike.together(found, lookup.take(opened.items, columns)), item) if np.ndim(item) else next(found)
+        columns = lookup.find(item, opened.items, "item", self._where)
+        found = [alike.near_items(opened, nearest, column, k) for column in columns[:, None]]
+        if not np.ndim(item):
+            return found[0]
+        _warn_of_none([code for code, each in zip(columns, found, strict=True) if each.is_empty()], opened.items)
+        return like(alike.together(found, lookup.take(opened.items, columns)), item)
 
     @telling_damage
     def find_items(self, text: str, k: int = 10) -> pl.DataFrame:
@@ -526,8 +545,9 @@ class Recommender:
 
         Parameters
         ----------
-        items, ratings : array_like, shape (n,)
-            Ids of items, and ratings within the range of the data's; of an item rated twice the later counts.
+        items : id, or array_like of ids, shape (n,)
+        ratings : number, or array_like, shape (n,)
+            Ratings within the range of the data's; of an item rated twice the later counts.
 
         Raises
         ------

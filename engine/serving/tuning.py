@@ -31,7 +31,7 @@ from engine.config.loading import validated
 from engine.model.calibration import mean_over_pairs, squared_errors
 from engine.model.parameters import Worth, blends
 from engine.pipeline import pipeline_from
-from engine.serving.finished import FinishedRun, damage_told, open_finished
+from engine.serving.finished import FinishedRun, damage_told, open_measured
 
 By = Literal["recall", "rmse"]
 Values = Mapping[str, Any]
@@ -173,14 +173,14 @@ def tune(
     Raises
     ------
     UsageError
-        Where the run has no validation part, or no such figure; and as `engine.serving.finished.open_finished`.
+        Where the run has no validation part, or no such figure; and as `engine.serving.finished.open_measured`.
     BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`; BudgetError where the run's own configuration does not fit.
     """
     if not minutes >= 0:
         raise UsageError(f"{minutes} minutes: give 0 or more")
     end = time.monotonic() + 60 * minutes
-    run = open_finished(where)
+    run = open_measured(where, "calibrate")
     if not costs.calibrates(run.settings):
         raise UsageError(
             f"{run.workdir}: this run held no ratings out of train that configurations could be compared by: run it "

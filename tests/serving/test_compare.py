@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,22 @@ def test_it_is_told_what_is_better_only_beyond_two_standard_errors(
     page = render(found)
     said = [word for word in ("better", "worse", "not sure", "the same") if f">{word}</td>" in page]
     assert said == [verdict]
+
+
+def test_the_page_draws_each_difference_to_its_own_scale_and_better_to_the_right() -> None:
+    figures = [
+        Figure("rmse", [0.8, 0.79, 0.8024, 3.1], [-0.01, 0.0024, 2.3], [0.001, 0.0006, 0.01]),
+        Figure("recall_at_6", [0.4, 0.41, 0.39, 0.4], [0.01, -0.01, 0.0], [0.001, 0.001, 0.02]),
+    ]
+    page = render(Comparison(["first", "better", "worse", "far worse"], 12, 34, figures, {}))
+    drawn = re.findall(r'<line class="(sure better|sure worse|unsure)" x1="([-\d.]+)" x2="([-\d.]+)"', page)
+    assert [kind for kind, *_ in drawn] == ["sure better"] * 2 + ["sure worse"] * 3 + ["unsure"]
+    for kind, *ends in drawn:
+        low, high = sorted(map(float, ends))
+        assert max(abs(low), abs(high)) == 48  # as far as the drawing goes, however little it is
+        assert high - low >= 0.8
+        assert (low > 0) == (kind == "sure better")
+        assert (high < 0) == (kind == "sure worse")
 
 
 def test_the_page_escapes_names_and_has_no_script() -> None:

@@ -71,7 +71,7 @@ def test_everything_is_learned_from_and_other_columns_may_be_named(fitted: Recom
 def test_what_is_no_ratings_is_refused_in_a_sentence() -> None:
     wrong: list[tuple[Any, str]] = [
         (5, "dataset is 5"),
-        (np.ones((3, 2)), "2 columns"),
+        (np.ones((3, 1)), "1 columns"),
         (np.array([[1.5, 2, 3]]), "user 1.5: ids are whole numbers or texts"),
         ([[1, 2], [1], [3.0, 4.0]], "shapes"),
         (RATINGS.head(0), "has no rows"),
@@ -196,3 +196,71 @@ def test_ctrl_c_is_an_interruption_wherever_it_comes(tmp_path: Path, monkeypatch
         Recommender.fit([[1, 2], [1, 1], [3.0, 4.0]], workdir=tmp_path / "w")
     with pytest.raises(Interrupted, match="nothing is kept, since no workdir was named"):
         Recommender.fit([[1, 2], [1, 1], [3.0, 4.0]])
+
+
+CLICKS = synthetic_ratings(40, 30).select("userId", "movieId")
+CLICKED: dict[str, Callable[[], Any]] = {
+    "array": lambda: CLICKS.to_numpy(),
+    "columns": lambda: [CLICKS["userId"].to_list(), CLICKS["movieId"].to_numpy()],
+    "tuple": lambda: (CLICKS["userId"], CLICKS["movieId"]),
+}
+
+
+@pytest.mark.parametrize("kind", CLICKED)
+def test_clicks_are_taken_as_arrays_as_in_data_frames(kind: str) -> None:
+    assert as_dataset(CLICKED[kind]()).equals(CLICKS)
+
+
+def test_clicks_of_an_array_make_a_model_of_implicit_feedback() -> None:
+    with Recommender.fit(CLICKS.to_numpy(), memory="512MiB", **SMALL) as recommender:
+        assert recommender.implicit
+
+
+RATED = pl.DataFrame({"userId": [1, 1, 2], "movieId": [5, 6, 5], "rating": [4.0, 3.0, 5.0]})
+
+
+@pytest.mark.parametrize("pairs", [RATED.drop("rating"), RATED.drop("rating").to_pandas(), RATED[:, :2].to_numpy()])
+def test_ratings_may_be_given_beside_pairs_as_scikit_learn_has_them(pairs: Any) -> None:
+    assert as_dataset(pairs, RATED["rating"].to_list()).equals(RATED)
+
+
+@pytest.mark.parametrize(
+    ("data", "y", "told"),
+    [
+        ([[1, 5], [1, 6]], [4.0, 3.0], "y beside a list: it goes with an array or a data frame of users and items"),
+        (RATED, [4.0, 3.0, 5.0], "y beside 3 columns: give two"),
+        (RATED[:, :2], [4.0, 3.0], "columns of shapes .*: give as many of each"),
+        (np.ones((3, 1), dtype=int), None, "an array with 1 columns: give users, items and, if there are any, ratings"),
+        (["a.csv", "b.csv"], None, "users are 'a.csv': give a column of ids"),
+        ([5, 6], None, "users are 5: give a column of ids"),
+    ],
+)
+def test_pairs_that_are_none_are_refused_in_a_sentence(data: Any, y: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        as_dataset(data, y)
+
+
+def test_a_fault_of_what_is_given_is_told_by_its_row(tmp_path: Path) -> None:
+    """Not by the path of a file that the caller has not written."""
+    frame = pd.DataFrame({"userId": [1, 1, 2], "movieId": [5, 6, 5], "rating": [4.0, np.nan, 5.0]})
+    told = r"^row 2 of the data frame, counted from 1, column rating: missing rating; complete or delete the row$"
+    with pytest.raises(UsageError, match=told):
+        Recommender.fit(frame, memory="512MiB")
+    with pytest.raises(UsageError, match=r"^the data frame, column rating has type String where numbers are needed"):
+        Recommender.fit(frame.assign(rating=["4", "3", "x"]), memory="512MiB")
+    with pytest.raises(UsageError, match=r"^the data frame has .*, none of them with timestamps"):
+        Recommender.fit(frame, memory="512MiB", split={"method": "global-time"})
+    with pytest.raises(UsageError, match=r"^row 2 of the data frame of the test part, counted from 1, column rating"):
+        driver.run(engine.Config(dataset=RATED, test=frame, workdir=str(tmp_path / "w"), memory="512MiB"))
+    with pytest.raises(UsageError, match=r"^the data frame: all counts are 0"):
+        Recommender.fit(RATED.select("userId", "movieId", clicks=pl.lit(0)), memory="512MiB")
+
+
+def test_sections_are_taken_as_a_mapping_too_as_the_estimator_takes_them(fitted: Recommender) -> None:
+    with Recommender.fit(RATINGS, memory="512MiB", settings={"neighbors": {"k": 7}}, factors=SMALL["factors"]) as other:
+        assert other.run.settings.neighbors.k == 7
+        assert other.recommend(other.users, 4).equals(fitted.recommend(fitted.users, 4))
+    with pytest.raises(UsageError, match="factors is in settings and beside them: give it once"):
+        Recommender.fit(RATINGS, settings=SMALL, factors={})
+    with pytest.raises(UsageError, match="fit takes no 'dataset'"):
+        Recommender.fit(RATINGS, settings={"dataset": "x"})

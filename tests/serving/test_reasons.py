@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.serving.answers import describe_items, items_as_mappings
+from engine.serving.answers import describe_items, describe_near, items_as_mappings
 from engine.serving.recommender import Recommender
 from tests.support.loops import Loops
 from tests.support.pipeline import SMALL, finish_run
@@ -130,11 +130,11 @@ def test_a_newcomer_is_told_which_of_their_own_items_it_was(tmp_path: Path) -> N
         assert answer["reason_title"] == f"Title {answer['reason_item']}"
     answer = named.row(0, named=True)
     shown = describe_items(rated, [None], 90, predicts_ratings=True)
-    assert f"  like {answer['reason_title']}, which you gave {answer['reason_rating']:g}\n" in shown
+    assert f"  goes with {answer['reason_title']}, which you gave {answer['reason_rating']:g}\n" in shown
     liked = recommender.recommend(recommender.likes(items), 8)
     assert liked.filter(reason="item").height
     shown = describe_items(liked, [None], 90, predicts_ratings=True)
-    assert "  like Title " in shown
+    assert "  goes with Title " in shown
     assert "gave" not in shown
     (listed,) = items_as_mappings(liked, [None])
     assert {each["reason_rating"] for each in listed["items"]} == {None}
@@ -143,3 +143,18 @@ def test_a_newcomer_is_told_which_of_their_own_items_it_was(tmp_path: Path) -> N
 def test_the_notebooks_model_has_neighbours_alone(notebook_run: Path) -> None:
     found = Recommender.open(notebook_run).recommend([1, 2])
     assert set(found.filter(~pl.col("popular"))["reason"]) == {"neighbors"}
+
+
+def test_what_goes_with_an_item_in_a_list_need_not_be_near_it(tmp_path: Path) -> None:
+    """Near items have ratings enough for it; those that the same users took need fewer, and are not called like it."""
+    path = write_ratings(tmp_path, synthetic_ratings(90, 60))
+    settings = weighed((0, 0, 1, 0)) | {"item_neighbors": {"min_ratings": 10_000}}
+    recommender = Recommender.open(finish_run(path, tmp_path / "run", **settings))
+    listed = recommender.recommend(recommender.users, 5)
+    row = listed.filter(reason="item").row(0, named=True)
+    user, own = row["user"], row["reason_item"]
+    shown = describe_items(listed.filter(user=user), [user], 90, predicts_ratings=True)
+    assert f"      goes with {own}, which you gave {row['reason_rating']:g}" in shown
+    told = describe_near(str(own), recommender.similar_items(own))
+    assert "no item near: too few ratings in common; a list needs fewer" in told
+    assert max(map(len, told.splitlines())) <= 80

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +197,12 @@ def test_who_and_what_is_not_known_is_told_with_what_is(small: Path, texts: Path
         (lambda: numbers.recommend([True]), "user True: ids are"),
         (lambda: numbers.recommend([None]), "user None: ids are"),  # type: ignore[arg-type]
         (lambda: words.recommend([float("nan")]), "user nan: ids are"),
-        (lambda: numbers.recommend(2), r"user 2: give a list, such as \[2\]"),
+        (lambda: numbers.recommend(3), "no user 3 in"),
+        (lambda: numbers.recommend({2}), r"user \{2\}: give a list"),  # type: ignore[arg-type]
+        (lambda: numbers.recommend(True), "user True: ids are"),
+        (lambda: numbers.predict(2, [1, 8]), "1 users and 2 items"),
+        (lambda: numbers.fold_in([1, 8], 3), "2 items and 1 ratings"),
+        (lambda: numbers.fold_in(1, "good"), "rating 'good': give a number"),
         (lambda: numbers.recommend([2.0, np.inf]), "user inf: ids are"),
         (
             lambda: numbers.predict([2**53 + 1, 2.0], [1, 1]),
@@ -387,3 +394,40 @@ def test_who_is_not_known_gets_an_error_nothing_or_what_is_popular(small: Path, 
     for more in ({"on_unknown": "no"}, {"on_empty": "no"}, {"on_unknown": None}):
         with pytest.raises(UsageError, match="give one of"):
             recommender.recommend([2], **more)
+
+
+@pytest.mark.parametrize("one", [lambda each: each, np.int64, np.array, str], ids=["int", "NumPy", "0-d", "text"])
+def test_one_id_will_do_wherever_ids_are_taken(one: Callable[[Any], Any], small: Path) -> None:
+    ask = Recommender.open(small)
+    user, item = int(ask.users[1]), int(ask.items[3])
+
+    def same(of_one: Any, of_several: Any, name: str) -> None:
+        assert np.asarray(of_one[name]).tolist() == of_several[name].to_list()
+
+    same(ask.recommend(one(user), 3), ask.recommend([user], 3), "item")
+    same(ask.predict(one(user), one(item)), ask.predict([user], [item]), "predicted")
+    same(ask.predict(one(user), one(item), on_unknown="mean"), ask.predict([user], [item]), "predicted")
+    same(ask.recommend(user, 3, candidates=one(item)), ask.recommend([user], 3, candidates=[item]), "item")
+    same(ask.recommend(user, 3, exclude=one(item)), ask.recommend([user], 3, exclude=[item]), "item")
+    same(ask.similar_users(one(user), 3), ask.similar_users([user], 3), "user")
+    same(ask.similar_items(one(item), 3), ask.similar_items([item], 3), "item")
+    assert ask.known_users(one(user)).to_list() == [user]
+    assert ask.fold_in(one(item), 4).rated.toarray().tolist() == ask.fold_in([item], [4]).rated.toarray().tolist()
+    assert ask.likes(one(item)).rated.nnz == 1
+
+
+def test_items_that_nothing_is_near_are_named_where_several_are_asked_about(tmp_path: Path) -> None:
+    ask = Recommender.open(run(tmp_path, synthetic_ratings(60, 40), item_neighbors={"min_ratings": 12}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = [item for item in ask.items if ask.similar_items(item).is_empty()]
+        near = [item for item in ask.items if item not in alone]
+        assert set(ask.similar_items(near)["of"]) == set(near)
+    assert len(alone) > 3
+    with pytest.warns(UserWarning, match=rf"^no item is near {alone[0]}: too few ratings in common$") as told:
+        assert set(ask.similar_items([alone[0], near[0]])["of"]) == {near[0]}
+    assert told[0].filename == __file__
+    with pytest.warns(
+        UserWarning, match=f"^no item is near {', '.join(map(str, alone[:3]))} and {len(alone) - 3} more:"
+    ):
+        assert ask.similar_items(alone).is_empty()

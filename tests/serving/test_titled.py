@@ -98,6 +98,6 @@ def test_what_an_item_is_like_is_told_by_its_title(titled: Path, capsys: pytest.
         items = recommender.recommend(recommender.likes([item]), 40)
         if (items["reason"] == "item").any():
             assert cli.main(["recommend", str(titled), "--like", str(item), "-k", "40"]) == 0
-            assert f"\n      like {TITLES[item]}\n" in capsys.readouterr().out
+            assert f"\n      goes with {TITLES[item]}\n" in capsys.readouterr().out
             return
     pytest.fail("nothing is recommended for being like an item")

@@ -18,7 +18,7 @@ from engine.chunked.budget import format_size
 from engine.chunked.printable import printable
 from engine.results.report import charts
 from engine.results.report.content import Content, Popularity, Recall, Stage
-from engine.results.report.tables import OURS, Row, definitions, make_tables, read_rows
+from engine.results.report.tables import EVALUATED, OURS, Row, definitions, make_tables, read_rows
 from engine.results.verdict import baselines_that_win
 from engine.results.weights import Part, chosen_parts
 
@@ -55,16 +55,17 @@ def render(content: Content) -> str:
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
     k = content.settings.evaluate.k
-    rows = read_rows(content.measured)
+    ours = EVALUATED if "evaluated" in content.metrics else OURS
+    rows = read_rows(content.measured, ours)
     compared = [row for row in _named(rows, _DRAWN, k) if row.baselines]
     return environment.get_template("report.html.j2").render(
         version=__version__,
         content=content,
         metrics=content.metrics,
         lost=baselines_that_win(content.metrics),
-        tiles=_tiles(content, _named(rows, _FIRST, k)),
+        tiles=_tiles(content, _named(rows, _FIRST, k), ours),
         tables=make_tables(rows, k),
-        ours=OURS,
+        ours=ours,
         definitions=definitions(rows, content.liked_from),
         comparisons=[(row, _comparison(row)) for row in compared],
         worths=_worths(content.metrics),
@@ -98,8 +99,9 @@ def _script() -> Markup:
     return Markup(vl_convert.javascript_bundle(drawing, vl_version=SCHEMA_VERSION.rpartition(".")[0]))
 
 
-def _tiles(content: Content, first: Sequence[Row]) -> list[Tile]:
-    tiles = [Tile(row.name, row.values[OURS].text, _against(row)) for row in first]
+def _tiles(content: Content, first: Sequence[Row], ours: str) -> list[Tile]:
+    whose = f"{ours}; " if ours == EVALUATED else ""
+    tiles = [Tile(row.name, row.values[ours].text, whose + _against(row)) for row in first]
     if content.stages and content.peak.measured:
         size, share = format_size(content.peak.measured), content.peak.measured / content.allowed
         tiles.append(Tile("Peak memory", size, f"{share:.0%} of the {format_size(content.allowed)} allowed"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 OURS = "this run"
+EVALUATED = "the evaluated run"
+"""What a refit, which has no figures of its own, calls the run whose figures it shows."""
 _MODEL = "model"
 _RATINGS = ("rmse", "mae", "coverage")
 _LOWER = ("rmse", "mae")
@@ -54,7 +56,7 @@ class Row:
     over : str
         What the run's value is the mean over, such as ``655 users``.
     values : dict of str to Value
-        By model: the run's first, under the name `OURS`; then the baselines'.
+        By model: the run's first, under the name `OURS` or `EVALUATED`; then the baselines'.
     """
 
     key: str
@@ -79,7 +81,7 @@ class Row:
     @property
     def baselines(self) -> dict[str, Value]:
         """Values of the models other than the run's."""
-        return {name: value for name, value in self.values.items() if name != OURS}
+        return dict(list(self.values.items())[1:])
 
 
 class Table(NamedTuple):
@@ -92,10 +94,10 @@ class Table(NamedTuple):
     @property
     def models(self) -> list[str]:
         """Names of all models that have one of these figures, the run's first."""
-        return list(dict.fromkeys([OURS, *(name for row in self.rows for name in row.values)]))
+        return list(dict.fromkeys(name for row in self.rows for name in row.values))
 
 
-def read_rows(metrics: Mapping[str, Any]) -> list[Row]:
+def read_rows(metrics: Mapping[str, Any], ours: str = OURS) -> list[Row]:
     """Read the content of ``metrics.json``; figures that could not be computed are left out."""
     if not metrics.get("figures", True):
         return []
@@ -108,7 +110,7 @@ def read_rows(metrics: Mapping[str, Any]) -> list[Row]:
             "" if _parts(key)[0] in _NEITHER else "lower" if key in _LOWER else "higher",
             _over(key, metrics, figures[_MODEL][key]),
             {
-                OURS if name == _MODEL else name.replace("_", " "): Value(of[key]["value"], of[key]["standard_error"])
+                ours if name == _MODEL else name.replace("_", " "): Value(of[key]["value"], of[key]["standard_error"])
                 for name, of in figures.items()
                 if key in of
             },

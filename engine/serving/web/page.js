@@ -38,7 +38,7 @@ function why(item) {
   if (item.reason === "neighbors") return item.mean_rating === null ? neighbors : `${neighbors}, ${item.mean_rating.toFixed(1)} on average`;
   if (item.reason === "item") {
     const gave = item.reason_rating === null ? "" : `, which you gave ${item.reason_rating}`;
-    return `like ${item.reason_title || item.reason_item}${gave}`;
+    return `goes with ${item.reason_title || item.reason_item}${gave}`;
   }
   if (item.reason === "vectors") return `fits your taste as a whole; ${neighbors}`;
   return `popular: ${item.n_ratings} people ${did} it`;

@@ -167,7 +167,7 @@ class IngestStage:
             raise UsageError(str(fault))
         if error is not None and (system_error(error) is not None or is_short(error)):
             raise error  # the ratings are sound: a full disk, say
-        where = files[0].path if len(files) == 1 else self._source.origin
+        where = files[0].called if len(files) == 1 else self._source.origin
         told = str(error or "missing or invalid values")
         # Python's reader, which has found no fault, passes over zeros there.
         padded = "; if there are zeros after its end, unpack it with gzip -d, which leaves them out" * ("gzip" in told)
@@ -178,7 +178,8 @@ class IngestStage:
         if not figures["n_rows"] or figures["faults"]:
             self._refuse(self._source.files, None)
         if self._source.values == "counts" and not figures["rating_max"]:
-            raise UsageError(f"{self._source.origin}: all counts are 0, so that nobody took anything: see the column")
+            where = self._source.first.called if self._source.first.of_frame else self._source.origin
+            raise UsageError(f"{where}: all counts are 0, so that nobody took anything: see the column")
         samples = Samples()
         for number in range(len(self._source.pieces)):
             samples.read(self._own.path(sample_path(number)))
