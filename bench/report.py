@@ -206,7 +206,7 @@ ABLATED = ("sample", "ml-1m", "ciao", "epinions")
 TUNING = """## Other parameters
 
 A run chooses its weights itself. Dimensions, numbers of neighbours, regularisation and the like have defaults. `engine
-tune WORKDIR --minutes 30` tries other values, one parameter at a time, and ends with what to set.
+tune WORKDIR --minutes 30` tries other values, one parameter after the other, and ends with the commands to run.
 
 It judges a configuration as a run judges weights. It fits a small model to some users' train ratings, without a fifth
 of them, and asks it for that fifth; it does so twice. What counts is Recall, or with `--by rmse` the error of predicted
@@ -214,8 +214,9 @@ ratings. Users and held-out ratings are the same for all configurations, so that
 value is kept where it is better by more than the standard error of the difference. Test ratings have no part in it.
 
 For each configuration only the step `calibrate` is run, in the budget, of `calibrate.ratings` ratings at most. What was
-tried is kept in the work directory until `engine clean`, and not tried again. The best of many trials looks a little
-better than it is. So run what is proposed in another work directory, and `engine compare` the two."""
+tried is kept in the work directory until `engine clean`, and not tried again. The best of many trials looks
+better than it is: its gain may be chance. So the command that is proposed runs it in another work directory, and
+`engine compare` says what it is worth on test."""
 
 
 def values_of(values: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def steps(settings: Config, identity: tuple[str, ...] = ()) -> tuple[Step, ...]:
 
     refined = costs.refines(settings)
     vectors = "refine" if refined else "factors"
-    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 7)
+    ingest = step("ingest", "IngestStage", (), "ratings to partitions by user", 8)
     refine = step("refine", "RefineStage", ("matrix", "factors"), "vectors by alternating least squares", 6)
     refine = replace(refine, params=_with_liked_from(settings.refine, settings))
     neighbors_and_baseline = (

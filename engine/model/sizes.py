@@ -24,8 +24,8 @@ INGEST_PIECE_BYTES = 2**26
 """ingest: of a text file that a task converts, at most: few files for others to open, and enough tasks to share out."""
 INGEST_BLOCK_BYTES = 2**22
 """ingest: of a piece of a text file that are parsed at once, about."""
-INGEST_BLOCK_RATINGS = 2**18
-"""ingest: ratings of a piece that are parsed at once, about, at most."""
+INGEST_BLOCK_RATINGS = 5 * 2**15
+"""ingest: ratings of a piece that are parsed at once, about, at most: as many as in 4 MiB of ml-25m."""
 SURVEY_BITS = 4
 """ingest: of the survey's estimates, in its record: one id in two to this power is in the sample."""
 PROJECT_ROWS = 1024

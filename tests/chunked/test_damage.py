@@ -98,7 +98,7 @@ def test_a_run_heals_all_of_it_at_once(
         ("stages/matrix-*/train/indices/c/1", ["matrix/train.00001"]),
         ("stages/neighbors-*/ids/c/2/0", ["neighbors/search.00002"]),
         ("stages/split-*/test/00001.parquet", ["split/split.00001"]),
-        ("stages/evaluate-*/users/00001.parquet", [*USERS, "evaluate/tables.00001"]),
+        ("stages/evaluate-*/users/00001.parquet", [*USERS, "evaluate/tables.00000"]),
         ("stages/factors-*/records/vectors.00001.json", ["factors/vectors.00001"]),
         ("stages/index-*/records/stage.json", []),
     ],

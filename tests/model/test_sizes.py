@@ -29,7 +29,7 @@ KNOWN = {
     "evaluate": (14, "982a816fa126"),
     "factors": (5, "d50b4112a37c"),
     "index": (4, "9e6fcf8c6bee"),
-    "ingest": (7, "f495484de76b"),
+    "ingest": (8, "0b223c9c3623"),
     "item_neighbors": (5, "f0816baed48b"),
     "matrix": (3, "691836531422"),
     "neighbors": (6, "4b29f970e1c8"),
