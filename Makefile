@@ -25,20 +25,21 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --verbose
 .PHONY: help pipeline wheel docs test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
 
 help:
-	@echo "make pipeline   install into .venv if needed, then ratings.csv to RMSE and Recall@50"
-	@echo "make test       the same set-up, then every test"
-	@echo "make wheel      a wheel in dist/, for machines without a compiler"
-	@echo "make docs       the pages of docs/ as a site in build/site"
-	@echo "make lint       ruff, ruff format and mypy"
-	@echo "make bench      the pipeline, the notebook's own code and a peer on synthetic ratings: time, memory, figures"
-	@echo "make bench-full the same at the size of ml-25m and at four times that (hours); writes docs/benchmarks.md"
-	@echo "make bench-model  what each part of the model brings on the sample, and what other models reach; docs/model.md"
-	@echo "make bench-kernels   the compiled inner loops beside what the machine can do"
-	@echo "make kernels-sanitized   the kernels' tests, built with address and undefined-behaviour sanitizers"
-	@echo "make data       download MovieLens 25M (250 MB)"
-	@echo "make clean      remove the environment and caches; runs and data stay"
+	@echo "make pipeline           install into .venv if needed; ratings to RMSE and Recall@50"
+	@echo "make test               the same set-up, then every test"
+	@echo "make wheel              a wheel in dist/, for machines without a compiler"
+	@echo "make docs               the pages of docs/ as a site in build/site"
+	@echo "make lint               ruff, ruff format and mypy"
+	@echo "make bench              time, memory and figures of a small run and of its peers"
+	@echo "make bench-full         the same at ml-25m's size and four times that (hours)"
+	@echo "make bench-model        what parts of the model bring, and what others reach"
+	@echo "make bench-kernels      the compiled loops beside what the machine can do"
+	@echo "make kernels-sanitized  their tests, with address and undefined-behaviour checks"
+	@echo "make data               download MovieLens 25M (250 MB)"
+	@echo "make clean              remove the environment and caches; runs and data stay"
 	@echo
-	@echo "variables: DATASET=ratings.csv MEMORY=512MiB WORKDIR=runs/mine PRESET=notebook WORKERS=2"
+	@echo "variables: DATASET=ratings.csv MEMORY=512MiB WORKDIR=runs/mine"
+	@echo "           PRESET=notebook WORKERS=2"
 
 pipeline: $(INSTALLED)
 	$(BIN)/engine run $(RUN_FLAGS) --report

@@ -28,7 +28,11 @@ def add(commands: Any) -> None:
     parser = add_on_workdir(commands, "tune", does, _EXAMPLES)
     parser.set_defaults(command=_tune, loads=True)
     parser.add_argument(
-        "--minutes", type=float, required=True, metavar="N", help="none is begun after that, but the run's own"
+        "--minutes",
+        type=float,
+        required=True,
+        metavar="N",
+        help="no trial is begun later than that; the run's own parameters are tried in any case",
     )
     parser.add_argument(
         "--by", choices=["recall", "rmse"], default="recall", help="what they are judged by (default: recall)"
