@@ -25,7 +25,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --verbose
 .PHONY: help pipeline wheel docs test lint format bench bench-full bench-model bench-kernels kernels-sanitized data clean
 
 help:
-	@echo "make pipeline           install into .venv if needed; ratings to RMSE and Recall@50"
+	@echo "make pipeline           install if needed; then ratings.csv to RMSE and Recall@50"
 	@echo "make test               the same set-up, then every test"
 	@echo "make wheel              a wheel in dist/, for machines without a compiler"
 	@echo "make docs               the pages of docs/ as a site in build/site"
