@@ -198,6 +198,16 @@ def is_of_disk(error: BaseException) -> bool:
     return system_error(error) in _FULL
 
 
+@contextmanager
+def unless_full() -> Iterator[None]:
+    """Go on after what is inside where it ends because there is no room on a disk."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+
+
 def _is_of_sizes(error: BaseException) -> bool:
     """Whether a limit of the system's on sizes of files was met: this program has others, with words of its own."""
     known = getattr(error, "strerror", None) in (None, os.strerror(errno.EFBIG))

@@ -219,9 +219,7 @@ def run(
     keep = None if keep is None else at_least_one(keep, "runs to keep")
     with _prepare(pipeline, where, resources, on_event) as setup:
         if fresh:
-            workdir.withdraw_figures(setup.workdir)
-            publishing.withdraw(setup.workdir, {folder.name for folder in setup.folders.values()})
-            publishing.remove([folder for folder in setup.folders.values() if folder.exists()])
+            _start_over(setup)
         _mend(setup, on_event)
         reserved = _Reserved(setup, setup.left)
         surveyed = _survey(setup, on_event, _plan_survey(setup, reserved))
@@ -238,6 +236,17 @@ def run(
         metrics = _collect(setup)
         publishing.publish(setup.workdir, workdir.write_figures(setup.workdir, last, metrics), metrics, keep)
     return _result(setup, metrics, last.stages)
+
+
+def _start_over(setup: _Run) -> None:
+    """Remove what earlier runs of the steps left."""
+    names = {folder.name for folder in setup.folders.values()}
+
+    def forget() -> None:
+        workdir.withdraw_figures(setup.workdir)
+        publishing.withdraw(setup.workdir, names)
+
+    publishing.forget_and_remove(forget, [folder for folder in setup.folders.values() if folder.exists()])
 
 
 def run_beside(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import hnswlib
 import numpy as np
@@ -16,10 +17,14 @@ import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine.chunked.errors import EngineError
+from engine import chunked
+from engine.chunked import publishing, upkeep
+from engine.chunked.errors import EngineError, LockedError
 from engine.chunked.events import Explained
+from engine.chunked.storage import locate
 from engine.config import Config, load
 from engine.stages.index.graphs import save
+from tests.support.toy import toy_pipeline
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -95,6 +100,61 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
         engine.run(asked, note)
     ballast.unlink()
     assert contents(engine.run(asked).workdir.local()) == undisturbed(method)
+
+
+@pytest.fixture
+def crowded(small_disk: Path, tmp_path: Path) -> Iterator[Path]:
+    """A work directory with three finished runs, on a disk that takes not a byte more."""
+    for n in (4, 5, 6):
+        chunked.run(toy_pipeline(tmp_path / "calls", n), small_disk / "w", memory="200MiB")
+    ballast = fill(small_disk, 0)
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "more").write_bytes(b"1")
+    yield small_disk / "w"
+    ballast.unlink()
+
+
+def everything(where: Path) -> dict[str, tuple[int, int]]:
+    """All that is there, and when it was changed."""
+    return {str(path): (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in sorted(where.rglob("*"))}
+
+
+def test_a_full_disk_keeps_nobody_from_cleaning(crowded: Path) -> None:
+    before = everything(crowded)
+    shown = upkeep.clean(crowded)
+    assert len(shown) == 2
+    assert everything(crowded) == before
+    assert upkeep.clean(crowded, really=True) == shown
+    assert len(list(crowded.glob("stages/*"))) == len(list(crowded.glob("finished/*"))) == 1
+    assert len(publishing.names(crowded)) == 1
+    assert upkeep.verify(crowded) == {}
+    assert upkeep.clean(crowded, really=True) == []
+
+
+def test_a_full_disk_keeps_nobody_from_starting_over(crowded: Path, tmp_path: Path) -> None:
+    asked = toy_pipeline(tmp_path / "calls", 6)
+    folder = asked.folders(locate(crowded))["toy"]
+    with pytest.raises(EngineError, match="no space left on the disk"):  # what it takes while it runs is more
+        chunked.run(asked, crowded, memory="200MiB", fresh=True)
+    assert not (folder / "half-0.txt").exists()
+    assert len(publishing.names(crowded)) == 2
+    (crowded.parent / "ballast").write_bytes(b"")
+    chunked.run(asked, crowded, memory="200MiB")
+    assert (folder / "half-0.txt").exists()
+    assert upkeep.verify(crowded) == {}
+
+
+def test_where_there_is_room_results_are_taken_back_before_they_go(where: Path, tmp_path: Path) -> None:
+    chunked.run(toy_pipeline(tmp_path / "calls", 4), where, memory="200MiB")
+    with mock.patch.object(publishing, "remove", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        upkeep.clean(where, really=True)
+    assert len(publishing.names(where)) == 1
+    assert upkeep.verify(where) == {}
+
+
+def test_what_a_run_leaves_unused_is_not_shown_while_it_runs(where: Path) -> None:
+    with locate(where / "lock").hold(), pytest.raises(LockedError, match="see afterwards"):
+        upkeep.clean(where)
 
 
 def test_a_graph_cut_short_by_a_full_disk_is_not_taken_for_whole(small_disk: Path) -> None:
