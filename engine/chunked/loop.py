@@ -234,7 +234,7 @@ def run(
             last = msgspec.structs.replace(last, stages=[*last.stages[:number], entry, *last.stages[number + 1 :]])
             workdir.write_last_run(setup.workdir, last)
         metrics = _collect(setup)
-        publishing.publish(setup.workdir, workdir.write_figures(setup.workdir, last, metrics), metrics, keep)
+        _publish(setup, last, metrics, keep)
     return _result(setup, metrics, last.stages)
 
 
@@ -279,6 +279,15 @@ def run_beside(
             entry = _entry(setup, wanted, planned.stages[0])
         entry = _run_step(setup, wanted, entry, on_event)
     return _result(setup, {}, [entry])
+
+
+def _publish(setup: _Run, last: LastRun, metrics: dict[str, Any], keep: int | None) -> None:
+    """Write the figures, and say that the run is finished; where that cannot be said, there are no figures."""
+    try:
+        publishing.publish(setup.workdir, workdir.write_figures(setup.workdir, last, metrics), metrics, keep)
+    except BaseException:
+        (setup.workdir / workdir.METRICS).remove()
+        raise
 
 
 def _result(setup: _Run, metrics: dict[str, Any], stages: list[StageEntry]) -> RunResult:

@@ -127,7 +127,7 @@ def faults_beside_stages(where: Place) -> dict[str, str]:
     if last is None and ((place / RUN).exists() or begun):
         faults[RUN] = workdir.no_last_run(place)
     if last and not last.figures and (place / METRICS).exists():
-        faults[METRICS] = f"{place / METRICS}: of an earlier run"
+        faults[METRICS] = f"{place / METRICS}: of no finished run, or of an earlier one; the next run makes it again"
     if last and last.figures and _digest(place / METRICS) != last.figures:
         faults[METRICS] = f"{place / METRICS}: missing or altered"
     return faults | publishing.faults(place)

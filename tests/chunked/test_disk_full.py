@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -12,19 +14,21 @@ from typing import Any
 from unittest import mock
 
 import hnswlib
+import msgspec
 import numpy as np
 import pytest
 
 import engine
 from bench.kill import SETTINGS, contents, write_ratings
-from engine import chunked
-from engine.chunked import publishing, upkeep
-from engine.chunked.errors import EngineError, LockedError
+from engine import chunked, cli
+from engine.chunked import overview, publishing, upkeep, workdir
+from engine.chunked.errors import EngineError, LockedError, write_named
 from engine.chunked.events import Explained
 from engine.chunked.storage import locate
 from engine.config import Config, load
+from engine.serving.whole import replacing
 from engine.stages.index.graphs import save
-from tests.support.toy import toy_pipeline
+from tests.support.toy import run_toy, toy_pipeline
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -117,6 +121,73 @@ def crowded(small_disk: Path, tmp_path: Path) -> Iterator[Path]:
 def everything(where: Path) -> dict[str, tuple[int, int]]:
     """All that is there, and when it was changed."""
     return {str(path): (path.lstat().st_ino, path.lstat().st_ctime_ns) for path in sorted(where.rglob("*"))}
+
+
+def test_what_there_is_no_room_for_is_named(crowded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = crowded / "folder" / "page.html"
+    page.parent.mkdir()
+    with pytest.raises(OSError, match=rf"{page}'$"):
+        locate(page).put(b"1")
+    with pytest.raises(OSError, match=rf"{page}'$"), replacing(page) as file:
+        file.write(b"1")
+    assert cli.main(["data", "twin", "--out", str(page.parent), "--scale", "0.001"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"engine: no space left on the disk ({page.parent}): free some space there, then run again"
+    with pytest.raises(OSError, match=f"{crowded.parent / 'new'}"):
+        chunked.run(toy_pipeline(crowded.parent / "calls"), crowded.parent / "new", memory="200MiB")
+
+
+@pytest.mark.parametrize("reached", ["write_figures", "publish", "write_last_run"])
+def test_a_run_that_cannot_say_it_is_finished_leaves_no_damage(tmp_path: Path, reached: str) -> None:
+    where, full = tmp_path / "w", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "w")
+    home = publishing if reached == "publish" else workdir
+    whole = getattr(home, reached)
+
+    def fails(*given: Any) -> Any:
+        if reached == "publish" or given[1].figures or reached == "write_figures":
+            raise full
+        return whole(*given)
+
+    with mock.patch.object(home, reached, fails), pytest.raises(OSError, match="No space left"):
+        run_toy(where)
+    assert overview.status(where)["damaged"] == []
+    assert upkeep.verify(where) == {}
+    run_toy(where)
+    assert overview.status(where)["finished"]
+
+
+def test_figures_of_a_run_that_was_killed_then_are_not_taken_for_earlier_ones(where: Path) -> None:
+    last = workdir.last_run(where)
+    assert last is not None
+    workdir.write_last_run(where, msgspec.structs.replace(last, figures=""))
+    assert (
+        "of no finished run, or of an earlier one; the next run makes it again" in upkeep.verify(where)["metrics.json"]
+    )
+
+
+def test_an_error_of_a_library_gets_the_name_of_what_is_written() -> None:
+    for error, number in (
+        (RuntimeError("parquet: underlying IO error: No space left (os error 28)"), errno.ENOSPC),
+        (OSError(errno.EDQUOT, "Quota"), errno.EDQUOT),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG)), errno.EFBIG),
+    ):
+        with pytest.raises(OSError, match=r"'w/x'$") as raised, write_named("w/x"):
+            raise error
+        assert raised.value.errno == number
+    for other in (OSError(errno.ENOSPC, "No space", "its own"), EngineError("(os error 28)"), ValueError("no")):
+        with pytest.raises(type(other)) as kept, write_named("w/x"):
+            raise other
+        assert kept.value is other
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on sizes of files is set")
+def test_a_limit_on_sizes_of_files_is_told_with_the_file(tmp_path: Path) -> None:
+    save = "import numpy; from engine.chunked.errors import write_named\nwith write_named('w/x'): "
+    code = f"{save}numpy.zeros(10**4).tofile('x')"
+    ran = subprocess.run(
+        ["sh", "-c", f'ulimit -f 1; exec {sys.executable} -c "{code}"'], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.stderr.splitlines()[-1] == f"OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}: 'w/x'"
 
 
 def test_a_full_disk_keeps_nobody_from_cleaning(crowded: Path) -> None:
