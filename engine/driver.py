@@ -20,7 +20,7 @@ from engine import chunked, config
 from engine.artifacts.doubts import doubted
 from engine.chunked import publishing, workdir
 from engine.chunked.budget import parse_budget
-from engine.chunked.errors import EngineError, Interrupted, UsageError
+from engine.chunked.errors import EngineError, Interrupted, UsageError, write_named
 from engine.chunked.events import OnEvent, Preparing, ignore
 from engine.chunked.journal import Committed, Journal
 from engine.chunked.loop import Resources
@@ -219,7 +219,7 @@ def _with_frames_written(settings: Config) -> Config:
     else:
         Path(_RUNS).mkdir(exist_ok=True)
     beside = locate(settings.workdir).disk if settings.workdir else Path(_RUNS)
-    with TemporaryDirectory(prefix=".frame-", dir=beside) as folder:
+    with TemporaryDirectory(prefix=".frame-", dir=beside) as folder, write_named(beside):
         digests = {
             name: write_frame(frame, settings.columns, Path(folder) / name, name) for name, frame in frames.items()
         }

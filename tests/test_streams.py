@@ -35,8 +35,11 @@ def test_closed_streams_change_no_exit_code(command: str, code: int, closed: str
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        ("--version >", 1, os.strerror(errno.ENOSPC)),
-        ("data list --json >", 1, os.strerror(errno.ENOSPC)),
+        ("--version >", 1, "standard output is full"),
+        ("run --help >", 1, "standard output is full"),
+        ("data list --json >", 1, f"standard output is full ({os.strerror(errno.ENOSPC)})"),
+        ("data list --format csv >", 1, "standard output is full"),
+        ("data list --format parquet >", 1, "standard output is full"),
         ("status nowhere 2>", 2, ""),
         ("status nowhere --json 2>", 2, ""),
     ],
@@ -47,6 +50,25 @@ def test_a_full_stream_is_told_once(command: str, code: int, words: str, tmp_pat
     assert found == code
     assert words in told
     assert len(told.splitlines()) == bool(words)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no such device here")
+@pytest.mark.parametrize("before", ["", "PYTHONUNBUFFERED=1 "])
+def test_more_than_fits_into_a_buffer_is_told_the_same(before: str, tmp_path: Path) -> None:
+    much = "from engine.cli import doctor, main; doctor.print_version = lambda verbose: print('x' * 10**6)"
+    found, told = ended(
+        f"""{before}{sys.executable} -c "{much}; raise SystemExit(main(['--version']))" > /dev/full""", tmp_path
+    )
+    assert (found, len(told.splitlines())) == (1, 1)
+    assert "standard output is full" in told
+
+
+@pytest.mark.parametrize("before", ["", "PYTHONUNBUFFERED=1 "])
+def test_what_is_printed_comes_whole_and_in_order(before: str, tmp_path: Path) -> None:
+    plain = ended(f"{before}{ENGINE} data list --json", tmp_path)
+    assert plain == ended(f"{before}{ENGINE} data list --json > out; cat out", tmp_path)
+    assert (plain[0], plain[1][0], plain[1][-2:]) == (0, "{", "}\n")
+    assert ended(f"{before}{ENGINE} --help | head -1", tmp_path)[1].startswith("usage")
 
 
 @pytest.mark.parametrize(

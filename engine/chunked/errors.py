@@ -169,8 +169,8 @@ def describe(error: BaseException) -> Failed:
         return Failed("EngineError", f"{what}: run again")
     number = system_error(error)
     if number in _FULL:
-        where = getattr(error, "filename", None) or "work directory"
-        return Failed("EngineError", f"no space left on the disk ({where}): free some, then run again")
+        where = getattr(error, "filename", None) or "that of the work directory, of an output or of temporary files"
+        return Failed("EngineError", f"no space left on the disk ({where}): free some space there, then run again")
     if way_on := _SIZES if _is_of_sizes(error) else _DESCRIPTORS.get(number or 0):
         return Failed("EngineError", f"{_first_line(error)}: {way_on}")
     if number in _USERS_TO_MEND:
@@ -198,10 +198,43 @@ def is_of_disk(error: BaseException) -> bool:
     return system_error(error) in _FULL
 
 
+@contextmanager
+def write_named(where: object) -> Iterator[None]:
+    """Name what is being written in an error that says that there is no room for it, but not where.
+
+    Raises
+    ------
+    OSError
+        With the name, in the place of a library's error, too.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = system_error(error)
+        full = number in _FULL or _is_of_sizes(error)
+        if number is None or not full or isinstance(error, EngineError) or getattr(error, "filename", None):
+            raise
+        raise OSError(number, os.strerror(number), str(where)) from error
+
+
+@contextmanager
+def unless_full() -> Iterator[None]:
+    """Go on after what is inside where it ends because there is no room on a disk."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+
+
 def _is_of_sizes(error: BaseException) -> bool:
     """Whether a limit of the system's on sizes of files was met: this program has others, with words of its own."""
     known = getattr(error, "strerror", None) in (None, os.strerror(errno.EFBIG))
     return known and system_error(error) == errno.EFBIG
+
+
+def _sizes_are_limited() -> bool:
+    return resource is not None and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 def is_of_memory(error: BaseException) -> bool:
@@ -339,6 +372,6 @@ def system_error(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     if _SHORT_WRITE.search(str(error)):
-        return errno.ENOSPC
+        return errno.EFBIG if _sizes_are_limited() else errno.ENOSPC
     found = _NUMBER.search(str(error))
     return int(found[1] or found[2]) if found else None

@@ -219,9 +219,7 @@ def run(
     keep = None if keep is None else at_least_one(keep, "runs to keep")
     with _prepare(pipeline, where, resources, on_event) as setup:
         if fresh:
-            workdir.withdraw_figures(setup.workdir)
-            publishing.withdraw(setup.workdir, {folder.name for folder in setup.folders.values()})
-            publishing.remove([folder for folder in setup.folders.values() if folder.exists()])
+            _start_over(setup)
         _mend(setup, on_event)
         reserved = _Reserved(setup, setup.left)
         surveyed = _survey(setup, on_event, _plan_survey(setup, reserved))
@@ -236,8 +234,19 @@ def run(
             last = msgspec.structs.replace(last, stages=[*last.stages[:number], entry, *last.stages[number + 1 :]])
             workdir.write_last_run(setup.workdir, last)
         metrics = _collect(setup)
-        publishing.publish(setup.workdir, workdir.write_figures(setup.workdir, last, metrics), metrics, keep)
+        _publish(setup, last, metrics, keep)
     return _result(setup, metrics, last.stages)
+
+
+def _start_over(setup: _Run) -> None:
+    """Remove what earlier runs of the steps left."""
+    names = {folder.name for folder in setup.folders.values()}
+
+    def forget() -> None:
+        workdir.withdraw_figures(setup.workdir)
+        publishing.withdraw(setup.workdir, names)
+
+    publishing.forget_and_remove(forget, [folder for folder in setup.folders.values() if folder.exists()])
 
 
 def run_beside(
@@ -270,6 +279,15 @@ def run_beside(
             entry = _entry(setup, wanted, planned.stages[0])
         entry = _run_step(setup, wanted, entry, on_event)
     return _result(setup, {}, [entry])
+
+
+def _publish(setup: _Run, last: LastRun, metrics: dict[str, Any], keep: int | None) -> None:
+    """Write the figures, and say that the run is finished; where that cannot be said, there are no figures."""
+    try:
+        publishing.publish(setup.workdir, workdir.write_figures(setup.workdir, last, metrics), metrics, keep)
+    except BaseException:
+        (setup.workdir / workdir.METRICS).remove()
+        raise
 
 
 def _result(setup: _Run, metrics: dict[str, Any], stages: list[StageEntry]) -> RunResult:

@@ -8,13 +8,13 @@ between.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from engine.chunked import workdir
-from engine.chunked.errors import DamagedError, UsageError
+from engine.chunked.errors import DamagedError, UsageError, unless_full
 from engine.chunked.pipeline import STAGES
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import Location, Place, locate
@@ -164,6 +164,25 @@ def used(where: Place) -> set[str]:
     return _folders(_readable(locate(where).enclosed()))
 
 
+def forget_and_remove(forget: Callable[[], None], folders: Sequence[Location]) -> None:
+    """Remove stages' folders once nobody says that there are results in them any more; see `remove`.
+
+    Parameters
+    ----------
+    forget : callable
+        Writes that down. Where a disk is too full for that, it is called once more when the folders are gone: whoever
+        is killed between leaves finished runs without some of their folders, which `faults` and `verify` tell.
+    folders : sequence of Location
+    """
+    forgotten = False
+    with unless_full():
+        forget()
+        forgotten = True
+    remove(folders)
+    if not forgotten:
+        forget()
+
+
 def remove(folders: Sequence[Location]) -> None:
     """Remove stages' folders; the records go first, so that a stage half removed is not believed."""
     for folder in folders:
@@ -189,11 +208,19 @@ def _readable(place: Location) -> list[Finished]:
 def _name(place: Location, kept: Sequence[Finished]) -> None:
     """Name the runs that are kept, and remove the files of others."""
     fingerprints = [each.fingerprint for each in kept]
-    if kept or (place / PUBLISHED).exists():
+    if (kept or (place / PUBLISHED).exists()) and not _named_so(place, fingerprints):
         write_sealed(place / PUBLISHED, _Published(fingerprints))
     for name in (place / FINISHED).names():
         if name.removesuffix(".json") not in fingerprints:
             (place / FINISHED / name).remove()
+
+
+def _named_so(place: Location, fingerprints: list[str]) -> bool:
+    """Whether it is these that are named: then nothing is written, for which there may be no room."""
+    try:
+        return (place / PUBLISHED).exists() and names(place) == fingerprints
+    except DamagedError:
+        return False
 
 
 def _folders(runs: Iterable[Finished]) -> set[str]:

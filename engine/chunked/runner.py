@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.chunked import checked, memory
 from engine.chunked.budget import Allotment, allot
-from engine.chunked.errors import BudgetError, Interrupted, UsageError
+from engine.chunked.errors import BudgetError, Interrupted, UsageError, write_named
 from engine.chunked.events import RoundBegan, RoundEnded, TaskBegan, TaskEnded, WorkerEvent
 from engine.chunked.journal import Journal, Record
 from engine.chunked.store import StageStore
@@ -269,7 +269,8 @@ def run_task(
     scratch = store.new_scratch(task_id)
     try:
         context = TaskContext(scratch, batch_rows, shared)
-        result = checked.result(task_id, round_.run(index, context))
+        with write_named(store.root.disk):
+            result = checked.result(task_id, round_.run(index, context))
     except FileNotFoundError as error:
         if str(store.root) in str(error):
             raise  # the stage's own

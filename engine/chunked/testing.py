@@ -199,6 +199,22 @@ class StorageContract:
         journal = Journal(place)
         assert (journal.task_ids(), journal.damaged(), journal.strays()) == (["a.00000"], {}, [])
 
+    def test_what_stands_where_a_folder_belongs_keeps_nothing_out(self, place: Location) -> None:
+        """It is damage, whoever makes the folder: who puts, commits, makes scratch. Where it must stay, it is told."""
+        inside = place.enclosed()
+        for name in ("records", "folder", "stage"):
+            (inside / name).put(b"no folder")
+        try:
+            commit(inside, "a.00000", {"folder/deep/x": b"abc"})
+        except EngineError:
+            told = raised(EngineError, lambda: (inside / "stage" / "y").put(b"1"))
+            assert "remove that, then run again" in str(told)
+            return
+        commit(inside / "stage", "a.00000", {"y": b"abc"})
+        for stage in (inside, inside / "stage"):
+            assert (Journal(stage).task_ids(), Journal(stage).damaged()) == (["a.00000"], {})
+        assert (inside / "folder").names() == ["deep"]
+
     def test_damage_is_found(self, place: Location) -> None:
         """Of content, of size, and files that are gone."""
         commit(place, "a.00000", {"x": b"abc", "y": b"abc", "z": b"abc"})

@@ -53,6 +53,8 @@ def unused(where: Place) -> list[Folder]:
 def clean(where: Place, *, really: bool = False) -> list[Folder]:
     """Find what neither the last run uses nor the newest finished one, and remove it if ``really``.
 
+    A full disk keeps nobody from that. Without ``really`` nothing is written.
+
     Raises
     ------
     UsageError, DamagedError, LockedError
@@ -62,12 +64,19 @@ def clean(where: Place, *, really: bool = False) -> list[Folder]:
     place = locate(where).enclosed()
     workdir.check(place)
     workdir.refuse_links(place)
+    if not really:
+        _refuse_running(place, "see afterwards what it leaves unused")
+        return unused(place)
     with (place / LOCK).hold():
         found = unused(place)
-        if really:
-            publishing.keep_newest(place)
-            publishing.remove([folder.path for folder in found])
+        publishing.forget_and_remove(lambda: publishing.keep_newest(place), [folder.path for folder in found])
     return found
+
+
+def _refuse_running(place: Location, instead: str) -> None:
+    holder = (place / LOCK).holder()
+    if holder is not None:
+        raise LockedError(f"{place} is in use by process {holder.get('pid', '?')}: {instead}")
 
 
 def verify(where: Place) -> dict[str, str]:
@@ -87,9 +96,7 @@ def verify(where: Place) -> dict[str, str]:
     place = locate(where).enclosed()
     workdir.check(place)
     workdir.refuse_links(place)
-    holder = (place / LOCK).holder()
-    if holder is not None:
-        raise LockedError(f"{place} is in use by process {holder.get('pid', '?')}: verify it afterwards")
+    _refuse_running(place, "verify it afterwards")
     last = workdir.last_run(place)
     complete = (last.folders if last and last.figures else set()) | publishing.used(place)
     faults: dict[str, str] = {}
@@ -120,7 +127,7 @@ def faults_beside_stages(where: Place) -> dict[str, str]:
     if last is None and ((place / RUN).exists() or begun):
         faults[RUN] = workdir.no_last_run(place)
     if last and not last.figures and (place / METRICS).exists():
-        faults[METRICS] = f"{place / METRICS}: of an earlier run"
+        faults[METRICS] = f"{place / METRICS}: of no finished run, or of an earlier one; the next run makes it again"
     if last and last.figures and _digest(place / METRICS) != last.figures:
         faults[METRICS] = f"{place / METRICS}: missing or altered"
     return faults | publishing.faults(place)

@@ -40,6 +40,7 @@ from engine.cli import (
 )
 from engine.cli.parsing import Parser, nearest_option
 from engine.cli.showing import complain
+from engine.cli.streams import STANDARD_OUTPUT, named_output
 
 _COMMANDS = (
     run, workdirs, report, recommend, similar, compare, tune, exchange, serve, data, configuration, doctor, completion,
@@ -95,13 +96,17 @@ def _answered(given: Sequence[str], *, as_json: bool) -> int:
 
 
 def _prepare_streams() -> None:
-    """See that there are streams, and that a sign which one does not know loses nothing of what is done."""
+    """See that there are streams, and that a sign which one does not know loses nothing of what is done.
+
+    Errors of standard output have its name: without, nobody could tell them from those of files.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed by whoever called
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  (it lasts as long as the process)
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
+    sys.stdout = named_output(sys.stdout)
 
 
 def _tell(*words: Any, as_json: bool) -> None:
@@ -123,8 +128,11 @@ def _of_system(error: OSError) -> str:
     """What to say of an error of the system's."""
     if told := _no_folder_here():
         return f"{told}: mend that, then run again"
+    if error.filename == STANDARD_OUTPUT and is_of_disk(error):
+        way_on = "free some space where it leads, or let it lead elsewhere, then run again"
+        return f"standard output is full ({error.strerror}): {way_on}"
     failed = describe(error)
-    if failed.kind and not is_of_disk(error):  # which disk is full, it need not know
+    if failed.kind:
         return failed.message
     return f"{error}: mend that, then run again"
 
@@ -139,7 +147,11 @@ def _no_folder_here() -> str:
 
 
 def _parsed(given: Sequence[str]) -> argparse.Namespace:
-    options, unknown = parser().parse_known_args(given)
+    try:
+        options, unknown = parser().parse_known_args(given)
+    except SystemExit:
+        sys.stdout.flush()  # help that nobody gets is told, too
+        raise
     if unknown:
         raise UsageError(nearest_option(unknown[0], options.parser))
     return options

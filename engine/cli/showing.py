@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shlex
@@ -100,7 +101,9 @@ def _write_parquet(rows: Rows) -> None:
 
     if sys.stdout.isatty():
         raise UsageError("Parquet is no text: redirect it to a file, such as > rows.parquet")
-    pl.DataFrame(rows, infer_schema_length=None).write_parquet(sys.stdout.buffer)
+    content = io.BytesIO()  # a stream would be written to by its descriptor, and errors would not have its name
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(content)
+    sys.stdout.buffer.write(content.getbuffer())
 
 
 def from_here(where: Location) -> str:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.chunked.errors import write_named
+
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
@@ -20,7 +22,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     file = temporary.open("xb")
     try:
-        with file:
+        with write_named(target), file:
             yield file
         temporary.replace(target)
     finally:

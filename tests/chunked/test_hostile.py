@@ -20,6 +20,7 @@ from engine.chunked.errors import DamagedError, EngineError
 from engine.chunked.journal import Journal, Record
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import base, locate
+from engine.chunked.storage.folders import Folder, Kind
 from engine.chunked.store import FileEntry
 from engine.results.report import content
 from engine.serving.finished import open_finished
@@ -72,6 +73,62 @@ def test_what_is_in_the_place_of_a_file_is_damage_and_healed(
     run_toy(where)
     assert upkeep.verify(where) == {}
     assert upkeep.clean(where) == []
+
+
+FOLDERS = ("stages", "stages/toy-*", "stages/*/records", "finished")
+
+
+@pytest.mark.parametrize("replace", [huge, pipe, socket_], ids=lambda replace: replace.__name__)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_is_in_the_place_of_a_folder_is_damage_and_healed(
+    where: Path, name: str, replace: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _contents(where)
+    (victim,) = where.glob(name)
+    shutil.rmtree(victim)
+    replace(victim)
+    for command in ("status", "verify"):
+        assert cli.main([command, str(where)]) == 5
+        assert str(victim) in "".join(capsys.readouterr())
+    run_toy(where)
+    assert upkeep.verify(where) == {}
+    assert _contents(where) == before
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_link_in_the_place_of_a_folder_is_refused_and_left(where: Path, name: str, tmp_path: Path) -> None:
+    (victim,) = where.glob(name)
+    shutil.move(victim, tmp_path / "elsewhere")
+    victim.symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    with pytest.raises(DamagedError, match="a symbolic link"):
+        run_toy(where)
+    assert victim.is_symlink()
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+
+
+def _contents(where: Path) -> dict[str, bytes]:
+    """What stages left beside their records, which say how long it took."""
+    found = [path for path in where.glob("stages/*/**/*") if path.is_file() and path.parent.name != "records"]
+    return {str(path.relative_to(where)): path.read_bytes() for path in found}
+
+
+def test_a_folder_made_meanwhile_stays(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = locate(where).enclosed() / "stages" / "x-1"
+    stage.put(b"no folder")
+    unlink = Kind.unlink
+
+    def late(folder: Folder, name: str) -> None:
+        """Somebody else has made the folder since it was seen that there is none."""
+        if name == "x-1":
+            (where / "stages" / name).unlink()
+            (where / "stages" / name).mkdir()
+            (where / "stages" / name / "theirs").write_bytes(b"1")
+        unlink(folder, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Kind, "unlink", late)
+    (stage / "mine").put(b"2")
+    assert stage.names() == ["mine", "theirs"]
 
 
 def test_every_command_ends_soon_and_in_one_line(where: Path) -> None:

@@ -120,7 +120,8 @@ def test_a_child_process_reports_events_and_its_peak(root: Path) -> None:
     [
         ("usage", UsageError, "no good: bring another"),
         ("crash", EngineError, "RuntimeError: a bug"),
-        ("full", EngineError, "no space left on the disk"),
+        ("full", EngineError, r"no space left on the disk \(somewhere\): free some space there"),
+        ("short", EngineError, r"no space left on the disk \(.*/toy\): free some space there"),
         (
             "kill",
             EngineError,

@@ -61,6 +61,8 @@ class ToyStage:
             raise errors.UsageError("no good: bring another")
         elif what == "crash":
             raise RuntimeError("a bug")
+        elif what == "short":
+            raise RuntimeError("100 requested and 0 written")  # as NumPy has it
         elif what == "full":
             raise OSError(28, "No space left on device", "somewhere")
 

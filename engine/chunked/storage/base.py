@@ -191,7 +191,10 @@ class Location(Protocol):
         ...
 
     def make(self) -> None:
-        """Make the folder and those above, where that takes doing."""
+        """Make the folder and those above, where that takes doing.
+
+        As where a file is put: what stands below an `enclosed` folder in the place of one, and is none, is removed.
+        """
         ...
 
     def sweep(self) -> None:

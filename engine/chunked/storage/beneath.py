@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,6 +34,9 @@ def refused_link(path: Path | str) -> DamagedError:
 @contextmanager
 def open_folder(root: str, parts: Sequence[str], *, make: bool = False) -> Iterator[Folder]:
     """Open a folder below ``root``; links are followed in ``root``, none below. Folders are made if ``make``.
+
+    What stands below ``root`` in the place of such a folder, and is none, is removed then: it is damage, and no file of
+    the engine's ever had that name.
 
     Raises
     ------
@@ -63,18 +66,31 @@ def _step(folder: Folder, name: str, path: str, make: bool = False) -> Folder:
     except FileNotFoundError:
         if not make:
             raise
-    except OSError:
-        if _is_link(folder, name):
+    except OSError as error:
+        if _is(folder, name, stat.S_ISLNK):
             raise refused_link(path) from None
-        raise
+        if not (make and isinstance(error, NotADirectoryError)):
+            raise
+        _clear(folder, name)
     with suppress(FileExistsError):  # made by somebody else, just now
         folder.make(name)
     return _step(folder, name, path)
 
 
-def _is_link(folder: Folder, name: str) -> bool:
+def _clear(folder: Folder, name: str) -> None:
+    """Remove what is no folder, a link itself; not the folder that somebody else has made there just now."""
     try:
-        return stat.S_ISLNK(folder.stat(name).st_mode)
+        folder.unlink(name)
+    except FileNotFoundError:
+        return
+    except OSError:
+        if not _is(folder, name, stat.S_ISDIR):
+            raise
+
+
+def _is(folder: Folder, name: str, kind: Callable[[int], bool]) -> bool:
+    try:
+        return kind(folder.stat(name).st_mode)
     except FileNotFoundError:
         return False
 

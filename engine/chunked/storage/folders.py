@@ -181,7 +181,8 @@ class ByDescriptor:
 
     def flush(self) -> None:
         """See `Folder`."""
-        os.fsync(self.descriptor)
+        with named(self.path):
+            os.fsync(self.descriptor)
 
     def lock(self, *, shared: bool = False, wait: bool = False) -> None:
         """See `Folder`; the lock is the folder's own, and the kernel's."""

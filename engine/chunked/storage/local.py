@@ -238,7 +238,7 @@ class Local(_Path):
         temporary = f".{self.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
         with self.parent.opened(make=True) as folder:
             try:
-                with os.fdopen(folder.open(temporary, WRITE_NEW), "wb") as file:
+                with named(str(self)), os.fdopen(folder.open(temporary, WRITE_NEW), "wb") as file:
                     file.write(content)
                     file.flush()
                     if durable:
@@ -278,7 +278,8 @@ class Local(_Path):
                 return
             descriptor = self._open(FLUSHED)
             try:
-                os.fsync(descriptor)
+                with named(str(self)):
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
 

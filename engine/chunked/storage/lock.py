@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from engine.chunked.errors import DamagedError, EngineError, LockedError
+from engine.chunked.errors import DamagedError, EngineError, LockedError, unless_full
 from engine.chunked.storage import beneath, folders, staging
 from engine.chunked.storage.folders import Folder
 
@@ -241,7 +241,10 @@ def hold_folder(path: LockFile) -> Iterator[tuple[int, ...]]:
 
 
 def _write(folder: Folder, path: LockFile, text: str) -> None:
-    """Write the lock file in place, which takes no room on a full disk; never what else may have its name."""
+    """Write the lock file in place; never what else may have its name.
+
+    It is the kernel that locks: where a disk is full, others are not told who does.
+    """
     with suppress(FileNotFoundError):
         found = folder.stat(path.name)
         if stat.S_ISLNK(found.st_mode):
@@ -250,6 +253,6 @@ def _write(folder: Folder, path: LockFile, text: str) -> None:
             raise DamagedError(f"{path}: no regular file: remove it, then run again")
         if found.st_nlink > 1:  # in a backup made of hard links, say
             beneath.remove(folder, path.name, str(path))
-    with os.fdopen(folder.open(path.name, folders.REWRITE), "w") as file:
+    with unless_full(), os.fdopen(folder.open(path.name, folders.REWRITE), "w") as file:
         file.truncate(0)
         file.write(text)

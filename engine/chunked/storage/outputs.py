@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, write_named
 from engine.chunked.storage.base import Location
 from engine.chunked.storage.local import Local
 
@@ -79,5 +79,5 @@ def write_output(where: Location, content: bytes) -> None:
     if not (isinstance(where, Local) and is_stream(where)):
         where.put(content)
         return
-    with where.open("wb") as stream:
+    with write_named(where), where.open("wb") as stream:
         stream.write(content)

@@ -73,6 +73,18 @@ def _asking(url: str) -> Iterator[None]:
         raise fault from None
 
 
+@contextmanager
+def _putting(url: str) -> Iterator[None]:
+    """The same while something is put; in most stores a name keeps no other out, but some have folders."""
+    try:
+        with _asking(url):
+            yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise EngineError(
+            f"{url}: what stands where its folder belongs is none ({error}): remove that, then run again"
+        ) from None
+
+
 def _fault(error: Exception, url: str) -> EngineError | None:
     if isinstance(error, ImportError):
         return UsageError(f"{url}: a library for it is missing ({error}): {install('s3')} has that for s3://")
@@ -312,7 +324,7 @@ class Remote:
     def put(self, content: bytes, *, durable: bool = True) -> None:
         """Put a small object, or replace it; it is durable in any case."""
         refuse_large(self, content)
-        with _asking(self.url):
+        with _putting(self.url):
             self.store.pipe_file(self.key, content)
 
     def create(self, content: bytes) -> bool:
@@ -438,7 +450,7 @@ class Remote:
         """Put an object that has the content of a file, or replace it; some MiB are in memory at a time."""
         block = max(_BLOCK, source.stat().st_size // _MAX_PARTS)
         with (
-            _asking(self.url),
+            _putting(self.url),
             source.open("rb") as file,
             self.store.open(self.key, "wb", block_size=block) as target,
         ):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.chunked.budget import format_size
-from engine.chunked.errors import EngineError
+from engine.chunked.errors import EngineError, write_named
 from engine.chunked.storage import folders
 from engine.chunked.storage.folders import Folder
 
@@ -154,5 +154,6 @@ def _copy(where: Stored, size: int, target: Path) -> None:
             f"{tempfile.gettempdir()}: free some, or set TMPDIR to a folder on a larger disk"
         )
     part = target.with_name(f"{target.name}.part")
-    where.download(part)
+    with write_named(target):
+        where.download(part)
     part.replace(target)

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.chunked.errors import UsageError
+from engine.chunked.errors import UsageError, write_named
 from engine.ratings.twin import published
 from engine.ratings.twin.draws import World, stream
 from engine.ratings.twin.interests import InterestWorld
@@ -282,21 +282,22 @@ def write_twin(
     made = out / ".twin.partial"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    try:
-        files = _files(n_users, file_format)
-        with _parts(_Order(version, seed, shape), made, files, file_format, processes) as (writer, parts):
-            told = _told(parts, n_users, progress)
-            n_ratings, n_items = _counted(_joined(told, made / FILES[0]) if file_format == "csv" else told)
-        writer.write_items(made / FILES[1])
-        about = {"name": "twin", "scale": scale, "seed": seed, "n_ratings": n_ratings, "n_users": n_users}
-        about |= {"n_items": n_items, "generator_version": version}
-        (made / FILES[2]).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        names = sorted(path.name for path in made.iterdir() if path.name != FILES[-1])
-        for name in (*names, FILES[-1]):
-            with (made / name).open("rb+") as file:
-                os.fsync(file.fileno())
-        for name in (*names, FILES[-1]):
-            (made / name).replace(out / name)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    with write_named(out):
+        try:
+            files = _files(n_users, file_format)
+            with _parts(_Order(version, seed, shape), made, files, file_format, processes) as (writer, parts):
+                told = _told(parts, n_users, progress)
+                n_ratings, n_items = _counted(_joined(told, made / FILES[0]) if file_format == "csv" else told)
+            writer.write_items(made / FILES[1])
+            about = {"name": "twin", "scale": scale, "seed": seed, "n_ratings": n_ratings, "n_users": n_users}
+            about |= {"n_items": n_items, "generator_version": version}
+            (made / FILES[2]).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            names = sorted(path.name for path in made.iterdir() if path.name != FILES[-1])
+            for name in (*names, FILES[-1]):
+                with (made / name).open("rb+") as file:
+                    os.fsync(file.fileno())
+            for name in (*names, FILES[-1]):
+                (made / name).replace(out / name)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
     return TwinSummary(out, n_ratings, n_users, n_items)
