@@ -16,7 +16,7 @@ import msgspec
 
 from engine import costs, estimates
 from engine.artifacts import names
-from engine.artifacts.records import implicit_because
+from engine.artifacts.records import Calibrated, MatrixLayout, Profile, Surveyed, converted, implicit_because
 from engine.chunked.journal import Committed
 from engine.chunked.pipeline import Known, Pipeline, Step, Survey
 from engine.chunked.task import Costs
@@ -212,14 +212,21 @@ def known_shapes(known: Known, settings: Config) -> Shapes:
         len(source.pieces),
         len(source.files),
     )
-    if survey := known.result("ingest", names.SURVEY):
+    if survey := _result(known, "ingest", names.SURVEY, Surveyed):
         shapes = shapes.surveyed(survey)
         because = implicit_because(settings.matrix.feedback, source.values, survey["rating_min"], survey["rating_max"])
         shapes = replace(shapes, implicit=bool(because))
-    if profile := known.result("ingest", names.PROFILE):
+    if profile := _result(known, "ingest", names.PROFILE, Profile):
         shapes = shapes.profiled(profile)
-    if layout := known.result("matrix", names.LAYOUT):
+    if layout := _result(known, "matrix", names.LAYOUT, MatrixLayout):
         shapes = shapes.laid_out(layout)
-    if "calibrate" in known.folders and (chosen := known.result("calibrate", names.CHOICE)):
+    if "calibrate" in known.folders and (chosen := _result(known, "calibrate", names.CHOICE, Calibrated)):
         shapes = shapes.weighed(chosen)
     return shapes
+
+
+def _result(known: Known, step: str, task: str, kind: type[msgspec.Struct]) -> dict[str, Any] | None:
+    """What a task of some step returned, seen to be what this version makes of it; None while it is not done."""
+    if found := known.result(step, task):
+        converted(known.folders[step], found, kind)
+    return found

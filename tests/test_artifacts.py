@@ -20,6 +20,7 @@ from engine.chunked.journal import Record
 from engine.chunked.sealed import read_sealed, write_sealed
 from engine.chunked.storage import locate
 from engine.config import load
+from engine.serving.everybody import recommend_all
 
 ROOT = Path(engine.__file__).parent
 HEAVY = ("numpy", "scipy", "polars", "zarr", "pyarrow", "hnswlib")
@@ -95,6 +96,31 @@ def test_what_another_version_left_is_told_in_a_sentence(default_run: Path, tmp_
     write_sealed(locate(path), record)
     with pytest.raises(DamagedError, match=r"another version of this program left it, .*votes.*begin afresh"):
         engine.Recommender.open(where)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("record", "key", "value"),
+    [
+        ("calibrate-*/records/choose.00000.json", "rating", "x"),
+        ("calibrate-*/records/choose.00000.json", "ranking", {}),
+        ("matrix-*/records/layout.00000.json", "train", "x"),
+        ("ingest-*/records/profile.00000.json", "n_users", "many"),
+        ("ingest-*/records/survey.00000.json", "n_rows", None),
+    ],
+)
+def test_plans_tell_what_another_version_left(
+    default_run: Path, tmp_path: Path, record: str, key: str, value: object
+) -> None:
+    where = tmp_path / "run"
+    shutil.copytree(default_run, where)
+    (path,) = where.glob(f"stages/{record}")
+    altered = read_sealed(locate(path), Record)
+    assert altered.result is not None
+    altered.result[key] = value
+    write_sealed(locate(path), altered)
+    with pytest.raises(DamagedError, match=r"another version of this program left it, .*begin afresh"):
+        recommend_all(where, tmp_path / "lists.parquet", memory="1GiB")
 
 
 @pytest.mark.usefixtures("here")

@@ -15,6 +15,7 @@ import msgspec
 from engine.artifacts import names
 from engine.chunked.errors import DamagedError
 from engine.chunked.journal import Committed
+from engine.chunked.storage import Location
 from engine.model.parameters import RankingChoice, RankingParameters, RatingChoice, RatingWeights
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -29,13 +30,35 @@ def _each(stage: Committed, round_name: str, kind: type[R]) -> list[R]:
 
 
 def _converted(stage: Committed, result: Any, kind: type[R]) -> R:
-    """A result as this version reads it; steps of a run never meet another's, but who opens a finished run may."""
+    return converted(stage.root, result, kind)
+
+
+def converted(root: Location, result: Any, kind: type[R]) -> R:
+    """A result as this version reads it; steps of a run never meet another's, but who opens a finished run may.
+
+    Raises
+    ------
+    DamagedError
+        Where it is no such result, naming the step's folder ``root``.
+    """
     try:
         return msgspec.convert(result, kind)
     except msgspec.ValidationError as error:
         raise DamagedError(
-            f"{stage.root}: another version of this program left it, or it was altered ({error}): begin afresh"
+            f"{root}: another version of this program left it, or it was altered ({error}): begin afresh"
         ) from None
+
+
+class Surveyed(msgspec.Struct, frozen=True):
+    """ingest: the number of rows, about how many users and items there are, and what their texts take."""
+
+    n_rows: int
+    about_n_users: int
+    about_n_items: int
+    user_text_bytes: int
+    item_text_bytes: int
+    rating_min: float
+    rating_max: float
 
 
 def implicit_because(feedback: str, values: str, rating_min: float, rating_max: float) -> str:
