@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,6 +156,7 @@ def named(recommender: Any, items: Sequence[str]) -> list[Any]:
 def ask(where: Location) -> tuple[Any, Any]:
     """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
     os.environ.update(environment(workers=1))
-    from engine.serving import answers, recommender
+    from engine.serving import answers, recommender, titles
 
+    warnings.simplefilter("ignore", titles.TitlesWarning)  # a note says it
     return answers, recommender.Recommender.open(where, memory=None)

@@ -558,5 +558,8 @@ class Recommender:
 
     @property
     def no_titles(self) -> str:
-        """Why answers have no titles although there is a file of them; empty where that is not so."""
+        """Why answers lack titles, or one of them, that a file is there for; empty where none is lacking.
+
+        When they are read, a `engine.serving.titles.TitlesWarning` says so, too.
+        """
         return self._opened.titles.fault
