@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.chunked.errors import UsageError
 from engine.ratings.columns import checked, choose, in_python
+from engine.ratings.matrices import sound
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +59,7 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path, calle
             if writer is None:
                 writer = pq.ParquetWriter(target, table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema), row_group_size=_ROWS)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowIndexError, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         told = str(error).splitlines()[0]
         raise UsageError(f"{_LABEL} cannot be read ({told}): give columns of one type each, which Arrow has") from None
     finally:
@@ -80,7 +81,7 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
             raise UsageError(f"{called} has the shape {dataset.shape}: give a matrix of users and items")
         if dataset.dtype.kind not in "biuf":
             raise UsageError(f"{called} is a matrix of {dataset.dtype}: give one of real numbers")
-        return ["user", "item", "rating"], _of_matrix(dataset)
+        return ["user", "item", "rating"], _of_matrix(sound(dataset, called))
     if home == "polars" and hasattr(dataset, "collect_batches"):
         from polars.selectors import by_name  # what it is given are names, though they look like patterns
 
@@ -127,8 +128,6 @@ def _of_matrix(matrix: Any) -> Iterator[Any]:
     import numpy as np
     import pyarrow as pa
 
-    if matrix.format not in ("csr", "csc"):
-        matrix = matrix.tocoo()
     for start in range(0, matrix.nnz, _ROWS):
         stop = min(start + _ROWS, matrix.nnz)
         if matrix.format == "coo":
@@ -147,6 +146,7 @@ def _unified(rows: Any, names: Sequence[str]) -> pa.Table:
 
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
     table = table.select(names)
+    table.validate(full=True)  # offsets may be anything in a table that somebody put together of buffers
     return pa.table({name: _decoded(table[name]).cast(_unified_type(table.schema.field(name).type)) for name in names})
 
 

@@ -125,7 +125,7 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             **sections,
         )
         self.n_features_in_ = 2
-        vars(self).pop("feature_names_in_", None)  # of an earlier fit
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
         return self
