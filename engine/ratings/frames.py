@@ -60,7 +60,7 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path, calle
                 writer = pq.ParquetWriter(target, table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema), row_group_size=_ROWS)
     except (pa.ArrowInvalid, pa.ArrowIndexError, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        told = str(error).splitlines()[0]
+        told = ": ".join(map(str, error.args)).splitlines()[0]
         raise UsageError(f"{_LABEL} cannot be read ({told}): give columns of one type each, which Arrow has") from None
     finally:
         if writer is not None:
@@ -115,12 +115,19 @@ def _names(fields: Sequence[str], columns: Sequence[str] | None) -> list[str]:
 def _of_pandas(frame: Any) -> Iterator[Any]:
     import pyarrow as pa
 
+    # Arrow has no numbers of the other order of bytes, as in files of other machines.
+    swapped = {
+        name: kind.newbyteorder("=") for name, kind in frame.dtypes.items() if getattr(kind, "isnative", True) is False
+    }
     try:
-        schema = pa.Schema.from_pandas(frame, preserve_index=False)
+        schema = pa.Schema.from_pandas(frame.drop(columns=list(swapped)) if swapped else frame, preserve_index=False)
     except TypeError as error:  # of sparse columns, say
         raise UsageError(f"{_LABEL} cannot be read ({error}): give columns of one type each, which Arrow has") from None
+    for name, kind in swapped.items():
+        schema = schema.append(pa.field(name, pa.from_numpy_dtype(kind)))
     for start in range(0, len(frame), _ROWS):
-        yield pa.Table.from_pandas(frame.iloc[start : start + _ROWS], schema=schema, preserve_index=False)
+        rows = frame.iloc[start : start + _ROWS].astype(swapped)
+        yield pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
 def _of_matrix(matrix: Any) -> Iterator[Any]:

@@ -30,6 +30,7 @@ INTEGER = re.compile(r"[ \t]*[+-]?[0-9]+")
 ID_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+CR_ALONE = "lines that end with a carriage return (CR) alone"
 # How the problem of what is no record begins.
 NO_RECORD = "not a valid record"
 _MAX_LINE = 1 << 17
@@ -87,7 +88,7 @@ def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None, *, go
             except (csv.Error, OSError, EOFError, zlib.error, ValueError) as exc:
                 if is_short(exc):
                     raise  # which says nothing of the file
-                problem = _problem(exc)
+                problem = _problem(exc, taken)
                 ended = not (go_on and isinstance(exc, csv.Error))
             if problem and not ended:
                 _give_back(stream, taken, again)
@@ -104,8 +105,12 @@ def _give_back(stream: BinaryIO, taken: list[bytes], again: deque[bytes]) -> Non
         rest = again.popleft() if again else stream.readline(_MAX_LINE)
 
 
-def _problem(error: Exception) -> str:
-    """Say what is wrong where a record could not be read, and what to do."""
+def _problem(error: Exception, taken: list[bytes]) -> str:
+    """Say what is wrong where a record could not be read, of which some lines were taken, and what to do."""
+    if isinstance(error, csv.Error) and taken and taken[-1].removesuffix(b"\n").removesuffix(b"\r").count(b"\r"):
+        if b"\n" not in taken[-1] and taken[-1].count(b"\r") > 1:
+            return f"{CR_ALONE}; end them with line feeds, e.g. with tr '\\r' '\\n'"
+        return f"{NO_RECORD} (a carriage return within the line); delete it, or quote its field"
     if isinstance(error, csv.Error):
         return f"{NO_RECORD} ({error}); look for a stray quote, carriage return or missing line end"
     if isinstance(error, UnicodeDecodeError):

@@ -26,6 +26,7 @@ from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
 from engine.config import load
 from engine.driver import run as run_pipeline
+from engine.ratings.columns import told_in_python
 from engine.ratings.person import read_person
 from engine.serving import alike, folding, given, predicting, recommending
 from engine.serving import ids as lookup
@@ -187,7 +188,8 @@ class Recommender:
                 "workdir": where,
             }
             told = {name: value for name, value in asked.items() if value is not None}
-            run_pipeline(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
+            with told_in_python():
+                run_pipeline(load({"split": {"method": "none"}}, given.sections(settings), told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
         except BaseException as error:
             if folder is not None:

@@ -286,3 +286,11 @@ def test_memory_does_not_grow_with_the_frame(tmp_path: Path) -> None:
     run = [sys.executable, "-c", PEAK]
     peaks = [int(subprocess.check_output([*run, n, str(tmp_path / "f")])) >> 10 for n in ("1", "6")]
     assert peaks[1] - peaks[0] < 40, peaks  # the five million rows are 100 MB
+
+
+def test_numbers_of_the_other_order_of_bytes_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "_ROWS", 128)
+    frame = FRAME.select("userId", item="Movie-ID", rating="rating", timestamp=pl.int_range(N)).to_pandas()
+    swapped = frame.astype({"item": ">i4", "rating": ">f4", "timestamp": ">u2"})
+    assert write(swapped, tmp_path / "swapped") == write(frame, tmp_path / "own")
+    assert swapped["item"].dtype == ">i4"

@@ -196,3 +196,33 @@ def test_ctrl_c_is_an_interruption_wherever_it_comes(tmp_path: Path, monkeypatch
         Recommender.fit([[1, 2], [1, 1], [3.0, 4.0]], workdir=tmp_path / "w")
     with pytest.raises(Interrupted, match="nothing is kept, since no workdir was named"):
         Recommender.fit([[1, 2], [1, 1], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize("unit", ["s", "m", "h", "ms", "ns", "D"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_times_of_numpy_are_taken_in_any_unit_and_order_of_bytes(unit: str, order: str) -> None:
+    times = np.array(["2024-01-02", "2024-01-03"], dtype=f"M8[{unit}]").astype(f"{order}M8[{unit}]")
+    taken = as_dataset([np.array([1, 2], dtype=f"{order}i8"), [3, 4], np.array([1, 2], dtype=f"{order}f4"), times])
+    assert taken.select(pl.col("timestamp").cast(pl.Date).cast(pl.String))["timestamp"].to_list() == [
+        "2024-01-02",
+        "2024-01-03",
+    ]
+    assert taken["rating"].to_list() == [1, 2]
+    assert taken["userId"].to_list() == [1, 2]
+
+
+def test_what_to_do_is_told_without_a_command_line(tmp_path: Path) -> None:
+    columns = {"user": [1, 2], "item": [1, 2], "rating": pd.to_timedelta([1, 2], unit="s")}
+    config = engine.Config(dataset=pd.DataFrame(columns), workdir="w")
+    path = tmp_path / "ratings.parquet"
+    pd.DataFrame(columns).to_parquet(path)
+    asked: list[Callable[[], object]] = [
+        lambda: Recommender.fit(pd.DataFrame(columns)),
+        lambda: Recommender.fit(list(columns.values())),
+        lambda: Recommender.fit(path),
+        lambda: engine.run(config),
+        lambda: engine.plan(config),
+    ]
+    for ask in asked:
+        with pytest.raises(UsageError, match=r'write columns=\["user(Id)?", "(item|movieId)", "", "rating"\]$'):
+            ask()

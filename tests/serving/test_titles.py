@@ -59,6 +59,8 @@ BAD: dict[str, bytes | None] = {
     "cut": gzip.compress(WRITTEN["movies.csv"])[:-9],
     "no Parquet": b"PAR1....",
     "binary": bytes(range(256)),
+    "carriage returns": b"id,name\r1,One\r8,Eight\r",
+    "carriage returns, and no header": b"1,One\r8,Eight\r",
 }
 
 
