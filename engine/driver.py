@@ -309,7 +309,7 @@ def _numbered(where: Path, number: int) -> Path:
 
 def _numbers(where: Path) -> list[int]:
     """Which of these directories there are."""
-    pattern = re.compile(re.escape(where.name) + r"(?:-([2-9]|[1-9]\d+))?")
+    pattern = re.compile(re.escape(where.name) + r"(?:-([2-9]|[1-9][0-9]+))?")
     found = [pattern.fullmatch(each.name) for each in where.parent.glob("*/")]
     return sorted(int(match[1] or 1) for match in found if match)
 

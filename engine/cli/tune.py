@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from engine.chunked.printable import dumps
-from engine.cli.parsing import add_executor, add_format, add_on_workdir, add_progress
+from engine.cli.parsing import add_executor, add_format, add_on_workdir, add_progress, decimal, whole
 from engine.cli.showing import progress, show
 
 _EXAMPLES = """example:
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     parser = add_on_workdir(commands, "tune", does, _EXAMPLES)
     parser.set_defaults(command=_tune, loads=True)
     parser.add_argument(
-        "--minutes", type=float, required=True, metavar="N", help="none is begun after that, but the run's own"
+        "--minutes", type=decimal, required=True, metavar="N", help="none is begun after that, but the run's own"
     )
     parser.add_argument(
         "--by", choices=["recall", "rmse"], default="recall", help="what they are judged by (default: recall)"
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         "--memory", metavar="SIZE", help="the budget, all processes counted (default: 1GiB, or half of what is free)"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
+        "--workers", type=whole, metavar="N", help="tasks at a time, at most (default: one per processor)"
     )
     add_executor(parser)
     add_progress(parser)

@@ -93,11 +93,11 @@ def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
 def _id_types(path: Location, schema: Mapping[str, pl.DataType], metadata: Any, names: Names) -> tuple[IdType, IdType]:
     """Return how ids of users and of items are read; refuse types that are neither ids nor ratings."""
     user, item, rating, _ = names
-    for name in filter(None, names):
-        kind = schema[name]
+    for used in filter(None, names):
+        kind = schema[used]
         if isinstance(kind, pl.Decimal) and (kind.precision or 0) > _MOST_DIGITS:
             told = f"decimals of {kind.precision} digits, of which {_MOST_DIGITS} are read: cast it, such as to double"
-            raise UsageError(f"{path}, column {name} has {told}")
+            raise UsageError(f"{path}, column {used} has {told}")
     types: list[IdType] = ["int64" if schema[name].is_integer() else "string" for name in (user, item)]
     large = [name for name in (user, item) if schema[name] == pl.UInt64 and _most(metadata, name) >= 2**63]
     for name, numeric in ((user, types[0] == "int64"), (item, types[1] == "int64"), (rating, True)):

@@ -177,8 +177,9 @@ class Recommender:
         [7]
         """
         refuse_forked()
-        folder = Path(tempfile.mkdtemp(prefix="recsys-")) if workdir is None else None
-        where = str(workdir if folder is None else folder / "run")
+        place = None if workdir is None else locate(workdir)
+        folder = Path(tempfile.mkdtemp(prefix="recsys-")) if place is None else None
+        where = str(place if folder is None else folder / "run")
         try:
             asked = {
                 "dataset": given.as_dataset(data),

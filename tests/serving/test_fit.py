@@ -226,3 +226,35 @@ def test_what_to_do_is_told_without_a_command_line(tmp_path: Path) -> None:
     for ask in asked:
         with pytest.raises(UsageError, match=r'write columns=\["user(Id)?", "(item|movieId)", "", "rating"\]$'):
             ask()
+
+
+@pytest.mark.parametrize("workdir", [b"w", 3, 2.5, ["w"], "", "s3://"])
+def test_a_work_directory_that_is_no_place_is_refused_before_anything_is_made(
+    workdir: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = [[1, 2], [1, 2], [1.0, 2.0]]
+    estimator = engine.RecommenderEstimator(workdir=workdir)
+    asked: list[Callable[[], object]] = [
+        lambda: Recommender.fit(columns, workdir=workdir),
+        lambda: estimator.fit([[1, 2], [2, 1]], [1.0, 2.0]),
+        lambda: engine.run(engine.Config(dataset=pd.DataFrame({"user": [1], "item": [1]}), workdir=workdir)),
+    ]
+    for ask in asked:
+        with pytest.raises(UsageError, match=r"no place|a path|workdir is|empty path|no bucket"):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+class Elsewhere:
+    """A path of somebody else's kind."""
+
+    def __fspath__(self) -> str:
+        return "elsewhere"
+
+
+def test_a_work_directory_may_be_of_any_kind_of_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ratings = synthetic_ratings(30, 20)
+    with Recommender.fit(ratings, workdir=Elsewhere(), memory="512MiB") as recommender:
+        assert recommender.run.workdir == tmp_path / "elsewhere"
