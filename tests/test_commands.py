@@ -305,8 +305,13 @@ def test_how_far_a_twin_is_written_is_told(
     ids=lambda arguments: " ".join(arguments),
 )
 def test_numbers_have_digits_of_ascii_alone(
-    arguments: list[str], number: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    number: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     more = "MiB" if arguments[-1] == "--memory" else ""
     assert cli.main([*arguments, number + more]) == 2
     told = "is not a size" if more else "invalid (int|float) value: "
