@@ -130,7 +130,7 @@ def test_name_titles_and_synthetic(tmp_path: Path, write: Write) -> None:
         (zstd(GOOD.encode())[:12], "cut or damaged"),
         (b"PAR1 and no more", "cannot be read as Parquet"),
         ('user,item,rating\n1,"2,3\n' + "1,2,3\n" * 40_000, "line 2: not a valid record (field larger than"),
-        ("user,item,rating\r1,2,3\r", "line 1: lines that end with a carriage return (CR) alone; end them with line feeds"),
+        ("user,item,rating\r1,2,3\r", "line 1: lines that end with a carriage return (CR) alone; end them"),
         ("user,item,rating\n" + "1" * 200_000, "line 2: not a valid record (line of 131072 bytes or more)"),
     ],
 )  # fmt: skip
