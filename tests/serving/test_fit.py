@@ -257,4 +257,4 @@ def test_a_work_directory_may_be_of_any_kind_of_path(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     ratings = synthetic_ratings(30, 20)
     with Recommender.fit(ratings, workdir=Elsewhere(), memory="512MiB") as recommender:
-        assert recommender.run.workdir == tmp_path / "elsewhere"
+        assert str(recommender.run.workdir) == str(tmp_path / "elsewhere")
