@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import count
@@ -30,9 +30,10 @@ from engine.chunked.progress import following
 from engine.chunked.storage import Location, Place, locate
 from engine.config import Config
 from engine.pipeline import pipeline_of
+from engine.ratings.columns import told_in_python
 from engine.ratings.converted import with_converted
 from engine.ratings.frames import is_frame, write_frame
-from engine.ratings.resolve import resolve
+from engine.ratings.resolve import Found, resolve
 from engine.ratings.source import FRAMES, frame_name
 from engine.results import recorded
 
@@ -61,9 +62,9 @@ def plan(settings: Config, on_event: OnEvent = ignore) -> RunPlan:
     UsageError, LockedError, DamagedError, Interrupted
         As `run`. A stage that does not fit is told by its plan.
     """
-    settings = _checked(settings)
+    asked, settings = settings, _checked(settings)
     on_event(Preparing("finding the ratings, and hashing them"))
-    pipeline = pipeline_of(settings, resolve(settings))
+    pipeline = pipeline_of(settings, _resolved(settings, asked))
     where = _workdir(settings, pipeline)
     with doubted(lambda: _left(pipeline, where), UsageError):
         return chunked.plan(
@@ -101,9 +102,9 @@ def run(
     UsageError, BudgetError, LockedError, DamagedError, Interrupted
         See `engine.chunked.errors`; UsageError, too, where ``refit`` has no evaluated run, or settings of its own.
     """
-    settings = _checked(settings)
+    asked, settings = settings, _checked(settings)
     on_event(Preparing("finding the ratings, and hashing them"))
-    found = resolve(settings)
+    found = _resolved(settings, asked)
     pipeline = pipeline_of(settings, found)
     where = _workdir(settings, pipeline)
     if refit:
@@ -116,6 +117,13 @@ def run(
         result = chunked.run(pipeline, where, on_event=told, fresh=fresh, keep=settings.keep, **_resources(settings))
     _remove_other_frames(settings, where)
     return result
+
+
+def _resolved(settings: Config, asked: Config) -> Found:
+    """`resolve`; who asked for data frames has no command line."""
+    framed = is_frame(asked.dataset) or is_frame(asked.test)
+    with told_in_python() if framed else nullcontext():
+        return resolve(settings)
 
 
 def ratings_changed(where: Place) -> str | None:
@@ -300,7 +308,7 @@ def _numbered(where: Path, number: int) -> Path:
 
 def _numbers(where: Path) -> list[int]:
     """Which of these directories there are."""
-    pattern = re.compile(re.escape(where.name) + r"(?:-([2-9]|[1-9]\d+))?")
+    pattern = re.compile(re.escape(where.name) + r"(?:-([2-9]|[1-9][0-9]+))?")
     found = [pattern.fullmatch(each.name) for each in where.parent.glob("*/")]
     return sorted(int(match[1] or 1) for match in found if match)
 

@@ -285,3 +285,34 @@ def test_how_far_a_twin_is_written_is_told(
     assert cli.main(command) == 0
     told = capsys.readouterr().err.splitlines()
     assert {line.partition(" after")[0] for line in told} >= {"twin: 0 of 3 tasks"}
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0663", "\uff13", "1\u0660"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recommend", "w", "--user", "1", "-k"],
+        ["similar", "w", "--user", "1", "-k"],
+        ["run", "sample", "--workers"],
+        ["serve", "w", "--port"],
+        ["serve", "w", "--workers"],
+        ["tune", "w", "--minutes"],
+        ["data", "twin", "--scale"],
+        ["data", "twin", "--seed"],
+        ["data", "twin", "--users"],
+        ["run", "sample", "--memory"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_numbers_have_digits_of_ascii_alone(
+    arguments: list[str],
+    number: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = "MiB" if arguments[-1] == "--memory" else ""
+    assert cli.main([*arguments, number + more]) == 2
+    told = "is not a size" if more else "invalid (int|float) value: "
+    assert re.search(told, capsys.readouterr().err)

@@ -35,7 +35,7 @@ _UNITS = {
     "tib": 1024**4,
     **{"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4},
 }
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 def parse_size(text: str | int) -> int:

@@ -11,7 +11,7 @@ from engine.chunked.events import StageBegan, TaskEnded
 from engine.chunked.executors.processes import processors
 from engine.chunked.printable import printable
 from engine.chunked.storage import on_this_machine
-from engine.cli.parsing import add_command, add_format, add_json
+from engine.cli.parsing import add_command, add_format, add_json, decimal, whole
 from engine.cli.showing import progress, show
 from engine.ratings import datasets
 
@@ -40,12 +40,12 @@ def add(commands: Any) -> None:
         required=True,
         help="folder to write ratings and movies.csv to",
     )
-    twin.add_argument("--scale", type=float, default=1.0, metavar="X", help="times the users of ml-25m (default: 1)")
+    twin.add_argument("--scale", type=decimal, default=1.0, metavar="X", help="times the users of ml-25m (default: 1)")
     for name, what in (("users", "times the scale"), ("items", "most of them rated"), ("ratings", "about")):
-        twin.add_argument(f"--{name}", type=int, metavar="N", help=f"so many, {what} (default: as ml-25m)")
-    twin.add_argument("--seed", type=int, default=0, metavar="N", help="other seed, other ratings (default: 0)")
+        twin.add_argument(f"--{name}", type=whole, metavar="N", help=f"so many, {what} (default: as ml-25m)")
+    twin.add_argument("--seed", type=whole, default=0, metavar="N", help="other seed, other ratings (default: 0)")
     generators = "of the generator: 2 is as hard as real ratings, 1 is easier (default: 2)"
-    twin.add_argument("--version", type=int, choices=(1, 2), default=2, help=generators)
+    twin.add_argument("--version", type=whole, choices=(1, 2), default=2, help=generators)
     written = "of the ratings: one file, or some of ten million ratings each (default: csv)"
     twin.add_argument("--file-format", choices=("csv", "parquet"), default="csv", help=written)
     twin.set_defaults(command=_twin, loads=True)

@@ -54,6 +54,26 @@ def nearest_option(given: str, parser: argparse.ArgumentParser) -> str:
     return f"{parser.prog} has no option {name}{nearest(name, known) if known else ''}"
 
 
+def whole(text: str) -> int:
+    """A whole number as people write it: `int` takes ``1_0`` and digits of any script."""
+    return int(_bare(text, "int"))
+
+
+def decimal(text: str) -> float:
+    """A number as people write it, likewise."""
+    return float(_bare(text, "float"))
+
+
+def _bare(text: str, what: str) -> str:
+    if not text.isascii() or "_" in text:
+        raise argparse.ArgumentTypeError(f"invalid {what} value: {text!r}")
+    return text
+
+
+# What argparse calls them where they take no text.
+whole.__name__, decimal.__name__ = "int", "float"
+
+
 def add_command(commands: Any, name: str, does: str, example: str) -> Parser:
     """Declare a command."""
     description = textwrap.fill(f"{does[0].upper()}{does[1:]}.", 80)
@@ -126,7 +146,7 @@ def add_run_options(parser: Parser) -> None:
         help="the budget, all processes counted, e.g. 512MiB or 512M (default: 1GiB, or half of what is free)",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
+        "--workers", type=whole, metavar="N", help="tasks at a time, at most (default: one per processor)"
     )
     add_executor(parser)
     parser.add_argument("--preset", help=f"one of: {', '.join(config.PRESETS)} (default: default)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from engine.chunked import outcome
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import environment
 from engine.chunked.storage import Location, locate, on_this_machine
-from engine.cli.parsing import Parser, add_executor, add_format, add_on_workdir, add_progress
+from engine.cli.parsing import Parser, add_executor, add_format, add_on_workdir, add_progress, whole
 from engine.cli.showing import note, progress, show
 from engine.serving import everybody
 
@@ -41,7 +42,7 @@ def add(commands: Any) -> None:
     whom.add_argument("--ratings", metavar="FILE", type=locate, help="items and ratings of a new user, one a line")
     whom.add_argument("--like", metavar="ITEM", nargs="+", help="items that a new user likes: ids, or titles")
     whom.add_argument("--all", action="store_true", help="everybody, written to the file of --out")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default: 10)")
+    parser.add_argument("-k", type=whole, default=10, metavar="N", help="items for each user (default: 10)")
     parser.add_argument(
         "--include-test", action="store_true", help="items of held-out test ratings, too: the lists that a run measures"
     )
@@ -73,7 +74,7 @@ def _add_for_all(parser: Parser) -> None:
         help="with --all: the budget, all processes counted, e.g. 512MiB (default: 1GiB, or half of what is free)",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="with --all: tasks at a time, at most (default: one per processor)"
+        "--workers", type=whole, metavar="N", help="with --all: tasks at a time, at most (default: one per processor)"
     )
     add_executor(parser)
     add_progress(parser)
@@ -165,6 +166,7 @@ def named(recommender: Any, items: Sequence[str]) -> list[Any]:
 def ask(where: Location) -> tuple[Any, Any]:
     """How answers are shown, and who gives them; both load numerical libraries, which no other command needs here."""
     os.environ.update(environment(workers=1))
-    from engine.serving import answers, recommender
+    from engine.serving import answers, recommender, titles
 
+    warnings.simplefilter("ignore", titles.TitlesWarning)  # a note says it
     return answers, recommender.Recommender.open(where, memory=None)

@@ -18,7 +18,7 @@ from engine.chunked.events import Preparing
 from engine.chunked.executors.base import environment
 from engine.chunked.printable import printable
 from engine.chunked.storage import Location
-from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings
+from engine.cli.parsing import add_command, add_format, add_json, add_progress, add_run_options, settings, whole
 from engine.cli.showing import called, from_here, note, progress, say, show
 from engine.results import report, summary, verdict
 
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     )
     run.add_argument(
         "--keep",
-        type=int,
+        type=whole,
         metavar="N",
         help="finished runs that stay, this one included (default: those of the same ratings, and the last of others)",
     )

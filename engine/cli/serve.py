@@ -10,7 +10,7 @@ from engine.chunked import memory
 from engine.chunked.errors import UsageError
 from engine.chunked.executors.base import environment
 from engine.chunked.extras import install
-from engine.cli.parsing import add_on_workdir
+from engine.cli.parsing import add_on_workdir, whole
 from engine.cli.showing import say
 
 
@@ -20,11 +20,11 @@ def add(commands: Any) -> None:
     parser = add_on_workdir(commands, "serve", does, "example:\n  engine serve runs/ml-latest-small --port 8000")
     parser.set_defaults(command=_serve, loads=True)
     parser.add_argument("--host", default="127.0.0.1", help="what to listen on (default: 127.0.0.1: this machine)")
-    parser.add_argument("--port", type=int, default=8000, metavar="N", help="of that host (default: 8000)")
+    parser.add_argument("--port", type=whole, default=8000, metavar="N", help="of that host (default: 8000)")
     parser.add_argument(
         "--memory", default="300MiB", metavar="SIZE", help="what the process may take in all (default: 300MiB)"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="requests answered at a time (default: 2)")
+    parser.add_argument("--workers", type=whole, default=2, metavar="N", help="requests answered at once (default: 2)")
 
 
 def _serve(options: argparse.Namespace) -> int:

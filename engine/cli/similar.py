@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from engine.cli.parsing import add_format, add_on_workdir
+from engine.cli.parsing import add_format, add_on_workdir, whole
 from engine.cli.recommend import ask, named
 from engine.cli.showing import note, show
 
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--user", metavar="ID", help="a user of the data")
     which.add_argument("--item", metavar="ITEM", help="an item of the data: its id, or its title")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="users or items (default: 10)")
+    parser.add_argument("-k", type=whole, default=10, metavar="N", help="users or items (default: 10)")
     add_format(parser)
 
 

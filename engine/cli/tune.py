@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from engine.chunked.printable import dumps
-from engine.cli.parsing import add_executor, add_format, add_on_workdir, add_progress
+from engine.cli.parsing import add_executor, add_format, add_on_workdir, add_progress, decimal, whole
 from engine.cli.showing import called, from_here, progress, say, show
 from engine.results.report.reproduce import command
 
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     parser.set_defaults(command=_tune, loads=True)
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=decimal,
         required=True,
         metavar="N",
         help="no trial is begun later than that; the run's own parameters are tried in any case",
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         "--memory", metavar="SIZE", help="the budget, all processes counted (default: 1GiB, or half of what is free)"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="tasks at a time, at most (default: one per processor)"
+        "--workers", type=whole, metavar="N", help="tasks at a time, at most (default: one per processor)"
     )
     add_executor(parser)
     add_progress(parser)

@@ -172,13 +172,22 @@ def parse_assignment(text: str) -> dict[str, Any]:
 def _merge(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
         if _is_matrix(value):
-            value = value.tocoo()  # one of SciPy's, that of keys, is a dict, too
+            value = _of_entries(value, key)
         if isinstance(value, Mapping):
             below = target.setdefault(key, {})
             if isinstance(below, dict):
                 _merge(below, value)
                 continue
         target[key] = value
+
+
+def _of_entries(matrix: Any, key: str) -> Any:
+    """A matrix of SciPy's that is a dict, too, as one that is none."""
+    try:
+        return matrix.tocoo()
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        told = " ".join(str(error).split())[:100]
+        raise UsageError(f"{key} is a matrix of keys that do not go together ({told}): make it anew") from None
 
 
 def _is_matrix(value: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from engine.chunked.errors import UsageError
 from engine.ratings.source import COLUMNS_OPTION, Names, Values
@@ -46,6 +47,16 @@ def in_python(message: str) -> str:
         lambda found: f"columns={json.dumps(re.sub(r'[][]', '', found[1]).split(','), ensure_ascii=False)}",
         message,
     )
+
+
+@contextmanager
+def told_in_python() -> Iterator[None]:
+    """Tell mistakes about columns to who has no command line."""
+    try:
+        yield
+    except UsageError as error:
+        error.args = (in_python(str(error)),)
+        raise
 
 
 def column_key(field: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.chunked.errors import UsageError
 from engine.ratings.columns import checked, choose, in_python
+from engine.ratings.matrices import sound
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,8 +59,8 @@ def write_frame(dataset: Any, columns: Sequence[str] | None, target: Path, calle
             if writer is None:
                 writer = pq.ParquetWriter(target, table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema), row_group_size=_ROWS)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        told = str(error).splitlines()[0]
+    except (pa.ArrowInvalid, pa.ArrowIndexError, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        told = ": ".join(map(str, error.args)).splitlines()[0]
         raise UsageError(f"{_LABEL} cannot be read ({told}): give columns of one type each, which Arrow has") from None
     finally:
         if writer is not None:
@@ -80,7 +81,7 @@ def _batches(dataset: Any, columns: Sequence[str] | None, called: str) -> tuple[
             raise UsageError(f"{called} has the shape {dataset.shape}: give a matrix of users and items")
         if dataset.dtype.kind not in "biuf":
             raise UsageError(f"{called} is a matrix of {dataset.dtype}: give one of real numbers")
-        return ["user", "item", "rating"], _of_matrix(dataset)
+        return ["user", "item", "rating"], _of_matrix(sound(dataset, called))
     if home == "polars" and hasattr(dataset, "collect_batches"):
         from polars.selectors import by_name  # what it is given are names, though they look like patterns
 
@@ -114,12 +115,19 @@ def _names(fields: Sequence[str], columns: Sequence[str] | None) -> list[str]:
 def _of_pandas(frame: Any) -> Iterator[Any]:
     import pyarrow as pa
 
+    # Arrow has no numbers of the other order of bytes, as in files of other machines.
+    swapped = {
+        name: kind.newbyteorder("=") for name, kind in frame.dtypes.items() if getattr(kind, "isnative", True) is False
+    }
     try:
-        schema = pa.Schema.from_pandas(frame, preserve_index=False)
+        schema = pa.Schema.from_pandas(frame.drop(columns=list(swapped)) if swapped else frame, preserve_index=False)
     except TypeError as error:  # of sparse columns, say
         raise UsageError(f"{_LABEL} cannot be read ({error}): give columns of one type each, which Arrow has") from None
+    for name, kind in swapped.items():
+        schema = schema.append(pa.field(name, pa.from_numpy_dtype(kind)))
     for start in range(0, len(frame), _ROWS):
-        yield pa.Table.from_pandas(frame.iloc[start : start + _ROWS], schema=schema, preserve_index=False)
+        rows = frame.iloc[start : start + _ROWS].astype(swapped)
+        yield pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
 def _of_matrix(matrix: Any) -> Iterator[Any]:
@@ -127,8 +135,6 @@ def _of_matrix(matrix: Any) -> Iterator[Any]:
     import numpy as np
     import pyarrow as pa
 
-    if matrix.format not in ("csr", "csc"):
-        matrix = matrix.tocoo()
     for start in range(0, matrix.nnz, _ROWS):
         stop = min(start + _ROWS, matrix.nnz)
         if matrix.format == "coo":
@@ -147,6 +153,7 @@ def _unified(rows: Any, names: Sequence[str]) -> pa.Table:
 
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
     table = table.select(names)
+    table.validate(full=True)  # offsets may be anything in a table that somebody put together of buffers
     return pa.table({name: _decoded(table[name]).cast(_unified_type(table.schema.field(name).type)) for name in names})
 
 

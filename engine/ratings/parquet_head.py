@@ -24,6 +24,8 @@ _HEAD_ROWS = 1000
 _HEADERS = 3 * MOST_ID
 # Row groups up to so many rows do not matter.
 _ROW_GROUP = 1 << 18
+# Of a decimal number, in Polars.
+_MOST_DIGITS = 38
 
 
 def open_parquet(path: Location, columns: Sequence[str] | None, times: bool) -> tuple[RatingsFile, list[str]]:
@@ -90,6 +92,11 @@ def _footer(file: RatingsFile) -> tuple[dict[str, pl.DataType], Any]:
 def _id_types(called: str, schema: Mapping[str, pl.DataType], metadata: Any, names: Names) -> tuple[IdType, IdType]:
     """Return how ids of users and of items are read; refuse types that are neither ids nor ratings."""
     user, item, rating, _ = names
+    for used in filter(None, names):
+        kind = schema[used]
+        if isinstance(kind, pl.Decimal) and (kind.precision or 0) > _MOST_DIGITS:
+            told = f"decimals of {kind.precision} digits, of which {_MOST_DIGITS} are read: cast it, such as to double"
+            raise UsageError(f"{called}, column {used} has {told}")
     types: list[IdType] = ["int64" if schema[name].is_integer() else "string" for name in (user, item)]
     large = [name for name in (user, item) if schema[name] == pl.UInt64 and _most(metadata, name) >= 2**63]
     for name, numeric in ((user, types[0] == "int64"), (item, types[1] == "int64"), (rating, True)):

@@ -12,6 +12,7 @@ import io
 import re
 import shutil
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
@@ -29,6 +30,9 @@ INTEGER = re.compile(r"[ \t]*[+-]?[0-9]+")
 ID_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+CR_ALONE = "lines that end with a carriage return (CR) alone"
+# How the problem of what is no record begins.
+NO_RECORD = "not a valid record"
 _MAX_LINE = 1 << 17
 _BLOCK = 1 << 16
 
@@ -42,10 +46,11 @@ class Record(NamedTuple):
     problem: str
 
 
-def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None) -> Iterator[Record]:
+def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None, *, go_on: bool = False) -> Iterator[Record]:
     """Yield the records of a text file, each with the number of its first line; one with a problem is the last.
 
-    Records in a single line that `skip` matches are left out.
+    Records in a single line that `skip` matches are left out. To ``go_on`` is to take what is no record for one line,
+    and to read on in the next one. What else goes wrong, such as a file that is cut, is the last record all the same.
 
     Raises
     ------
@@ -54,10 +59,11 @@ def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None) -> It
     """
     line = 1
     taken: list[bytes] = []
+    again: deque[bytes] = deque()
 
     def lines(stream: BinaryIO) -> Iterator[str]:
         nonlocal line
-        while raw := stream.readline(_MAX_LINE):
+        while raw := again.popleft() if again else stream.readline(_MAX_LINE):
             if skip and not taken and skip.fullmatch(raw):
                 line += 1
                 continue
@@ -69,11 +75,12 @@ def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None) -> It
     with open_bytes(file) as stream:
         quoting: Any = {"strict": True} if file.quotes else {"quoting": csv.QUOTE_NONE}
         reader = csv.reader(lines(stream), delimiter=file.separator[0], **quoting)
-        problem = ""
-        while not problem:
+        ended = False
+        while not ended:
             line += len(taken)
             taken.clear()
             fields: list[str] = []
+            problem = ""
             try:
                 fields = next(reader)
             except StopIteration:
@@ -81,14 +88,31 @@ def read_records(file: RatingsFile, skip: re.Pattern[bytes] | None = None) -> It
             except (csv.Error, OSError, EOFError, zlib.error, ValueError) as exc:
                 if is_short(exc):
                     raise  # which says nothing of the file
-                problem = _problem(exc)
+                problem = _problem(exc, taken)
+                ended = not (go_on and isinstance(exc, csv.Error))
+            if problem and not ended:
+                _give_back(stream, taken, again)
+                reader = csv.reader(lines(stream), delimiter=file.separator[0], **quoting)
             yield Record(line, b"".join(taken).decode(errors="backslashreplace"), fields, problem)
 
 
-def _problem(error: Exception) -> str:
-    """Say what is wrong where a record could not be read, and what to do."""
+def _give_back(stream: BinaryIO, taken: list[bytes], again: deque[bytes]) -> None:
+    """Leave what was taken but for its first line, of which the rest is passed over, to be read again."""
+    again.extendleft(reversed(taken[1:]))
+    del taken[1:]
+    rest = taken[0]
+    while len(rest) == _MAX_LINE and not rest.endswith(b"\n"):
+        rest = again.popleft() if again else stream.readline(_MAX_LINE)
+
+
+def _problem(error: Exception, taken: list[bytes]) -> str:
+    """Say what is wrong where a record could not be read, of which some lines were taken, and what to do."""
+    if isinstance(error, csv.Error) and taken and taken[-1].removesuffix(b"\n").removesuffix(b"\r").count(b"\r"):
+        if b"\n" not in taken[-1] and taken[-1].count(b"\r") > 1:
+            return f"{CR_ALONE}; end them with line feeds, e.g. with tr '\\r' '\\n'"
+        return f"{NO_RECORD} (a carriage return within the line); delete it, or quote its field"
     if isinstance(error, csv.Error):
-        return f"not a valid record ({error}); look for a stray quote, carriage return or missing line end"
+        return f"{NO_RECORD} ({error}); look for a stray quote, carriage return or missing line end"
     if isinstance(error, UnicodeDecodeError):
         return f"not {error.encoding.upper()} ({error.reason}); convert the file, e.g. with iconv -f latin1 -t utf-8"
     return f"the file is cut or damaged here ({error}); fetch it again"

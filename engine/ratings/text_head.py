@@ -98,8 +98,12 @@ def checked_separator(separator: str | None) -> str | None:
     return sign
 
 
-def read_head(file: RatingsFile, separator: str | None = None) -> tuple[RatingsFile, list[Record], list[str]]:
+def read_head(
+    file: RatingsFile, separator: str | None = None, *, nameless: bool = False
+) -> tuple[RatingsFile, list[Record], list[str]]:
     """Settle encoding and separator of a text file; return its first records, too, of which that of the names is sound.
+
+    In a file that may be ``nameless`` it may be a row that begins with a number, of whatever form.
 
     Raises
     ------
@@ -119,6 +123,8 @@ def read_head(file: RatingsFile, separator: str | None = None) -> tuple[RatingsF
     if not any(record.problem or any(record.fields) for record in records[names:]):
         raise NoRatingsError(f"{path} has only blank lines: it should hold a header and ratings")
     header = records[names]
+    if nameless and NUMBER.fullmatch(header.text.split(file.separator[0], 1)[0].strip('"')):
+        return file, records, notes
     if header.problem:
         raise UsageError(str(Fault(path, header.line, None, header.problem, header.text)))
     if not any(header.fields) or "\n" in "".join(header.fields):

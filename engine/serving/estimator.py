@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,9 +13,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from engine.chunked.errors import UsageError
+from engine.ratings.columns import kind_of
 from engine.serving.ids import as_ids, refuse_masked
 from engine.serving.recommender import Recommender
 from engine.serving.tables import Table
+
+_SETTINGS = '{"predict": {"shrink": 3.0}}'
 
 
 class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -45,6 +50,8 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         What `fit` has made: for `Recommender.recommend` and all else.
     n_features_in_ : int
         2: a user and an item.
+    feature_names_in_ : array of str, shape (2,)
+        What the columns are called that `fit` was given, if they have names; those of `predict` have to be the same.
 
     Examples
     --------
@@ -89,17 +96,24 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Where shapes do not fit, a rating is no number, or what should be an id is none, or missing.
+            Where shapes do not fit, a rating is no number, what should be an id is none, or missing, or the names of
+            the columns say that users do not come first.
         UsageError, BudgetError, LockedError, DamagedError, Interrupted
             As `engine.run`.
         """
         users, items = _pairs(X)
+        names = _names(X)
         _refuse_masked(y, "ratings")
         ratings = np.asarray(y, dtype=np.float64)
         check_consistent_length(users, ratings)
         if ratings.ndim != 1 or not np.isfinite(ratings).all():
             raise ValueError("y holds what is no rating: give one finite number for each pair")
+        if not isinstance(self.settings, Mapping | None):
+            raise ValueError(f"settings are {self.settings!r:.60}: give a dict of sections, such as {_SETTINGS}")
         sections = dict(self.settings or {})
+        for name in ("neighbors", "factors"):
+            if not isinstance(sections.get(name, {}), Mapping):
+                raise ValueError(f"settings[{name!r}] is {sections[name]!r:.60}: give a dict, such as {_SETTINGS}")
         sections["neighbors"] = {"k": self.n_neighbors} | dict(sections.get("neighbors", {}))
         sections["factors"] = {"dims": self.dims} | dict(sections.get("factors", {}))
         self.recommender_ = Recommender.fit(
@@ -111,6 +125,9 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             **sections,
         )
         self.n_features_in_ = 2
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+        if names:
+            self.feature_names_in_ = np.array(names, dtype=object)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float32]:
@@ -124,10 +141,12 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Where shapes do not fit, or what should be an id is none, or missing.
+            Where shapes do not fit, what should be an id is none, or missing, or the columns are not called as those
+            were that `fit` was given.
         """
         check_is_fitted(self)
         users, items = _pairs(X)
+        _refuse_others(_names(X), list(getattr(self, "feature_names_in_", [])), type(self).__name__)
         found = self.recommender_.predict(users, items, on_unknown="mean")
         predicted: NDArray[np.float32] = found["predicted"].to_numpy()
         return predicted
@@ -156,6 +175,38 @@ def _pairs(X: Any) -> tuple[pl.Series, pl.Series]:
         raise ValueError(f"X has {len(columns)} columns: give two, users and items")
     users, items = (_ids(column, what) for column, what in zip(columns, ("user", "item"), strict=True))
     return users, items
+
+
+def _names(X: Any) -> list[str]:
+    """What the columns of pairs are called; nothing where not all have a text as their name.
+
+    Raises
+    ------
+    ValueError
+        Where these say that there are others than users and items, in this order.
+    """
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))  # the former is what PyArrow calls them
+    if len(names) != 2 or not all(isinstance(name, str) for name in names):
+        return []
+    kinds = [kind_of(name) for name in names]
+    swapped = kinds in (["item", "user"], ["item", None], [None, "user"])
+    if swapped or "rating" in kinds or "time" in kinds:
+        raise ValueError(f"X has the columns {', '.join(names)}: give two, users first, then items")
+    return names
+
+
+def _refuse_others(names: list[str], fitted: list[str], whose: str) -> None:
+    """Refuse columns of other names than those of `fit`, as scikit-learn does, which warns where either has none."""
+    if names and fitted and names != fitted:
+        raise ValueError(
+            f"X has the columns {', '.join(names)}: the feature names should match those that were passed during fit, "
+            f"{', '.join(fitted)}, in this order"
+        )
+    if names and not fitted:
+        warnings.warn(f"X has feature names, but {whose} was fitted without feature names", stacklevel=3)
+    if fitted and not names:
+        told = f"X does not have valid feature names, but {whose} was fitted with feature names"
+        warnings.warn(told, stacklevel=3)
 
 
 def _ids(column: Any, what: str) -> pl.Series:

@@ -106,6 +106,10 @@ def _values(column: Any, what: str) -> pl.Series:
         values = np.ascontiguousarray(column)
         if values.ndim != 1:
             raise UsageError(f"{what} of shape {values.shape}: give one for each user and item")
+        if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] in ("h", "m", "s"):
+            values = values.astype("M8[ms]")  # Polars has no coarser ones, but days
+        if not values.dtype.isnative:
+            values = values.astype(values.dtype.newbyteorder("="))
         return pl.Series(what, values.tolist() if values.dtype.kind == "O" else values)
     except (TypeError, ValueError) as error:
         told = str(error).splitlines()[0]

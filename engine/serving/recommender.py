@@ -28,6 +28,7 @@ from engine.chunked.publishing import names
 from engine.chunked.storage import Place, locate
 from engine.config import load
 from engine.driver import run as run_pipeline
+from engine.ratings.columns import told_in_python
 from engine.ratings.person import read_person
 from engine.serving import alike, folding, given, predicting, recommending
 from engine.serving import ids as lookup
@@ -189,8 +190,9 @@ class Recommender:
         [7]
         """
         refuse_forked()
-        folder = Path(tempfile.mkdtemp(prefix="recsys-")) if workdir is None else None
-        where = str(workdir if folder is None else folder / "run")
+        place = None if workdir is None else locate(workdir)
+        folder = Path(tempfile.mkdtemp(prefix="recsys-")) if place is None else None
+        where = str(place if folder is None else folder / "run")
         try:
             asked = {
                 "dataset": given.as_dataset(data, y),
@@ -201,7 +203,8 @@ class Recommender:
             }
             told = {name: value for name, value in asked.items() if value is not None}
             own = given.sections(settings or {}, sections)
-            run_pipeline(load({"split": {"method": "none"}}, own, told), progress=progress)
+            with told_in_python():
+                run_pipeline(load({"split": {"method": "none"}}, own, told), progress=progress)
             fitted = cls.open(where, memory="64MiB" if memory is None else max(1, parse_size(memory) // 2))
         except BaseException as error:
             if folder is not None:
@@ -578,5 +581,8 @@ class Recommender:
 
     @property
     def no_titles(self) -> str:
-        """Why answers have no titles although there is a file of them; empty where that is not so."""
+        """Why answers lack titles, or one of them, that a file is there for; empty where none is lacking.
+
+        When they are read, a `engine.serving.titles.TitlesWarning` says so, too.
+        """
         return self._opened.titles.fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,10 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.chunked.printable import printable
 from engine.chunked.storage import Location
 from engine.ratings.encodings import WINDOWS
-from engine.ratings.titles import title_rows, unreadable
+from engine.ratings.titles import Dropped, title_rows, unreadable
 from engine.serving.ids import take
+
+
+class TitlesWarning(UserWarning):
+    """Titles, or one of them, cannot be read."""
 
 
 class Titles:
@@ -61,7 +67,10 @@ class Titles:
 
     def of(self, ids: pl.Series) -> pl.Series:
         """The same of ids, which the run need not have."""
-        titles, self.fault = read_titles(self._path, ids, self._column)
+        titles, fault = read_titles(self._path, ids, self._column)
+        if fault and fault != self.fault:
+            warnings.warn(printable(fault), TitlesWarning, stacklevel=2)
+        self.fault = fault
         return titles
 
 
@@ -83,11 +92,11 @@ def read_titles(path: Location | None, items: pl.Series, column: str = "") -> tu
         ids = items.cast(pl.String).to_list()
         found: dict[str, str | None] = dict.fromkeys(ids)
         try:
-            _find(title_rows(path, column, found), found)
+            _find(title_rows(path, column, dropped := Dropped(), found), found)
         except UnicodeDecodeError:
             found = dict.fromkeys(ids)
-            _find(title_rows(path, column, found, WINDOWS), found)
-        return pl.Series("title", [found[item] for item in ids], dtype=pl.String), ""
+            _find(title_rows(path, column, dropped := Dropped(), found, WINDOWS), found)
+        return pl.Series("title", [found[item] for item in ids], dtype=pl.String), dropped.fault_in(path)
     except (Exception, pl.exceptions.PanicException) as error:  # whatever it is, ids can be shown
         return unknown, unreadable(path, error)
 

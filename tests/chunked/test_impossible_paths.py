@@ -122,3 +122,25 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pyte
     )
     assert told.returncode == 1
     assert "engine: the current folder cannot be found" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        *((url, "bucket") for url in ("s3://", "s3:///a/b", "gs://", "s3:////", "memory://")),
+        *((url, "server") for url in ("http://", "https:///a.csv")),
+    ],
+)
+def test_a_url_that_names_no_bucket_or_server_is_refused_as_that(
+    url: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (
+        ["status", url],
+        ["run", url],
+        ["run", "sample", "--workdir", url],
+        ["recommend", url, "--user", "1"],
+    ):
+        assert cli.main(arguments) == 2
+        assert (
+            capsys.readouterr().err.splitlines()[-1].startswith(f"engine: {url} names no {what}: give a path, or a URL")
+        )

@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.chunked.errors import UsageError
+from engine.chunked.storage import locate
 from engine.ratings import lengths
 from engine.ratings.faults import Measured, locate_fault, measured_digest
+from engine.ratings.opening import open_source
 from engine.ratings.scan import scan
 from engine.ratings.source import RatingsFile, digest
 from engine.ratings.text_head import HEAD_ROWS
@@ -372,3 +374,20 @@ def test_too_large_a_count_is_told_with_what_counts_may_be(write: Write) -> None
     path = write("user,item,plays\n1,2,3\n")
     source = spoilt(path, "user,item,plays\n1,2,3\n1,3,1000000000000000000\n")
     assert "give counts from 0 to 1,000,000,000,000: " in str(locate_fault(source))
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.csv.gz"])
+@pytest.mark.parametrize("n", [3, 40_000])
+def test_line_ends_of_carriage_returns_alone_are_told_as_that(tmp_path: Path, name: str, n: int) -> None:
+    content = b"user,item,rating\r" + b"1,2,3\r" * n
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    told = r"line 1: lines that end with a carriage return \(CR\) alone; end them with line feeds, e.g. with tr"
+    with pytest.raises(UsageError, match=told):
+        open_source(locate(tmp_path / name))
+
+
+def test_a_carriage_return_within_a_line_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(b"user,item,rating\n" + b"1,2,3\n" * 5000 + b"1,2\r,3\r\n1,3,4\n")
+    told = "line 5002: not a valid record (a carriage return within the line); delete it"
+    assert told in str(locate_fault(open_source(locate(path)).first))

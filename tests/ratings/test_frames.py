@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse
 
 from engine.chunked.errors import UsageError
+from engine.config import load
 from engine.ratings import frames
 from engine.ratings.faults import locate_fault
 from engine.ratings.opening import open_source
@@ -113,6 +114,89 @@ def test_a_sparse_array_that_is_no_matrix_is_refused(tmp_path: Path, shape: tupl
         write(scipy.sparse.coo_array(np.ones(shape)), tmp_path / "m")
 
 
+def broken(format_: Any, part: str, at: int | None, value: Any) -> Any:
+    """A matrix of which one part was changed: a value of it, or its length."""
+    shape = (30, 40)
+    matrix: Any = scipy.sparse.random(*shape, density=0.3, format=format_, random_state=1)
+    found = getattr(matrix, part).copy()
+    if at is None:
+        found = found[: len(found) + value] if value < 0 else np.concatenate([found, found[:value]])
+    else:
+        found[at] = value
+    setattr(matrix, part, found)
+    return matrix
+
+
+BROKEN: list[tuple[str, str, int | None, Any, str]] = [
+    *((form, "indptr", 3, 10**6, "indptr does not ascend") for form in ("csr", "csc", "bsr")),
+    *((form, "indptr", 3, -5, "indptr does not ascend") for form in ("csr", "csc", "bsr")),
+    *((form, "indptr", 0, 1, "indptr does not ascend from 0") for form in ("csr", "csc", "bsr")),
+    *((form, "indptr", -1, 10**6, "indptr ends with 1000000") for form in ("csr", "csc", "bsr")),
+    *((form, "indptr", None, -1, "indptr is not") for form in ("csr", "csc", "bsr")),
+    *((form, "indices", 3, 10**9, "indices from 0 to 1000000000") for form in ("csr", "csc", "bsr")),
+    *((form, "indices", 3, -7, "indices from -7 to") for form in ("csr", "csc", "bsr")),
+    *((form, "data", None, -5, "indices and [0-9]+ data") for form in ("csr", "csc", "bsr")),
+    *((form, "indices", None, 5, "[0-9]+ indices and") for form in ("csr", "csc", "bsr")),
+    ("coo", "row", 3, 30, "rows from 0 to 30, where its shape has 0 to 29"),
+    ("coo", "col", 3, -1, "columns from -1 to 39, where its shape has 0 to 39"),
+    ("coo", "row", None, -3, "357 rows, 360 columns and 360 data"),
+    ("coo", "data", None, -3, "360 rows, 360 columns and 357 data"),
+    ("lil", "rows", 3, [1, 2, 3, 99], "a row with more places than data"),
+    ("lil", "data", 3, [], "a row with more places than data"),
+    ("lil", "rows", None, -2, "28 rows and 30 data"),
+    ("dia", "data", None, -1, "offsets of shape"),
+    ("dia", "offsets", 1, -28, "an offset twice"),
+]
+
+
+@pytest.mark.parametrize(("form", "part", "at", "value", "told"), BROKEN)
+def test_a_matrix_whose_parts_do_not_go_together_is_refused(
+    tmp_path: Path, form: Any, part: str, at: int | None, value: Any, told: str
+) -> None:
+    whole = f"dataset is a matrix in {form} form whose parts do not go together \\(.*{told}.*\\): make it anew"
+    with pytest.raises(UsageError, match=whole):
+        write(broken(form, part, at, value), tmp_path / "m")
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "lil", "dia", "dok"])
+def test_a_sound_matrix_of_any_form_is_taken_and_left_as_it_is(tmp_path: Path, form: Any) -> None:
+    matrix: Any = scipy.sparse.random(6, 8, density=0.5, format=form, random_state=1)
+    before = matrix.copy()
+    write(matrix, tmp_path / "m")
+    found = pl.read_parquet(tmp_path / "m")
+    assert matrix.format == form
+    assert (matrix != before).nnz == 0
+    dense = np.zeros((6, 8))
+    dense[found["user"], found["item"]] = found["rating"]
+    np.testing.assert_array_equal(dense, before.toarray())
+
+
+def test_entries_beyond_the_pointers_are_none(tmp_path: Path) -> None:
+    matrix = scipy.sparse.csr_array(np.eye(3))
+    matrix.indices, matrix.data = np.array([0, 1, 2, 99, 99], dtype=np.int32), np.array([1.0, 2, 3, 4, 5])
+    write(matrix, tmp_path / "m")
+    assert pl.read_parquet(tmp_path / "m").rows() == [(0, 0, 1.0), (1, 1, 2.0), (2, 2, 3.0)]
+
+
+def test_a_matrix_of_keys_that_are_beyond_its_shape_is_refused(tmp_path: Path) -> None:
+    matrix: Any = scipy.sparse.dok_array((3, 3))
+    matrix[1, 1] = 2.0
+    matrix._dict[(7, 1)] = 2.0
+    with pytest.raises(UsageError, match=r"dataset is a matrix .* do not go together"):
+        write(matrix, tmp_path / "m")
+    with pytest.raises(UsageError, match="dataset is a matrix of keys that do not go together"):
+        load({"dataset": matrix})
+
+
+def test_a_table_of_buffers_that_do_not_go_together_is_refused(tmp_path: Path) -> None:
+    offsets = pa.py_buffer(np.array([0, 1, 10**6, 3], dtype=np.int32).tobytes())
+    texts = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"abc"))
+    of_items = pa.DictionaryArray.from_arrays(pa.array([0, 7, 1]), pa.array(["a", "b"]), safe=False)
+    for user, item in ((texts, pa.array([1, 2, 3])), (pa.array([1, 2, 3]), of_items)):
+        with pytest.raises(UsageError, match="the data frame cannot be read"):
+            write(pa.table({"user": user, "item": item, "rating": [1.0, 2, 3]}), tmp_path / "t")
+
+
 def test_stored_zeros_are_ratings_and_empty_rows_are_passed_over(tmp_path: Path) -> None:
     matrix = scipy.sparse.csr_matrix(([0.0, 3.0], [4, 1], [0, 0, 1, 1, 2]), shape=(4, 5))
     write(matrix, tmp_path / "m")
@@ -202,3 +286,11 @@ def test_memory_does_not_grow_with_the_frame(tmp_path: Path) -> None:
     run = [sys.executable, "-c", PEAK]
     peaks = [int(subprocess.check_output([*run, n, str(tmp_path / "f")])) >> 10 for n in ("1", "6")]
     assert peaks[1] - peaks[0] < 40, peaks  # the five million rows are 100 MB
+
+
+def test_numbers_of_the_other_order_of_bytes_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "_ROWS", 128)
+    frame = FRAME.select("userId", item="Movie-ID", rating="rating", timestamp=pl.int_range(N)).to_pandas()
+    swapped = frame.astype({"item": ">i4", "rating": ">f4", "timestamp": ">u2"})
+    assert write(swapped, tmp_path / "swapped") == write(frame, tmp_path / "own")
+    assert swapped["item"].dtype == ">i4"

@@ -130,7 +130,7 @@ def test_name_titles_and_synthetic(tmp_path: Path, write: Write) -> None:
         (zstd(GOOD.encode())[:12], "cut or damaged"),
         (b"PAR1 and no more", "cannot be read as Parquet"),
         ('user,item,rating\n1,"2,3\n' + "1,2,3\n" * 40_000, "line 2: not a valid record (field larger than"),
-        ("user,item,rating\r1,2,3\r", "line 1: not a valid record (new-line character seen in unquoted field"),
+        ("user,item,rating\r1,2,3\r", "line 1: lines that end with a carriage return (CR) alone; end them"),
         ("user,item,rating\n" + "1" * 200_000, "line 2: not a valid record (line of 131072 bytes or more)"),
     ],
 )  # fmt: skip
@@ -375,3 +375,15 @@ def test_a_file_of_titles_that_is_named_has_to_be_there(write: Write, tmp_path: 
         open_source(path, titles=tmp_path / "nope.csv")
     (tmp_path / "names.tsv").write_text("item\ttitle\n2\tTwo\n")
     assert str(open_source(path, titles=tmp_path / "names.tsv").titles) == str(tmp_path / "names.tsv")
+
+
+def test_decimals_of_more_digits_than_are_read_are_no_damage(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "ratings.parquet", pyarrow.array([1.0, 2.0])
+    columns = {"user": [1, 2], "item": [1, 2], "rating": [1.0, 2.0], "timestamp": [1, 2], "other": [1, 2]}
+    for name in ("rating", "user", "timestamp"):
+        pyarrow.parquet.write_table(pyarrow.table(columns | {name: numbers.cast(pyarrow.decimal256(70, 2))}), path)
+        with pytest.raises(UsageError, match=f"column {name} has decimals of 70 digits, of which 38 are read: cast it"):
+            open_source(locate(path))
+    for name, digits in (("rating", 38), ("other", 70)):
+        pyarrow.parquet.write_table(pyarrow.table(columns | {name: numbers.cast(pyarrow.decimal256(digits, 2))}), path)
+        assert open_source(locate(path)).first.columns == ("user", "item", "rating", "timestamp")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
@@ -105,6 +106,42 @@ def test_what_does_not_fit_is_refused(fitted: RecommenderEstimator) -> None:
     ):
         with pytest.raises(ValueError, match=r"no ids|masked"):
             fitted.predict(pairs)
+
+
+PAIRS = RATINGS.select(user="userId", item="movieId").to_pandas()
+
+
+@pytest.mark.parametrize("as_table", [lambda frame: frame, pl.from_pandas, pa.Table.from_pandas])
+def test_columns_go_by_the_names_that_fit_was_given(as_table: Callable[[Any], Any]) -> None:
+    of_names = RecommenderEstimator(**SMALL).fit(as_table(PAIRS), Y)
+    assert of_names.feature_names_in_.tolist() == ["user", "item"]
+    assert of_names.predict(as_table(PAIRS)).shape == Y.shape
+    for columns in (["item", "user"], ["a", "item"], ["user", "b"]):
+        renamed = as_table(PAIRS.set_axis(columns, axis=1))
+        with pytest.raises(ValueError, match=f"X has the columns {', '.join(columns)}: "):
+            of_names.predict(renamed)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert of_names.predict(X[:3]).shape == (3,)
+    for columns in (["item", "user"], ["movieId", "x"], ["x", "User-ID"], ["user", "rating"], ["timestamp", "item"]):
+        with pytest.raises(ValueError, match=f"X has the columns {', '.join(columns)}: give two, users first"):
+            RecommenderEstimator(**SMALL).fit(as_table(PAIRS.set_axis(columns, axis=1)), Y)
+
+
+def test_without_names_in_fit_those_of_others_are_no_mistake_unless_they_are_swapped() -> None:
+    estimator = RecommenderEstimator(**SMALL).fit(PAIRS, Y)
+    estimator.fit(X, Y)
+    assert not hasattr(estimator, "feature_names_in_")
+    with pytest.warns(UserWarning, match="X has feature names, but RecommenderEstimator was fitted without"):
+        assert estimator.predict(PAIRS[:3]).tolist() == estimator.predict(X[:3]).tolist()
+    with pytest.raises(ValueError, match="users first"):
+        estimator.predict(PAIRS[["item", "user"]])
+    assert estimator.fit(PAIRS.set_axis([0, 1], axis=1), Y).predict(X[:3]).shape == (3,)
+
+
+@pytest.mark.parametrize("settings", [3, "predict", [1], {"neighbors": 3}, {"factors": None}, {"neighbors": [1]}])
+def test_settings_that_are_no_sections_are_refused(settings: Any) -> None:
+    with pytest.raises(ValueError, match=r"^settings(\['\w+'\])? (is|are) .*: give a dict"):
+        RecommenderEstimator(settings=settings, memory="512MiB").fit(X, Y)
 
 
 def test_it_is_cloned_and_searched_like_any_other(fitted: RecommenderEstimator) -> None:

@@ -264,3 +264,65 @@ def test_sections_are_taken_as_a_mapping_too_as_the_estimator_takes_them(fitted:
         Recommender.fit(RATINGS, settings=SMALL, factors={})
     with pytest.raises(UsageError, match="fit takes no 'dataset'"):
         Recommender.fit(RATINGS, settings={"dataset": "x"})
+
+
+@pytest.mark.parametrize("unit", ["s", "m", "h", "ms", "ns", "D"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_times_of_numpy_are_taken_in_any_unit_and_order_of_bytes(unit: str, order: str) -> None:
+    times = np.array(["2024-01-02", "2024-01-03"], dtype=f"M8[{unit}]").astype(f"{order}M8[{unit}]")
+    taken = as_dataset([np.array([1, 2], dtype=f"{order}i8"), [3, 4], np.array([1, 2], dtype=f"{order}f4"), times])
+    assert taken.select(pl.col("timestamp").cast(pl.Date).cast(pl.String))["timestamp"].to_list() == [
+        "2024-01-02",
+        "2024-01-03",
+    ]
+    assert taken["rating"].to_list() == [1, 2]
+    assert taken["userId"].to_list() == [1, 2]
+
+
+def test_what_to_do_is_told_without_a_command_line(tmp_path: Path) -> None:
+    columns = {"user": [1, 2], "item": [1, 2], "rating": pd.to_timedelta([1, 2], unit="s")}
+    config = engine.Config(dataset=pd.DataFrame(columns), workdir="w")
+    path = tmp_path / "ratings.parquet"
+    pd.DataFrame(columns).to_parquet(path)
+    asked: list[Callable[[], object]] = [
+        lambda: Recommender.fit(pd.DataFrame(columns)),
+        lambda: Recommender.fit(list(columns.values())),
+        lambda: Recommender.fit(path),
+        lambda: engine.run(config),
+        lambda: engine.plan(config),
+    ]
+    for ask in asked:
+        with pytest.raises(UsageError, match=r'write columns=\["user(Id)?", "(item|movieId)", "", "rating"\]$'):
+            ask()
+
+
+@pytest.mark.parametrize("workdir", [b"w", 3, 2.5, ["w"], "", "s3://"])
+def test_a_work_directory_that_is_no_place_is_refused_before_anything_is_made(
+    workdir: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = [[1, 2], [1, 2], [1.0, 2.0]]
+    estimator = engine.RecommenderEstimator(workdir=workdir)
+    asked: list[Callable[[], object]] = [
+        lambda: Recommender.fit(columns, workdir=workdir),
+        lambda: estimator.fit([[1, 2], [2, 1]], [1.0, 2.0]),
+        lambda: engine.run(engine.Config(dataset=pd.DataFrame({"user": [1], "item": [1]}), workdir=workdir)),
+    ]
+    for ask in asked:
+        with pytest.raises(UsageError, match=r"no place|a path|workdir is|empty path|no bucket"):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+class Elsewhere:
+    """A path of somebody else's kind."""
+
+    def __fspath__(self) -> str:
+        return "elsewhere"
+
+
+def test_a_work_directory_may_be_of_any_kind_of_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ratings = synthetic_ratings(30, 20)
+    with Recommender.fit(ratings, workdir=Elsewhere(), memory="512MiB") as recommender:
+        assert str(recommender.run.workdir) == str(tmp_path / "elsewhere")

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine import cli
 from engine.artifacts.readers import compared
 from engine.chunked import arrays, workdir
 from engine.chunked.csr import CsrReader
@@ -21,6 +22,7 @@ from engine.serving.everybody import recommend_all
 from engine.serving.finished import open_finished
 from engine.serving.ids import read_ids
 from engine.serving.recommender import Recommender
+from engine.serving.titles import TitlesWarning
 from tests.support.loops import Loops
 from tests.support.ratings import synthetic_ratings
 from tests.support.recommender import run
@@ -269,7 +271,6 @@ TITLES: dict[str, tuple[bytes, list[str | None] | None]] = {
     "other columns": (b"film,label\n1,One\n", None),
     "Latin-1": ("movieId,title\n1,\u00c9t\u00e9\n8,Eight\n".encode("latin-1"), ["\u00c9t\u00e9", "Eight"]),
     "Latin-1 header": ("movieId,title,\u00e9\n1,One,\n".encode("latin-1"), ["One", None]),
-    "stray quote": (b'movieId,title\n1,"One\n8,Eight\n', None),
     "empty": (b"", None),
     "blank": (b"\n\n", None),
     "binary": (bytes(range(256)), None),
@@ -293,6 +294,29 @@ def test_nothing_about_titles_stops_an_answer(case: str, small: Path) -> None:
     assert bool(told) is (expected is None)
     assert len(told) < 400
     assert "\n" not in told
+
+
+def _asked_twice(recommender: Recommender, text: str) -> list[Any]:
+    return [recommender.find_items(text)["item"].item() for _ in range(2)]
+
+
+@pytest.mark.parametrize("memory", ["64MiB", None])
+def test_a_title_at_fault_is_told_from_python_and_by_commands(
+    small: Path, memory: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    titles = small.parent / "movies.csv"
+    before = titles.read_bytes()
+    titles.write_bytes(b'movieId,title\n1,"One\n8,Eight\n')
+    try:
+        with pytest.warns(TitlesWarning, match=r"movies\.csv, line 2: not a valid record .* is not shown") as told:
+            found = _asked_twice(Recommender.open(small, memory=memory), "Eight")
+        assert (len(told), found) == (1, [8, 8])
+        with warnings.catch_warnings(record=True) as more:
+            assert cli.main(["recommend", str(small), "--user", "2"]) == 0
+    finally:
+        titles.write_bytes(before)
+    assert not more
+    assert f"note: {titles}, line 2: not a valid record" in capsys.readouterr().err
 
 
 def test_similar_items_are_those_that_the_run_found(small: Path) -> None:

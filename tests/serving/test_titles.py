@@ -58,8 +58,9 @@ BAD: dict[str, bytes | None] = {
     "a folder's": b"PK\x03\x04",
     "cut": gzip.compress(WRITTEN["movies.csv"])[:-9],
     "no Parquet": b"PAR1....",
-    "a stray quote": b'id,name\n1,"One\n8,Eight\n',
     "binary": bytes(range(256)),
+    "carriage returns": b"id,name\r1,One\r8,Eight\r",
+    "carriage returns, and no header": b"1,One\r8,Eight\r",
 }
 
 
@@ -73,6 +74,63 @@ def test_what_cannot_be_read_is_one_line_of_note(tmp_path: Path, case: str) -> N
     assert note.endswith("): ids are shown")
     assert "\n" not in note
     assert fault_of(locate(tmp_path / "movies.csv"), "movieId") == note  # and so before a run
+
+
+LINES: dict[str, bytes] = {
+    "quoted": b'id,name\n1,"One\n8, or"\n7,Seven\n8," Eight\r\n\r\nand\rmore\n"\n',
+    "headless": b'1,"One\n8, or"\n7,Seven\n8,"Eight\nand\nmore"\n',
+    "UTF-16": 'name\tid\n"One\n8, or"\t1\n"Eight\nand more"\t8\n'.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("case", [*LINES, "Parquet"])
+def test_a_title_over_several_lines_is_shown_in_one(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "movies.csv"
+    if case == "Parquet":
+        pl.DataFrame({"id": [1, 8], "name": ["One\n8, or", "Eight\nand\r\nmore"]}).write_parquet(path)
+    else:
+        path.write_bytes(LINES[case])
+    titles, note = read_titles(locate(path), ITEMS[:2])
+    assert (titles.to_list(), note) == (["Eight and more", "One 8, or"], "")
+    assert fault_of(locate(path), "id") == ""
+
+
+FAULTS: dict[str, tuple[bytes, str]] = {
+    "a stray quote": (b'id,name\n7,"Seven\n1,One\n8,Eight\n', "line 2: not a valid record"),
+    "a stray quote and a quoted title": (b'id,name\n7,"Seven\n1,"One"\n8,Eight\n', "line 2: not a valid record"),
+    "a stray quote in the first of no header": (b'7,"Seven\n1,"One"\n8,Eight\n', "line 1: not a valid record"),
+    "text after a quote": (b'id,name\n1,One\n7,"Se"ven\n8,Eight\n', "line 3: not a valid record"),
+    "a carriage return": (b"id,name\n1,One\n7,Se\rven\n8,Eight\n", "line 3: not a valid record"),
+    "a line without end": (b"id,name\n1,One\n7," + b"x" * 300_000 + b"\n8,Eight\n", "line 3: not a valid record"),
+    "a quote far away": (b'id,name\n1,One\n7,"x\n' + b"6,x\n" * 100_000 + b"8,Eight\n", "line 3: not a valid record"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_title_at_fault_is_the_only_one_that_is_missing_and_is_told_with_its_line(tmp_path: Path, case: str) -> None:
+    content, told = FAULTS[case]
+    (tmp_path / "movies.csv").write_bytes(content)
+    titles, note = read_titles(locate(tmp_path / "movies.csv"), pl.Series([1, 7, 8]))
+    assert titles.to_list() == ["One", None, "Eight"]
+    assert note.startswith(f"{tmp_path}/movies.csv, {told}")
+    assert note.endswith(": this title is not shown")
+    assert fault_of(locate(tmp_path / "movies.csv"), "movieId") == note  # and so before a run
+
+
+def test_how_many_titles_are_at_fault_is_told(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_bytes(b'id,name\n1,"One"x\n7,"Se"ven\n8,Eight\n')
+    titles, note = read_titles(locate(tmp_path / "movies.csv"), pl.Series([1, 7, 8]))
+    assert titles.to_list() == [None, None, "Eight"]
+    assert note.startswith(f"{tmp_path}/movies.csv, line 2: ")
+    assert note.endswith(": this title is not shown, nor those of 1 more")
+
+
+def test_a_title_in_parquet_that_is_no_text_is_the_only_one_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "movies.parquet"
+    pl.DataFrame({"id": [1, 7, 8], "name": [b"One", b"\xff", b"Eight"]}).write_parquet(path)
+    titles, note = read_titles(locate(path), pl.Series([1, 7, 8]))
+    assert titles.to_list() == ["One", None, "Eight"]
+    assert note == f"{path}, item 7: its title is not UTF-8: this title is not shown"
 
 
 @pytest.mark.parametrize("name", WRITTEN)

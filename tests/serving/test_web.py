@@ -47,6 +47,20 @@ def items_of(found: Any, number: int = 0) -> list[Any]:
     return [each["item"] for each in found.json()["lists"][number]["items"]]
 
 
+def test_a_title_at_fault_is_logged_and_the_others_are_shown(where: Path, caplog: pytest.LogCaptureFixture) -> None:
+    titles = where.parent / "movies.csv"
+    before = titles.read_bytes()
+    titles.write_bytes(b'movieId,title\n1,"One\n8,"Eight\n and more"\n15,Fifteen\n')
+    try:
+        with testclient.TestClient(make_app(web.Current(where, "4GiB"))) as client:
+            found = [each["title"] for each in client.get("/items?q=e").json()]
+    finally:
+        titles.write_bytes(before)
+    assert sorted(found) == ["Eight and more", "Fifteen"]
+    (told,) = [record.getMessage() for record in caplog.records if "movies.csv" in record.getMessage()]
+    assert told.startswith(f"{titles}, line 2: not a valid record")
+
+
 def test_answers_are_the_recommenders(client: Any, where: Path) -> None:
     recommender = Recommender.open(where)
     lists = client.get("/recommend?user=5&user=2&k=4")

@@ -16,6 +16,10 @@ Place = str | os.PathLike[str] | Location
 """What a user names a location by: a path, or a URL such as ``s3://bucket/folder``."""
 
 
+# Whose URLs begin with the name of a bucket.
+_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss")
+
+
 def locate(where: Place) -> Location:
     """Turn what a user wrote into a location; ``file://`` is a path, too.
 
@@ -30,6 +34,7 @@ def locate(where: Place) -> Location:
     if not isinstance(text, str):
         raise UsageError(f"{where!r} is no place: give a path or a URL as text")
     _refuse_empty(text)
+    _refuse_nameless(text)
     if text.startswith("file://"):
         return _from_here(Local(text.removeprefix("file://")))
     return Remote(text.rstrip("/")) if "://" in text else _from_here(Local(text))
@@ -39,6 +44,19 @@ def _refuse_empty(text: str) -> None:
     """Refuse what would stand for the current folder, though somebody meant another."""
     if not text.removeprefix("file://").strip():
         raise UsageError("an empty path: name a file or a folder ('.' is this one); is a shell variable not set?")
+
+
+def _refuse_nameless(text: str) -> None:
+    """Refuse a URL that names no bucket, or no server: a library for it would read something else into it."""
+    scheme, found, rest = text.partition("://")
+    of_server = scheme in ("http", "https")
+    if (
+        scheme != "file"
+        and found
+        and (not rest.strip("/") or (rest.startswith("/") and (of_server or scheme in _STORES)))
+    ):
+        what = "server" if of_server else "bucket"
+        raise UsageError(f"{text} names no {what}: give a path, or a URL such as s3://bucket/folder")
 
 
 def _from_here(path: Local) -> Local:

@@ -13,6 +13,7 @@ from engine.artifacts.records import Profile
 from engine.chunked import memory
 from engine.chunked.budget import MIB, format_size, parse_budget
 from engine.chunked.errors import BudgetError, EngineError
+from engine.chunked.printable import printable
 from engine.chunked.storage import Place
 from engine.serving.finished import open_finished
 from engine.serving.opened import OpenedRun
@@ -56,6 +57,7 @@ class Current:
         self._looking = threading.Lock()
         self.recommender = Recommender.open(where, memory=None, unpack=True)
         _warm(self.recommender)
+        self._tell_of_titles()
         memory.give_back()
         self._base = memory.resident_bytes()
         self._beside = _tried(self.recommender)
@@ -92,10 +94,16 @@ class Current:
         beside = self._beside * (coming.n_users + coming.n_items) // (going.n_users + going.n_items)
         self._refuse_more(beside, coming.n_items)
         self.recommender.reload()
+        self._tell_of_titles()
         memory.give_back()
         # What is in use now is no measure: others are being answered.
         self._base, self._beside = self._base + beside - self._beside, beside
         self.counts["reloads"] += 1
+
+    def _tell_of_titles(self) -> None:
+        """Say what is wrong with titles; they are read once, when a run is opened."""
+        if told := self.recommender.no_titles:
+            _log.warning("%s", printable(told))
 
     def _refuse_more(self, beside: int, n_items: int) -> None:
         """Refuse where requests, and a newer run beside this one, would take more than is allowed."""

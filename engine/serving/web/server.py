@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ import uvicorn
 
 from engine.chunked.errors import UsageError
 from engine.chunked.storage import Place
+from engine.serving.titles import TitlesWarning
 from engine.serving.web.app import make_app
 from engine.serving.web.current import Current
 from engine.serving.web.limits import MOST_CONNECTIONS
@@ -57,6 +59,7 @@ def serve(
     UsageError, DamagedError, BudgetError
         As `engine.serving.web.current.Current`; UsageError, too, where nothing can listen there.
     """
+    warnings.simplefilter("ignore", TitlesWarning)  # a line of the log says it
     current = Current(where, memory, threads)
     local = [*_LOOPBACK, "[::1]"] if host in _LOOPBACK else None
     shown = f"[{host}]" if ":" in host else host
