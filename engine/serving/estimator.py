@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from engine.chunked.errors import UsageError
-from engine.ratings.columns import kind_of
+from engine.serving.given import names_of_pairs
 from engine.serving.ids import as_ids, refuse_masked
 from engine.serving.recommender import Recommender
 from engine.serving.tables import Table
@@ -102,7 +102,7 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             As `engine.run`.
         """
         users, items = _pairs(X)
-        names = _names(X)
+        names = names_of_pairs(X)
         _refuse_masked(y, "ratings")
         ratings = np.asarray(y, dtype=np.float64)
         check_consistent_length(users, ratings)
@@ -146,7 +146,7 @@ class RecommenderEstimator(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         users, items = _pairs(X)
-        _refuse_others(_names(X), list(getattr(self, "feature_names_in_", [])), type(self).__name__)
+        _refuse_others(names_of_pairs(X), list(getattr(self, "feature_names_in_", [])), type(self).__name__)
         found = self.recommender_.predict(users, items, on_unknown="mean")
         predicted: NDArray[np.float32] = found["predicted"].to_numpy()
         return predicted
@@ -175,24 +175,6 @@ def _pairs(X: Any) -> tuple[pl.Series, pl.Series]:
         raise ValueError(f"X has {len(columns)} columns: give two, users and items")
     users, items = (_ids(column, what) for column, what in zip(columns, ("user", "item"), strict=True))
     return users, items
-
-
-def _names(X: Any) -> list[str]:
-    """What the columns of pairs are called; nothing where not all have a text as their name.
-
-    Raises
-    ------
-    ValueError
-        Where these say that there are others than users and items, in this order.
-    """
-    names = list(getattr(X, "column_names", getattr(X, "columns", [])))  # the former is what PyArrow calls them
-    if len(names) != 2 or not all(isinstance(name, str) for name in names):
-        return []
-    kinds = [kind_of(name) for name in names]
-    swapped = kinds in (["item", "user"], ["item", None], [None, "user"])
-    if swapped or "rating" in kinds or "time" in kinds:
-        raise ValueError(f"X has the columns {', '.join(names)}: give two, users first, then items")
-    return names
 
 
 def _refuse_others(names: list[str], fitted: list[str], whose: str) -> None:

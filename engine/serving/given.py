@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.chunked.errors import UsageError
 from engine.config import Config
+from engine.ratings.columns import kind_of
 from engine.serving import ids as lookup
 
 _NAMES = ("userId", "movieId", "rating", "timestamp")
@@ -75,7 +76,29 @@ def _pairs(data: Any) -> Sequence[Any]:
         raise UsageError(f"y beside a {type(data).__name__}: it goes with an array or a data frame of users and items")
     if len(columns) != 2:
         raise UsageError(f"y beside {len(columns)} columns: give two, users and items, or leave y out")
+    try:
+        names_of_pairs(data)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     return columns
+
+
+def names_of_pairs(X: Any) -> list[str]:
+    """What the columns of pairs are called; nothing where not all have a text as their name.
+
+    Raises
+    ------
+    ValueError
+        Where these say that there are others than users and items, in this order.
+    """
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))  # the former is what PyArrow calls them
+    if len(names) != 2 or not all(isinstance(name, str) for name in names):
+        return []
+    kinds = [kind_of(name) for name in names]
+    swapped = kinds in (["item", "user"], ["item", None], [None, "user"])
+    if swapped or "rating" in kinds or "time" in kinds:
+        raise ValueError(f"X has the columns {', '.join(names)}: give two, users first, then items")
+    return names
 
 
 def _ids(column: Any, what: str) -> pl.Series:

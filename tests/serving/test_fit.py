@@ -224,6 +224,12 @@ def test_ratings_may_be_given_beside_pairs_as_scikit_learn_has_them(pairs: Any) 
     assert as_dataset(pairs, RATED["rating"].to_list()).equals(RATED)
 
 
+@pytest.mark.parametrize("frame", [RATED.select("movieId", "userId"), RATED.select("movieId", "userId").to_pandas()])
+def test_pairs_the_wrong_way_round_are_refused(frame: Any) -> None:
+    with pytest.raises(UsageError, match="X has the columns movieId, userId: give two, users first, then items"):
+        as_dataset(frame, RATED["rating"].to_list())
+
+
 @pytest.mark.parametrize(
     ("data", "y", "told"),
     [
