@@ -59,7 +59,7 @@ def test_who_holds_a_work_directory_is_told_in_one_line(
 ) -> None:
     with locate(where / "lock").hold():
         (where / "lock").write_text(json.dumps({"pid": 7, "host": "h", "since": "s", field: FORGED}))
-        code, out, err = said(capsys, "clean", str(where))
+        code, out, err = said(capsys, "clean", str(where), "--yes")
         assert (code, len(err.splitlines())) == (4, 1)
         assert ESCAPED in err
         code, out, err = said(capsys, "status", str(where))
