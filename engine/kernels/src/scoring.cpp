@@ -15,80 +15,70 @@ namespace {
 // Parts of a blend.
 constexpr size_t PRODUCTS = 0, VOTES = 1, TOGETHER = 2, POPULARITY = 3, PARTS = 4;
 constexpr float NO_NUMBER = std::numeric_limits<float>::quiet_NaN();
-constexpr uint32_t UNSEEN = 0, SCORED = 1, TAKEN = 2, POPULAR = 3;
 
-// Scores of one user: a number for each item, and which items have one. Both lie together, since both are fetched from
-// here and there. What goes together with the user's items is another number, by itself, since few ask for it.
+// Scores of one user: a number for each item, and which items have one. Numbers that no sum is tell what else there is to
+// say of an item, so that as little as can be is fetched from here and there. What goes together with the user's items is
+// another number, by itself, since few ask for it.
 class Scores {
-  struct Cell {
-    float sum = 0.0f;
-    uint32_t state = UNSEEN;
-  };
+  static constexpr float UNSEEN = -0.0f;  // what is added to it stays as it is, and no sum is it: see `add`
+  static constexpr uint32_t TAKEN = 0x7fc00001, POPULAR = 0x7fc00002;  // no numbers; a sum that is none has other bits
 
  public:
   Scores(size_t n_items, bool has_together)
-      : cells_(n_items), touched_(n_items + 1), together_(has_together ? n_items : 0) {}
+      : sums_(n_items, UNSEEN), touched_(n_items + 1), together_(has_together ? n_items : 0) {}
 
-  // Add to the items of a row: `item` and `value` of each place from `first` to `last`.
-  template <class Item, class Value> void add(Span row, Item item, Value value) {
-    Cell *cells = cells_.data();  // all in registers while the row is gone through
+  // Add to items of a row: `value` of each of its `n` places.
+  template <class I, class Value> void add(const I *items, size_t n, Value value) {
+    float *sums = sums_.data();  // all in registers while the row is gone through
     int32_t *touched = touched_.data();
     size_t n_touched = n_touched_;
-    for (size_t at = row.first; at < row.last; ++at) {
-      const size_t number = item(at);
-      Cell &cell = cells[number];
+    for (size_t i = 0; i < n; ++i) {
+      float &sum = sums[items[i]];
       // Without a branch, which would be guessed wrong half of the time: what is noted of an item seen before is
       // written over by the next.
-      touched[n_touched] = static_cast<int32_t>(number);
-      n_touched += cell.state == UNSEEN;
-      cell = {cell.sum + value(at), SCORED};
+      touched[n_touched] = static_cast<int32_t>(items[i]);
+      n_touched += is(sum, UNSEEN);
+      sum += value(i) + 0.0f;  // minus zero becomes zero
     }
     n_touched_ = n_touched;
   }
 
   // The same, to what goes together with the user's items.
-  template <class Item, class Value> void add_together(Span row, Item item, Value value) {
-    for (size_t at = row.first; at < row.last; ++at) {
-      const size_t number = item(at);
-      touched_[n_touched_] = static_cast<int32_t>(number);
-      n_touched_ += cells_[number].state == UNSEEN;
-      cells_[number].state = SCORED;
-      together_[number] += value(at);
-    }
+  template <class I, class Value> void add_together(const I *items, size_t n, Value value) {
+    for (size_t i = 0; i < n; ++i) touch(items[i]), together_[items[i]] += value(i);
   }
 
   void times(const float *factor) {
-    for (size_t i = 0; i < n_touched_; ++i) cells_[touched_[i]].sum *= factor[touched_[i]];
+    for (size_t i = 0; i < n_touched_; ++i) sums_[touched_[i]] *= factor[touched_[i]];
   }
 
   // After all is added.
   void take(size_t item) {
-    touched_[n_touched_] = static_cast<int32_t>(item);
-    n_touched_ += cells_[item].state == UNSEEN;
-    cells_[item].state = TAKEN;
+    touch(item);
+    sums_[item] = of_bits(TAKEN);
   }
 
   // After all is taken: the first `n` of an order that are not taken are candidates, whatever their sum.
   void add_popular(Vector<int32_t> by_popularity, size_t n) {
     for (size_t next = 0; next < by_popularity.shape(0) && n > 0; ++next) {
-      const size_t item = within("popular item", by_popularity.data()[next], cells_.size());
-      if (cells_[item].state == TAKEN) continue;
-      touched_[n_touched_] = static_cast<int32_t>(item);
-      n_touched_ += cells_[item].state == UNSEEN;
-      cells_[item].state = POPULAR;
+      const size_t item = within("popular item", by_popularity.data()[next], sums_.size());
+      if (is(sums_[item], of_bits(TAKEN))) continue;
+      touch(item);
+      if (sums_[item] == 0.0f) sums_[item] = of_bits(POPULAR);
       --n;
     }
   }
 
-  float of(size_t item) const { return cells_[item].sum; }
+  float of(size_t item) const { return is(sums_[item], of_bits(POPULAR)) ? 0.0f : sums_[item] + 0.0f; }
   float together(size_t item) const { return together_.empty() ? 0.0f : together_[item]; }
 
   // Go through the candidates: consume(item, score).
   template <class Consume> void for_candidates(Consume consume) const {
     for (size_t i = 0; i < n_touched_; ++i) {
-      const Cell cell = cells_[touched_[i]];
-      const bool scored = cell.sum != 0.0f || together(static_cast<size_t>(touched_[i])) != 0.0f;
-      if ((cell.state == SCORED && scored) || cell.state == POPULAR) consume(touched_[i], cell.sum);
+      const float sum = sums_[touched_[i]];
+      if (is(sum, of_bits(TAKEN))) continue;
+      if (is(sum, of_bits(POPULAR))) consume(touched_[i], 0.0f);
+      else if (sum != 0.0f || together(static_cast<size_t>(touched_[i])) != 0.0f) consume(touched_[i], sum);
     }
   }
 
@@ -99,14 +89,28 @@ class Scores {
   }
 
   void clear() {
-    for (size_t i = 0; i < n_touched_; ++i) cells_[touched_[i]] = {};
+    for (size_t i = 0; i < n_touched_; ++i) sums_[touched_[i]] = UNSEEN;
     if (!together_.empty())
       for (size_t i = 0; i < n_touched_; ++i) together_[touched_[i]] = 0.0f;
     n_touched_ = 0;
   }
 
  private:
-  std::vector<Cell> cells_;
+  static bool is(float one, float other) { return std::memcmp(&one, &other, sizeof one) == 0; }
+  static float of_bits(uint32_t bits) {
+    float found;
+    std::memcpy(&found, &bits, sizeof found);
+    return found;
+  }
+
+  // An item counts as seen, with a sum of 0 if there is none yet.
+  void touch(size_t item) {
+    touched_[n_touched_] = static_cast<int32_t>(item);
+    n_touched_ += is(sums_[item], UNSEEN);
+    sums_[item] += 0.0f;
+  }
+
+  std::vector<float> sums_;
   std::vector<int32_t> touched_;
   std::vector<float> together_;
   size_t n_touched_ = 0;
@@ -131,7 +135,8 @@ void add_votes(Scores &scores, const Rows<I, V> &rows, const Asked &asked, const
     if (neighbors[j] < 0) continue;
     const Span row = rows.row(within("neighbour", neighbors[j], rows.n_rows));
     const float weight = weights[j];
-    scores.add(row, [&](size_t at) { return rows.column(at); }, [&](size_t at) { return weight * votes(rows.data[at]); });
+    const V *data = rows.data + row.first;
+    scores.add(rows.columns(row), row.last - row.first, [&](size_t i) { return weight * votes(data[i]); });
   }
   scores.times(asked.factor.data());
 }
@@ -144,7 +149,8 @@ void add_near(Scores &scores, const Rows<I, float> &near, const Lists &liked, co
     near.prefetch(j + ROWS_AHEAD < stop ? items[j + ROWS_AHEAD] : -1, j + 2 * ROWS_AHEAD < stop ? items[j + 2 * ROWS_AHEAD] : -1);
     const Span row = near.row(within("liked item", items[j], near.n_rows));
     const float share = shares[j];
-    scores.add(row, [&](size_t at) { return near.column(at); }, [&](size_t at) { return share * near.data[at]; });
+    const float *data = near.data + row.first;
+    scores.add(near.columns(row), row.last - row.first, [&](size_t i) { return share * data[i]; });
   }
 }
 
@@ -156,8 +162,8 @@ void add_together(Scores &scores, const Rows<I, uint8_t> &together, const Lists 
     together.prefetch(j + ROWS_AHEAD < stop ? items[j + ROWS_AHEAD] : -1, j + 2 * ROWS_AHEAD < stop ? items[j + 2 * ROWS_AHEAD] : -1);
     const Span row = together.row(within("own item", items[j], together.n_rows));
     const float value = values[j];
-    scores.add_together(
-        row, [&](size_t at) { return together.column(at); }, [&](size_t at) { return value * static_cast<float>(together.data[at]); });
+    const uint8_t *data = together.data + row.first;
+    scores.add_together(together.columns(row), row.last - row.first, [&](size_t i) { return value * static_cast<float>(data[i]); });
   }
 }
 
