@@ -175,7 +175,7 @@ def tune(
     UsageError
         Where the run has no validation part, or no such figure; and as `engine.serving.finished.open_measured`.
     BudgetError, LockedError, DamagedError, Interrupted
-        See `engine.chunked.errors`; BudgetError where the run's own configuration does not fit.
+        See `engine.chunked.errors`; BudgetError where the run's own configuration does not fit, or the disk is full.
     """
     if not minutes >= 0:
         raise UsageError(f"{minutes} minutes: give 0 or more")
@@ -208,6 +208,8 @@ def tune(
             try:
                 figure, before = _measure(run, changed, by, on_event, resources)
             except BudgetError as error:
+                if error.enough is None:  # it is the disk that is too small
+                    raise
                 trials.append(Trial(changed, None, Worth(0.0, 0.0), False, str(error)))
                 continue
             trials.append(Trial(changed, figure.value, figure.gain_over(start), before))

@@ -151,14 +151,29 @@ def test_what_does_not_fit_is_passed_over(where: Path, monkeypatch: pytest.Monke
 
     def measure(run: Any, changed: Any, *more: Any) -> Any:
         if changed.get("predict.shrink") == 9.0:
-            raise BudgetError("calibrate needs 2 GiB")
+            raise BudgetError("calibrate needs 2 GiB", enough=2**31)
         return real(run, changed, *more)
 
     monkeypatch.setattr(tuning, "_measure", measure)
     found = tune(where, minutes=10, by="rmse")
     (missed,) = [trial for trial in found.trials if trial.value is None]
-    assert (missed.changed, missed.why_not) == ({"predict.shrink": 9.0}, "calibrate needs 2 GiB")
+    assert missed.changed == {"predict.shrink": 9.0}
+    assert missed.why_not is not None and missed.why_not.startswith("calibrate needs 2 GiB")
     assert missed is not found.best
+
+
+@pytest.mark.usefixtures("space")
+def test_a_full_disk_ends_it_since_more_memory_is_no_help(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = tuning._measure
+
+    def measure(run: Any, changed: Any, *more: Any) -> Any:
+        if changed:
+            raise BudgetError("the run may take 2 GiB, but 1 GiB are free")
+        return real(run, changed, *more)
+
+    monkeypatch.setattr(tuning, "_measure", measure)
+    with pytest.raises(BudgetError, match="1 GiB are free"):
+        tune(where, minutes=10, by="rmse")
 
 
 def test_every_parameter_varied_is_one_that_the_validation_depends_on() -> None:

@@ -27,6 +27,7 @@ from tests.support.recommender import run
 pytest.importorskip("uvicorn", reason="what serves")
 testclient = pytest.importorskip("starlette.testclient", reason="asks without a network")
 from engine.serving.web import current as web  # noqa: E402
+from engine.serving.web import server  # noqa: E402
 from engine.serving.web.app import make_app  # noqa: E402
 
 
@@ -250,6 +251,13 @@ def test_too_little_memory_is_refused_with_what_is_enough(where: Path) -> None:
 def test_a_budget_whose_unit_was_left_out_is_told(where: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", str(where), "--memory", "300"]) == 2
     assert "did you mean 300MiB?" in capsys.readouterr().err
+
+
+def test_no_part_of_an_answer_waits_for_the_one_before() -> None:
+    with server._listening("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_that_is_taken_is_told_before_it_serves(where: Path, capsys: pytest.CaptureFixture[str]) -> None:
