@@ -73,8 +73,8 @@ def serve(
 def _listening(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # Its connections have it, too. asyncio asks for it itself, but not where a socket does not name its protocol: an
-        # answer's body would wait until the client's system has acknowledged its head, 40 ms on Linux.
+        # Its connections have it, too. asyncio asks for it itself, but not where a socket does not name its protocol:
+        # an answer's body would wait until the client's system has acknowledged its head, 40 ms on Linux.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
