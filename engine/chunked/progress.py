@@ -125,11 +125,15 @@ class Progress:
                     self._say(str(self._doing))
 
     def _tick(self) -> None:
-        """Show each second that time passes, though no task has ended."""
-        while not self._left.wait(1):
-            with self._drawing:
-                if self._bar is not None:
-                    self._bar.refresh()
+        """Show each second that time passes, though no task has ended; between bars as in a log."""
+        with suppress(OSError, ValueError):  # nobody reads any more
+            while not self._left.wait(1):
+                with self._drawing:
+                    bar = self._bar
+                    if bar is not None:
+                        bar.refresh()
+                if bar is None and self._doing.seconds_left <= 0:
+                    self._say(str(self._doing))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -171,6 +175,7 @@ class Progress:
         if self._bars:
             tqdm, shape = _bar_class(), _shape(event, None if in_notebook() else columns(self._stream))
             self._bar = tqdm(total=event.tasks, file=self._stream, unit="task", **shape)
+            self._doing.said()
 
     def _round_began(self, event: RoundBegan) -> None:
         self._doing.count(event.done)
@@ -216,6 +221,7 @@ class Progress:
             if self._bar is not None:
                 self._bar.close()
                 self._bar = None
+                self._doing.said()
 
 
 class EventLines:

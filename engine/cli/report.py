@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from engine.chunked.events import Preparing
+from engine.chunked.progress import Progress
 from engine.chunked.storage import locate
 from engine.cli.parsing import add_json, add_on_workdir
 from engine.cli.showing import from_here, show
@@ -25,6 +27,8 @@ def add(commands: Any) -> None:
 def _report(options: argparse.Namespace) -> int:
     from engine.results import report  # loads Polars and the plotting library, which no other command needs here
 
-    written = report.write(options.workdir, options.out)
+    with Progress() as on_event:
+        on_event(Preparing("writing the report"))
+        written = report.write(options.workdir, options.out)
     show(options, lambda: from_here(written), {"report": str(written)})
     return 0

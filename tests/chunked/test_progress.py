@@ -25,6 +25,15 @@ def test_a_terminal_is_told_what_is_prepared_and_a_log_is_not() -> None:
         assert stream.getvalue() == expected
 
 
+def test_a_terminal_is_told_what_takes_long_between_bars_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SILENT", 0.1)
+    stream = Terminal()
+    with Progress(stream=stream) as shown:
+        shown(Preparing("measuring"))
+        wait_for(2, stream)
+    assert [line.partition(":")[0] for line in stream.getvalue().splitlines()] == ["measuring ...", "measuring"]
+
+
 class Log(io.StringIO):
     """A log, and when each line of it was written."""
 
