@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -105,7 +106,11 @@ def least_budget(dataset: str, workdir: str) -> int:
         asked = subprocess.run(command, capture_output=True, text=True)
         if asked.returncode not in (0, BudgetError.exit_code):
             raise RuntimeError(f"{' '.join(command)}: {asked.stderr[-2000:]}")
-        least = enough_for(max(stage["needed"] for stage in json.loads(asked.stdout)["stages"]))
+        if asked.stdout:
+            least = enough_for(max(stage["needed"] for stage in json.loads(asked.stdout)["stages"]))
+        else:  # refused before it was planned
+            named = re.search(r"--memory (\w+)", asked.stderr)
+            least = parse_size(named[1]) if named else 2 * budget
         if least <= budget:
             return budget
         budget = least

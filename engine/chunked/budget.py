@@ -16,8 +16,9 @@ KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 
-# What processes reserve differs a little from one start to the next; a remedy must hold all the same.
-MARGIN = 4 * MIB
+# What processes reserve differs a little from one start to the next, and more where they work on much: so much, or one
+# part in so many of all. A remedy must hold all the same.
+MARGIN, _OF_ALL = 4 * MIB, 50
 _ROUND_UP = 8 * MIB
 # Of a unit that was left out: fewer than this is no budget in it, but one in the next larger.
 _FEW = 64
@@ -85,7 +86,7 @@ def enough_for(needed: int) -> int:
     >>> format_size(enough_for(parse_size("200 MiB")))
     '208 MiB'
     """
-    return -(-(needed + MARGIN) // _ROUND_UP) * _ROUND_UP
+    return -(-(needed + max(MARGIN, needed // _OF_ALL)) // _ROUND_UP) * _ROUND_UP
 
 
 def format_size(n_bytes: int) -> str:

@@ -78,7 +78,8 @@ def _decompose(settings: Config, shapes: Shapes) -> Plan:
         basis=as_multiplied, indptr=8 * shapes.n_users, item_arrays=total(order=4, counts=4, powers=8) * items
     )
     rating = total(columns=4, values=8, scaled=scaled_value(settings))
-    most = shapes.ratings_of(min(PASS_ROWS, shapes.n_users))
+    of_range = chunks(n_train(settings, shapes), section.partial_sums) + shapes.most_ratings
+    most = min(shapes.ratings_of(min(PASS_ROWS, shapes.n_users)), of_range)
     pass_ = Cost(
         task=total(
             zarr=ZARR,

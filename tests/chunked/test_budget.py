@@ -121,7 +121,7 @@ def test_no_more_workers_than_tasks() -> None:
 
 def test_a_refusal_names_numbers_and_a_budget_that_works() -> None:
     cost = Cost(task=600 * MIB)
-    with pytest.raises(BudgetError, match=r'needs 700 MiB \(100 MiB reserved\).*512 MiB.*memory="704MiB"'):
+    with pytest.raises(BudgetError, match=r'needs 700 MiB \(100 MiB reserved\).*512 MiB.*memory="720MiB"'):
         allot(cost, allowed=512 * MIB, reserved=100 * MIB, n_tasks=1, max_workers=1)
     assert allot(cost, allowed=700 * MIB, reserved=100 * MIB, n_tasks=1, max_workers=1).workers == 1
 

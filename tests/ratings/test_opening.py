@@ -292,9 +292,9 @@ def test_parquet_with_names_that_repeat_is_refused_with_what_to_do(tmp_path: Pat
 
 
 def test_parquet_with_long_ids_below_the_head_is_refused_or_projected(tmp_path: Path) -> None:
-    for size, limit in ((40_000, 0), (3000, 1000)):
-        users = ["u"] * 1000 + [f"{k:04d}" * (size // 4) for k in range(2000)]
-        path = parquet(tmp_path / "r.parquet", user=users, item=[1] * 3000, rating=[3.0] * 3000)
+    for size, n_long, limit in ((40_000, 300, 0), (3000, 2000, 1000)):
+        users = ["u"] * 1000 + [f"{k:04d}" * (size // 4) for k in range(n_long)]
+        path = parquet(tmp_path / "r.parquet", user=users, item=[1] * len(users), rating=[3.0] * len(users))
         if limit:
             assert open_source(path).row_bytes > limit
         else:

@@ -143,7 +143,8 @@ def test_runs_and_plans_say_at_once_that_titles_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ratings = write_ratings(tmp_path, synthetic_ratings(30, 20))
-    arguments = [str(ratings), "--workdir", str(tmp_path / "w")]
+    # What this process holds counts, too.
+    arguments = [str(ratings), "--workdir", str(tmp_path / "w"), "--memory", "4GiB"]
     for content, n in ((b"a,b\nc,d\n", 1), (b"movieId,title\n1,One\n", 0)):
         (tmp_path / "movies.csv").write_bytes(content)
         for command in ("plan", "run"):
