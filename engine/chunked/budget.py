@@ -34,7 +34,10 @@ _UNITS = {
     "mib": MIB,
     "gib": GIB,
     "tib": 1024**4,
-    **{"k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4},
+    "k": KIB,
+    "m": MIB,
+    "g": GIB,
+    "t": 1024**4,
 }
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
 

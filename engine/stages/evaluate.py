@@ -16,7 +16,6 @@ Files
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from functools import partial
@@ -221,9 +220,8 @@ class EvaluateStage:
         start, stop = index * users, min((index + 1) * users, n_users)
         measured = self._measured(start, stop)
         (context.scratch / USER_TABLES).mkdir()
-        edges = [*range(start, stop, per_task), stop]
-        tables = (measured[first - start : last - start] for first, last in itertools.pairwise(edges))
-        found = [self._table(first, table, context) for first, table in zip(edges, tables, strict=False)]
+        blocks = range(start, stop, per_task)
+        found = [self._table(first, measured[first - start :][:per_task], context) for first in blocks]
         return {"blocks": found}
 
     def _table(self, start: int, measured: NDArray[np.void], context: TaskContext) -> dict[str, Any]:
